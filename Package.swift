@@ -1,0 +1,60 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every target: the rules the compiler can hold by itself.
+let common: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .treatAllWarnings(as: .error),
+]
+
+/// Shipped libraries also mark every unsafe expression.
+let library = common + [.strictMemorySafety()]
+
+let package = Package(
+  name: "v",
+  products: [
+    .executable(name: "vnode", targets: ["vnode"])
+  ],
+  dependencies: [
+    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0")
+  ],
+  targets: [
+    .target(name: "CVLinux"),
+    .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    .target(name: "VProtocol", swiftSettings: library),
+    .target(name: "VTransport", dependencies: ["VProtocol"], swiftSettings: library),
+    .target(name: "VKernel", dependencies: ["VTransport", "VProtocol"], swiftSettings: library),
+    .target(name: "VRuntime", dependencies: ["VProtocol"], swiftSettings: library),
+    .target(
+      name: "VNode",
+      dependencies: ["VKernel", "VTransport", "VRuntime", "VProtocol", "CVLinux"],
+      swiftSettings: library,
+      linkerSettings: [.linkedLibrary("crypto")]),
+    .target(
+      name: "VFileServer", dependencies: ["VRuntime", "VProtocol", "CVLinux"],
+      swiftSettings: library),
+    .target(
+      name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
+      swiftSettings: library),
+    .executableTarget(
+      name: "vnode",
+      dependencies: [
+        "VNode", "VFileServer", "VMount", "VRuntime", "VProtocol",
+        .product(name: "TOMLKit", package: "TOMLKit"),
+      ],
+      swiftSettings: common),
+    .testTarget(
+      name: "VProtocolTests", dependencies: ["VProtocol"], swiftSettings: common),
+    .testTarget(
+      name: "VTransportTests", dependencies: ["VTransport", "VProtocol"], swiftSettings: common),
+    .testTarget(
+      name: "Simulation",
+      dependencies: ["VNode", "VKernel", "VTransport", "VRuntime", "VFileServer", "VProtocol"],
+      swiftSettings: common),
+    .testTarget(name: "TidyTests", swiftSettings: common),
+    .testTarget(name: "LabTests", dependencies: [], swiftSettings: common),
+  ]
+)

@@ -1,0 +1,312 @@
+// Calls on files and users that Swift's Glibc lacks, or that must act on one thread only.
+// Every function answers a negative error number where it failed.
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/openat2.h>
+#include <linux/stat.h>
+#include <pwd.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+// The headers hide these without _GNU_SOURCE, which an importer may not define.
+#define V_O_PATH 010000000
+#define V_AT_EMPTY_PATH 0x1000
+#define V_AT_EACCESS 0x200
+#define V_AT_SYMLINK_FOLLOW 0x400
+#define V_RWF_NOWAIT 0x8
+#define V_RENAME_NOREPLACE 1
+#define V_RENAME_EXCHANGE 2
+
+// The result of a call, or its negative error number; an interrupted call is made again.
+#define V_CALL(type, call)                                \
+  do {                                                    \
+    type v_call_result;                                   \
+    do {                                                  \
+      v_call_result = (type)(call);                       \
+    } while (v_call_result < 0 && errno == EINTR);        \
+    return v_call_result < 0 ? -(type)errno : v_call_result; \
+  } while (0)
+
+// ---- Opening
+
+static inline int v_openat2(
+    int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+  struct open_how how;
+  memset(&how, 0, sizeof how);
+  how.flags = flags;
+  how.mode = mode;
+  how.resolve = resolve;
+  V_CALL(int, syscall(SYS_openat2, directory, path, &how, sizeof how));
+}
+
+static inline int v_openat(int directory, const char *path, int flags) {
+  V_CALL(int, openat(directory, path, flags));
+}
+
+// ---- What an object is
+
+// What statx says, with times in nanoseconds since 1970.
+struct v_object_state {
+  uint64_t device, inode, generation, device_number, size, allocated_bytes;
+  int64_t accessed, modified, changed, born;
+  uint32_t mode, links, uid, gid, block_size;
+};
+
+static inline int64_t v_nanoseconds(struct statx_timestamp stamp) {
+  int64_t result;
+  if (__builtin_mul_overflow(stamp.tv_sec, 1000000000LL, &result) ||
+      __builtin_add_overflow(result, (int64_t)stamp.tv_nsec, &result))
+    return stamp.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+  return result;
+}
+
+// A number that differs between two objects that had one inode number one after the other: a hash
+// of the file handle (which holds the file system's own generation), else the time of birth. The
+// clock of births ticks in milliseconds, so it alone would not tell a file from its successor.
+static inline uint64_t v_generation(int descriptor, int64_t born) {
+  struct {
+    uint32_t byte_count;
+    int32_t type;
+    unsigned char bytes[128];
+  } handle;
+  handle.byte_count = sizeof handle.bytes;
+  int mount;
+  if (syscall(SYS_name_to_handle_at, descriptor, "", &handle, &mount, V_AT_EMPTY_PATH) != 0)
+    return (uint64_t)born;
+  uint64_t hash = 0xcbf29ce484222325ULL ^ (uint32_t)handle.type;
+  for (uint32_t i = 0; i < handle.byte_count && i < sizeof handle.bytes; i++)
+    hash = (hash ^ handle.bytes[i]) * 0x100000001b3ULL;
+  return hash;
+}
+
+static inline int v_describe(int descriptor, struct v_object_state *state) {
+  struct statx found;
+  long result;
+  do {
+    result = syscall(SYS_statx, descriptor, "", V_AT_EMPTY_PATH,
+                     STATX_BASIC_STATS | STATX_BTIME, &found);
+  } while (result < 0 && errno == EINTR);
+  if (result < 0) return -errno;
+  state->device = (uint64_t)found.stx_dev_major << 32 | found.stx_dev_minor;
+  state->inode = found.stx_ino;
+  // The form of the device number is the wire's: major in the high word.
+  state->device_number = (uint64_t)found.stx_rdev_major << 32 | found.stx_rdev_minor;
+  state->size = found.stx_size;
+  state->allocated_bytes = found.stx_blocks * 512;
+  state->accessed = v_nanoseconds(found.stx_atime);
+  state->modified = v_nanoseconds(found.stx_mtime);
+  state->changed = v_nanoseconds(found.stx_ctime);
+  state->born = found.stx_mask & STATX_BTIME ? v_nanoseconds(found.stx_btime) : 0;
+  state->mode = found.stx_mode;
+  state->links = found.stx_nlink;
+  state->uid = found.stx_uid;
+  state->gid = found.stx_gid;
+  state->block_size = found.stx_blksize;
+  state->generation = v_generation(descriptor, state->born);
+  return 0;
+}
+
+// The mode of a name in a directory, not following a link.
+static inline int64_t v_mode_of(int directory, const char *name) {
+  struct statx found;
+  if (syscall(SYS_statx, directory, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &found) < 0)
+    return -(int64_t)errno;
+  return found.stx_mode;
+}
+
+// Size and mode only: what a read or a write asks.
+static inline int v_size_and_mode(int descriptor, uint64_t *size, uint32_t *mode) {
+  struct stat found;
+  if (fstat(descriptor, &found) < 0) return -errno;
+  *size = (uint64_t)found.st_size;
+  *mode = found.st_mode;
+  return 0;
+}
+
+static inline int v_access(int descriptor, int mask) {
+  V_CALL(int, syscall(SYS_faccessat2, descriptor, "", mask, V_AT_EMPTY_PATH | V_AT_EACCESS));
+}
+
+static inline int64_t v_readlink(int descriptor, char *buffer, size_t size) {
+  V_CALL(int64_t, readlinkat(descriptor, "", buffer, size));
+}
+
+static inline int v_fstatfs(int descriptor, struct statfs *state) {
+  V_CALL(int, fstatfs(descriptor, state));
+}
+
+// ---- Octets
+
+static inline int64_t v_pread(int descriptor, void *data, size_t count, int64_t at, int flags) {
+  struct iovec part = {data, count};
+  V_CALL(int64_t, syscall(SYS_preadv2, descriptor, &part, 1L, at, 0L, flags));
+}
+
+static inline int64_t v_pwrite(
+    int descriptor, const void *data, size_t count, int64_t at, int flags) {
+  struct iovec part = {(void *)data, count};
+  V_CALL(int64_t, syscall(SYS_pwritev2, descriptor, &part, 1L, at, 0L, flags));
+}
+
+// Whole linux_dirent64 records from `position` on.
+static inline int64_t v_entries(int descriptor, int64_t position, void *buffer, size_t size) {
+  if (lseek(descriptor, position, SEEK_SET) < 0) return -(int64_t)errno;
+  V_CALL(int64_t, syscall(SYS_getdents64, descriptor, buffer, size));
+}
+
+static inline int v_fsync(int descriptor, int is_data_only) {
+  V_CALL(int, is_data_only ? fdatasync(descriptor) : fsync(descriptor));
+}
+
+// ---- Names
+
+static inline int v_mkdir(int directory, const char *name, uint32_t mode) {
+  V_CALL(int, mkdirat(directory, name, mode));
+}
+
+static inline int v_symlink(const char *target, int directory, const char *name) {
+  V_CALL(int, symlinkat(target, directory, name));
+}
+
+// `device_number` has the major number in the high word, as in `v_object_state`.
+static inline int v_mknod(
+    int directory, const char *name, uint32_t mode, uint64_t device_number) {
+  uint64_t major = device_number >> 32, minor = device_number & 0xffffffff;
+  // The kernel's encoding, the one mknod takes.
+  uint64_t device = (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffULL) << 12;
+  V_CALL(int, syscall(SYS_mknodat, directory, name, mode, device));
+}
+
+// `source` is a name in the process's directory of descriptors.
+static inline int v_link(int source_directory, const char *source, int directory,
+                         const char *name) {
+  V_CALL(int, linkat(source_directory, source, directory, name, V_AT_SYMLINK_FOLLOW));
+}
+
+static inline int v_unlink(int directory, const char *name, int is_directory) {
+  V_CALL(int, unlinkat(directory, name, is_directory ? AT_REMOVEDIR : 0));
+}
+
+static inline int v_rename(int old_directory, const char *old_name, int new_directory,
+                           const char *new_name, unsigned flags) {
+  V_CALL(int, syscall(SYS_renameat2, old_directory, old_name, new_directory, new_name, flags));
+}
+
+// ---- Attributes
+
+static inline int v_chmod(int directory, const char *name, uint32_t mode) {
+  V_CALL(int, fchmodat(directory, name, mode, 0));
+}
+
+static inline int v_chown(int descriptor, uint32_t uid, uint32_t gid) {
+  V_CALL(int, fchownat(descriptor, "", uid, gid, V_AT_EMPTY_PATH));
+}
+
+static inline int v_utimens(int descriptor, const struct timespec times[2]) {
+  V_CALL(int, syscall(SYS_utimensat, descriptor, "", times, V_AT_EMPTY_PATH));
+}
+
+static inline int v_ftruncate(int descriptor, int64_t size) {
+  V_CALL(int, ftruncate(descriptor, size));
+}
+
+static inline int v_truncate(const char *path, int64_t size) {
+  V_CALL(int, truncate(path, size));
+}
+
+// ---- Credentials of the calling thread (glibc would change those of all threads)
+
+// Setting fsuid away from 0 takes CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER and the other
+// capabilities on files from this thread, setting it to 0 gives them back: capabilities(7).
+static inline int v_take_credentials(
+    uint32_t uid, uint32_t gid, const uint32_t *groups, size_t count) {
+  if (syscall(SYS_setgroups, count, groups) < 0) return -errno;
+  syscall(SYS_setfsgid, gid);
+  syscall(SYS_setfsuid, uid);
+  // These two calls do not say that they failed; an impossible id makes them say what is so.
+  if ((uint32_t)syscall(SYS_setfsgid, -1) != gid) return -EPERM;
+  if ((uint32_t)syscall(SYS_setfsuid, -1) != uid) return -EPERM;
+  return 0;
+}
+
+static inline int v_groups(uint32_t *groups, int count_max) {
+  V_CALL(int, getgroups(count_max, groups));
+}
+
+// ---- Users and groups
+
+#define V_USER_BUFFER_BYTES 1048576
+
+// Fills uid, gid and at most *group_count groups of a user; 0 where there is none, else 1.
+static inline int v_user_by_name(
+    const char *name, uint32_t *uid, uint32_t *gid, uint32_t *groups, int *group_count) {
+  char *buffer = (char *)malloc(V_USER_BUFFER_BYTES);
+  if (buffer == NULL) return -ENOMEM;
+  struct passwd entry, *found = NULL;
+  int result = getpwnam_r(name, &entry, buffer, V_USER_BUFFER_BYTES, &found);
+  if (found != NULL) {
+    int count = *group_count;
+    *uid = entry.pw_uid;
+    *gid = entry.pw_gid;
+    if (getgrouplist(name, entry.pw_gid, groups, group_count) < 0) *group_count = count;
+  }
+  free(buffer);
+  return found != NULL ? 1 : result == 0 || result == ENOENT ? 0 : -result;
+}
+
+// Fills the gid of a group; 0 where there is none, else 1.
+static inline int v_group_by_name(const char *name, uint32_t *gid) {
+  char *buffer = (char *)malloc(V_USER_BUFFER_BYTES);
+  if (buffer == NULL) return -ENOMEM;
+  struct group entry, *found = NULL;
+  int result = getgrnam_r(name, &entry, buffer, V_USER_BUFFER_BYTES, &found);
+  if (found != NULL) *gid = entry.gr_gid;
+  free(buffer);
+  return found != NULL ? 1 : result == 0 || result == ENOENT ? 0 : -result;
+}
+
+// The length of the name of a user or group, which is put into `name`; 0 where there is none.
+static inline int v_name_of_id(uint32_t id, int is_group, char *name, size_t size) {
+  char *buffer = (char *)malloc(V_USER_BUFFER_BYTES);
+  if (buffer == NULL) return -ENOMEM;
+  const char *text = NULL;
+  struct passwd user, *found_user = NULL;
+  struct group group, *found_group = NULL;
+  if (is_group) {
+    getgrgid_r(id, &group, buffer, V_USER_BUFFER_BYTES, &found_group);
+    if (found_group != NULL) text = group.gr_name;
+  } else {
+    getpwuid_r(id, &user, buffer, V_USER_BUFFER_BYTES, &found_user);
+    if (found_user != NULL) text = user.pw_name;
+  }
+  size_t length = text == NULL ? 0 : strlen(text);
+  if (length >= size) length = 0;
+  memcpy(name, text == NULL ? "" : text, length);
+  free(buffer);
+  return (int)length;
+}
+
+// When a file was last changed, in nanoseconds; 0 where there is none.
+static inline int64_t v_changed_at(const char *path) {
+  struct statx found;
+  if (syscall(SYS_statx, AT_FDCWD, path, 0, STATX_CTIME, &found) < 0) return 0;
+  return v_nanoseconds(found.stx_ctime);
+}
+
+// Nanoseconds of the monotonic clock, as of its last tick.
+static inline int64_t v_coarse_clock(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return (int64_t)now.tv_sec * 1000000000LL + now.tv_nsec;
+}

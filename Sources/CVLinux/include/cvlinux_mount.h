@@ -1,0 +1,44 @@
+// What VMount needs from Linux: the kernel's side of FUSE and its flags that are newer than the
+// installed header (protocol 7.38 to 7.45), and calls that Swift's Glibc does not import.
+#pragma once
+#include <linux/fuse.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+
+// FUSE_INIT flags2: bit n is protocol bit 32 + n.
+enum {
+  V_FUSE_DIRECT_IO_ALLOW_MMAP = 1u << 4,
+  V_FUSE_PASSTHROUGH = 1u << 5,
+  V_FUSE_HAS_RESEND = 1u << 7,
+};
+
+// The reply to INIT in protocol 7.45; the installed header still calls its end unused.
+struct v_fuse_init_out {
+  uint32_t major;
+  uint32_t minor;
+  uint32_t max_readahead;
+  uint32_t flags;
+  uint16_t max_background;
+  uint16_t congestion_threshold;
+  uint32_t max_write;
+  uint32_t time_gran;
+  uint16_t max_pages;
+  uint16_t map_alignment;
+  uint32_t flags2;
+  uint32_t max_stack_depth;
+  uint16_t request_timeout;
+  uint16_t unused[11];
+};
+_Static_assert(sizeof(struct v_fuse_init_out) == 64, "the kernel reads 64 octets");
+
+// Mounts a FUSE file system on a directory; 0 or -1 with errno.
+static inline int v_mount_fuse(const char *source, const char *target, const char *options) {
+  return mount(source, target, "fuse.v", MS_NOSUID | MS_NODEV, options);
+}
+
+// Takes a mount out of the name space at once, whoever still uses it.
+static inline int v_unmount_detached(const char *target) {
+  return umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+}

@@ -1,0 +1,182 @@
+import VProtocol
+import VTransport
+
+/// Probes and acknowledgements: what kernels say to each other's managers.
+///
+/// The manager is the kernel itself: it answers at once, keeps no record of who asks, and every
+/// operation here may be repeated. RFC 1045 appendix III.
+extension Kernel {
+  /// Tells every kernel on the net that this one exists now, and where.
+  public mutating func announce(into actions: inout Actions) {
+    var header = managementHeader(ProbeEntity(entity: manager).message.mcb)
+    header.mcb.flags.insert(.datagram)
+    counters.multicastsSent += 1
+    actions.append(.transmit(Transmission(to: .group(.managerGroup), header)))
+  }
+
+  mutating func handleManagement(
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time,
+    into actions: inout Actions
+  ) {
+    switch header.mcb.code {
+    case Management.probeEntity:
+      answerProbe(header, from: peer, into: &actions)
+    case Management.notifyClient:
+      let notify = NotifyClient(parsing: header.mcb)
+      guard entities[notify.client]?.current?.id == notify.transaction else { return }
+      var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
+      let action =
+        entities[notify.client]?.current?.handleNotify(
+          notify, at: now, roundTrip: &roundTrip) ?? .nothing
+      peers[peer]?.roundTrip = roundTrip
+      perform(action, of: notify.client, responding: nil, from: peer, at: now, into: &actions)
+    case Management.notifyServer:
+      let notify = NotifyServer(parsing: header.mcb)
+      for member in [EntityID.none, notify.server] {
+        let key = RecordKey(client: notify.client, member: member)
+        guard records[key] != nil else { continue }
+        let action = records[key]!.handleNotify(notify, at: now)
+        perform(action, of: key, at: now, into: &actions)
+      }
+    default:
+      counters.packetsIgnored += 1
+    }
+  }
+
+  private mutating func answerProbe(
+    _ header: PacketHeader, from peer: KernelID, into actions: inout Actions
+  ) {
+    guard !header.mcb.flags.contains(.datagram), header.client.kernel != id,
+      let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.entity.kernel == id,
+      let locator = peers[peer]?.locator
+    else { return }
+    let answer: Message
+    if let entity = entities[probe.entity] {
+      answer =
+        ProbeEntity.EntityState(
+          transaction: entity.lastTransaction, entity: probe.entity,
+          isAwaitingResponse: entity.current != nil, principal: "\(entity.user)@\(host)"
+        ).message
+    } else {
+      var gone = Message(reply: probe.entity == manager ? .ok : .nonexistentEntity)
+      gone.mcb.setPair(2, probe.entity.rawValue)
+      answer = gone
+    }
+    var response = PacketHeader(
+      function: .response, client: header.client, transaction: header.transaction,
+      server: manager, mcb: answer.mcb)
+    response.retransmitCount = header.retransmitCount
+    let mask = DeliveryMask(segmentBytes: answer.segment.count)
+    actions.append(
+      .transmit(
+        Transmission(to: .peer(peer, locator), response, segment: answer.segment, mask: mask)))
+  }
+
+  /// Asks the manager of a new client who it is and what it is doing.
+  mutating func probe(
+    _ key: RecordKey, _ record: ServerTransaction, at now: Time, into actions: inout Actions
+  ) {
+    guard let locator = peers[record.peer]?.locator, probes.count < Self.probesMax else { return }
+    let transaction = randomTransaction()
+    probes[transaction] = Probe(record: key, peer: record.peer, sentAt: now)
+    timers.push(.probe(transaction), at: now + Timing.silence)
+    counters.probesSent += 1
+    var header = managementHeader(ProbeEntity(entity: record.client).message.mcb)
+    header.transaction = transaction
+    actions.append(.transmit(Transmission(to: .peer(record.peer, locator), header)))
+  }
+
+  mutating func handleProbeAnswer(
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time,
+    into actions: inout Actions
+  ) {
+    guard let probe = probes.removeValue(forKey: header.transaction) else { return }
+    withPeer(peer, at: now) { $0.roundTrip.addNetworkSample(now - probe.sentAt) }
+    guard records[probe.record] != nil else { return }
+    let message = wholeMessage(header, packet)
+    guard message.reply.isOK, let state = try? ProbeEntity.EntityState(parsing: message),
+      state.entity == probe.record.client
+    else {
+      // The client is gone: nobody waits for what it asked.
+      records[probe.record] = nil
+      return
+    }
+    let action = records[probe.record]!.handleProbe(state, at: now)
+    perform(action, of: probe.record, at: now, into: &actions)
+  }
+
+  /// Asks all kernels who holds `entity`; whoever answers is thereby located.
+  mutating func locate(_ entity: EntityID, at now: Time, into actions: inout Actions) {
+    withPeer(entity.kernel, at: now) { $0.askedAt = now }
+    counters.probesSent += 1
+    counters.multicastsSent += 1
+    var header = managementHeader(ProbeEntity(entity: entity).message.mcb)
+    header.transaction = randomTransaction()
+    actions.append(.transmit(Transmission(to: .group(.managerGroup), header)))
+  }
+
+  /// Asks a silent kernel for a sign of life, now and then.
+  mutating func askForSign(of kernel: KernelID, at now: Time, into actions: inout Actions) {
+    let peer = peers[kernel]
+    if let asked = peer?.askedAt, now < asked + Timing.retransmissionCap { return }
+    withPeer(kernel, at: now) { $0.askedAt = now }
+    guard let locator = peer?.locator else {
+      locate(.manager(of: kernel), at: now, into: &actions)
+      return
+    }
+    counters.probesSent += 1
+    var header = managementHeader(ProbeEntity(entity: .manager(of: kernel)).message.mcb)
+    header.transaction = randomTransaction()
+    actions.append(.transmit(Transmission(to: .peer(kernel, locator), header)))
+  }
+
+  mutating func notifyClient(
+    _ client: EntityID, _ transaction: TransactionID, _ received: DeliveryMask,
+    _ code: ReplyCode, retransmitCount: UInt8, to peer: KernelID, into actions: inout Actions
+  ) {
+    guard let locator = peers[peer]?.locator else { return }
+    counters.notifiesSent += 1
+    let notify = NotifyClient(
+      client: client, transaction: transaction, delivery: received, code: code,
+      retransmitCount: retransmitCount)
+    actions.append(
+      .transmit(Transmission(to: .peer(peer, locator), managementHeader(notify.mcb))))
+  }
+
+  /// About a response that some packet carried.
+  mutating func notifyServer(
+    _ header: PacketHeader, _ received: DeliveryMask, _ code: ReplyCode, to peer: KernelID,
+    into actions: inout Actions
+  ) {
+    guard let locator = peers[peer]?.locator else { return }
+    counters.notifiesSent += 1
+    let notify = NotifyServer(
+      server: header.server, client: header.client, transaction: header.transaction,
+      delivery: received, code: code)
+    actions.append(
+      .transmit(Transmission(to: .peer(peer, locator), managementHeader(notify.mcb))))
+  }
+
+  /// About the response that a client is taking in.
+  mutating func notifyServer(
+    of client: EntityID, _ received: DeliveryMask, _ code: ReplyCode,
+    into actions: inout Actions
+  ) {
+    guard let transaction = entities[client]?.current?.id,
+      let server = entities[client]?.current?.responder,
+      let locator = peers[server.kernel]?.locator
+    else { return }
+    counters.notifiesSent += 1
+    let notify = NotifyServer(
+      server: server, client: client, transaction: transaction, delivery: received,
+      code: code)
+    actions.append(
+      .transmit(Transmission(to: .peer(server.kernel, locator), managementHeader(notify.mcb))))
+  }
+
+  private func managementHeader(_ mcb: MessageControlBlock) -> PacketHeader {
+    PacketHeader(
+      function: .request, client: manager, transaction: TransactionID(0),
+      server: .managerGroup, mcb: mcb)
+  }
+}

@@ -1,0 +1,70 @@
+public import VProtocol
+public import VTransport
+
+/// Where packets enter.
+extension Kernel {
+  /// Takes in one sound packet.
+  ///
+  /// `header` has been parsed from `packet`; `sender` is the kernel that sealed it, nil for a
+  /// clear packet, whose sender is the kernel of the entity that speaks.
+  public mutating func handlePacket(
+    _ packet: RawSpan, _ header: PacketHeader, from locator: Locator, sender: KernelID?,
+    at now: Time, into actions: inout Actions
+  ) {
+    let peer = sender ?? (header.function == .request ? header.client : header.server).kernel
+    guard peer != id else {
+      counters.packetsIgnored += 1
+      return
+    }
+    handleHeard(peer, at: locator, now, into: &actions)
+    switch header.function {
+    case .request: handleRequest(header, packet, from: peer, at: now, into: &actions)
+    case .response: handleResponse(header, packet, from: peer, at: now, into: &actions)
+    }
+  }
+
+  /// Any valid packet says that its sender lives, and where it is.
+  private mutating func handleHeard(
+    _ kernel: KernelID, at locator: Locator, _ now: Time, into actions: inout Actions
+  ) {
+    if peers[kernel] == nil && peers.count >= Self.peersMax { dropIdlePeers() }
+    let isNew = withPeer(kernel, at: now) { peer in
+      peer.handleHeard(at: now)
+      defer { peer.locator = locator }
+      return peer.locator != locator
+    }
+    guard isNew else { return }
+    if let old = kernelsByLocator.updateValue(kernel, forKey: locator), old != kernel {
+      handleReboot(of: old, at: now, into: &actions)
+    }
+    for (client, entity) in entities {
+      guard let current = entity.current, !current.server.isGroup,
+        current.server.kernel == kernel, let roundTrip = peers[kernel]?.roundTrip
+      else { continue }
+      let action = entities[client]!.current!.handleLocated(at: now, roundTrip: roundTrip)
+      perform(action, of: client, responding: nil, from: kernel, at: now, into: &actions)
+    }
+  }
+
+  /// Another kernel speaks from a locator: the one before it is gone, and its entities with it.
+  private mutating func handleReboot(
+    of kernel: KernelID, at now: Time, into actions: inout Actions
+  ) {
+    for (client, entity) in entities {
+      guard let current = entity.current, !current.server.isGroup,
+        current.server.kernel == kernel
+      else { continue }
+      finish(client, server: .none, Message(reply: .nonexistentEntity), into: &actions)
+    }
+    for (key, record) in records where record.peer == kernel { records[key] = nil }
+    peers[kernel] = nil
+  }
+
+  /// Forgets peers that nothing waits for.
+  private mutating func dropIdlePeers() {
+    for (kernel, peer) in peers where peer.pending == 0 {
+      peers[kernel] = nil
+      if let locator = peer.locator { kernelsByLocator[locator] = nil }
+    }
+  }
+}

@@ -1,0 +1,173 @@
+public import VProtocol
+import VTransport
+
+/// The server's side: requests of remote clients, and Reply.
+extension Kernel {
+  /// A Request packet from another kernel.
+  mutating func handleRequest(
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time,
+    into actions: inout Actions
+  ) {
+    if header.server == .managerGroup || header.server == manager {
+      handleManagement(header, packet, from: peer, at: now, into: &actions)
+      return
+    }
+    if header.client.kernel == id {
+      // Our own multicast, looped back (RFC 1045 4.7, rule 6).
+      counters.packetsIgnored += 1
+      return
+    }
+    if header.server.isGroup {
+      for member in groups[header.server] ?? [] {
+        handleRequest(header, packet, for: member, from: peer, at: now, into: &actions)
+      }
+      return
+    }
+    guard entities[header.server]?.serverKind != nil else {
+      if !header.packetFlags.contains(.multicast) {
+        notifyClient(
+          header.client, header.transaction, .empty, .nonexistentEntity,
+          retransmitCount: header.retransmitCount, to: peer, into: &actions)
+      }
+      return
+    }
+    handleRequest(header, packet, for: header.server, from: peer, at: now, into: &actions)
+  }
+
+  private mutating func handleRequest(
+    _ header: PacketHeader, _ packet: RawSpan, for server: EntityID, from peer: KernelID,
+    at now: Time, into actions: inout Actions
+  ) {
+    let isWhole = header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize))
+    if entities[server]?.serverKind == .idempotent && isWhole {
+      deliver(header, wholeMessage(header, packet), to: server, principal: nil, into: &actions)
+      return
+    }
+    let key = RecordKey(
+      client: header.client, member: header.server.isGroup ? server : .none)
+    let roundTrip = withPeer(peer, at: now) { $0.roundTrip }
+    let action: ServerTransaction.Action
+    if records[key] != nil {
+      action = records[key]!.handleRequest(header, packet, from: peer, at: now)
+    } else if records.count < Self.recordsMax {
+      records[key] = ServerTransaction(header, packet, from: peer, at: now)
+      action = records[key]!.start(at: now, roundTrip: roundTrip)
+    } else {
+      notifyClient(
+        header.client, header.transaction, .empty, .busy,
+        retransmitCount: header.retransmitCount, to: peer, into: &actions)
+      return
+    }
+    if action == .nothing { counters.duplicates += 1 }
+    perform(action, of: key, at: now, into: &actions)
+  }
+
+  /// Carries out what the record of a remote client wants.
+  mutating func perform(
+    _ action: ServerTransaction.Action, of key: RecordKey, at now: Time,
+    into actions: inout Actions
+  ) {
+    guard let record = records[key] else { return }
+    switch action {
+    case .nothing: break
+    case .drop:
+      records[key] = nil
+      return
+    case .deliver(let message):
+      let server = key.member == .none ? record.addressee : key.member
+      guard entities[server]?.serverKind != nil else { break }
+      actions.append(
+        .invoke(
+          Delivery(
+            client: record.client, transaction: record.id, forwardCount: record.forwardCount,
+            addressee: record.addressee, server: server, message: message,
+            principal: record.principal)))
+    case .probe:
+      probe(key, record, at: now, into: &actions)
+    case .notifyClient(let code, let received, let retransmitCount):
+      notifyClient(
+        record.client, record.id, received, code, retransmitCount: retransmitCount,
+        to: record.peer, into: &actions)
+    case .respond(let mask, let acknowledge):
+      if let response = record.response {
+        transmitResponse(response, mask, acknowledge, record, into: &actions)
+      }
+    }
+    armRecord(key)
+  }
+
+  /// Answers a request that a local server was given; a late or second answer is dropped.
+  public mutating func reply(
+    _ message: Message, client: EntityID, transaction: TransactionID, addressee: EntityID,
+    server: EntityID, forwardCount: UInt8, at now: Time, into actions: inout Actions
+  ) {
+    if client.kernel == id {
+      guard entities[client]?.current?.id == transaction else { return }
+      finish(client, server: server, message, into: &actions)
+      return
+    }
+    let key = RecordKey(client: client, member: addressee.isGroup ? server : .none)
+    if let record = records[key], record.id == transaction, record.isProcessing {
+      let action = records[key]!.respond(message, by: server, at: now)
+      counters.responsesSent += 1
+      perform(action, of: key, at: now, into: &actions)
+    } else if entities[server]?.serverKind == .idempotent, records[key] == nil,
+      let locator = peers[client.kernel]?.locator
+    {
+      counters.responsesSent += 1
+      let header = responseHeader(message, client, transaction, by: server, 0, forwardCount)
+      let mask = DeliveryMask(segmentBytes: message.segment.count)
+      actions.append(
+        .transmit(
+          Transmission(
+            to: .peer(client.kernel, locator), header, segment: message.segment, mask: mask)))
+    }
+  }
+
+  private func transmitResponse(
+    _ response: Message, _ mask: DeliveryMask, _ acknowledge: Bool, _ record: ServerTransaction,
+    into actions: inout Actions
+  ) {
+    guard let locator = peers[record.peer]?.locator else { return }
+    var header = responseHeader(
+      response, record.client, record.id, by: record.responder, record.echoedRetransmitCount,
+      record.forwardCount)
+    if acknowledge { header.control.insert(.acknowledge) }
+    actions.append(
+      .transmit(
+        Transmission(
+          to: .peer(record.peer, locator), header, segment: response.segment, mask: mask)))
+  }
+
+  private func responseHeader(
+    _ response: Message, _ client: EntityID, _ transaction: TransactionID,
+    by server: EntityID, _ retransmitCount: UInt8, _ forwardCount: UInt8
+  ) -> PacketHeader {
+    var header = PacketHeader(
+      function: .response, client: client, transaction: transaction, server: server,
+      mcb: response.mcb)
+    header.retransmitCount = retransmitCount
+    header.forwardCount = forwardCount
+    return header
+  }
+
+  private func deliver(
+    _ header: PacketHeader, _ message: Message, to server: EntityID, principal: String?,
+    into actions: inout Actions
+  ) {
+    actions.append(
+      .invoke(
+        Delivery(
+          client: header.client, transaction: header.transaction,
+          forwardCount: header.forwardCount, addressee: header.server, server: server,
+          message: message, principal: principal)))
+  }
+
+  /// The message of a packet that holds its whole group.
+  func wholeMessage(_ header: PacketHeader, _ packet: RawSpan) -> Message {
+    let size = header.mcb.segmentSize
+    guard size > 0 else { return Message(header.mcb) }
+    let start = PacketHeader.byteCount
+    return Message(header.mcb, segment: packet.copy(start..<(start + size)))
+  }
+}

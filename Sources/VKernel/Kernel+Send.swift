@@ -1,0 +1,165 @@
+public import VProtocol
+import VTransport
+
+/// The client's side: Send, and what comes back.
+extension Kernel {
+  /// Starts a message transaction of `client`, which must have none under way.
+  ///
+  /// Exactly one `complete` follows, unless the client is retired. A single `server` of this
+  /// kernel costs no packet; a group is asked here and by multicast, and the first answer wins.
+  public mutating func send(
+    _ message: Message, from client: EntityID, to server: EntityID, limit: TimeSpan?,
+    at now: Time, into actions: inout Actions
+  ) {
+    precondition(entities[client] != nil, "send from an entity that was retired")
+    precondition(entities[client]?.current == nil, "one transaction at a time for each client")
+    let transaction = entities[client]!.lastTransaction.next
+    entities[client]!.lastTransaction = transaction
+    let isLocal = !server.isGroup && server.kernel == id
+    if let code = refusal(of: server, isLocal: isLocal, at: now, into: &actions) {
+      actions.append(.complete(client: client, server: .none, Message(reply: code)))
+      return
+    }
+    let roundTrip = peers[server.kernel]?.roundTrip ?? RoundTrip()
+    entities[client]!.current = ClientTransaction(
+      id: transaction, server: server, request: message, limit: limit.map { now + $0 }, at: now,
+      roundTrip: roundTrip)
+    if isLocal {
+      deliverLocally(message, from: client, transaction, to: server, server, into: &actions)
+      armLocal(client, limit: limit.map { now + $0 })
+      return
+    }
+    if server.isGroup {
+      for member in groups[server] ?? [] {
+        deliverLocally(message, from: client, transaction, to: server, member, into: &actions)
+      }
+    } else {
+      withPeer(server.kernel, at: now) { $0.addPending(at: now) }
+    }
+    counters.requestsSent += 1
+    let whole = DeliveryMask(segmentBytes: message.segment.count)
+    transmitRequest(of: client, whole, acknowledge: false, at: now, into: &actions)
+    armClient(client)
+  }
+
+  /// Why a request need not be sent at all: no such local server, or a silent host.
+  private mutating func refusal(
+    of server: EntityID, isLocal: Bool, at now: Time, into actions: inout Actions
+  ) -> ReplyCode? {
+    if server.isGroup { return nil }
+    if isLocal { return entities[server]?.serverKind == nil ? .nonexistentEntity : nil }
+    guard withPeer(server.kernel, at: now, { $0.isSilent }) else { return nil }
+    askForSign(of: server.kernel, at: now, into: &actions)
+    return .retransmissionTimeout
+  }
+
+  /// A local client only needs a timer where it has a time limit.
+  private mutating func armLocal(_ client: EntityID, limit: Time?) {
+    guard let limit else { return }
+    entities[client]?.queuedAt = limit
+    timers.push(.client(client), at: limit)
+  }
+
+  private func deliverLocally(
+    _ message: Message, from client: EntityID, _ transaction: TransactionID,
+    to addressee: EntityID, _ server: EntityID, into actions: inout Actions
+  ) {
+    let principal =
+      entities[server]?.serverKind == .atMostOnce
+      ? "\(entities[client]?.user ?? "")@\(host)" : nil
+    actions.append(
+      .invoke(
+        Delivery(
+          client: client, transaction: transaction, forwardCount: 0, addressee: addressee,
+          server: server, message: message, principal: principal)))
+  }
+
+  /// Sends the blocks of a request, or asks where its server is.
+  mutating func transmitRequest(
+    of client: EntityID, _ mask: DeliveryMask, acknowledge: Bool, at now: Time,
+    into actions: inout Actions
+  ) {
+    guard let transaction = entities[client]?.current else { return }
+    let server = transaction.server
+    var header = PacketHeader(
+      function: .request, client: client, transaction: transaction.id, server: server,
+      mcb: transaction.request.mcb)
+    header.retransmitCount = transaction.retransmitCount
+    if acknowledge { header.control.insert(.acknowledge) }
+    if server.isGroup {
+      counters.multicastsSent += 1
+      // A group's members keep no parts, so it always gets the whole request.
+      actions.append(
+        .transmit(
+          Transmission(
+            to: .group(server), header, segment: transaction.request.segment,
+            mask: transaction.wholeRequest)))
+    } else if let locator = peers[server.kernel]?.locator {
+      actions.append(
+        .transmit(
+          Transmission(
+            to: .peer(server.kernel, locator), header, segment: transaction.request.segment,
+            mask: mask)))
+    } else {
+      locate(server, at: now, into: &actions)
+    }
+  }
+
+  /// A Response packet for a local client.
+  mutating func handleResponse(
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time,
+    into actions: inout Actions
+  ) {
+    if header.client == manager {
+      handleProbeAnswer(header, packet, from: peer, at: now, into: &actions)
+      return
+    }
+    guard entities[header.client]?.current?.isAnswered(by: header) == true else {
+      counters.packetsIgnored += 1
+      if header.control.contains(.acknowledge) {
+        notifyServer(header, .empty, .responseDiscarded, to: peer, into: &actions)
+      }
+      return
+    }
+    var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
+    let action =
+      entities[header.client]?.current?.handleResponse(
+        header, packet, at: now, roundTrip: &roundTrip) ?? .nothing
+    peers[peer]?.roundTrip = roundTrip
+    perform(action, of: header.client, responding: header, from: peer, at: now, into: &actions)
+  }
+
+  /// Carries out what a client transaction wants.
+  mutating func perform(
+    _ action: ClientTransaction.Action, of client: EntityID, responding header: PacketHeader?,
+    from peer: KernelID?, at now: Time, into actions: inout Actions
+  ) {
+    switch action {
+    case .nothing:
+      armClient(client)
+    case .transmit(let mask, let acknowledge):
+      counters.retransmissions += 1
+      transmitRequest(of: client, mask, acknowledge: acknowledge, at: now, into: &actions)
+      armClient(client)
+    case .notifyServer(let received, let code):
+      notifyServer(of: client, received, code, into: &actions)
+      armClient(client)
+    case .complete(let message, let server):
+      if let header, let peer, header.control.contains(.acknowledge) {
+        notifyServer(header, .empty, .ok, to: peer, into: &actions)
+      }
+      finish(client, server: server, message, into: &actions)
+    case .fail(let code):
+      finish(client, server: .none, Message(reply: code), into: &actions)
+    }
+  }
+
+  /// Ends the current transaction of a client.
+  mutating func finish(
+    _ client: EntityID, server: EntityID, _ message: Message, into actions: inout Actions
+  ) {
+    guard let transaction = entities[client]?.current.take() else { return }
+    endPending(transaction.server)
+    actions.append(.complete(client: client, server: server, message))
+  }
+}

@@ -1,0 +1,152 @@
+public import VProtocol
+import VTransport
+
+/// How a server wants its requests.
+public enum ServerKind: Sendable {
+  /// Each request once; the client is probed first, so that its principal is known.
+  case atMostOnce
+  /// As they come: every operation may be repeated, and nobody's rights matter.
+  case idempotent
+}
+
+/// The message kernel of one node, the backplane: entities, groups, Send and Reply, peers.
+///
+/// One value, entered from any thread behind one lock. It does nothing by itself: time and
+/// randomness are arguments, and each entry appends what is to be done to the caller's actions.
+/// The same code runs on real sockets and in the simulator.
+///
+/// Read next: `Kernel+Send` (a client's side), `Kernel+Requests` (a server's side),
+/// `Kernel+Management` (probes and acknowledgements), `Kernel+Timers`.
+public struct Kernel: ~Copyable {
+  public let id: KernelID
+  /// The name of this host, part of the principal of its clients.
+  public let host: String
+  public internal(set) var counters = Counters()
+
+  var entities: [EntityID: Entity] = [:]
+  var groups: [EntityID: [EntityID]] = [:]
+  var records: [RecordKey: ServerTransaction] = [:]
+  var peers: [KernelID: Peer] = [:]
+  var kernelsByLocator: [Locator: KernelID] = [:]
+  var probes: [TransactionID: Probe] = [:]
+  var timers = TimerQueue<TimerKey>()
+  private var nextDiscriminator: UInt32 = 16
+  private var generator: SplitMix
+
+  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot.
+  public init(id: KernelID, host: String, entropy: UInt64) {
+    self.id = id
+    self.host = host
+    generator = SplitMix(state: entropy)
+  }
+
+  public var manager: EntityID { .manager(of: id) }
+
+  /// When `handleTimers` wants to be called next.
+  public var nextDeadline: Time? { timers.first }
+
+  /// Records of remote clients; beyond it new clients are told BUSY.
+  static let recordsMax = 65_536
+  /// Kernels known at once: far more than a cluster of this kind has.
+  static let peersMax = 4096
+  /// Probes under way at once: one for each new client.
+  static let probesMax = 65_536
+}
+
+/// A local process as the kernel sees it: client, server, or both.
+struct Entity: Sendable {
+  var user: String
+  /// The number of the last transaction it started.
+  var lastTransaction: TransactionID
+  var current: ClientTransaction?
+  var serverKind: ServerKind?
+  /// The earliest entry of this entity in the timer queue.
+  var queuedAt: Time?
+}
+
+/// Names the record of a remote client: one for its own requests to single entities, and one
+/// for each local member of a group that it asked.
+struct RecordKey: Hashable, Sendable {
+  var client: EntityID
+  var member: EntityID
+}
+
+enum TimerKey: Sendable {
+  case client(EntityID)
+  case record(RecordKey)
+  case probe(TransactionID)
+}
+
+/// A question to a client's manager, on behalf of a record.
+struct Probe: Sendable {
+  var record: RecordKey
+  var peer: KernelID
+  var sentAt: Time
+}
+
+extension Kernel {
+  /// A new client of `user` on this host.
+  public mutating func makeClient(user: String) -> EntityID { makeEntity(user, nil) }
+
+  public mutating func makeServer(_ kind: ServerKind) -> EntityID { makeEntity("", kind) }
+
+  /// Ends a local entity. Its own transaction is abandoned without a completion; local clients
+  /// that wait for it are told.
+  public mutating func retire(_ entity: EntityID, into actions: inout Actions) {
+    guard let old = entities.removeValue(forKey: entity) else { return }
+    if let current = old.current { endPending(current.server) }
+    guard old.serverKind != nil else { return }
+    for group in groups.keys { groups[group]?.removeAll { $0 == entity } }
+    let waiting = entities.filter { $0.value.current?.server == entity }
+    for client in waiting.keys {
+      finish(client, server: .none, Message(reply: .nonexistentEntity), into: &actions)
+    }
+  }
+
+  /// Adds a local server to a group.
+  public mutating func join(_ server: EntityID, group: EntityID) {
+    precondition(group.isGroup && entities[server]?.serverKind != nil, "a server joins a group")
+    if groups[group]?.contains(server) == true { return }
+    groups[group, default: []].append(server)
+  }
+
+  /// Groups that some local entity is a member of.
+  public var joinedGroups: [EntityID] { groups.filter { !$0.value.isEmpty }.map(\.key) }
+
+  private mutating func makeEntity(_ user: String, _ kind: ServerKind?) -> EntityID {
+    // 28 bits last far longer than a boot: 298,000 a second for 15 minutes before T forbids it.
+    precondition(nextDiscriminator < EntityID.discriminatorMax, "out of entity identifiers")
+    let entity = EntityID(kernel: id, discriminator: nextDiscriminator)
+    nextDiscriminator += 1
+    let start = TransactionID(UInt32(truncatingIfNeeded: generator.next()))
+    entities[entity] = Entity(user: user, lastTransaction: start, serverKind: kind)
+    return entity
+  }
+
+  mutating func randomTransaction() -> TransactionID {
+    TransactionID(UInt32(truncatingIfNeeded: generator.next()))
+  }
+
+  /// The peer that a single entity's messages go to; groups have none.
+  mutating func withPeer<R>(_ kernel: KernelID, at now: Time, _ body: (inout Peer) -> R) -> R {
+    body(&peers[kernel, default: Peer(at: now)])
+  }
+
+  /// A transaction to `server` no longer waits for its kernel.
+  mutating func endPending(_ server: EntityID) {
+    if !server.isGroup && server.kernel != id { peers[server.kernel]?.removePending() }
+  }
+}
+
+/// A small, good enough generator: identifiers must differ, not be secret.
+struct SplitMix: Sendable {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+}

@@ -1,0 +1,65 @@
+import VProtocol
+import VTransport
+
+/// What this kernel knows of another one: where it is, how fast, and whether it lives.
+///
+/// A peer is silent once 2.0 s pass without a valid packet from it while it owes an answer.
+/// Transactions to it then end, and new ones end at once, until it is heard again.
+struct Peer: Sendable {
+  var locator: Locator?
+  var roundTrip = RoundTrip()
+  private(set) var heardAt: Time
+  /// Transactions that wait for this peer.
+  private(set) var pending = 0
+  private var pendingSince: Time
+  private(set) var isSilent = false
+  /// When a silent or unlocated peer was last asked for a sign of life.
+  var askedAt: Time?
+
+  init(at now: Time) {
+    heardAt = now
+    pendingSince = now
+  }
+
+  /// When it counts as silent, unless it is heard before.
+  var silentAt: Time { max(heardAt, pendingSince) + Timing.silence }
+
+  mutating func handleHeard(at now: Time) {
+    heardAt = now
+    isSilent = false
+  }
+
+  mutating func addPending(at now: Time) {
+    if pending == 0 { pendingSince = now }
+    pending += 1
+  }
+
+  mutating func removePending() {
+    precondition(pending > 0, "a transaction ends once")
+    pending -= 1
+  }
+
+  /// Marks it silent if its time is over; whether it is silent.
+  mutating func checkSilence(at now: Time) -> Bool {
+    if pending > 0 && silentAt <= now { isSilent = true }
+    return isSilent
+  }
+
+  /// Nothing heard for so long that what it asked for is an orphan.
+  func isLost(at now: Time) -> Bool { heardAt + Timing.orphan <= now }
+}
+
+/// What a kernel counts; plain integers inside the locked value.
+public struct Counters: Equatable, Sendable {
+  public var requestsSent = 0
+  public var responsesSent = 0
+  public var retransmissions = 0
+  public var duplicates = 0
+  public var probesSent = 0
+  public var notifiesSent = 0
+  public var multicastsSent = 0
+  public var packetsIgnored = 0
+  public var silentPeers = 0
+
+  public init() {}
+}

@@ -1,0 +1,156 @@
+import CVLinux
+import Glibc
+public import VProtocol
+public import VTransport
+
+/// The machine a node runs on: one epoll set shared by as many workers as there are CPUs.
+///
+/// Whichever worker is woken does the whole work of an event where it is: nothing on the path of
+/// a short message changes thread.
+public final class LinuxMachine: Machine {
+  struct State: ~Copyable {
+    var watchers: [Int32: @Sendable () -> Void] = [:]
+    var timers = TimerQueue<@Sendable () -> Void>()
+    var nodeDeadline: Time?
+    var armed: Time?
+  }
+
+  private let sockets: Sockets
+  private let epoll: Int32
+  private let timer: Int32
+  private let state = KernelLock(State())
+  private let pool = DiskPool()
+  /// The node on this machine; set once, before `run`.
+  private let node = KernelLock<Node?>(nil)
+  private let dropped = KernelLock<[String: Int]>([:])
+
+  /// Opens the sockets at an IPv4 address in host byte order.
+  public init(address: UInt32, port: UInt16, groupPort: UInt16) throws(SocketError) {
+    sockets = try Sockets(address: address, port: port, groupPort: groupPort)
+    epoll = v_epoll_create()
+    timer = v_timer_create()
+    guard epoll >= 0, timer >= 0 else {
+      throw SocketError(description: "cannot make the node's event loop: out of descriptors")
+    }
+  }
+
+  public var port: UInt16 { sockets.port }
+
+  /// Packets that were not V, counted by kind.
+  public var droppedPackets: [String: Int] { dropped.withLock { $0 } }
+
+  /// Starts the workers of `node`; returns at once.
+  public func run(_ node: Node) {
+    self.node.withLock { $0 = node }
+    for socket in [sockets.unicast, sockets.groups] {
+      watch(socket) { [self] in receive(from: socket) }
+    }
+    watch(timer) { [self] in handleTimer() }
+    let workers = max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    for index in 0..<workers {
+      Thread.start(name: "v-worker-\(index)") { [self] in work() }
+    }
+  }
+
+  private func work() -> Never {
+    while true {
+      let descriptor = v_epoll_wait(epoll, -1)
+      guard descriptor >= 0 else { continue }
+      let handler = state.withLock { $0.watchers[descriptor] }
+      handler?()
+    }
+  }
+
+  private func receive(from socket: Int32) {
+    guard let node = node.withLock({ $0 }) else { return }
+    unsafe withUnsafeTemporaryAllocation(byteCount: Self.receiveBytes, alignment: 64) { buffer in
+      unsafe sockets.drain(socket, into: buffer) { packet, locator in
+        do throws(WireError) {
+          unsafe try node.handlePacket(packet, from: locator)
+        } catch {
+          dropped.withLock { $0["\(error)", default: 0] += 1 }
+        }
+      }
+    }
+  }
+
+  private func handleTimer() {
+    var expirations: UInt64 = 0
+    _ = unsafe read(timer, &expirations, 8)
+    let now = now
+    var due: [@Sendable () -> Void] = []
+    let isNodeDue = state.withLock { state in
+      state.armed = nil
+      while let (_, body) = state.timers.popDue(at: now) { due.append(body) }
+      guard let deadline = state.nodeDeadline, deadline <= now else { return false }
+      state.nodeDeadline = nil
+      return true
+    }
+    if isNodeDue { node.withLock { $0 }?.handleTimers() }
+    for body in due { body() }
+    rearm { _ in }
+  }
+
+  /// Sets the timer for the earliest of all deadlines after `change`.
+  private func rearm(_ change: (inout State) -> Void) {
+    let time: Time? = state.withLock { state in
+      change(&state)
+      let first = [state.nodeDeadline, state.timers.first].compactMap { $0 }.min()
+      guard let first, state.armed.map({ first < $0 }) ?? true else { return nil }
+      state.armed = first
+      return first
+    }
+    if let time { _ = v_timer_set(timer, time.nanoseconds) }
+  }
+
+  // MARK: Machine
+
+  public var now: Time {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return Time(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+  }
+
+  public var wallClock: Int64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_REALTIME, &time)
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+  }
+
+  public func random() -> UInt64 {
+    var generator = SystemRandomNumberGenerator()
+    return generator.next()
+  }
+
+  public func transmit(
+    _ packets: UnsafeRawBufferPointer, stride: Int, to destination: Destination
+  ) {
+    unsafe sockets.send(packets, stride: stride, to: destination)
+  }
+
+  public func listen(to group: EntityID) { sockets.listen(to: group) }
+
+  public func wake(at time: Time) {
+    rearm { state in state.nodeDeadline = min(state.nodeDeadline ?? time, time) }
+  }
+
+  public func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {
+    state.withLock { $0.watchers[descriptor] = handler }
+    _ = v_epoll_add(epoll, descriptor)
+  }
+
+  public func unwatch(_ descriptor: Int32) {
+    _ = v_epoll_remove(epoll, descriptor)
+    state.withLock { $0.watchers[descriptor] = nil }
+  }
+
+  public func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
+    let time = now + span
+    rearm { $0.timers.push(body, at: time) }
+  }
+
+  public func disk(_ work: @escaping @Sendable () -> Void) { pool.add(work) }
+
+  /// The most that the kernel joins into one read.
+  private static let receiveBytes = 65_536
+}

@@ -1,0 +1,27 @@
+public import VProtocol
+public import VTransport
+
+/// What a node takes of the machine it runs on: a wire, clocks, chance, threads.
+///
+/// `LinuxMachine` is the real one; the simulator gives each node a simulated one, so that the
+/// node itself, and all that is plugged into it, is the same code in both.
+public protocol Machine: AnyObject, Sendable {
+  /// A monotonic clock.
+  var now: Time { get }
+  /// Nanoseconds since 1970.
+  var wallClock: Int64 { get }
+  /// 64 unpredictable bits.
+  func random() -> UInt64
+
+  /// Sends packets of `stride` octets each, the last one the rest. May lose them.
+  func transmit(_ packets: UnsafeRawBufferPointer, stride: Int, to destination: Destination)
+  /// Starts to listen to the address of a group.
+  func listen(to group: EntityID)
+  /// Makes the machine call the node's `handleTimers` at `time`, or earlier.
+  func wake(at time: Time)
+
+  func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void)
+  func unwatch(_ descriptor: Int32)
+  func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void)
+  func disk(_ work: @escaping @Sendable () -> Void)
+}

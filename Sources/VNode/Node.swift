@@ -1,0 +1,220 @@
+import Glibc
+public import VKernel
+public import VProtocol
+public import VRuntime
+public import VTransport
+
+/// One node: the message kernel behind its lock, and the hands that do what its actions say.
+///
+/// Any thread enters, runs the kernel inline, and afterwards, outside the lock, sends the
+/// packets, invokes the procedures and calls the completions that came out. What those do in
+/// turn is queued behind, so that no chain of local messages deepens the stack.
+///
+/// Decides nothing about the protocol.
+public final class Node: Backplane {
+  /// What the lock guards.
+  struct State: ~Copyable {
+    var kernel: Kernel
+    var completions: [EntityID: Completion] = [:]
+    var procedures: [EntityID: Procedure] = [:]
+    /// What the machine was last told to wake for.
+    var armed: Time?
+  }
+
+  public let host: String
+  public let id: KernelID
+  let machine: any Machine
+  let sealer: Sealer?
+  private let state: KernelLock<State>
+  private let contexts = ThreadContexts()
+
+  /// `secret` nil sends clear packets, which only loopback may carry.
+  public init(host: String, machine: any Machine, secret: [UInt8]?) {
+    self.host = host
+    self.machine = machine
+    // 0 would make identifiers that no kernel owns.
+    id = KernelID(UInt32(truncatingIfNeeded: machine.random()) | 1)
+    sealer = secret.map { [id] in
+      Sealer(secret: $0, kernel: id, wallClock: machine.wallClock)
+    }
+    state = KernelLock(State(kernel: Kernel(id: id, host: host, entropy: machine.random())))
+    machine.listen(to: .managerGroup)
+  }
+
+  /// Tells the others that this node is here.
+  public func announce() { enter { state, actions in state.kernel.announce(into: &actions) } }
+
+  public var counters: Counters { state.withLock { $0.kernel.counters } }
+
+  // MARK: what the machine brings
+
+  /// Takes in one datagram, which is opened in place.
+  ///
+  /// Throws what makes it not V; then nothing has happened.
+  public func handlePacket(
+    _ packet: UnsafeMutableRawBufferPointer, from locator: Locator
+  ) throws(WireError) {
+    let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
+    guard SealedPacket.isSealed(span) == (sealer != nil) else { throw .unexpectedSealing }
+    var sender: KernelID?
+    let bodyBytes: Int
+    if let sealer {
+      sender = unsafe try sealer.open(packet, with: contexts.current.cipher)
+      bodyBytes = packet.count - SealedPacket.trailerBytes
+    } else {
+      bodyBytes = packet.count - Checksum.byteCount
+      guard bodyBytes >= PacketHeader.byteCount else {
+        throw .truncated(needed: PacketHeader.byteCount, found: bodyBytes)
+      }
+      guard Checksum.isSound(span, count: bodyBytes) else { throw .badChecksum }
+    }
+    let header = try PacketHeader(parsing: span, bodyBytes: bodyBytes)
+    enter { state, actions in
+      state.kernel.handlePacket(
+        unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)), header, from: locator,
+        sender: sender, at: machine.now, into: &actions)
+    }
+  }
+
+  /// Does what is due.
+  public func handleTimers() {
+    enter { state, actions in
+      state.armed = nil
+      state.kernel.handleTimers(at: machine.now, into: &actions)
+    }
+  }
+
+  // MARK: the backplane
+
+  public var now: Time { machine.now }
+  public var wallClock: Int64 { machine.wallClock }
+  public func random() -> UInt64 { machine.random() }
+
+  public func makeClient(user: String) -> EntityID {
+    state.withLock { $0.kernel.makeClient(user: user) }
+  }
+
+  public func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID {
+    state.withLock { state in
+      let server = state.kernel.makeServer(knowsPrincipals ? .atMostOnce : .idempotent)
+      state.procedures[server] = procedure
+      return server
+    }
+  }
+
+  public func retire(_ entity: EntityID) {
+    enter { state, actions in
+      state.kernel.retire(entity, into: &actions)
+      state.completions[entity] = nil
+      state.procedures[entity] = nil
+    }
+  }
+
+  public func join(_ server: EntityID, group: EntityID) {
+    state.withLock { $0.kernel.join(server, group: group) }
+    machine.listen(to: group)
+  }
+
+  public func send(
+    _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
+    completion: @escaping Completion
+  ) {
+    enter { state, actions in
+      state.completions[client] = completion
+      state.kernel.send(
+        message, from: client, to: server, limit: options.timeLimit, at: machine.now,
+        into: &actions)
+    }
+  }
+
+  public func reply(_ message: Message, to request: Request) {
+    enter { state, actions in
+      state.kernel.reply(
+        message, client: request.client, transaction: request.transaction,
+        addressee: request.addressee, server: request.server,
+        forwardCount: request.forwardCount, at: machine.now, into: &actions)
+    }
+  }
+
+  public func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {
+    machine.watch(descriptor, handler)
+  }
+  public func unwatch(_ descriptor: Int32) { machine.unwatch(descriptor) }
+  public func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
+    machine.after(span, body)
+  }
+  public func disk(_ work: @escaping @Sendable () -> Void) { machine.disk(work) }
+
+  // MARK: entering and leaving the kernel
+
+  /// Runs `body` in the kernel, then does what came out of it.
+  private func enter(_ body: (inout State, inout Actions) -> Void) {
+    let context = contexts.current
+    let wakeAt: Time? = state.withLock { state in
+      body(&state, &context.actions)
+      guard let deadline = state.kernel.nextDeadline else { return nil }
+      if let armed = state.armed, armed <= deadline { return nil }
+      state.armed = deadline
+      return deadline
+    }
+    if let wakeAt { machine.wake(at: wakeAt) }
+    guard !context.isPerforming else { return }
+    context.isPerforming = true
+    while let action = context.actions.popFirst() { perform(action, in: context) }
+    context.isPerforming = false
+  }
+
+  private func perform(_ action: Action, in context: ThreadContext) {
+    switch action {
+    case .transmit(let transmission):
+      transmit(transmission, in: context)
+    case .invoke(let delivery):
+      guard let procedure = state.withLock({ $0.procedures[delivery.server] }) else { return }
+      procedure(
+        Request(
+          client: delivery.client, transaction: delivery.transaction,
+          addressee: delivery.addressee, server: delivery.server,
+          forwardCount: delivery.forwardCount, message: delivery.message,
+          principal: delivery.principal.flatMap { Principal($0) }))
+    case .complete(let client, let server, let message):
+      let completion = state.withLock { $0.completions.removeValue(forKey: client) }
+      completion?(Response(server: server, message: message))
+    }
+  }
+
+  /// Lays out a packet group, seals it and hands it to the machine in one piece.
+  private func transmit(_ transmission: Transmission, in context: ThreadContext) {
+    var remaining = transmission.mask
+    var end = 0
+    var stride = 0
+    repeat {
+      let room = unsafe UnsafeMutableRawBufferPointer(rebasing: context.packets[end...])
+      var span = unsafe MutableRawSpan(_unsafeBytes: room)
+      let bodyBytes = transmission.emitPacket(&remaining, into: &span)
+      let size = unsafe finish(room, bodyBytes, transmission.destination, context)
+      if stride == 0 { stride = size }
+      end += size
+    } while !remaining.isEmpty
+    unsafe machine.transmit(
+      UnsafeRawBufferPointer(rebasing: context.packets[..<end]), stride: stride,
+      to: transmission.destination)
+  }
+
+  /// Adds the trailer; returns the size of the whole packet.
+  private func finish(
+    _ packet: UnsafeMutableRawBufferPointer, _ bodyBytes: Int, _ destination: Destination,
+    _ context: ThreadContext
+  ) -> Int {
+    if let sealer {
+      var receiver: KernelID?
+      if case .peer(let kernel, _) = destination { receiver = kernel }
+      return unsafe sealer.seal(
+        packet, bodyBytes: bodyBytes, for: receiver, with: context.cipher)
+    }
+    var span = unsafe MutableRawSpan(_unsafeBytes: packet)
+    let sum = Checksum.of(
+      unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)), count: bodyBytes)
+    span.storeBigEndian(sum, at: bodyBytes)
+    return bodyBytes + Checksum.byteCount
+  }
+}

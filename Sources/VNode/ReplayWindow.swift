@@ -1,0 +1,47 @@
+/// Which packet numbers of one sender have been seen: each is accepted once.
+///
+/// 1,024 numbers back from the highest; older ones cannot be told from repeated ones and are
+/// refused. The first number seen opens the window.
+public struct ReplayWindow: Sendable {
+  private var highest: UInt64?
+  private var bits = [UInt64](repeating: 0, count: Self.size / 64)
+
+  public static let size = 1024
+
+  public init() {}
+
+  /// Whether `number` is new; it is not from then on.
+  public mutating func accept(_ number: UInt64) -> Bool {
+    guard let highest else {
+      self.highest = number
+      mark(number)
+      return true
+    }
+    if number > highest {
+      advance(from: highest, to: number)
+      self.highest = number
+      mark(number)
+      return true
+    }
+    guard highest - number < UInt64(Self.size), !isMarked(number) else { return false }
+    mark(number)
+    return true
+  }
+
+  private mutating func advance(from old: UInt64, to new: UInt64) {
+    if new - old >= UInt64(Self.size) {
+      for index in bits.indices { bits[index] = 0 }
+      return
+    }
+    var number = old
+    while number < new {
+      number += 1
+      bits[slot(number)] &= ~bit(number)
+    }
+  }
+
+  private func slot(_ number: UInt64) -> Int { Int(number / 64 % UInt64(bits.count)) }
+  private func bit(_ number: UInt64) -> UInt64 { 1 << (number % 64) }
+  private func isMarked(_ number: UInt64) -> Bool { bits[slot(number)] & bit(number) != 0 }
+  private mutating func mark(_ number: UInt64) { bits[slot(number)] |= bit(number) }
+}

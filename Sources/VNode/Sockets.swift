@@ -1,0 +1,114 @@
+import CVLinux
+import Glibc
+import Synchronization
+import VProtocol
+import VTransport
+
+/// Why a node could not open its sockets.
+public struct SocketError: Error, CustomStringConvertible {
+  public var description: String
+}
+
+/// The two UDP sockets of a node: its own, for everything it sends, and the group socket.
+///
+/// All sends leave from the unicast socket, so that a reply to a packet's source always reaches
+/// the right kernel.
+final class Sockets: Sendable {
+  let unicast: Int32
+  let groups: Int32
+  let port: UInt16
+  private let address: UInt32
+  private let groupPort: UInt16
+  private let joined = Mutex<Set<UInt32>>([])
+  /// Set when the device refused a segmented send once.
+  private let sendsSingly = Atomic(false)
+
+  /// `address` in host byte order; a port of 0 takes any free one.
+  init(address: UInt32, port: UInt16, groupPort: UInt16) throws(SocketError) {
+    self.address = address
+    self.groupPort = groupPort
+    let locator = Locator(ipv4: address, port: port)
+    unicast = v_udp_open(address, port, 0)
+    guard unicast >= 0 else {
+      throw SocketError(description: "cannot use \(locator): \(Self.reason(unicast))")
+    }
+    groups = v_udp_open(0, groupPort, 1)
+    guard groups >= 0 else {
+      close(unicast)
+      throw SocketError(
+        description: "cannot listen to groups on port \(groupPort): \(Self.reason(groups))")
+    }
+    self.port = UInt16(v_udp_port(unicast))
+    _ = v_udp_send_groups_from(unicast, address)
+  }
+
+  deinit {
+    close(unicast)
+    close(groups)
+  }
+
+  func listen(to group: EntityID) {
+    let target = GroupAddress.of(group)
+    guard joined.withLock({ $0.insert(target).inserted }) else { return }
+    _ = v_udp_join(groups, target, address)
+  }
+
+  /// Sends the packets of a group in one call, or singly where the device cannot.
+  ///
+  /// What cannot be sent is lost, as the network may lose it.
+  func send(_ packets: UnsafeRawBufferPointer, stride: Int, to destination: Destination) {
+    let target: UInt32
+    let targetPort: UInt16
+    switch destination {
+    case .peer(_, let locator):
+      guard let ipv4 = locator.ipv4 else { return }
+      target = ipv4
+      targetPort = locator.port
+    case .group(let group):
+      target = GroupAddress.of(group)
+      targetPort = groupPort
+    }
+    if packets.count <= stride || !sendsSingly.load(ordering: .relaxed) {
+      let result = unsafe v_udp_send(
+        unicast, target, targetPort, packets.baseAddress, packets.count, stride)
+      guard packets.count > stride, result == -EIO || result == -EINVAL else { return }
+      sendsSingly.store(true, ordering: .relaxed)
+    }
+    var start = 0
+    while start < packets.count {
+      let size = min(stride, packets.count - start)
+      _ = unsafe v_udp_send(
+        unicast, target, targetPort, packets.baseAddress! + start, size, size)
+      start += size
+    }
+  }
+
+  /// Reads all that waits on `socket` and hands over each packet, to be opened in place.
+  func drain(
+    _ socket: Int32, into buffer: UnsafeMutableRawBufferPointer,
+    _ body: (UnsafeMutableRawBufferPointer, Locator) -> Void
+  ) {
+    while true {
+      var source: UInt32 = 0
+      var sourcePort: UInt16 = 0
+      var stride: UInt32 = 0
+      let count = unsafe v_udp_receive(
+        socket, buffer.baseAddress, buffer.count, &source, &sourcePort, &stride)
+      if count == -Int(EINTR) { continue }
+      guard count >= 0 else { return }
+      let locator = Locator(ipv4: source, port: sourcePort)
+      var start = 0
+      while start < count {
+        let size = min(Int(stride), count - start)
+        let packet = unsafe UnsafeMutableRawBufferPointer(
+          rebasing: buffer[start..<(start + size)])
+        unsafe body(packet, locator)
+        start += size
+      }
+    }
+  }
+
+  private static func reason(_ result: Int32) -> String {
+    unsafe String(cString: strerror(-result))
+  }
+}

@@ -1,0 +1,319 @@
+/// The operations on names and on the objects they lead to: interface 0x0010.
+public enum Naming {
+  public static let queryName: UInt32 = 0x001001
+  public static let queryObject: UInt32 = 0x001002
+  public static let modifyObject: UInt32 = 0x001003
+  public static let addName: UInt32 = 0x001004
+  public static let linkName: UInt32 = 0x001005
+  public static let removeName: UInt32 = 0x001006
+  public static let renameObject: UInt32 = 0x001007
+  public static let readLink: UInt32 = 0x001008
+  public static let checkAccess: UInt32 = 0x001009
+  public static let queryStore: UInt32 = 0x00100A
+}
+
+/// Asks the name handling group who manages the longest prefix of a name.
+///
+/// Only a manager whose prefix it is answers, or one whose prefix lies below the name (the name
+/// is then a shared context). Words: 1, 2 name fields. Segment: name.
+public struct QueryName: Operation {
+  public static let code = Naming.queryName
+  public static let isIdempotent = true
+
+  public var name: ContextName
+  public init(_ name: ContextName) { self.name = name }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+  }
+  public var message: Message { name.message(Self.request) }
+
+  /// Words: 1 and 2 manager, 3 context, 4 octets of the name that are the prefix, 5 kind.
+  public struct Answer: OperationAnswer {
+    public var manager: EntityID
+    public var context: ContextID
+    public var prefixBytes: Int
+    /// `context`, or `sharedContext` where the name only leads to prefixes.
+    public var kind: ObjectKind
+
+    public init(manager: EntityID, context: ContextID, prefixBytes: Int, kind: ObjectKind) {
+      self.manager = manager
+      self.context = context
+      self.prefixBytes = prefixBytes
+      self.kind = kind
+    }
+    public init(parsing message: Message) throws(WireError) {
+      manager = EntityID(rawValue: message.mcb.pair(1))
+      context = ContextID(rawValue: message.mcb[3])
+      prefixBytes = Int(message.mcb[4])
+      kind = ObjectKind(rawValue: UInt16(truncatingIfNeeded: message.mcb[5]))
+      guard prefixBytes <= ContextName.nameBytesMax else { throw .badField(.name) }
+      guard kind.isContext else { throw .badField(.descriptorKind) }
+    }
+    public var message: Message {
+      var mcb = MessageControlBlock()
+      mcb.setPair(1, manager.rawValue)
+      mcb[3] = context.rawValue
+      mcb[4] = UInt32(prefixBytes)
+      mcb[5] = UInt32(kind.rawValue)
+      return Message(mcb)
+    }
+  }
+}
+
+/// Describes the object of a name and grants a context for it. Symbolic links are not followed.
+///
+/// Words: 1, 2 name fields. Segment: name. Answer: descriptor.
+public struct QueryObject: Operation {
+  public typealias Answer = Descriptor
+  public static let code = Naming.queryObject
+  public static let isIdempotent = true
+
+  public var name: ContextName
+  public init(_ name: ContextName) { self.name = name }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+  }
+  public var message: Message { name.message(Self.request) }
+}
+
+/// Changes attributes of an object. Words: 1, 2 name fields. Segment: name, modification.
+public struct ModifyObject: Operation {
+  public typealias Answer = Descriptor
+  public static let code = Naming.modifyObject
+  public static let isIdempotent = false
+
+  public var name: ContextName
+  public var modification: Modification
+  public init(_ name: ContextName, _ modification: Modification) {
+    self.name = name
+    self.modification = modification
+  }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+    var reader = name.readerBehindName(message)
+    modification = try Modification(parsing: &reader)
+  }
+  public var message: Message {
+    var writer = SegmentWriter()
+    modification.emit(into: &writer)
+    return name.message(Self.request, more: writer.bytes)
+  }
+}
+
+/// Makes an object that is not opened: a directory, a symbolic link, a fifo, socket or device.
+///
+/// Words: 1, 2 name fields; 3 kind; 4 permissions (umask applied); 5, 6 device number. Segment:
+/// name, then the target of a symbolic link.
+public struct AddName: Operation {
+  public typealias Answer = Descriptor
+  public static let code = Naming.addName
+  public static let isIdempotent = false
+
+  public var name: ContextName
+  public var kind: ObjectKind
+  public var permissions: UInt32
+  public var deviceNumber: UInt64
+  public var target: [UInt8]
+
+  public init(
+    _ name: ContextName, kind: ObjectKind, permissions: UInt32, deviceNumber: UInt64 = 0,
+    target: [UInt8] = []
+  ) {
+    self.name = name
+    self.kind = kind
+    self.permissions = permissions
+    self.deviceNumber = deviceNumber
+    self.target = target
+  }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+    kind = ObjectKind(rawValue: UInt16(truncatingIfNeeded: message.mcb[3]))
+    permissions = message.mcb[4]
+    deviceNumber = message.mcb.pair(5)
+    target = Array(message.segment[name.name.count...])
+    guard target.count <= ContextName.nameBytesMax else { throw .badField(.name) }
+  }
+  public var message: Message {
+    var mcb = Self.request
+    mcb[3] = UInt32(kind.rawValue)
+    mcb[4] = permissions
+    mcb.setPair(5, deviceNumber)
+    return name.message(mcb, more: target)
+  }
+}
+
+/// Gives an object one more name. Words: 1, 2 new name; 3 context of the object.
+public struct LinkName: Operation {
+  public typealias Answer = Descriptor
+  public static let code = Naming.linkName
+  public static let isIdempotent = false
+
+  public var name: ContextName
+  public var object: ContextID
+  public init(_ name: ContextName, object: ContextID) {
+    self.name = name
+    self.object = object
+  }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+    object = ContextID(rawValue: message.mcb[3])
+  }
+  public var message: Message {
+    var mcb = Self.request
+    mcb[3] = object.rawValue
+    return name.message(mcb)
+  }
+}
+
+/// Takes a name away. Words: 1, 2 name fields; 3 kind: context for a directory, else file.
+public struct RemoveName: Operation {
+  public typealias Answer = Done
+  public static let code = Naming.removeName
+  public static let isIdempotent = false
+
+  public var name: ContextName
+  public var isContext: Bool
+  public init(_ name: ContextName, isContext: Bool) {
+    self.name = name
+    self.isContext = isContext
+  }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+    isContext = message.mcb[3] == UInt32(ObjectKind.context.rawValue)
+  }
+  public var message: Message {
+    var mcb = Self.request
+    mcb[3] = UInt32((isContext ? ObjectKind.context : .file).rawValue)
+    return name.message(mcb)
+  }
+}
+
+/// Moves an object from one name to another of the same manager, in one step.
+///
+/// Words: 1, 2 old name; 3 context of the new name; 4 flags (1: fail with `duplicateName` if the
+/// new name is taken, 2: exchange the two). Segment: old name, new name.
+public struct RenameObject: Operation {
+  public typealias Answer = Done
+  public static let code = Naming.renameObject
+  public static let isIdempotent = false
+
+  public enum Mode: UInt32, Sendable {
+    case replace = 0
+    case noReplace = 1
+    case exchange = 2
+  }
+
+  public var old: ContextName
+  public var newContext: ContextID
+  public var newName: [UInt8]
+  public var mode: Mode
+
+  public init(_ old: ContextName, to newContext: ContextID, _ newName: [UInt8], mode: Mode) {
+    self.old = old
+    self.newContext = newContext
+    self.newName = newName
+    self.mode = mode
+  }
+  public init(parsing message: Message) throws(WireError) {
+    old = try ContextName(parsing: message)
+    newContext = ContextID(rawValue: message.mcb[3])
+    guard let mode = Mode(rawValue: message.mcb[4]) else { throw .badField(.operation) }
+    self.mode = mode
+    newName = Array(message.segment[old.name.count...])
+    guard newName.count <= ContextName.nameBytesMax else { throw .badField(.name) }
+  }
+  public var message: Message {
+    var mcb = Self.request
+    mcb[3] = newContext.rawValue
+    mcb[4] = mode.rawValue
+    return old.message(mcb, more: newName)
+  }
+}
+
+/// The target of a symbolic link. Words: 1, 2 name fields. Answer: segment.
+public struct ReadLink: Operation {
+  public typealias Answer = ReadInstance.Answer
+  public static let code = Naming.readLink
+  public static let isIdempotent = true
+
+  public var name: ContextName
+  public init(_ name: ContextName) { self.name = name }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+  }
+  public var message: Message { name.message(Self.request) }
+}
+
+/// Whether the caller may read (4), write (2), execute (1) an object. Words: 3 mask.
+public struct CheckAccess: Operation {
+  public typealias Answer = Done
+  public static let code = Naming.checkAccess
+  public static let isIdempotent = true
+
+  public var name: ContextName
+  public var mask: UInt32
+  public init(_ name: ContextName, mask: UInt32) {
+    self.name = name
+    self.mask = mask
+  }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+    mask = message.mcb[3]
+  }
+  public var message: Message {
+    var mcb = Self.request
+    mcb[3] = mask
+    return name.message(mcb)
+  }
+}
+
+/// Room in the store behind a context. Words: 1, 2 name fields. Answer: store state.
+public struct QueryStore: Operation {
+  public static let code = Naming.queryStore
+  public static let isIdempotent = true
+
+  public var name: ContextName
+  public init(_ name: ContextName) { self.name = name }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+  }
+  public var message: Message { name.message(Self.request) }
+
+  /// Segment: block size 8, blocks 8, free 8, available 8, objects 8, free objects 8,
+  /// available objects 8, longest name 8.
+  public struct Answer: OperationAnswer {
+    public var blockSize: UInt64 = 4096
+    public var blocks: UInt64 = 0
+    public var blocksFree: UInt64 = 0
+    public var blocksAvailable: UInt64 = 0
+    public var objects: UInt64 = 0
+    public var objectsFree: UInt64 = 0
+    public var objectsAvailable: UInt64 = 0
+    public var nameBytesMax: UInt64 = 255
+
+    public init() {}
+    public init(parsing message: Message) throws(WireError) {
+      var reader = SegmentReader(message.segment)
+      blockSize = try reader.integer()
+      blocks = try reader.integer()
+      blocksFree = try reader.integer()
+      blocksAvailable = try reader.integer()
+      objects = try reader.integer()
+      objectsFree = try reader.integer()
+      objectsAvailable = try reader.integer()
+      nameBytesMax = try reader.integer()
+    }
+    public var message: Message {
+      var writer = SegmentWriter(reserving: 64)
+      writer.integer(blockSize)
+      writer.integer(blocks)
+      writer.integer(blocksFree)
+      writer.integer(blocksAvailable)
+      writer.integer(objects)
+      writer.integer(objectsFree)
+      writer.integer(objectsAvailable)
+      writer.integer(nameBytesMax)
+      return Message(MessageControlBlock(), segment: writer.bytes)
+    }
+  }
+}

@@ -1,0 +1,156 @@
+/// The management operations that kernels use on each other: RFC 1045 appendix III.
+///
+/// Acknowledgements are datagrams to the peer's manager; there are no packet types for them.
+public enum Management {
+  public static let probeEntity: UInt32 = 0x000101
+  public static let notifyClient: UInt32 = 0x00010F
+  public static let notifyServer: UInt32 = 0x000110
+  public static let notifyRemoteClient: UInt32 = 0x000111
+}
+
+/// Asks the manager of an entity what its current transaction is and who stands behind it.
+///
+/// The answer's multicast responder address says where the entity is. Differs from RFC 1045 in
+/// the answer's last words: the principal travels as text, `user@host`, in the segment.
+public struct ProbeEntity: Operation {
+  public typealias Answer = EntityState
+  public static let code = Management.probeEntity
+  public static let isIdempotent = true
+
+  public var entity: EntityID
+
+  public init(entity: EntityID) { self.entity = entity }
+
+  public init(parsing message: Message) throws(WireError) {
+    entity = EntityID(rawValue: message.mcb.pair(3))
+    guard entity.isValid else { throw .invalidEntity }
+  }
+
+  public var message: Message {
+    var mcb = Self.request
+    mcb.flags = [.coResident, .publicInterface]
+    mcb.coResident = entity
+    mcb.setPair(3, entity.rawValue)
+    return Message(mcb)
+  }
+
+  public struct EntityState: OperationAnswer {
+    /// The last transaction that the entity started.
+    public var transaction: TransactionID
+    public var entity: EntityID
+    /// It is still waiting for the response to that transaction.
+    public var isAwaitingResponse: Bool
+    /// `user@host`, at most 255 octets.
+    public var principal: String
+
+    public init(
+      transaction: TransactionID, entity: EntityID, isAwaitingResponse: Bool, principal: String
+    ) {
+      self.transaction = transaction
+      self.entity = entity
+      self.isAwaitingResponse = isAwaitingResponse
+      self.principal = principal
+    }
+
+    public init(parsing message: Message) throws(WireError) {
+      transaction = TransactionID(message.mcb[1])
+      entity = EntityID(rawValue: message.mcb.pair(2))
+      isAwaitingResponse = message.mcb[4] & 1 != 0
+      var reader = SegmentReader(message.segment)
+      guard reader.remaining <= 255 else { throw .badField(.name) }
+      principal = try reader.string(reader.remaining)
+    }
+
+    public var message: Message {
+      var mcb = MessageControlBlock()
+      mcb[1] = transaction.rawValue
+      mcb.setPair(2, entity.rawValue)
+      mcb[4] = isAwaitingResponse ? 1 : 0
+      return Message(mcb, segment: Array(principal.utf8))
+    }
+  }
+}
+
+/// Tells a client's kernel what became of its request: `NotifyVmtpClient`, a datagram.
+public struct NotifyClient: Equatable, Sendable {
+  public var client: EntityID
+  public var transaction: TransactionID
+  /// Blocks of the request received so far.
+  public var delivery: DeliveryMask
+  public var code: ReplyCode
+  /// Retransmit count and forward count of the request that this is about.
+  public var retransmitCount: UInt8
+  public var forwardCount: UInt8
+
+  public init(
+    client: EntityID, transaction: TransactionID, delivery: DeliveryMask, code: ReplyCode,
+    retransmitCount: UInt8, forwardCount: UInt8 = 0
+  ) {
+    self.client = client
+    self.transaction = transaction
+    self.delivery = delivery
+    self.code = code
+    self.retransmitCount = retransmitCount
+    self.forwardCount = forwardCount
+  }
+
+  public init(parsing mcb: MessageControlBlock) {
+    client = EntityID(rawValue: mcb.pair(1))
+    retransmitCount = UInt8(mcb[3] >> 20 & 7)
+    forwardCount = UInt8(mcb[3] >> 16 & 15)
+    transaction = TransactionID(mcb[5])
+    delivery = DeliveryMask(rawValue: mcb[6])
+    code = ReplyCode(rawValue: mcb[7])
+  }
+
+  public var mcb: MessageControlBlock {
+    var mcb = MessageControlBlock(code: Management.notifyClient)
+    mcb.flags = [.datagram, .coResident, .publicInterface]
+    mcb.coResident = client
+    mcb[3] = UInt32(retransmitCount & 7) << 20 | UInt32(forwardCount & 15) << 16 | 1
+    mcb[5] = transaction.rawValue
+    mcb[6] = delivery.rawValue
+    mcb[7] = code.rawValue
+    return mcb
+  }
+}
+
+/// Tells a server's kernel what became of its response: `NotifyVmtpServer`, a datagram.
+public struct NotifyServer: Equatable, Sendable {
+  public var server: EntityID
+  public var client: EntityID
+  public var transaction: TransactionID
+  /// Blocks of the response received so far.
+  public var delivery: DeliveryMask
+  public var code: ReplyCode
+
+  public init(
+    server: EntityID, client: EntityID, transaction: TransactionID, delivery: DeliveryMask,
+    code: ReplyCode
+  ) {
+    self.server = server
+    self.client = client
+    self.transaction = transaction
+    self.delivery = delivery
+    self.code = code
+  }
+
+  public init(parsing mcb: MessageControlBlock) {
+    server = EntityID(rawValue: mcb.pair(1))
+    client = EntityID(rawValue: mcb.pair(3))
+    transaction = TransactionID(mcb[5])
+    delivery = DeliveryMask(rawValue: mcb[6])
+    code = ReplyCode(rawValue: mcb[7])
+  }
+
+  public var mcb: MessageControlBlock {
+    var mcb = MessageControlBlock(code: Management.notifyServer)
+    mcb.flags = [.datagram, .coResident, .publicInterface]
+    mcb.setPair(1, server.rawValue)
+    mcb.setPair(3, client.rawValue)
+    mcb[5] = transaction.rawValue
+    mcb[6] = delivery.rawValue
+    mcb[7] = code.rawValue
+    return mcb
+  }
+}

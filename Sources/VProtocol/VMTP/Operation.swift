@@ -1,0 +1,36 @@
+/// One operation of a protocol as a value: what its request holds and what its answer is.
+///
+/// The codes, the fields, the use of the segment and whether it may be repeated are declared
+/// here, once, for both sides.
+public protocol Operation: Equatable, Sendable {
+  associatedtype Answer: OperationAnswer
+  /// 24 bits: interface 16, procedure 8 (RFC 1045 3.4).
+  static var code: UInt32 { get }
+  /// Doing it twice is the same as doing it once, as seen by the caller.
+  static var isIdempotent: Bool { get }
+  /// The request; inverse of `init(parsing:)`.
+  var message: Message { get }
+  init(parsing message: Message) throws(WireError)
+}
+
+/// The answer to an operation that was done (reply code OK).
+public protocol OperationAnswer: Equatable, Sendable {
+  var message: Message { get }
+  init(parsing message: Message) throws(WireError)
+}
+
+/// An answer that says only that the operation was done.
+public struct Done: OperationAnswer {
+  public init() {}
+  public init(parsing message: Message) throws(WireError) {}
+  public var message: Message { Message(reply: .ok) }
+}
+
+extension Operation {
+  /// An empty request of this operation.
+  static var request: MessageControlBlock {
+    var mcb = MessageControlBlock(code: Self.code)
+    mcb.flags = .publicInterface
+    return mcb
+  }
+}

@@ -1,0 +1,126 @@
+public import VProtocol
+
+/// What a server is given: one message of one client.
+public struct Request: Sendable {
+  public var client: EntityID
+  public var transaction: TransactionID
+  /// The entity or group that was addressed.
+  public var addressee: EntityID
+  /// The server, a member of the addressed group or the addressee itself.
+  public var server: EntityID
+  /// Times forwarded; part of the transaction's name.
+  public var forwardCount: UInt8
+  public var message: Message
+  /// Who the client is, where the server asked to know it.
+  public var principal: Principal?
+
+  public init(
+    client: EntityID, transaction: TransactionID, addressee: EntityID, server: EntityID,
+    forwardCount: UInt8, message: Message, principal: Principal?
+  ) {
+    self.client = client
+    self.transaction = transaction
+    self.addressee = addressee
+    self.server = server
+    self.forwardCount = forwardCount
+    self.message = message
+    self.principal = principal
+  }
+}
+
+/// What a client gets: the answer, or the code of what went wrong on the way.
+public struct Response: Sendable {
+  /// The server that answered, not the group that was asked; `none` if nobody did.
+  public var server: EntityID
+  public var message: Message
+
+  public init(server: EntityID, message: Message) {
+    self.server = server
+    self.message = message
+  }
+
+  public var code: ReplyCode { message.reply }
+}
+
+/// Called once, on whichever thread read the response, outside every lock.
+public typealias Completion = @Sendable (Response) -> Void
+
+/// A server that is invoked for every request, many at once; answers with `reply` now or later.
+public typealias Procedure = @Sendable (Request) -> Void
+
+/// How a request is sent.
+public struct SendOptions: Sendable {
+  /// Give up with `userTimeout` after this long; nil waits as long as the peer kernel lives.
+  public var timeLimit: TimeSpan?
+  public init(timeLimit: TimeSpan? = nil) { self.timeLimit = timeLimit }
+}
+
+/// The slot that boards plug into: the message kernel and the loop of one node.
+///
+/// The same board runs on a `Node`, on an attached process and in the simulator. No call waits.
+/// Completions, procedures, watchers and timers run on the loop's threads and must not block;
+/// what may block goes to `disk`.
+public protocol Backplane: AnyObject, Sendable {
+  /// The name of this host in `/v`.
+  var host: String { get }
+  /// The node's monotonic clock.
+  var now: Time { get }
+  /// Nanoseconds since 1970 on the host's clock.
+  var wallClock: Int64 { get }
+  /// 64 unpredictable bits; from the seed in the simulator.
+  func random() -> UInt64
+
+  /// A new client entity of `user` on this host. It has one transaction at a time.
+  func makeClient(user: String) -> EntityID
+  /// Ends an entity: its transaction is abandoned, its identifier is not used again.
+  func retire(_ entity: EntityID)
+  /// A new server entity. With `knowsPrincipals` every request carries who sent it.
+  func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID
+  /// Adds a server to a group: it gets what is sent to the group.
+  func join(_ server: EntityID, group: EntityID)
+
+  /// Starts a message transaction; `completion` is called exactly once, unless `client` is
+  /// retired first, then never.
+  func send(
+    _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
+    completion: @escaping Completion)
+  /// Answers a request; once. A late or second answer is dropped.
+  func reply(_ message: Message, to request: Request)
+
+  /// Calls `handler` whenever `descriptor` becomes readable (edge-triggered: read until EAGAIN).
+  func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void)
+  func unwatch(_ descriptor: Int32)
+  /// Calls `body` once, not before `span` has passed.
+  func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void)
+  /// Runs `work` on a plain thread that may block.
+  func disk(_ work: @escaping @Sendable () -> Void)
+}
+
+extension Backplane {
+  /// Sends an operation and hands over its parsed answer, or the code instead of one.
+  ///
+  /// An answer that does not parse is `vmtpError`.
+  public func send<Op: Operation>(
+    _ operation: Op, from client: EntityID, to server: EntityID,
+    options: SendOptions = SendOptions(),
+    completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
+    send(operation.message, from: client, to: server, options: options) { response in
+      guard response.code.isOK else {
+        completion(.refused(response.code))
+        return
+      }
+      do throws(WireError) {
+        completion(.done(try Op.Answer(parsing: response.message), by: response.server))
+      } catch {
+        completion(.refused(.vmtpError))
+      }
+    }
+  }
+}
+
+/// The outcome of an operation.
+public enum Answer<Value: Sendable>: Sendable {
+  case done(Value, by: EntityID)
+  case refused(ReplyCode)
+}

@@ -1,0 +1,65 @@
+public import VProtocol
+import Synchronization
+
+/// Client entities of one process, kept by user and used one transaction at a time.
+///
+/// As many entities exist as there are transactions at work; at most `entitiesMax` idle ones of a
+/// user are kept. An entity whose transaction was abandoned is retired.
+public final class ClientPool: Sendable {
+  /// A transaction on an entity of a pool. Either its completion is called or it is abandoned.
+  public final class Transaction: Sendable {
+    fileprivate let client: EntityID
+    private let isOver = Atomic<Bool>(false)
+
+    fileprivate init(_ client: EntityID) { self.client = client }
+
+    /// Whether the caller is the one who ends the transaction.
+    fileprivate func end() -> Bool {
+      !isOver.exchange(true, ordering: .acquiringAndReleasing)
+    }
+  }
+
+  private let backplane: any Backplane
+  private let idle = Mutex<[String: [EntityID]]>([:])
+
+  /// More idle entities of one user than this are retired: twice the requests in flight that
+  /// FUSE allows by default.
+  private static let entitiesMax = 128
+
+  public init(_ backplane: any Backplane) { self.backplane = backplane }
+
+  /// Sends `operation` as `user`; the entity goes back to the pool with the answer.
+  @discardableResult
+  public func send<Op: Operation>(
+    _ operation: Op, as user: String, to server: EntityID, options: SendOptions = SendOptions(),
+    completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) -> Transaction {
+    let transaction = Transaction(take(user))
+    backplane.send(operation, from: transaction.client, to: server, options: options) {
+      [self] answer in
+      guard transaction.end() else { return }
+      give(transaction.client, of: user)
+      completion(answer)
+    }
+    return transaction
+  }
+
+  /// Gives up a transaction: its completion is not called any more. Has no effect on one whose
+  /// answer came first.
+  public func abandon(_ transaction: Transaction) {
+    if transaction.end() { backplane.retire(transaction.client) }
+  }
+
+  private func take(_ user: String) -> EntityID {
+    idle.withLock { $0[user]?.popLast() } ?? backplane.makeClient(user: user)
+  }
+
+  private func give(_ client: EntityID, of user: String) {
+    let isKept = idle.withLock { idle in
+      guard idle[user, default: []].count < Self.entitiesMax else { return false }
+      idle[user, default: []].append(client)
+      return true
+    }
+    if !isKept { backplane.retire(client) }
+  }
+}

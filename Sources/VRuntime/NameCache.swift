@@ -1,0 +1,128 @@
+public import VProtocol
+import Synchronization
+
+/// The prefix cache of one program: longest prefix -> manager and context (CACM 1988).
+///
+/// A miss asks the name handling group once, by QueryName. Entries are not invalidated by
+/// anybody: a manager that refuses a stale one makes the user call `forget`, and ask again.
+public final class NameCache: Sendable {
+  /// Who answers for a prefix.
+  public struct Binding: Equatable, Sendable {
+    public var manager: EntityID
+    public var context: ContextID
+    /// Octets of the name that the manager has already interpreted.
+    public var prefixBytes: Int
+    /// The name only leads to prefixes of several managers.
+    public var isShared: Bool
+  }
+
+  /// What the cache did since it was made.
+  public struct Counters: Equatable, Sendable {
+    public var hits = 0
+    public var multicasts = 0
+  }
+
+  private struct State {
+    var bindings: [[UInt8]: Binding] = [:]
+    var counters = Counters()
+  }
+
+  private let backplane: any Backplane
+  private let clients: ClientPool
+  private let state = Mutex(State())
+
+  /// A name that nobody has answered for in this time does not exist.
+  static let queryTimeLimit = TimeSpan.milliseconds(200)
+  /// More prefixes than a cluster has; beyond it the cache starts anew.
+  static let bindingsMax = 4096
+
+  public init(_ backplane: any Backplane, clients: ClientPool) {
+    self.backplane = backplane
+    self.clients = clients
+  }
+
+  public var counters: Counters { state.withLock { $0.counters } }
+
+  /// Finds who answers for `name` (octets separated by `/`, none in front).
+  ///
+  /// `notFound` where nobody does. With `afresh` the group is asked even if an answer is known,
+  /// which is replaced by a new one and kept if there is none: a manager that is away is not a
+  /// name that does not exist.
+  public func resolve(
+    _ name: [UInt8], afresh: Bool = false,
+    completion: @escaping @Sendable (Answer<Binding>) -> Void
+  ) {
+    if !afresh, let binding = lookUp(name) {
+      completion(.done(binding, by: binding.manager))
+      return
+    }
+    state.withLock { $0.counters.multicasts += 1 }
+    clients.send(
+      QueryName(ContextName(.none, name)), as: "nobody", to: .nameHandlingGroup,
+      options: SendOptions(timeLimit: Self.queryTimeLimit)
+    ) { [self] answer in
+      switch answer {
+      case .done(let found, let server):
+        guard found.prefixBytes <= name.count else { return completion(.refused(.vmtpError)) }
+        let binding = Binding(
+          manager: found.manager, context: found.context, prefixBytes: found.prefixBytes,
+          isShared: found.kind == .sharedContext)
+        remember(binding, for: Array(name[..<found.prefixBytes]))
+        completion(.done(binding, by: server))
+      case .refused(.userTimeout), .refused(.retransmissionTimeout):
+        completion(.refused(.notFound))
+      case .refused(let code):
+        completion(.refused(code))
+      }
+    }
+  }
+
+  /// Drops what is known about the prefix of `name`, because its manager refused it.
+  public func forget(_ name: [UInt8]) {
+    state.withLock { state in
+      for end in Self.ends(of: name) { state.bindings[Array(name[..<end])] = nil }
+    }
+  }
+
+  /// The components that known prefixes have directly below the shared context `name`.
+  public func components(below name: [UInt8]) -> [[UInt8]] {
+    let front = name.isEmpty ? [] : name + [UInt8(ascii: "/")]
+    let found = state.withLock { state in
+      state.bindings.keys.compactMap { prefix -> [UInt8]? in
+        guard prefix.count > front.count, prefix.starts(with: front) else { return nil }
+        let rest = prefix[front.count...]
+        return Array(rest.prefix { $0 != UInt8(ascii: "/") })
+      }
+    }
+    return Array(Set(found)).sorted { $0.lexicographicallyPrecedes($1) }
+  }
+
+  private func lookUp(_ name: [UInt8]) -> Binding? {
+    state.withLock { state in
+      for end in Self.ends(of: name) {
+        guard let binding = state.bindings[Array(name[..<end])] else { continue }
+        // A shared context answers for itself only: what is below it may be anybody's.
+        if binding.isShared && end < name.count { return nil }
+        state.counters.hits += 1
+        return binding
+      }
+      return nil
+    }
+  }
+
+  private func remember(_ binding: Binding, for prefix: [UInt8]) {
+    state.withLock { state in
+      if state.bindings.count >= Self.bindingsMax { state.bindings.removeAll() }
+      state.bindings[prefix] = binding
+    }
+  }
+
+  /// Where the prefixes of `name` end, longest first.
+  private static func ends(of name: [UInt8]) -> [Int] {
+    var ends = [name.count]
+    for index in name.indices.reversed() where name[index] == UInt8(ascii: "/") && index > 0 {
+      ends.append(index)
+    }
+    return ends
+  }
+}

@@ -1,0 +1,148 @@
+public import VProtocol
+
+/// One message transaction as its client sees it: a request out, a response back.
+///
+/// ```
+///              send                    response packet
+///   (start) ---------> awaiting response -------------> receiving response
+///                       |   ^   |                        |        |
+///        timeout: resend|   |   | whole response         | whole  | timeout:
+///        header + APG   +---+   v                        v        | RETRY
+///                            complete <------------------+--------+
+/// ```
+/// RFC 1045 5. Tell it what happened with the `handle` methods; do what the action says. It ends
+/// by a whole response, by a code, or when its kernel finds the peer silent; never by a count.
+public struct ClientTransaction: Sendable {
+  public enum Action: Equatable, Sendable {
+    /// Send the request with these blocks; with `acknowledge` the server must say that it came.
+    case transmit(DeliveryMask, acknowledge: Bool)
+    /// Tell the server's kernel which blocks of its response came.
+    case notifyServer(DeliveryMask, ReplyCode)
+    case complete(Message, server: EntityID)
+    case fail(ReplyCode)
+    case nothing
+  }
+
+  public let id: TransactionID
+  public let server: EntityID
+  public let request: Message
+  public let startedAt: Time
+  /// When the user's time limit ends it.
+  public let limit: Time?
+  public private(set) var retransmitCount: UInt8 = 0
+  /// When `handleTimeout` wants to be called for a repetition.
+  public private(set) var repeatAt: Time
+  public private(set) var transmittedAt: Time
+  private var reception: PacketGroupReception?
+  /// Times in a row that the server said it was working.
+  private var pings = 0
+  /// Repetitions since something was heard.
+  private var silentAttempts = 0
+
+  public init(
+    id: TransactionID, server: EntityID, request: Message, limit: Time?, at now: Time,
+    roundTrip: RoundTrip
+  ) {
+    self.id = id
+    self.server = server
+    self.request = request
+    self.limit = limit
+    startedAt = now
+    transmittedAt = now
+    repeatAt = now + roundTrip.firstRetransmission
+  }
+
+  /// Whether a response packet belongs to this transaction: a single server must answer itself,
+  /// unless the request was forwarded.
+  public func isAnswered(by header: PacketHeader) -> Bool {
+    header.transaction == id
+      && (server == header.server || server.isGroup || header.forwardCount > 0)
+  }
+
+  /// Who is answering, once a part of the response came.
+  public var responder: EntityID? { reception?.header.server }
+
+  /// All blocks of the request.
+  public var wholeRequest: DeliveryMask { DeliveryMask(segmentBytes: request.segment.count) }
+
+  public mutating func handleTimeout(at now: Time, roundTrip: RoundTrip) -> Action {
+    if let limit, limit <= now { return .fail(.userTimeout) }
+    guard repeatAt <= now else { return .nothing }
+    if let reception {
+      repeatAt = now + max(Timing.reception, roundTrip.retransmission)
+      return .notifyServer(reception.received, .retry)
+    }
+    silentAttempts += 1
+    repeatAt = now + doubled(roundTrip.retransmission, silentAttempts, Timing.retransmissionCap)
+    return countTransmission(.transmit(.empty, acknowledge: true), at: now)
+  }
+
+  /// A packet of the response; the caller has matched client, transaction and server.
+  public mutating func handleResponse(
+    _ header: PacketHeader, _ packet: RawSpan, at now: Time, roundTrip: inout RoundTrip
+  ) -> Action {
+    if reception == nil || reception?.header.server != header.server {
+      sample(header.retransmitCount, at: now) { roundTrip.addResponseSample($0) }
+      reception = PacketGroupReception(header)
+    }
+    guard var group = reception.take() else { return .nothing }
+    guard group.accept(header, packet) else {
+      reception = group
+      return .nothing
+    }
+    if group.isComplete { return .complete(group.message(), server: header.server) }
+    let wait = group.hasHole ? Timing.hole : Timing.reception
+    repeatAt = now + wait
+    reception = group
+    return .nothing
+  }
+
+  /// The server's kernel said what became of the request.
+  public mutating func handleNotify(
+    _ notify: NotifyClient, at now: Time, roundTrip: inout RoundTrip
+  ) -> Action {
+    guard reception == nil else { return .nothing }
+    sample(notify.retransmitCount, at: now) { roundTrip.addNetworkSample($0) }
+    silentAttempts = 0
+    switch notify.code {
+    case .ok:
+      pings += 1
+      repeatAt = now + doubled(roundTrip.firstRetransmission, pings, Timing.pingCap)
+      return .nothing
+    case .retry:
+      pings = 0
+      repeatAt = now + roundTrip.firstRetransmission
+      let missing = wholeRequest.subtracting(notify.delivery)
+      return countTransmission(.transmit(missing, acknowledge: false), at: now)
+    case .retryAll:
+      repeatAt = now + roundTrip.firstRetransmission
+      return countTransmission(.transmit(wholeRequest, acknowledge: false), at: now)
+    case .busy:
+      pings += 1
+      repeatAt = now + doubled(roundTrip.firstRetransmission, pings, Timing.pingCap)
+      return .nothing
+    default:
+      return .fail(notify.code)
+    }
+  }
+
+  /// The server's kernel has been found: the request goes there, whole.
+  public mutating func handleLocated(at now: Time, roundTrip: RoundTrip) -> Action {
+    repeatAt = now + roundTrip.firstRetransmission
+    return countTransmission(.transmit(wholeRequest, acknowledge: false), at: now)
+  }
+
+  private mutating func countTransmission(_ action: Action, at now: Time) -> Action {
+    retransmitCount = (retransmitCount + 1) & 7
+    transmittedAt = now
+    return action
+  }
+
+  private func sample(_ count: UInt8, at now: Time, _ add: (TimeSpan) -> Void) {
+    if count == retransmitCount { add(now - transmittedAt) }
+  }
+
+  private func doubled(_ span: TimeSpan, _ times: Int, _ cap: TimeSpan) -> TimeSpan {
+    min(span * (1 << Int64(min(times, 16))), cap)
+  }
+}

@@ -1,0 +1,57 @@
+public import VProtocol
+
+/// A packet group on its way in: which blocks came, and their octets.
+///
+/// Order does not matter and a block counts once. RFC 1045 4.
+public struct PacketGroupReception: Sendable {
+  /// The first packet's header; every packet of a group repeats it.
+  public let header: PacketHeader
+  public private(set) var received: DeliveryMask = .empty
+  private var segment: [UInt8]
+
+  /// Starts with the header of any packet of the group, without its data.
+  public init(_ header: PacketHeader) {
+    self.header = header
+    segment = [UInt8](repeating: 0, count: header.mcb.segmentSize)
+  }
+
+  /// The blocks that make the group whole.
+  public var expected: DeliveryMask { DeliveryMask(segmentBytes: segment.count) }
+  public var isComplete: Bool { received.contains(expected) }
+
+  /// A later block is here and an earlier one is not: loss rather than delay.
+  public var hasHole: Bool {
+    let missing = expected.subtracting(received).rawValue
+    return missing != 0 && received.rawValue >> UInt32(missing.trailingZeroBitCount) != 0
+  }
+
+  /// Takes the new blocks of one packet; false if it does not belong to this group.
+  ///
+  /// `packet` is the whole packet, whose header has been parsed as `header`.
+  public mutating func accept(_ header: PacketHeader, _ packet: RawSpan) -> Bool {
+    guard header.mcb == self.header.mcb, header.server == self.header.server else { return false }
+    var offset = PacketHeader.byteCount
+    let new = header.delivery.subtracting(received)
+    let count = segment.count
+    unsafe segment.withUnsafeMutableBytes { target in
+      header.delivery.forEachBlock(segmentBytes: count) { block in
+        let bit = DeliveryMask(rawValue: 1 << UInt32(block.lowerBound / DeliveryMask.blockBytes))
+        if new.contains(bit) {
+          unsafe packet.extracting(offset..<(offset + block.count)).withUnsafeBytes { source in
+            unsafe target.baseAddress!.advanced(by: block.lowerBound)
+              .copyMemory(from: source.baseAddress!, byteCount: block.count)
+          }
+        }
+        offset += block.count
+      }
+    }
+    received = received.union(header.delivery)
+    return true
+  }
+
+  /// The whole message.
+  public consuming func message() -> Message {
+    precondition(isComplete, "a message is delivered whole")
+    return Message(header.mcb, segment: segment)
+  }
+}

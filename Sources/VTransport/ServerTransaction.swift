@@ -1,0 +1,237 @@
+public import VProtocol
+
+/// What a kernel remembers of one remote client: RFC 1045's client state record.
+///
+/// ```
+///            unknown client               whole
+///   (start) -----------> awaiting probe   request        respond           acknowledged
+///      |                      |          +-------> processing --> responded ----> discarded
+///      | known client         v          |             |  ^
+///      +----------------> receiving -----+             +--+ repeated request: OK
+/// ```
+/// RFC 1045 6. It is the duplicate filter: an older request is dropped, an equal one is answered
+/// from what is kept, a newer one acknowledges the last response and takes the record over.
+public struct ServerTransaction: Sendable {
+  public enum Action: Equatable, Sendable {
+    /// Hand the whole request to its server.
+    case deliver(Message)
+    /// Ask the client's kernel for its current transaction and its principal.
+    case probe
+    case notifyClient(ReplyCode, received: DeliveryMask, retransmitCount: UInt8)
+    /// Send the kept response: all blocks, or these.
+    case respond(DeliveryMask, acknowledge: Bool)
+    /// Forget this client.
+    case drop
+    case nothing
+  }
+
+  enum State: Sendable {
+    case awaitingProbe, receiving, processing, responded, discarded
+  }
+
+  public let client: EntityID
+  public private(set) var id: TransactionID
+  public private(set) var forwardCount: UInt8
+  /// The kernel that sent the request: where notifications and the response go.
+  public private(set) var peer: KernelID
+  /// The entity that the request was addressed to.
+  public private(set) var addressee: EntityID
+  /// Who answered, once somebody did.
+  public private(set) var responder: EntityID = .none
+  /// `user@host` of the client, once probed.
+  public private(set) var principal: String?
+  public private(set) var wakeAt: Time
+  /// The earliest entry of this record in the timer queue, kept by the kernel.
+  public var queuedAt: Time?
+  private var retransmitCount: UInt8
+  private var state = State.awaitingProbe
+  /// The request so far, while awaiting a probe or receiving.
+  private var reception: PacketGroupReception?
+  /// The response kept for repetition, while responded.
+  public private(set) var response: Message?
+  private var probes = 0
+
+  /// A request of a client without a record. Its principal and current transaction come first.
+  public init(_ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time) {
+    client = header.client
+    id = header.transaction
+    forwardCount = header.forwardCount
+    addressee = header.server
+    retransmitCount = header.retransmitCount
+    self.peer = peer
+    wakeAt = now
+    begin(header, packet)
+  }
+
+  public var isProcessing: Bool { state == .processing }
+  /// The client has its response, or will never want it: the record may go.
+  public var isDiscarded: Bool { state == .discarded }
+  /// What the response's RetransmitCount repeats.
+  public var echoedRetransmitCount: UInt8 { retransmitCount }
+
+  /// Asks for the first probe.
+  public mutating func start(at now: Time, roundTrip: RoundTrip) -> Action {
+    wakeAt = now + roundTrip.retransmission
+    return .probe
+  }
+
+  /// A packet of a request from a client with this record.
+  public mutating func handleRequest(
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time
+  ) -> Action {
+    if header.transaction == id {
+      if header.forwardCount < forwardCount { return .nothing }
+      if header.forwardCount == forwardCount {
+        return handleRepeated(header, packet, at: now)
+      }
+    } else if !header.transaction.isNewer(than: id) {
+      return .nothing
+    }
+    adopt(header, from: peer)
+    begin(header, packet)
+    // A probe under way will tell about this newer request as well.
+    if state == .awaitingProbe { return .nothing }
+    return deliverOrWait(at: now)
+  }
+
+  /// What the client's kernel said of the client.
+  public mutating func handleProbe(
+    _ answer: ProbeEntity.EntityState, at now: Time
+  ) -> Action {
+    guard state == .awaitingProbe else { return .nothing }
+    principal = answer.principal
+    guard answer.transaction == id, answer.isAwaitingResponse else {
+      // A late duplicate of a request that its client has long finished.
+      state = .discarded
+      reception = nil
+      if answer.transaction.isNewer(than: id) { id = answer.transaction.previous }
+      wakeAt = now + Timing.recordKept
+      return .nothing
+    }
+    return deliverOrWait(at: now)
+  }
+
+  public mutating func respond(
+    _ response: Message, by server: EntityID, at now: Time
+  ) -> Action {
+    guard state == .processing else { return .nothing }
+    state = .responded
+    self.response = response
+    responder = server
+    wakeAt = now + Timing.responseCheck
+    return .respond(DeliveryMask(segmentBytes: response.segment.count), acknowledge: false)
+  }
+
+  /// The client's kernel said what became of the response.
+  public mutating func handleNotify(_ notify: NotifyServer, at now: Time) -> Action {
+    guard notify.transaction == id, let response else { return .nothing }
+    let whole = DeliveryMask(segmentBytes: response.segment.count)
+    switch notify.code {
+    case .retry: return .respond(whole.subtracting(notify.delivery), acknowledge: false)
+    case .retryAll: return .respond(whole, acknowledge: false)
+    default:
+      state = .discarded
+      self.response = nil
+      wakeAt = now + Timing.recordKept
+      return .nothing
+    }
+  }
+
+  /// `isPeerLost`: its kernel has been silent for as long as makes its requests orphans.
+  public mutating func handleTimeout(
+    at now: Time, roundTrip: RoundTrip, isPeerLost: Bool
+  ) -> Action {
+    guard wakeAt <= now else { return .nothing }
+    if isPeerLost { return .drop }
+    switch state {
+    case .awaitingProbe:
+      probes += 1
+      let span = roundTrip.retransmission * (1 << Int64(min(probes, 8)))
+      wakeAt = now + min(span, Timing.retransmissionCap)
+      return .probe
+    case .receiving:
+      wakeAt = now + max(Timing.reception, roundTrip.retransmission)
+      return .notifyClient(
+        .retry, received: reception?.received ?? .empty, retransmitCount: retransmitCount)
+    case .processing:
+      wakeAt = now + Timing.orphan
+      return .nothing
+    case .responded:
+      wakeAt = now + Timing.responseCheck
+      return .respond(.empty, acknowledge: true)
+    case .discarded:
+      return .drop
+    }
+  }
+
+  private mutating func adopt(_ header: PacketHeader, from peer: KernelID) {
+    id = header.transaction
+    forwardCount = header.forwardCount
+    addressee = header.server
+    retransmitCount = header.retransmitCount
+    responder = .none
+    self.peer = peer
+  }
+
+  /// Starts to take in a request; the last response is thereby acknowledged.
+  private mutating func begin(_ header: PacketHeader, _ packet: RawSpan) {
+    response = nil
+    reception = PacketGroupReception(header)
+    _ = reception?.accept(header, packet)
+  }
+
+  private mutating func handleRepeated(
+    _ header: PacketHeader, _ packet: RawSpan, at now: Time
+  ) -> Action {
+    retransmitCount = header.retransmitCount
+    switch state {
+    case .awaitingProbe:
+      _ = reception?.accept(header, packet)
+      return .nothing
+    case .receiving:
+      _ = reception?.accept(header, packet)
+      return askForMissing(header, at: now) ?? deliverOrWait(at: now)
+    case .processing:
+      guard Self.asksAgain(header) else { return .nothing }
+      return .notifyClient(
+        .ok, received: DeliveryMask(segmentBytes: header.mcb.segmentSize),
+        retransmitCount: retransmitCount)
+    case .responded:
+      guard let response, Self.asksAgain(header) else { return .nothing }
+      return .respond(DeliveryMask(segmentBytes: response.segment.count), acknowledge: false)
+    case .discarded:
+      guard Self.asksAgain(header) else { return .nothing }
+      return .notifyClient(
+        .responseDiscarded, received: .empty, retransmitCount: retransmitCount)
+    }
+  }
+
+  /// One answer for a repeated group, however many packets it has; none for a stray copy.
+  private static func asksAgain(_ header: PacketHeader) -> Bool {
+    guard header.retransmitCount > 0 || header.control.contains(.acknowledge) else { return false }
+    return header.delivery.isEmpty || header.delivery.rawValue & 1 != 0
+  }
+
+  /// A bare header that asks for an acknowledgement while blocks are missing is told which.
+  private mutating func askForMissing(_ header: PacketHeader, at now: Time) -> Action? {
+    guard let reception, !reception.isComplete, header.delivery.isEmpty,
+      header.control.contains(.acknowledge)
+    else { return nil }
+    wakeAt = now + Timing.reception
+    return .notifyClient(
+      .retry, received: reception.received, retransmitCount: retransmitCount)
+  }
+
+  private mutating func deliverOrWait(at now: Time) -> Action {
+    guard let whole = reception.take() else { return .nothing }
+    guard whole.isComplete else {
+      state = .receiving
+      wakeAt = now + (whole.hasHole ? Timing.hole : Timing.reception)
+      reception = whole
+      return .nothing
+    }
+    state = .processing
+    wakeAt = now + Timing.orphan
+    return .deliver(whole.message())
+  }
+}

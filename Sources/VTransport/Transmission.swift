@@ -1,0 +1,70 @@
+public import VProtocol
+
+/// Where packets go.
+public enum Destination: Equatable, Sendable {
+  /// One kernel, at its locator.
+  case peer(KernelID, Locator)
+  /// All kernels that listen to a group's address.
+  case group(EntityID)
+}
+
+/// A packet group, or a part of one, on its way out.
+///
+/// The kernel says what to send; the octets are laid out afterwards, outside its lock, by
+/// `emitPacket`. The segment is shared with the transaction that keeps it, not copied.
+public struct Transmission: Sendable {
+  public var destination: Destination
+  public var header: PacketHeader
+  public var segment: [UInt8]
+  /// The blocks to send; empty sends the header alone.
+  public var mask: DeliveryMask
+
+  public init(
+    to destination: Destination, _ header: PacketHeader, segment: [UInt8] = [],
+    mask: DeliveryMask = .empty
+  ) {
+    self.destination = destination
+    self.header = header
+    self.segment = segment
+    self.mask = mask
+    if case .group = destination { self.header.packetFlags.insert(.multicast) }
+  }
+
+  /// Blocks of 512 octets in one packet: right for every path from 1,280 to 1,500 octets.
+  public static let blocksPerPacket = 2
+  /// The largest packet: header, two blocks, the longer trailer.
+  public static let packetBytesMax =
+    PacketHeader.byteCount + blocksPerPacket * DeliveryMask.blockBytes
+    + SealedPacket.trailerBytes
+  /// Packets in a whole group of 16 KB.
+  public static let packetsMax = 32 / blocksPerPacket
+
+  /// Lays out the next packet of the group without its trailer and returns its size.
+  ///
+  /// `remaining` starts as `mask` and is empty after the last packet. All packets but the last
+  /// have the same size, so that the group can leave in one segmented send.
+  public func emitPacket(
+    _ remaining: inout DeliveryMask, into packet: inout MutableRawSpan
+  ) -> Int {
+    var header = header
+    header.delivery = remaining.lowest(Self.blocksPerPacket)
+    remaining = remaining.subtracting(header.delivery)
+    var end = PacketHeader.byteCount
+    unsafe segment.withUnsafeBytes { source in
+      header.delivery.forEachBlock(segmentBytes: source.count) { block in
+        unsafe packet.withUnsafeMutableBytes { target in
+          unsafe target.baseAddress!.advanced(by: end)
+            .copyMemory(from: source.baseAddress! + block.lowerBound, byteCount: block.count)
+        }
+        end += block.count
+      }
+    }
+    while end % 8 != 0 {
+      packet.storeBytes(of: 0, toByteOffset: end, as: UInt8.self)
+      end += 1
+    }
+    header.dataWords = (end - PacketHeader.byteCount) / 4
+    header.emit(into: &packet)
+    return end
+  }
+}

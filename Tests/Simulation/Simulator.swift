@@ -1,0 +1,229 @@
+import VNode
+import VProtocol
+import VTransport
+
+/// What a simulated network does to packets, each chance in percent.
+struct Faults {
+  var loss = 0
+  var duplication = 0
+  /// Packets that take up to `delayMax` longer and so overtake others.
+  var reordering = 0
+  var delayMax = TimeSpan.milliseconds(5)
+}
+
+/// Nodes on a simulated network, one clock, one thread, everything decided by one seed.
+///
+/// Time never moves by itself: it jumps to the next event, and equal times keep their order.
+final class Simulator {
+  private struct Event {
+    var time: Time
+    var order: Int
+    var body: () -> Void
+  }
+
+  private(set) var now = Time(nanoseconds: 1_000_000_000)
+  private var events: [Event] = []
+  private var order = 0
+  private var generator: SeededGenerator
+  var faults = Faults()
+  /// Pairs of hosts that do not hear each other.
+  var cut: Set<[String]> = []
+  /// Drops a packet that it says true to, whatever the faults are.
+  var dropsPacket: (([UInt8]) -> Bool)?
+  private(set) var packets = 0
+  private(set) var packetsLost = 0
+  private(set) var machines: [SimulatedMachine] = []
+  /// Every packet that arrived, as text: equal runs have equal traces.
+  private(set) var trace: [String] = []
+  var keepsTrace = false
+
+  init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
+
+  func random() -> UInt64 { generator.next() }
+
+  /// Starts a node; with the host name of one that was stopped, it is that host rebooted.
+  func start(_ host: String, secret: [UInt8]? = nil) -> Node {
+    let index = machines.firstIndex { $0.host == host } ?? machines.count
+    let machine = SimulatedMachine(self, host: host, index: index)
+    let node = Node(host: host, machine: machine, secret: secret)
+    machine.node = node
+    if index < machines.count { machines[index] = machine } else { machines.append(machine) }
+    return node
+  }
+
+  /// Ends a node at once, with all it was doing.
+  func crash(_ host: String) { machines.first { $0.host == host }?.node = nil }
+
+  func schedule(after span: TimeSpan, _ body: @escaping () -> Void) {
+    order += 1
+    events.append(Event(time: now + span, order: order, body: body))
+    var child = events.count - 1
+    while child > 0, precedes(events[child], events[(child - 1) / 2]) {
+      events.swapAt(child, (child - 1) / 2)
+      child = (child - 1) / 2
+    }
+  }
+
+  /// Runs events until `isDone` or until `limit` has passed; whether it is done.
+  @discardableResult
+  func run(for limit: TimeSpan, until isDone: () -> Bool = { false }) -> Bool {
+    let end = now + limit
+    while !isDone() {
+      guard let event = popNext(before: end) else {
+        now = end
+        return isDone()
+      }
+      now = event.time
+      event.body()
+    }
+    return true
+  }
+
+  func carry(_ packet: [UInt8], from sender: SimulatedMachine, to destination: Destination) {
+    for receiver in machines where receiver.hears(destination) {
+      packets += 1
+      if isCut(sender.host, receiver.host) || chance(faults.loss)
+        || dropsPacket?(packet) == true
+      {
+        packetsLost += 1
+        continue
+      }
+      deliver(packet, from: sender, to: receiver)
+      if chance(faults.duplication) { deliver(packet, from: sender, to: receiver) }
+    }
+  }
+
+  private func deliver(
+    _ packet: [UInt8], from sender: SimulatedMachine, to receiver: SimulatedMachine
+  ) {
+    var delay = TimeSpan(nanoseconds: 20_000 + Int64(random() % 20_000))
+    if chance(faults.reordering) {
+      delay = delay + TimeSpan(nanoseconds: Int64(random() % UInt64(faults.delayMax.nanoseconds)))
+    }
+    schedule(after: delay) { [self] in
+      if keepsTrace {
+        trace.append("\(now.nanoseconds) \(sender.host)>\(receiver.host) \(packet.count)")
+      }
+      receiver.receive(packet, from: sender.locator)
+    }
+  }
+
+  private func isCut(_ one: String, _ other: String) -> Bool { cut.contains([one, other].sorted()) }
+
+  private func chance(_ percent: Int) -> Bool { percent > 0 && random() % 100 < percent }
+
+  private func precedes(_ left: Event, _ right: Event) -> Bool {
+    left.time == right.time ? left.order < right.order : left.time < right.time
+  }
+
+  private func popNext(before end: Time) -> Event? {
+    guard let first = events.first, first.time <= end else { return nil }
+    let last = events.removeLast()
+    if events.isEmpty { return first }
+    events[0] = last
+    var parent = 0
+    while true {
+      var least = parent
+      for child in [2 * parent + 1, 2 * parent + 2] where child < events.count {
+        if precedes(events[child], events[least]) { least = child }
+      }
+      if least == parent { return first }
+      events.swapAt(parent, least)
+      parent = least
+    }
+  }
+}
+
+/// The machine of one simulated host.
+///
+/// `@unchecked Sendable`: the simulator is one thread.
+final class SimulatedMachine: Machine, @unchecked Sendable {
+  let host: String
+  let locator: Locator
+  var node: Node?
+  private unowned let simulator: Simulator
+  private var groups: Set<EntityID> = []
+  private var wakeAt: Time?
+  /// Packets that were not V, by kind.
+  private(set) var refused: [WireError] = []
+
+  init(_ simulator: Simulator, host: String, index: Int) {
+    self.simulator = simulator
+    self.host = host
+    locator = Locator(ipv4: 0x0A4D_0001 + UInt32(index), port: 61044)
+  }
+
+  func hears(_ destination: Destination) -> Bool {
+    switch destination {
+    case .peer(_, let target): target == locator
+    case .group(let group): groups.contains(group)
+    }
+  }
+
+  func receive(_ packet: [UInt8], from source: Locator) {
+    guard let node else { return }
+    var copy = packet
+    copy.withUnsafeMutableBytes { bytes in
+      do throws(WireError) {
+        try node.handlePacket(bytes, from: source)
+      } catch {
+        refused.append(error)
+      }
+    }
+  }
+
+  var now: Time { simulator.now }
+  var wallClock: Int64 { simulator.now.nanoseconds + 1_700_000_000_000_000_000 }
+  func random() -> UInt64 { simulator.random() }
+
+  func transmit(
+    _ packets: UnsafeRawBufferPointer, stride: Int, to destination: Destination
+  ) {
+    // A crashed host's leftovers stay inside it.
+    guard node != nil || simulator.machines.allSatisfy({ $0 !== self }) else { return }
+    var start = 0
+    while start < packets.count {
+      let end = min(start + stride, packets.count)
+      simulator.carry(Array(packets[start..<end]), from: self, to: destination)
+      start = end
+    }
+  }
+
+  func listen(to group: EntityID) { groups.insert(group) }
+
+  func wake(at time: Time) {
+    if let wakeAt, wakeAt <= time, wakeAt > simulator.now { return }
+    wakeAt = time
+    let span = max(time - simulator.now, TimeSpan(nanoseconds: 0))
+    simulator.schedule(after: span) { [self] in
+      guard wakeAt == time else { return }
+      wakeAt = nil
+      node?.handleTimers()
+    }
+  }
+
+  func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {}
+  func unwatch(_ descriptor: Int32) {}
+  func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
+    simulator.schedule(after: span) { [self] in if node != nil { body() } }
+  }
+  /// A disk that takes up to a millisecond, so that answers change their order.
+  func disk(_ work: @escaping @Sendable () -> Void) {
+    let delay = TimeSpan(nanoseconds: Int64(random() % 1_000_000))
+    simulator.schedule(after: delay) { [self] in if node != nil { work() } }
+  }
+}
+
+/// Chance from a seed.
+struct SeededGenerator: RandomNumberGenerator {
+  private var state: UInt64
+  init(seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+}
