@@ -19,7 +19,8 @@ let package = Package(
     .executable(name: "vnode", targets: ["vnode"])
   ],
   dependencies: [
-    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0")
+    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
   ],
   targets: [
     .target(name: "CVLinux"),
@@ -42,19 +43,19 @@ let package = Package(
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VFileServer", "VMount", "VRuntime", "VProtocol",
+        "VNode", "VFileServer", "VMount", "VRuntime", "VProtocol", "CVLinux",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
       swiftSettings: common),
     .testTarget(
-      name: "VProtocolTests", dependencies: ["VProtocol"], swiftSettings: common),
-    .testTarget(
-      name: "VTransportTests", dependencies: ["VTransport", "VProtocol"], swiftSettings: common),
+      name: "VFileServerTests",
+      dependencies: ["VFileServer", "VRuntime", "VProtocol"],
+      swiftSettings: common),
     .testTarget(
       name: "Simulation",
       dependencies: ["VNode", "VKernel", "VTransport", "VRuntime", "VFileServer", "VProtocol"],
       swiftSettings: common),
     .testTarget(name: "TidyTests", swiftSettings: common),
-    .testTarget(name: "LabTests", dependencies: [], swiftSettings: common),
   ]
 )

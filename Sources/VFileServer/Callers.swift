@@ -1,0 +1,145 @@
+import VProtocol
+import VRuntime
+
+/// Who asks for an operation, and what the export allows.
+extension FileServer {
+  /// The object of a context, if its export is served to the caller.
+  func enter(_ context: ContextID, _ turn: Turn) throws(StoreFailure) -> HeldObject {
+    guard let object = contexts.object(context) else { throw .refused(.invalidContext) }
+    guard exports[object.export].admits(turn.request.principal, ownHost: backplane.host) else {
+      throw .refused(.noPermission)
+    }
+    return object
+  }
+
+  /// The instance, if the caller's host opened it.
+  func enter(_ identifier: InstanceID, _ turn: Turn) throws(StoreFailure) -> Instance {
+    guard let instance = instances[identifier] else { throw .refused(.invalidFileID) }
+    guard instance.host == turn.request.principal?.host else { throw .refused(.noPermission) }
+    return instance
+  }
+
+  /// The rights of the caller in an export: those of the user of the same name here.
+  ///
+  /// Unknown users are nobody, and so is root of a host that the export does not trust, under any
+  /// name: root's rights are given by the export's rule and not by a table of users.
+  func credentials(_ export: Int, _ turn: Turn) throws(StoreFailure) -> Credentials {
+    guard let principal = turn.request.principal else { return .nobody }
+    let isTrusted = exports[export].trustsRoot(of: principal.host, ownHost: backplane.host)
+    if principal.user == "root" { return isTrusted ? .root : .nobody }
+    guard !principal.user.hasPrefix("#"),
+      let who = try users.credentials(ofUser: principal.user, turn.patience)
+    else { return .nobody }
+    return who.isRoot && !isTrusted ? .nobody : who
+  }
+
+  func mustBeWriteable(_ export: Int) throws(StoreFailure) {
+    guard !exports[export].isReadOnly else { throw .refused(.readOnly) }
+  }
+
+  /// The descriptor of an object or open file, with a context for the object.
+  func describe(
+    _ object: HeldObject, by handle: StoreHandle, name: [UInt8], _ turn: Turn
+  ) throws(StoreFailure) -> Descriptor {
+    let state = try store.describe(handle)
+    let owner = try users.userName(state.uid, turn.patience)
+    let group = try users.groupName(state.gid, turn.patience)
+    var descriptor = Descriptor(kind: state.kind, identity: state.identity)
+    descriptor.attributes = attributes(state.kind, object.export)
+    descriptor.size = state.size
+    descriptor.allocatedBytes = state.allocatedBytes
+    descriptor.modified = state.modified
+    descriptor.changed = state.changed
+    descriptor.accessed = state.accessed
+    descriptor.born = state.born
+    descriptor.permissions = state.permissions
+    descriptor.links = state.links
+    descriptor.blockSize = state.blockSize
+    descriptor.deviceNumber = state.deviceNumber
+    descriptor.owner = Self.wireName(owner, state.uid)
+    descriptor.group = Self.wireName(group, state.gid)
+    descriptor.name = name
+    descriptor.context = contexts.grant(
+      object, Contexts.Key(export: object.export, identity: state.identity))
+    sweepLater()
+    return descriptor
+  }
+
+  /// What an object could be opened for; permissions are looked at when it is.
+  private func attributes(_ kind: ObjectKind, _ export: Int) -> UIOAttributes {
+    switch kind {
+    case .context: [.readable, .variableBlock, .multiBlock]
+    case .file:
+      exports[export].isReadOnly
+        ? [.readable, .storage, .randomAccess, .multiBlock]
+        : [.readable, .writeable, .storage, .randomAccess, .multiBlock]
+    default: []
+    }
+  }
+
+  private static func wireName(_ name: String?, _ number: UInt32) -> String {
+    guard let name, !name.isEmpty, name.utf8.count <= Descriptor.nameBytesMax else {
+      return "#\(number)"
+    }
+    return name
+  }
+
+  /// Makes the changes that a client asks for, as `who`.
+  func change(
+    _ handle: StoreHandle, isOpenFile: Bool, _ modification: Modification, as who: Credentials,
+    _ turn: Turn
+  ) throws(StoreFailure) {
+    var change = Change()
+    change.size = modification.size
+    if let owner = modification.owner {
+      change.uid = try identifier(owner, who) { name throws(StoreFailure) in
+        try users.credentials(ofUser: name, turn.patience)?.uid
+      }
+    }
+    if let group = modification.group {
+      change.gid = try identifier(group, who) { name throws(StoreFailure) in
+        try users.groupID(name, turn.patience)
+      }
+    }
+    change.permissions = modification.permissions
+    change.accessed = modification.accessed
+    change.modified = modification.modified
+    try store.change(handle, isOpenFile: isOpenFile, change, as: who)
+    if modification.dropsPrivileges { try dropPrivileges(handle, as: who) }
+  }
+
+  /// A user or group from the wire as a number here. A bare number says nothing about who is meant
+  /// on another host, so only root may give one.
+  private func identifier(
+    _ name: String, _ who: Credentials,
+    _ find: (String) throws(StoreFailure) -> UInt32?
+  ) throws(StoreFailure) -> UInt32 {
+    guard name.hasPrefix("#") else {
+      guard let number = try find(name) else { throw .refused(.badArguments) }
+      return number
+    }
+    guard who.isRoot else { throw .refused(.notOwner) }
+    guard let number = UInt32(name.dropFirst()), number != UInt32.max else {
+      throw .refused(.badArguments)
+    }
+    return number
+  }
+
+  /// Takes set-user and set-group bits away where Linux would on a write. Of the users here only
+  /// root's own writes keep them, and root of a client may be one that has no right to.
+  func dropPrivileges(_ handle: StoreHandle, as who: Credentials) throws(StoreFailure) {
+    guard who.isRoot else { return }
+    let state = try store.describe(handle)
+    guard state.kind == .file else { return }
+    var permissions = state.permissions & ~Self.setUser
+    if permissions & Self.groupExecute != 0 { permissions &= ~Self.setGroup }
+    guard permissions != state.permissions else { return }
+    var change = Change()
+    change.permissions = permissions
+    try store.change(handle, isOpenFile: false, change, as: who)
+  }
+
+  private static let setUser: UInt32 = 0o4000
+  private static let setGroup: UInt32 = 0o2000
+  private static let groupExecute: UInt32 = 0o010
+}

@@ -1,0 +1,181 @@
+import Synchronization
+import VProtocol
+public import VRuntime
+
+/// The file server: serves directories of its host's disk as UIO objects with names.
+///
+/// One entity takes all operations. Another, in the name handling group, answers only QueryName,
+/// and only for prefixes of this server's exports: for anything else it is silent.
+///
+/// An operation is tried at once, on the thread that brought the request, where it only looks;
+/// if the disk would have to be waited for, or if it changes something, it runs on a disk thread.
+public final class FileServer: Sendable {
+  let backplane: any Backplane
+  let store: any FileStore
+  let users: any UserTable
+  let exports: Exports
+  let contexts: Contexts
+  let instances: Instances
+  private let isSweepDue = Mutex(false)
+
+  /// Starts serving; `ExportFailure` where a prefix is empty or used twice or a path is no
+  /// directory.
+  public convenience init(
+    _ backplane: any Backplane, store: some FileStore, users: some UserTable = LinuxUsers(),
+    exports: [Export]
+  ) throws(ExportFailure) {
+    try self.init(
+      backplane, store: store, users: users, exports: exports,
+      contexts: Contexts(key: backplane.random()), instances: Instances(key: backplane.random()))
+  }
+
+  init(
+    _ backplane: any Backplane, store: any FileStore, users: any UserTable, exports: [Export],
+    contexts: Contexts, instances: Instances
+  ) throws(ExportFailure) {
+    precondition(exports.count <= Exports.exportsMax, "at most 256 exports")
+    self.backplane = backplane
+    self.store = store
+    self.users = users
+    self.contexts = contexts
+    self.instances = instances
+    var roots: [ContextID] = []
+    for (number, export) in exports.enumerated() {
+      do throws(StoreFailure) {
+        guard !export.prefix.isEmpty, !exports[..<number].contains(where: { $0.prefix == export.prefix })
+        else { throw .refused(.badArguments) }
+        _ = try RelativePath(export.prefix)
+        let root = HeldObject(try store.openRoot(export.path), of: store, export: number)
+        let identity = try store.describe(root.handle).identity
+        let key = Contexts.Key(export: number, identity: identity)
+        roots.append(contexts.grant(root, key, isPinned: true))
+      } catch {
+        guard case .refused(let code) = error else { preconditionFailure("roots may wait") }
+        throw ExportFailure(export: export, code: code)
+      }
+    }
+    self.exports = Exports(exports, roots: roots)
+    let manager = backplane.makeServer(knowsPrincipals: true) { [self] in serve($0) }
+    let claimant = backplane.makeServer(knowsPrincipals: false) { [self] in
+      answerName($0, manager: manager)
+    }
+    backplane.join(claimant, group: .nameHandlingGroup)
+  }
+
+  /// What is sent to the name handling group.
+  private func answerName(_ request: Request, manager: EntityID) {
+    guard request.message.mcb.code == Naming.queryName,
+      let query = try? QueryName(parsing: request.message),
+      let answer = answer(query, manager: manager)
+    else { return }
+    backplane.reply(answer, to: request)
+  }
+
+  private func serve(_ request: Request) {
+    switch request.message.mcb.code {
+    case Naming.queryName: perform(request, .atOnce, queryName)
+    case Naming.queryObject: perform(request, .atOnce, queryObject)
+    case Naming.modifyObject: perform(request, .mayWait, modifyObject)
+    case Naming.addName: perform(request, .mayWait, addName)
+    case Naming.linkName: perform(request, .mayWait, linkName)
+    case Naming.removeName: perform(request, .mayWait, removeName)
+    case Naming.renameObject: perform(request, .mayWait, renameObject)
+    case Naming.readLink: perform(request, .atOnce, readLink)
+    case Naming.checkAccess: perform(request, .atOnce, checkAccess)
+    case Naming.queryStore: perform(request, .atOnce, queryStore)
+    case UIO.createInstance: perform(request, .atOnce, createInstance)
+    case UIO.queryInstance: perform(request, .atOnce, queryInstance)
+    case UIO.modifyInstance: perform(request, .mayWait, modifyInstance)
+    case UIO.readInstance: perform(request, .atOnce, readInstance)
+    case UIO.writeInstance: perform(request, .atOnce, writeInstance)
+    case UIO.releaseInstance: perform(request, .atOnce, releaseInstance)
+    case UIO.syncInstance: perform(request, .mayWait, syncInstance)
+    default: backplane.refuse(.illegalRequest, request)
+    }
+  }
+}
+
+/// One try at a request: where it comes from and whether the try may wait.
+struct Turn: Sendable {
+  var request: Request
+  var patience: Patience
+
+  /// Ends a try that must not wait, before it changes anything.
+  func mustBeAbleToWait() throws(StoreFailure) {
+    guard patience == .mayWait else { throw .wouldWait }
+  }
+}
+
+extension FileServer {
+  typealias Work<Op: Operation> =
+    @Sendable (Op, Turn) throws(StoreFailure) -> Op.Answer
+
+  /// Answers a request with what `work` says, once.
+  ///
+  /// Where a try at once would wait, `work` starts anew on a disk thread; so it leaves no trace
+  /// before the store has stopped saying `wouldWait`.
+  private func perform<Op: Operation>(
+    _ request: Request, _ patience: Patience, _ work: @escaping Work<Op>
+  ) {
+    backplane.serve(Op.self, request) { operation in
+      switch patience {
+      case .atOnce: attempt(operation, Turn(request: request, patience: .atOnce), work)
+      case .mayWait: attemptOnDisk(operation, request, work)
+      }
+    }
+  }
+
+  private func attemptOnDisk<Op: Operation>(
+    _ operation: Op, _ request: Request, _ work: @escaping Work<Op>
+  ) {
+    backplane.disk { [self] in
+      attempt(operation, Turn(request: request, patience: .mayWait), work)
+    }
+  }
+
+  private func attempt<Op: Operation>(
+    _ operation: Op, _ turn: Turn, _ work: @escaping Work<Op>
+  ) {
+    do throws(StoreFailure) {
+      backplane.reply(try work(operation, turn), to: turn.request)
+    } catch {
+      switch error {
+      case .refused(let code): backplane.refuse(code, turn.request)
+      case .wouldWait:
+        precondition(turn.patience == .atOnce, "a store that may wait does not refuse to")
+        attemptOnDisk(operation, turn.request, work)
+      }
+    }
+  }
+}
+
+// MARK: Objects without names
+
+extension FileServer {
+  /// Sees to it that a file which lost its last name does not keep its room on the disk because a
+  /// context holds it; called whenever a context was granted.
+  func sweepLater() {
+    let isFirst = isSweepDue.withLock { isDue in
+      defer { isDue = true }
+      return !isDue
+    }
+    guard isFirst else { return }
+    backplane.after(Self.sweepInterval) { [self] in
+      backplane.disk { [self] in sweep() }
+    }
+  }
+
+  private func sweep() {
+    isSweepDue.withLock { $0 = false }
+    let open = instances.openKeys()
+    for (key, object) in contexts.all() where !open.contains(key) {
+      guard let state = try? store.describe(object.handle), state.kind == .file, state.links == 0
+      else { continue }
+      contexts.drop(key)
+    }
+    if contexts.holdsMoreThanRoots { sweepLater() }
+  }
+
+  /// The room of a removed file is free after this long; looking at a full table takes 10 ms.
+  private static let sweepInterval = TimeSpan.seconds(5)
+}

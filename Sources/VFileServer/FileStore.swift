@@ -1,0 +1,163 @@
+public import VProtocol
+
+/// The disk as the file server touches it: objects in directories, under handles.
+///
+/// `LinuxStore` is the real one; the simulator has one in memory. A store follows no symbolic link
+/// and leaves no directory upwards, so what is found from an export's root lies inside the export.
+/// `who` is whose rights an operation is checked against and who owns what it makes.
+///
+/// Calls come from many threads at once, except that `entries` of one handle are asked one at a
+/// time. No handle is used after `close`.
+public protocol FileStore: Sendable {
+  /// The directory that an export starts at; `path` is the operator's, and links in it are followed.
+  func openRoot(_ path: String) throws(StoreFailure) -> StoreHandle
+  /// The object that `path` leads to from `directory`.
+  func lookUp(
+    _ path: RelativePath, in directory: StoreHandle, as who: Credentials, _ patience: Patience
+  ) throws(StoreFailure) -> StoreHandle
+  func close(_ handle: StoreHandle)
+
+  /// Of an object or an open file; an object without a name has 0 links.
+  func describe(_ handle: StoreHandle) throws(StoreFailure) -> ObjectState
+  /// Whether `who` may read (4), write (2), execute (1).
+  func checkAccess(
+    _ object: StoreHandle, mask: UInt32, as who: Credentials) throws(StoreFailure)
+  func readLink(_ object: StoreHandle) throws(StoreFailure) -> [UInt8]
+  /// Room in the store that the object lies in.
+  func room(at object: StoreHandle) throws(StoreFailure) -> QueryStore.Answer
+
+  /// Opens a regular file or, with `.directory`, a directory; `create` and `exclusive` are not
+  /// looked at. With `execute` the right to execute is wanted and gives the right to read.
+  func open(
+    _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, _ patience: Patience
+  ) throws(StoreFailure) -> StoreHandle
+  /// Makes a regular file and opens it; `duplicateName` where the name is taken.
+  func create(
+    _ name: [UInt8], in directory: StoreHandle, _ mode: OpenMode, permissions: UInt32,
+    as who: Credentials
+  ) throws(StoreFailure) -> StoreHandle
+  /// A new handle of the object behind an open file.
+  func object(of file: StoreHandle) throws(StoreFailure) -> StoreHandle
+
+  /// Fewer octets than `count` only at the end of the file.
+  func read(
+    _ file: StoreHandle, at position: UInt64, count: Int, _ patience: Patience
+  ) throws(StoreFailure) -> [UInt8]
+  /// Octets written; at the end of the file if it was opened to append. Set-user and set-group bits
+  /// go where `who` is not root.
+  func write(
+    _ file: StoreHandle, _ data: [UInt8], at position: UInt64, _ mode: OpenMode,
+    as who: Credentials, _ patience: Patience
+  ) throws(StoreFailure) -> Int
+  /// Some names of an open directory from `position` on, without `.` and `..`; none at the end.
+  func entries(
+    of directory: StoreHandle, from position: UInt64
+  ) throws(StoreFailure) -> [DirectoryEntry]
+  func synchronize(_ file: StoreHandle, isDataOnly: Bool) throws(StoreFailure)
+
+  /// Adds a name for a new object, or one more name for an object that exists.
+  func add(
+    _ name: [UInt8], in directory: StoreHandle, _ object: NewObject, as who: Credentials
+  ) throws(StoreFailure)
+  func remove(
+    _ name: [UInt8], in directory: StoreHandle, isDirectory: Bool, as who: Credentials
+  ) throws(StoreFailure)
+  func rename(
+    _ oldName: [UInt8], in oldDirectory: StoreHandle, to newName: [UInt8],
+    in newDirectory: StoreHandle, _ mode: RenameObject.Mode, as who: Credentials
+  ) throws(StoreFailure)
+  /// Makes the changes in the order of the fields and stops at the first that is refused. The size
+  /// of an open file changes by the right that it was opened with.
+  func change(
+    _ handle: StoreHandle, isOpenFile: Bool, _ change: Change, as who: Credentials
+  ) throws(StoreFailure)
+}
+
+/// A store's number for an object or an open file.
+public struct StoreHandle: Hashable, Sendable {
+  public var rawValue: Int32
+  public init(rawValue: Int32) { self.rawValue = rawValue }
+}
+
+/// Why a store did not do what it was asked.
+public enum StoreFailure: Error, Equatable, Sendable {
+  case refused(ReplyCode)
+  /// Asked `atOnce`, and it can not be told without waiting: nothing was done.
+  case wouldWait
+}
+
+/// Whether a call may wait, for a disk or for another machine.
+public enum Patience: Sendable {
+  /// On a thread of the loop: say `wouldWait` rather than wait.
+  case atOnce
+  /// On a thread that may block.
+  case mayWait
+}
+
+/// What a store says of an object.
+public struct ObjectState: Equatable, Sendable {
+  public var kind: ObjectKind
+  public var identity: Descriptor.Identity
+  /// The low 12 bits of a Linux mode.
+  public var permissions: UInt32
+  public var uid: UInt32
+  public var gid: UInt32
+  public var links: UInt32 = 1
+  public var size: UInt64 = 0
+  public var allocatedBytes: UInt64 = 0
+  public var blockSize: UInt32 = 4096
+  /// Of a device object: the major number in the high word, the minor in the low.
+  public var deviceNumber: UInt64 = 0
+  /// Nanoseconds since 1970.
+  public var accessed: Int64 = 0
+  public var modified: Int64 = 0
+  public var changed: Int64 = 0
+  public var born: Int64 = 0
+
+  public init(
+    kind: ObjectKind, identity: Descriptor.Identity, permissions: UInt32, uid: UInt32, gid: UInt32
+  ) {
+    self.kind = kind
+    self.identity = identity
+    self.permissions = permissions
+    self.uid = uid
+    self.gid = gid
+  }
+}
+
+/// One name of a directory.
+public struct DirectoryEntry: Equatable, Sendable {
+  public var name: [UInt8]
+  public var kind: ObjectKind
+  public var inode: UInt64
+  /// The position that the entry behind this one is read from.
+  public var nextPosition: UInt64
+
+  public init(name: [UInt8], kind: ObjectKind, inode: UInt64, nextPosition: UInt64) {
+    self.name = name
+    self.kind = kind
+    self.inode = inode
+    self.nextPosition = nextPosition
+  }
+}
+
+/// What a new name is to stand for.
+public enum NewObject: Sendable {
+  case directory(permissions: UInt32)
+  case symbolicLink(target: [UInt8])
+  /// A regular file, a fifo, a socket or a device.
+  case node(ObjectKind, permissions: UInt32, deviceNumber: UInt64)
+  case link(to: StoreHandle)
+}
+
+/// Attributes to change, in the order that they are changed in.
+public struct Change: Sendable {
+  public var size: UInt64?
+  public var uid: UInt32?
+  public var gid: UInt32?
+  public var permissions: UInt32?
+  public var accessed: Modification.Stamp?
+  public var modified: Modification.Stamp?
+
+  public init() {}
+}

@@ -1,0 +1,106 @@
+import Synchronization
+import VProtocol
+
+/// An open file or directory.
+final class Instance: Sendable {
+  /// The object opened, for descriptions with its context.
+  let object: HeldObject
+  let file: HeldObject
+  let mode: OpenMode
+  /// The process whose death frees it.
+  let owner: EntityID
+  /// The host it was opened from: no other may use it. (Another user there may: a file descriptor
+  /// is inherited and passed on.)
+  let host: String?
+  let identity: Descriptor.Identity
+  /// One reader of a directory at a time: its position is the descriptor's.
+  let directoryLock = Mutex<Void>(())
+
+  init(
+    _ file: HeldObject, of object: HeldObject, identity: Descriptor.Identity, mode: OpenMode,
+    owner: EntityID, host: String?
+  ) {
+    self.file = file
+    self.object = object
+    self.identity = identity
+    self.mode = mode
+    self.owner = owner
+    self.host = host
+  }
+
+  var attributes: UIOAttributes {
+    if mode.contains(.directory) { return [.readable, .variableBlock, .multiBlock] }
+    var attributes: UIOAttributes = [.storage, .randomAccess, .multiBlock]
+    if isReadable { attributes.insert(.readable) }
+    if mode.contains(.write) { attributes.insert(.writeable) }
+    if mode.contains(.append) { attributes.insert(.appendOnly) }
+    return attributes
+  }
+
+  var isReadable: Bool { !mode.isDisjoint(with: [.read, .execute]) }
+}
+
+/// The instances of a server: a bounded table.
+final class Instances: Sendable {
+  private struct State {
+    var instances: [InstanceID: Instance] = [:]
+    /// Places promised to openings at work.
+    var reserved = 0
+    var identifiers: PermutedCounter
+  }
+
+  private let capacity: Int
+  private let state: Mutex<State>
+
+  init(capacity: Int = Instances.capacityMax, key: UInt64) {
+    self.capacity = capacity
+    state = Mutex(State(identifiers: PermutedCounter(key: key)))
+  }
+
+  subscript(identifier: InstanceID) -> Instance? { state.withLock { $0.instances[identifier] } }
+
+  /// Enters what `open` makes. The place is kept first, so that nothing is created in vain.
+  func admit<Answer>(
+    _ open: () throws(StoreFailure) -> (Instance, Answer)
+  ) throws(StoreFailure) -> (InstanceID, Answer) {
+    let hasPlace = state.withLock { state in
+      guard state.instances.count + state.reserved < capacity else { return false }
+      state.reserved += 1
+      return true
+    }
+    guard hasPlace else { throw .refused(.noServerResources) }
+    do throws(StoreFailure) {
+      let (instance, answer) = try open()
+      return (enter(instance), answer)
+    } catch {
+      state.withLock { $0.reserved -= 1 }
+      throw error
+    }
+  }
+
+  private func enter(_ instance: Instance) -> InstanceID {
+    state.withLock { state in
+      state.reserved -= 1
+      var identifier: InstanceID
+      repeat { identifier = InstanceID(rawValue: state.identifiers.next()) }
+      while state.instances[identifier] != nil
+      state.instances[identifier] = instance
+      return identifier
+    }
+  }
+
+  /// Takes an instance out; it is closed when the last operation on it has ended.
+  func remove(_ identifier: InstanceID) -> Instance? {
+    state.withLock { $0.instances.removeValue(forKey: identifier) }
+  }
+
+  /// The objects that are open.
+  func openKeys() -> Set<Contexts.Key> {
+    state.withLock { state in
+      Set(state.instances.values.map { Contexts.Key(export: $0.file.export, identity: $0.identity) })
+    }
+  }
+
+  /// Each holds a descriptor: many times what a busy host has open.
+  static let capacityMax = 4096
+}

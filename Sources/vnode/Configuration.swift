@@ -1,0 +1,213 @@
+import Glibc
+import TOMLKit
+
+/// What a node is told: `/etc/v/vnode.toml`, or the defaults where there is no file.
+struct Configuration {
+  struct Export {
+    var prefix: String
+    var path: String
+    var isReadOnly = false
+    /// Hosts that may use it; nil allows all.
+    var allow: [String]?
+    /// Hosts whose root is root here; `*` is every host.
+    var root: [String] = []
+  }
+
+  var host: String
+  /// IPv4 address in dotted form; nil takes the first of a real interface, or loopback without key.
+  var listen: String?
+  var port = 61044
+  var groupPort = 61045
+  var keyFile: String?
+  var mount: String? = "/v"
+  var peers: [String] = []
+  var exports: [Export]
+
+  /// The default: this host's name, `/srv/storage` served as `storage/<host>`.
+  init(host: String) {
+    self.host = host
+    exports = [Export(prefix: "storage/\(host)", path: "/srv/storage", root: [host])]
+  }
+}
+
+/// What is wrong with a configuration: file, line, key and what is allowed.
+struct ConfigurationError: Error, CustomStringConvertible {
+  var description: String
+}
+
+extension Configuration {
+  /// Reads a file; keys that it lacks keep their defaults, keys that do not exist are errors.
+  init(file path: String, defaultHost: String) throws {
+    let text = try readTextFile(path)
+    let table: TOMLTable
+    do {
+      table = try TOMLTable(string: text)
+    } catch let error as TOMLParseError {
+      let at = error.source.begin
+      throw ConfigurationError(
+        description: "\(path):\(at.line):\(at.column): \(error.description)")
+    }
+    let reader = TableReader(path: path, text: text, table: table, name: nil)
+    try reader.allowOnly([
+      "host", "listen", "port", "group_port", "key_file", "mount", "peers", "export",
+    ])
+    self.init(host: try reader.string("host") ?? defaultHost)
+    guard Self.isHostName(host) else {
+      throw reader.error("host", "a name of letters, digits, '-', '_' and '.', at most 64 long")
+    }
+    listen = try reader.string("listen")
+    port = try reader.integer("port", in: 0...65_535) ?? port
+    groupPort = try reader.integer("group_port", in: 1...65_535) ?? groupPort
+    keyFile = try reader.string("key_file")
+    if let mount = try reader.string("mount") { self.mount = mount.isEmpty ? nil : mount }
+    peers = try reader.strings("peers") ?? []
+    if let tables = try reader.tables("export") {
+      exports = try tables.map { try Export(reading: $0) }
+    }
+  }
+
+  private static func isHostName(_ name: String) -> Bool {
+    !name.isEmpty && name.utf8.count <= 64 && name != "self" && name != "any"
+      && name.utf8.allSatisfy { octet in
+        let letter = octet | 0x20
+        return (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(letter)
+          || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(octet)
+          || [UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: ".")].contains(octet)
+      }
+  }
+}
+
+extension Configuration.Export {
+  init(reading reader: TableReader) throws {
+    try reader.allowOnly(["prefix", "path", "read_only", "allow", "root"])
+    guard let prefix = try reader.string("prefix") else {
+      throw reader.missing("prefix", "a name such as \"storage/kea\"")
+    }
+    guard let path = try reader.string("path") else {
+      throw reader.missing("path", "a directory of this host")
+    }
+    let parts = prefix.split(separator: "/", omittingEmptySubsequences: false)
+    guard parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." && $0 != ".v" }) else {
+      throw reader.error("prefix", "names separated by single '/', none of them '.', '..', '.v'")
+    }
+    guard path.hasPrefix("/") else { throw reader.error("path", "an absolute path") }
+    self.prefix = prefix
+    self.path = path
+    isReadOnly = try reader.boolean("read_only") ?? false
+    allow = try reader.strings("allow")
+    root = try reader.strings("root") ?? []
+  }
+}
+
+/// Reads the keys of one table and says where the file is wrong.
+struct TableReader {
+  var path: String
+  var text: String
+  var table: TOMLTable
+  /// Which `[[name]]` of the file this is, and its number from 0; nil for the top.
+  var name: (String, Int)?
+
+  func allowOnly(_ keys: [String]) throws {
+    for key in table.keys where !keys.contains(key) {
+      throw ConfigurationError(
+        description: "\(place(key)): unknown key '\(key)'; known are \(keys.joined(separator: ", "))")
+    }
+  }
+
+  func string(_ key: String) throws -> String? {
+    guard let value = table[key] else { return nil }
+    guard let string = value.string else { throw error(key, "a string in quotes") }
+    return string
+  }
+
+  func boolean(_ key: String) throws -> Bool? {
+    guard let value = table[key] else { return nil }
+    guard let boolean = value.bool else { throw error(key, "true or false") }
+    return boolean
+  }
+
+  func integer(_ key: String, in range: ClosedRange<Int>) throws -> Int? {
+    guard let value = table[key] else { return nil }
+    guard let number = value.int, range.contains(number) else {
+      throw error(key, "a number from \(range.lowerBound) to \(range.upperBound)")
+    }
+    return number
+  }
+
+  func strings(_ key: String) throws -> [String]? {
+    guard let value = table[key] else { return nil }
+    guard let array = value.array else { throw error(key, "a list of strings") }
+    return try array.map { item in
+      guard let string = item.string else { throw error(key, "a list of strings") }
+      return string
+    }
+  }
+
+  func tables(_ key: String) throws -> [TableReader]? {
+    guard let value = table[key] else { return nil }
+    guard let array = value.array else { throw error(key, "tables headed [[\(key)]]") }
+    return try array.enumerated().map { index, item in
+      guard let table = item.table else { throw error(key, "tables headed [[\(key)]]") }
+      return TableReader(path: path, text: text, table: table, name: (key, index))
+    }
+  }
+
+  func error(_ key: String, _ allowed: String) -> ConfigurationError {
+    ConfigurationError(description: "\(place(key)): '\(key)' must be \(allowed)")
+  }
+
+  func missing(_ key: String, _ allowed: String) -> ConfigurationError {
+    ConfigurationError(
+      description: "\(place(nil)): [[\(name?.0 ?? "")]] lacks '\(key)', \(allowed)")
+  }
+
+  /// `file:line` of a key of this table, or of the table's head.
+  private func place(_ key: String?) -> String {
+    var number = 0
+    var seen = -1
+    var head = 1
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+      number += 1
+      let words = line.split { $0 == " " || $0 == "\t" }
+      let isHead = line.hasPrefix("[")
+      if isHead {
+        if let name { seen += line.hasPrefix("[[\(name.0)]]") ? 1 : 0 }
+        if seen == name?.1 { head = number }
+      }
+      let isInside = name == nil || seen == name?.1
+      if isInside, let key, words.first.map({ $0 == key || $0.hasPrefix(key + "=") }) == true {
+        return "\(path):\(number)"
+      }
+    }
+    return "\(path):\(head)"
+  }
+}
+
+/// The whole of a small text file.
+func readTextFile(_ path: String) throws -> String {
+  let bytes = try readFile(path)
+  guard let text = String(validating: bytes, as: UTF8.self) else {
+    throw ConfigurationError(description: "\(path): not UTF-8 text")
+  }
+  return text
+}
+
+/// The octets of a file of at most 1 MB.
+func readFile(_ path: String) throws -> [UInt8] {
+  let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+  guard descriptor >= 0 else {
+    throw ConfigurationError(description: "\(path): \(String(cString: strerror(errno)))")
+  }
+  defer { close(descriptor) }
+  var bytes = [UInt8](repeating: 0, count: 1 << 20)
+  var count = 0
+  while count < bytes.count {
+    let got = bytes.withUnsafeMutableBytes { read(descriptor, $0.baseAddress! + count, $0.count - count) }
+    guard got >= 0 else {
+      throw ConfigurationError(description: "\(path): \(String(cString: strerror(errno)))")
+    }
+    if got == 0 { return Array(bytes[..<count]) }
+    count += got
+  }
+  throw ConfigurationError(description: "\(path): larger than 1 MB")
+}

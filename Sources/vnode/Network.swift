@@ -1,0 +1,59 @@
+import Glibc
+
+/// The IPv4 address that a node listens to, in host byte order.
+///
+/// Without a cluster key only loopback will do: clear packets never leave the host.
+func listenAddress(_ configuration: Configuration) throws -> UInt32 {
+  if let text = configuration.listen {
+    guard let address = parseIPv4(text) else {
+      throw ConfigurationError(description: "listen = \"\(text)\": not an IPv4 address")
+    }
+    guard configuration.keyFile != nil || address >> 24 == 127 else {
+      throw ConfigurationError(
+        description: "listen = \"\(text)\" needs a key_file: without a cluster key a node binds "
+          + "loopback only")
+    }
+    return address
+  }
+  guard configuration.keyFile != nil else { return 0x7F00_0001 }
+  guard let address = firstInterfaceAddress() else {
+    throw ConfigurationError(
+      description: "no network interface with an IPv4 address is up; set listen")
+  }
+  return address
+}
+
+func parseIPv4(_ text: String) -> UInt32? {
+  var address = in_addr()
+  guard inet_pton(AF_INET, text, &address) == 1 else { return nil }
+  return UInt32(bigEndian: address.s_addr)
+}
+
+func formatIPv4(_ address: UInt32) -> String {
+  [24, 16, 8, 0].map { "\(address >> UInt32($0) & 255)" }.joined(separator: ".")
+}
+
+private func firstInterfaceAddress() -> UInt32? {
+  var list: UnsafeMutablePointer<ifaddrs>?
+  guard getifaddrs(&list) == 0 else { return nil }
+  defer { freeifaddrs(list) }
+  var next = list
+  while let entry = next {
+    next = entry.pointee.ifa_next
+    let flags = entry.pointee.ifa_flags
+    guard let name = entry.pointee.ifa_addr, name.pointee.sa_family == sa_family_t(AF_INET),
+      flags & UInt32(IFF_UP.rawValue) != 0, flags & UInt32(IFF_LOOPBACK.rawValue) == 0
+    else { continue }
+    return name.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+      UInt32(bigEndian: $0.pointee.sin_addr.s_addr)
+    }
+  }
+  return nil
+}
+
+func localHostName() -> String {
+  var name = [CChar](repeating: 0, count: 256)
+  guard gethostname(&name, 255) == 0 else { return "localhost" }
+  let text = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  return String(text.prefix { $0 != "." })
+}

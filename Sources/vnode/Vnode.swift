@@ -1,0 +1,132 @@
+import ArgumentParser
+import Glibc
+import VFileServer
+import VMount
+import VNode
+import VProtocol
+import VRuntime
+
+/// The daemon of one host: message kernel, transport, object managers and the mount.
+@main
+struct Vnode: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "vnode",
+    abstract: "Runs the V node of this host.",
+    discussion: """
+      Example: vnode --config /etc/v/vnode.toml
+
+      Without a configuration file it serves /srv/storage on loopback only and mounts /v.
+      SIGTERM or SIGINT ends it cleanly.
+      """,
+    version: "0.1 (VMTP domain 0x1045)")
+
+  @Option(help: "The configuration file (default: /etc/v/vnode.toml, if there is one).")
+  var config: String?
+
+  @Flag(help: "Check the configuration and exit.")
+  var checkConfig = false
+
+  func run() throws {
+    let configuration: Configuration
+    do {
+      configuration = try load()
+      if checkConfig {
+        _ = try (listenAddress(configuration), configuration.keyFile.map(readKey))
+        print("vnode: the configuration is good")
+        return
+      }
+    } catch let error as ConfigurationError {
+      throw failure("\(error)")
+    }
+    // Clients apply their own umask; the manager makes what it is told to.
+    umask(0)
+    raiseDescriptorLimit()
+    // Before any thread exists: only the main thread takes these signals.
+    let signals = blockSignals()
+    do {
+      let running = try Running(configuration)
+      say("ready: \(running.summary)")
+      notifySupervisor("READY=1")
+      waitForSignal(signals)
+      say("ending")
+      notifySupervisor("STOPPING=1")
+      running.stop()
+    } catch {
+      throw failure("\(error)")
+    }
+  }
+
+  private func load() throws -> Configuration {
+    let path = config ?? "/etc/v/vnode.toml"
+    if config == nil && access(path, F_OK) != 0 { return Configuration(host: localHostName()) }
+    return try Configuration(file: path, defaultHost: localHostName())
+  }
+
+  private func failure(_ text: String) -> ExitCode {
+    say(text)
+    return .failure
+  }
+}
+
+/// The parts of a node at work.
+struct Running {
+  let summary: String
+  private let node: Node
+  private let mount: Mount?
+  private let fileServer: FileServer
+
+  init(_ configuration: Configuration) throws {
+    let address = try listenAddress(configuration)
+    let secret = try configuration.keyFile.map(readKey)
+    let machine = try LinuxMachine(
+      address: address, port: UInt16(configuration.port),
+      groupPort: UInt16(configuration.groupPort))
+    node = Node(host: configuration.host, machine: machine, secret: secret)
+    fileServer = try FileServer(
+      node, store: try LinuxStore(),
+      exports: configuration.exports.map { export in
+        Export(
+          prefix: Array(export.prefix.utf8), path: export.path, isReadOnly: export.isReadOnly,
+          allowedHosts: export.allow, rootHosts: export.root)
+      })
+    machine.run(node)
+    node.announce()
+    let clients = ClientPool(node)
+    mount = try configuration.mount.map { path in
+      try Mount(
+        node, mountPoint: path, source: configuration.host,
+        names: NameCache(node, clients: clients), clients: clients)
+    }
+    let place = "\(formatIPv4(address)):\(machine.port)"
+    summary =
+      "\(configuration.host) at \(place), \(secret == nil ? "loopback only, no key" : "sealed")"
+      + (configuration.mount.map { ", mounted on \($0)" } ?? "")
+  }
+
+  func stop() { mount?.unmount() }
+}
+
+/// The cluster key: the octets of a file that only its owner may read.
+func readKey(_ path: String) throws -> [UInt8] {
+  var status = stat()
+  guard stat(path, &status) == 0 else {
+    throw ConfigurationError(
+      description: "key_file = \"\(path)\": \(String(cString: strerror(errno)))")
+  }
+  guard status.st_mode & 0o077 == 0 else {
+    throw ConfigurationError(
+      description: "key_file = \"\(path)\": others may read it; chmod 600 \(path)")
+  }
+  let key = try readFile(path)
+  guard key.count >= 16 else {
+    throw ConfigurationError(
+      description: "key_file = \"\(path)\": \(key.count) octets; a cluster key has at least 16")
+  }
+  return key
+}
+
+/// One line on standard error.
+func say(_ text: String) {
+  let line = "vnode: \(text)\n"
+  _ = line.withCString { write(2, $0, strlen($0)) }
+}

@@ -1,0 +1,142 @@
+import Testing
+import VFileServer
+import VNode
+import VProtocol
+import VRuntime
+
+/// A client of file servers: finds a name, opens it, reads it whole, releases it.
+final class FileReader: Sendable {
+  let clients: ClientPool
+  let names: NameCache
+
+  init(_ node: Node) {
+    clients = ClientPool(node)
+    names = NameCache(node, clients: clients)
+  }
+
+  /// The octets of the file `name`, or why not.
+  func read(_ name: String, completion: @escaping @Sendable (Answer<[UInt8]>) -> Void) {
+    let bytes = Array(name.utf8)
+    names.resolve(bytes) { [self] answer in
+      guard case .done(let binding, _) = answer else {
+        if case .refused(let code) = answer { completion(.refused(code)) }
+        return
+      }
+      let rest = Array(bytes.dropFirst(binding.prefixBytes + 1))
+      clients.send(
+        CreateInstance(ContextName(binding.context, rest), mode: .read), as: "ann",
+        to: binding.manager
+      ) { [self] answer in
+        switch answer {
+        case .refused(let code): completion(.refused(code))
+        case .done(let opened, _):
+          readOn(opened.instance, of: binding.manager, [], completion)
+        }
+      }
+    }
+  }
+
+  private func readOn(
+    _ instance: InstanceID, of manager: EntityID, _ soFar: [UInt8],
+    _ completion: @escaping @Sendable (Answer<[UInt8]>) -> Void
+  ) {
+    clients.send(
+      ReadInstance(instance, position: UInt64(soFar.count), count: 16_384), as: "ann", to: manager
+    ) { [self] answer in
+      switch answer {
+      case .refused(let code): completion(.refused(code))
+      case .done(let block, _) where block.data.isEmpty:
+        clients.send(ReleaseInstance(instance), as: "ann", to: manager) { _ in
+          completion(.done(soFar, by: manager))
+        }
+      case .done(let block, _):
+        readOn(instance, of: manager, soFar + block.data, completion)
+      }
+    }
+  }
+}
+
+/// Starts a host that serves an in-memory store with some files as `storage/<host>`.
+func startFileHost(
+  _ host: String, in simulator: Simulator, files: [String: [UInt8]]
+) throws -> (node: Node, board: FileServer, store: MemoryStore) {
+  let node = simulator.start(host)
+  let store = MemoryStore()
+  let root = try store.openRoot("/")
+  for (name, bytes) in files {
+    let file = try store.create(
+      Array(name.utf8), in: root, .write, permissions: 0o644, as: .root)
+    _ = try store.write(file, bytes, at: 0, .write, as: .root, .mayWait)
+    store.close(file)
+  }
+  let board = try FileServer(
+    node, store: store, users: FixedUsers(),
+    exports: [Export(prefix: Array("storage/\(host)".utf8), path: "/", rootHosts: ["*"])])
+  return (node, board, store)
+}
+
+@Suite("The file board in the simulator")
+struct FileBoardTests {
+  static let big = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 7 ^ $0 >> 8) }
+
+  @Test("a file of one host is read whole and right on another, under loss, duplication, delay",
+    arguments: seeds)
+  func readUnderFaults(seed: UInt64) throws {
+    let simulator = Simulator(seed: seed)
+    let moa = try startFileHost(
+      "moa", in: simulator, files: ["hello": Array("hello\n".utf8), "big": Self.big])
+    let kea = simulator.start("kea")
+    simulator.faults = Faults(loss: 5, duplication: 2, reordering: 10)
+    let reader = FileReader(kea)
+    let results = Shared<[String: Answer<[UInt8]>]>([:])
+    for name in ["hello", "big", "none"] {
+      reader.read("storage/moa/\(name)") { results.value[name] = $0 }
+    }
+    let isDone = simulator.run(for: .seconds(60)) { results.value.count == 3 }
+    #expect(isDone, "replay with V_SEED=\(seed)")
+    #expect(results.value["hello"]?.bytes == Array("hello\n".utf8), "V_SEED=\(seed)")
+    #expect(results.value["big"]?.bytes == Self.big, "V_SEED=\(seed)")
+    #expect(results.value["none"]?.code == .notFound, "V_SEED=\(seed)")
+    #expect(simulator.packetsLost > 0)
+    _ = moa
+  }
+
+  @Test("a name that nobody serves does not exist")
+  func unknownPrefix() throws {
+    let simulator = Simulator(seed: 1)
+    let moa = try startFileHost("moa", in: simulator, files: [:])
+    let reader = FileReader(simulator.start("kea"))
+    let result = Shared<Answer<[UInt8]>?>(nil)
+    reader.read("storage/tui/x") { result.value = $0 }
+    simulator.run(for: .seconds(5)) { result.value != nil }
+    #expect(result.value?.code == .notFound)
+    _ = moa
+  }
+
+  @Test("files of a host that fell silent say that it is down")
+  func silentHost() throws {
+    let simulator = Simulator(seed: 2)
+    let moa = try startFileHost("moa", in: simulator, files: ["hello": [1, 2, 3]])
+    let reader = FileReader(simulator.start("kea"))
+    let results = Shared<[Answer<[UInt8]>]>([])
+    reader.read("storage/moa/hello") { results.value.append($0) }
+    simulator.run(for: .seconds(5)) { results.value.count == 1 }
+    #expect(results.value.first?.bytes == [1, 2, 3])
+    simulator.crash("moa")
+    reader.read("storage/moa/hello") { results.value.append($0) }
+    simulator.run(for: .seconds(5)) { results.value.count == 2 }
+    #expect(results.value.last?.code == .retransmissionTimeout)
+    _ = moa
+  }
+}
+
+extension Answer where Value == [UInt8] {
+  var bytes: [UInt8]? {
+    if case .done(let bytes, _) = self { return bytes }
+    return nil
+  }
+  var code: ReplyCode? {
+    if case .refused(let code) = self { return code }
+    return nil
+  }
+}

@@ -1,0 +1,121 @@
+import VFileServer
+import VProtocol
+
+/// The rules of the tree that a `MemoryStore` keeps.
+extension MemoryStore.State {
+  func node(_ handle: StoreHandle) throws(StoreFailure) -> Int {
+    guard let (node, _) = handles[handle.rawValue] else { throw .refused(.deviceError) }
+    return node
+  }
+
+  mutating func hold(_ node: Int, _ mode: OpenMode) -> StoreHandle {
+    defer { nextHandle += 1 }
+    handles[nextHandle] = (node, mode)
+    return StoreHandle(rawValue: nextHandle)
+  }
+
+  /// Ends a node that has neither names nor handles.
+  mutating func forget(_ node: Int) {
+    guard nodes[node]?.links == 0, !handles.values.contains(where: { $0.node == node }) else {
+      return
+    }
+    nodes[node] = nil
+  }
+
+  func check(_ number: Int, _ mask: UInt32, as who: Credentials) throws(StoreFailure) {
+    guard let node = nodes[number] else { throw .refused(.deviceError) }
+    if who.isRoot { return }
+    let granted: UInt32 =
+      if who.uid == node.uid {
+        node.permissions >> 6
+      } else if who.gid == node.gid || who.groups.contains(node.gid) {
+        node.permissions >> 3
+      } else {
+        node.permissions
+      }
+    guard mask & ~granted & 7 == 0 else { throw .refused(.noPermission) }
+  }
+
+  func child(_ name: [UInt8], of parent: Int, as who: Credentials) throws(StoreFailure) -> Int {
+    switch nodes[parent]?.kind {
+    case .context?: break
+    case .symbolicLink?: throw .refused(.tooManyLinks)
+    default: throw .refused(.notContext)
+    }
+    try check(parent, 1, as: who)
+    guard let place = nodes[parent]?.names[name] else { throw .refused(.notFound) }
+    return place.node
+  }
+
+  func checkFree(_ name: [UInt8], in parent: Int, as who: Credentials) throws(StoreFailure) {
+    do throws(StoreFailure) {
+      _ = try child(name, of: parent, as: who)
+    } catch {
+      guard error == .refused(.notFound) else { throw error }
+      try check(parent, 2, as: who)
+      // A directory that was removed takes no new names.
+      guard nodes[parent]?.links != 0 else { throw .refused(.notFound) }
+      return
+    }
+    throw .refused(.duplicateName)
+  }
+
+  func checkRemovable(_ number: Int, isDirectory: Bool) throws(StoreFailure) {
+    guard let node = nodes[number] else { throw .refused(.deviceError) }
+    guard (node.kind == .context) == isDirectory else {
+      throw .refused(isDirectory ? .notContext : .isContext)
+    }
+    guard node.names.isEmpty else { throw .refused(.contextNotEmpty) }
+  }
+
+  mutating func make(_ kind: ObjectKind, permissions: UInt32, as who: Credentials) -> Int {
+    clock += 1
+    defer { nextNode += 1 }
+    nodes[nextNode] = MemoryStore.Node(
+      kind: kind, permissions: permissions & 0o7777, uid: who.uid, gid: who.gid, born: clock,
+      modified: clock, accessed: clock, changed: clock)
+    return nextNode
+  }
+
+  mutating func touch(_ number: Int) {
+    clock += 1
+    nodes[number]?.modified = clock
+    nodes[number]?.changed = clock
+  }
+
+  mutating func enter(_ name: [UInt8], _ number: Int, in parent: Int) {
+    guard let position = nodes[parent]?.nextPosition else { return }
+    nodes[parent]?.names[name] = (number, position)
+    nodes[parent]?.nextPosition = position + 1
+    touch(parent)
+  }
+
+  mutating func leave(_ name: [UInt8], in parent: Int) {
+    guard let number = nodes[parent]?.names.removeValue(forKey: name)?.node else { return }
+    if nodes[number]?.kind == .context {
+      nodes[number]?.links = 0
+      nodes[parent]?.links -= 1
+    } else {
+      nodes[number]?.links -= 1
+    }
+    touch(parent)
+    forget(number)
+  }
+
+  mutating func move(
+    _ oldName: [UInt8], in oldParent: Int, to newName: [UInt8], in newParent: Int
+  ) {
+    guard let number = nodes[oldParent]?.names.removeValue(forKey: oldName)?.node else { return }
+    enter(newName, number, in: newParent)
+    guard nodes[number]?.kind == .context else { return }
+    nodes[oldParent]?.links -= 1
+    nodes[newParent]?.links += 1
+  }
+
+  /// Whether `inner` is `outer` or lies below it.
+  func contains(_ inner: Int, in outer: Int) -> Bool {
+    if inner == outer { return true }
+    let below = nodes[outer]?.names.values.map(\.node) ?? []
+    return below.contains { contains(inner, in: $0) }
+  }
+}

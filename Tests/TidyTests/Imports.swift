@@ -1,0 +1,61 @@
+/// Which target may import which: the arrows between the rooms of the system.
+///
+/// The build alone does not hold them: it lets a target import what its dependencies import.
+struct ImportTable {
+  /// Every target, as the folder names in Sources say.
+  var targets: Set<String>
+
+  /// Nothing of these is known to a board, and a board is known to none of them.
+  static let named: Set = [
+    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VNode", "VAttach",
+    "VMount", "vnode", "v",
+  ]
+
+  static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
+
+  /// A target without a row of its own is a board.
+  var boards: Set<String> { targets.subtracting(Self.named) }
+
+  func allowed(in target: String) -> Set<String> {
+    let core: Set = ["Swift", "Synchronization"]
+    let system = core.union(["Glibc"])
+    switch target {
+    case "VProtocol": return core
+    case "VTransport": return core.union(["VProtocol"])
+    case "VKernel": return core.union(["VTransport", "VProtocol"])
+    case "VRuntime": return core.union(["VProtocol"])
+    case "VNode":
+      return system.union(["VKernel", "VTransport", "VRuntime", "VProtocol", "CVLinux"])
+    case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
+    case "vnode":
+      return system.union(["VNode", "VMount", "VRuntime", "VProtocol"])
+        .union(boards).union(Self.packages)
+    case "v": return system.union(["VAttach", "VRuntime", "VProtocol"]).union(Self.packages)
+    default: return system.union(["VRuntime", "VProtocol", "CVLinux"])
+    }
+  }
+
+  /// Checks one file of a target.
+  func findings(_ path: String, _ text: String, target: String) -> [Finding] {
+    let allowed = allowed(in: target)
+    return SwiftSource(text).code.enumerated().compactMap { index, line in
+      guard let module = Self.importedModule(line), !allowed.contains(module) else { return nil }
+      return Finding(path: path, line: index + 1, rule: "\(target) must not import \(module)")
+    }
+  }
+
+  /// The module that a line of code imports: `@testable import A`, `public import struct A.B`.
+  static func importedModule(_ line: String) -> String? {
+    let words = line.split(whereSeparator: \.isWhitespace)
+    guard let index = words.firstIndex(of: "import") else { return nil }
+    let isPrefixed = words[..<index].allSatisfy {
+      $0.hasPrefix("@") || ["public", "package", "internal", "fileprivate", "private"].contains($0)
+    }
+    guard isPrefixed else { return nil }
+    let kinds: Set<Substring> = [
+      "typealias", "struct", "class", "enum", "protocol", "let", "var", "func",
+    ]
+    let rest = words[(index + 1)...].drop { kinds.contains($0) }
+    return rest.first?.split(separator: ".").first.map(String.init)
+  }
+}

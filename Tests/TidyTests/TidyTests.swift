@@ -1,0 +1,102 @@
+import Testing
+
+/// The rules of the source tree that neither the compiler nor the formatter holds.
+@Suite("Source tree")
+struct TidyTests {
+  let tree = Tree()
+
+  @Test("every target imports only what its row of the table allows")
+  func imports() throws {
+    let table = ImportTable(targets: Set(try tree.names(in: "Sources")))
+    try expectNone(where: isSource) { path, text in
+      table.findings(path, text, target: target(of: path))
+    }
+  }
+
+  @Test("no Swift file is longer than 500 lines")
+  func fileLength() throws {
+    try expectNone(where: isSwift, Rule.fileLength)
+  }
+
+  @Test("no function is longer than 70 lines")
+  func functionLength() throws {
+    try expectNone(where: isSwift, Rule.functionLength)
+  }
+
+  @Test("no line of Swift is wider than 100 columns")
+  func columns() throws {
+    try expectNone(where: isSwift, Rule.columns)
+  }
+
+  @Test("all text is ASCII")
+  func ascii() throws {
+    try expectNone(where: { _ in true }, Rule.ascii)
+  }
+
+  @Test("no file names a path of a developer's machine")
+  func privatePaths() throws {
+    try expectNone(where: { _ in true }, Rule.privatePaths)
+  }
+
+  @Test("the top level holds only what its readers look for there")
+  func topLevel() throws {
+    for name in try tree.names(in: "")
+    where !Rule.topLevel.contains(name) && !Tree.isIgnored(name) {
+      Issue.record("\(name):1: this does not belong at the top level")
+    }
+  }
+
+  @Test("folders are named for what is in them")
+  func folderNames() throws {
+    for path in try tree.walk().folders {
+      let name = path.split(separator: "/").last.map(String.init) ?? path
+      #expect(!Rule.vagueFolders.contains(name), "\(path):1: this name says nothing")
+    }
+  }
+
+  @Test("whatever escapes the compiler's checks says why")
+  func explained() throws {
+    try expectNone(where: isSwift, Rule.explained)
+  }
+
+  @Test("the protocol, the transport and the kernel never suspend")
+  func noConcurrency() throws {
+    try expectNone(
+      where: { isSource($0) && Rule.withoutConcurrency.contains(target(of: $0)) },
+      Rule.noConcurrency
+    )
+  }
+
+  @Test("the spine fits in 12,000 lines")
+  func spine() throws {
+    var lineCount = 0
+    for path in try tree.walk().files
+    where isSource(path) && Rule.spine.contains(target(of: path)) {
+      lineCount += Rule.lines(try tree.text(path) ?? "").count
+    }
+    #expect(lineCount > 0, "the spine was not found")
+    #expect(
+      lineCount <= Rule.spineLinesMax,
+      "Sources:1: the spine has \(lineCount) lines, at most \(Rule.spineLinesMax) are allowed"
+    )
+  }
+
+  private func isSwift(_ path: String) -> Bool { path.hasSuffix(".swift") }
+
+  private func isSource(_ path: String) -> Bool { isSwift(path) && path.hasPrefix("Sources/") }
+
+  private func target(of path: String) -> String {
+    path.split(separator: "/").dropFirst().first.map(String.init) ?? ""
+  }
+
+  /// Fails with the list of all findings, and also when the rule met no file at all.
+  private func expectNone(
+    where isPicked: (String) -> Bool,
+    _ rule: (String, String) -> [Finding]
+  ) throws {
+    let (findings, fileCount) = try tree.findings(where: isPicked, rule)
+    #expect(fileCount > 0, "the rule was applied to no file")
+    let list = findings.map { "\n\($0)" }.joined()
+    if !findings.isEmpty { Issue.record("\(findings.count) findings:\(list)") }
+  }
+}
