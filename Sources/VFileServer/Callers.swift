@@ -108,8 +108,9 @@ extension FileServer {
     if modification.dropsPrivileges { try dropPrivileges(handle, as: who) }
   }
 
-  /// A user or group from the wire as a number here. A bare number says nothing about who is meant
-  /// on another host, so only root may give one.
+  /// A user or group from the wire as a number here.
+  ///
+  /// A bare number says nothing about who is meant on another host, so only root may give one.
   private func identifier(
     _ name: String, _ who: Credentials,
     _ find: (String) throws(StoreFailure) -> UInt32?
@@ -125,8 +126,10 @@ extension FileServer {
     return number
   }
 
-  /// Takes set-user and set-group bits away where Linux would on a write. Of the users here only
-  /// root's own writes keep them, and root of a client may be one that has no right to.
+  /// Takes set-user and set-group bits away where Linux would on a write.
+  ///
+  /// Of the users here only root's own writes keep them, and root of a client may be one that has
+  /// no right to.
   func dropPrivileges(_ handle: StoreHandle, as who: Credentials) throws(StoreFailure) {
     guard who.isRoot else { return }
     let state = try store.describe(handle)

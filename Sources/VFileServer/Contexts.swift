@@ -78,10 +78,11 @@ final class Contexts: Sendable {
         return (context, nil)
       }
       var context: ContextID
-      repeat { context = ContextID(rawValue: state.identifiers.next()) }
-      while state.places[context] != nil
+      repeat {
+        context = ContextID(rawValue: state.identifiers.next())
+      } while state.places[context] != nil
       let entry = Entry(
-        context: context, key: key, object: object, isRecent: true, isPinned: isPinned)
+        context: context, key: key, object: object, isRecent: false, isPinned: isPinned)
       return (context, state.insert(entry, capacity))
     }
     // Closed here, outside the lock.

@@ -8,7 +8,7 @@ public struct Export: Sendable {
   /// Where it is on this host.
   public var path: String
   public var isReadOnly: Bool
-  /// Hosts whose users may use it; nil for all. The serving host always may.
+  /// Hosts whose users may use it, besides the serving host's; nil for all.
   public var allowedHosts: [String]?
   /// Hosts whose root is root here, `*` for all; the serving host's own root always is.
   public var rootHosts: [String]

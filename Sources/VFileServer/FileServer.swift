@@ -42,8 +42,8 @@ public final class FileServer: Sendable {
     var roots: [ContextID] = []
     for (number, export) in exports.enumerated() {
       do throws(StoreFailure) {
-        guard !export.prefix.isEmpty, !exports[..<number].contains(where: { $0.prefix == export.prefix })
-        else { throw .refused(.badArguments) }
+        let isTaken = exports[..<number].contains { $0.prefix == export.prefix }
+        guard !export.prefix.isEmpty && !isTaken else { throw .refused(.badArguments) }
         _ = try RelativePath(export.prefix)
         let root = HeldObject(try store.openRoot(export.path), of: store, export: number)
         let identity = try store.describe(root.handle).identity

@@ -9,7 +9,7 @@ public import VProtocol
 /// Calls come from many threads at once, except that `entries` of one handle are asked one at a
 /// time. No handle is used after `close`.
 public protocol FileStore: Sendable {
-  /// The directory that an export starts at; `path` is the operator's, and links in it are followed.
+  /// The directory that an export starts at. `path` is the operator's: links in it are followed.
   func openRoot(_ path: String) throws(StoreFailure) -> StoreHandle
   /// The object that `path` leads to from `directory`.
   func lookUp(

@@ -44,8 +44,10 @@ extension FileServer {
         instance.file.handle, at: query.position, count: count, turn.patience))
   }
 
-  /// As many whole descriptors of a directory as `count` octets hold. They tell only what the
-  /// directory itself knows: name, kind, inode, and where the next one is read from.
+  /// As many whole descriptors of a directory as `count` octets hold.
+  ///
+  /// They tell only what the directory itself knows: name, kind, inode, and where the next one is
+  /// read from.
   private func descriptors(
     _ instance: Instance, _ position: UInt64, _ count: Int
   ) throws(StoreFailure) -> [UInt8] {
@@ -105,7 +107,8 @@ extension FileServer {
     return Done()
   }
 
-  /// A written file is closed before the answer: whoever waits for it may want to run the file.
+  /// Ends an instance, and says so after a written file is closed: whoever waits may want to run it.
+  ///
   /// The last close of a file without names frees its room, which takes time.
   func releaseInstance(_ operation: ReleaseInstance, _ turn: Turn) throws(StoreFailure) -> Done {
     guard instances[operation.instance] != nil else { return Done() }

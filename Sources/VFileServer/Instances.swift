@@ -59,7 +59,7 @@ final class Instances: Sendable {
 
   subscript(identifier: InstanceID) -> Instance? { state.withLock { $0.instances[identifier] } }
 
-  /// Enters what `open` makes. The place is kept first, so that nothing is created in vain.
+  /// Enters what `open` makes, for which a place is kept first: nothing is created in vain.
   func admit<Answer>(
     _ open: () throws(StoreFailure) -> (Instance, Answer)
   ) throws(StoreFailure) -> (InstanceID, Answer) {
@@ -82,8 +82,9 @@ final class Instances: Sendable {
     state.withLock { state in
       state.reserved -= 1
       var identifier: InstanceID
-      repeat { identifier = InstanceID(rawValue: state.identifiers.next()) }
-      while state.instances[identifier] != nil
+      repeat {
+        identifier = InstanceID(rawValue: state.identifiers.next())
+      } while state.instances[identifier] != nil
       state.instances[identifier] = instance
       return identifier
     }
@@ -96,9 +97,8 @@ final class Instances: Sendable {
 
   /// The objects that are open.
   func openKeys() -> Set<Contexts.Key> {
-    state.withLock { state in
-      Set(state.instances.values.map { Contexts.Key(export: $0.file.export, identity: $0.identity) })
-    }
+    let open = state.withLock { Array($0.instances.values) }
+    return Set(open.map { Contexts.Key(export: $0.file.export, identity: $0.identity) })
   }
 
   /// Each holds a descriptor: many times what a busy host has open.

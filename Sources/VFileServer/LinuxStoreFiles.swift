@@ -98,8 +98,9 @@ extension LinuxStore {
     }
   }
 
-  /// Root's write keeps set-user and set-group bits; to drop them it is done as the writer. Other
-  /// writes need no rights beyond those the file was opened with.
+  /// Whether a write must be done as the writer, because root's would keep set-user bits.
+  ///
+  /// Other writes need no rights beyond those the file was opened with.
   private func dropsPrivileges(
     _ file: StoreHandle, _ who: Credentials
   ) throws(StoreFailure) -> Bool {

@@ -1,6 +1,7 @@
-/// A source of 32-bit identifiers: each one once before any comes again, in an order that its
-/// users can not foretell. So an old identifier is not valid for something new, and holding one
-/// does not tell another. Never 0.
+/// A source of 32-bit identifiers, each given once before any comes again, and never 0.
+///
+/// Their order can not be foretold: an old identifier is not valid for something new, and holding
+/// one does not tell another.
 struct PermutedCounter: Sendable {
   private var count: UInt32 = 0
   private let key: UInt64

@@ -4,7 +4,8 @@
 public protocol UserTable: Sendable {
   /// Nil where the host has no such user.
   func credentials(
-    ofUser name: String, _ patience: Patience) throws(StoreFailure) -> Credentials?
+    ofUser name: String, _ patience: Patience
+  ) throws(StoreFailure) -> Credentials?
   func groupID(_ name: String, _ patience: Patience) throws(StoreFailure) -> UInt32?
   /// Nil where the number has no name.
   func userName(_ uid: UInt32, _ patience: Patience) throws(StoreFailure) -> String?

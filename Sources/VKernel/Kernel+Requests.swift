@@ -39,7 +39,13 @@ extension Kernel {
     at now: Time, into actions: inout Actions
   ) {
     let isWhole = header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize))
-    if entities[server]?.serverKind == .idempotent && isWhole {
+    let isDatagram = header.mcb.flags.contains(.datagram)
+    if isDatagram && !isWhole {
+      // Nobody would repeat the rest of it.
+      counters.packetsIgnored += 1
+      return
+    }
+    if isWhole && (isDatagram || entities[server]?.serverKind == .idempotent) {
       deliver(header, wholeMessage(header, packet), to: server, principal: nil, into: &actions)
       return
     }

@@ -43,7 +43,7 @@ extension Kernel {
   }
 
   /// Why a request need not be sent at all: no such local server, or a silent host.
-  private mutating func refusal(
+  mutating func refusal(
     of server: EntityID, isLocal: Bool, at now: Time, into actions: inout Actions
   ) -> ReplyCode? {
     if server.isGroup { return nil }
@@ -60,9 +60,10 @@ extension Kernel {
     timers.push(.client(client), at: limit)
   }
 
-  private func deliverLocally(
+  func deliverLocally(
     _ message: Message, from client: EntityID, _ transaction: TransactionID,
-    to addressee: EntityID, _ server: EntityID, into actions: inout Actions
+    to addressee: EntityID, _ server: EntityID, forwardCount: UInt8 = 0,
+    into actions: inout Actions
   ) {
     let principal =
       entities[server]?.serverKind == .atMostOnce
@@ -70,8 +71,8 @@ extension Kernel {
     actions.append(
       .invoke(
         Delivery(
-          client: client, transaction: transaction, forwardCount: 0, addressee: addressee,
-          server: server, message: message, principal: principal)))
+          client: client, transaction: transaction, forwardCount: forwardCount,
+          addressee: addressee, server: server, message: message, principal: principal)))
   }
 
   /// Sends the blocks of a request, or asks where its server is.
@@ -85,6 +86,7 @@ extension Kernel {
       function: .request, client: client, transaction: transaction.id, server: server,
       mcb: transaction.request.mcb)
     header.retransmitCount = transaction.retransmitCount
+    header.forwardCount = transaction.forwardCount
     if acknowledge { header.control.insert(.acknowledge) }
     if server.isGroup {
       counters.multicastsSent += 1

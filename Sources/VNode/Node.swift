@@ -127,7 +127,25 @@ public final class Node: Backplane {
     }
   }
 
+  public func forward(_ request: Request, _ message: Message, to server: EntityID) {
+    enter { state, actions in
+      state.kernel.forward(
+        message, client: request.client, transaction: request.transaction,
+        addressee: request.addressee, from: request.server,
+        forwardCount: request.forwardCount, to: server, at: machine.now, into: &actions)
+    }
+  }
+
+  public func sendDatagram(_ message: Message, from client: EntityID, to server: EntityID) {
+    enter { state, actions in
+      state.kernel.sendDatagram(
+        message, from: client, to: server, at: machine.now, into: &actions)
+    }
+  }
+
   public func reply(_ message: Message, to request: Request) {
+    // Nobody waits for the answer to a datagram.
+    if request.message.mcb.flags.contains(.datagram) { return }
     enter { state, actions in
       state.kernel.reply(
         message, client: request.client, transaction: request.transaction,

@@ -87,6 +87,12 @@ public protocol Backplane: AnyObject, Sendable {
   /// Answers a request; once. A late or second answer is dropped.
   func reply(_ message: Message, to request: Request)
 
+  /// Hands a request to another server, which answers its client; `message` is the request as
+  /// that server is to see it.
+  func forward(_ request: Request, _ message: Message, to server: EntityID)
+  /// Sends a request that gets no response and may be lost; at most 1,024 octets of segment.
+  func sendDatagram(_ message: Message, from client: EntityID, to server: EntityID)
+
   /// Calls `handler` whenever `descriptor` becomes readable (edge-triggered: read until EAGAIN).
   func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void)
   func unwatch(_ descriptor: Int32)

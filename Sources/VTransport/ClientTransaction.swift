@@ -26,6 +26,8 @@ public struct ClientTransaction: Sendable {
   public let id: TransactionID
   public let server: EntityID
   public let request: Message
+  /// Times that the request was forwarded before it left this kernel.
+  public let forwardCount: UInt8
   public let startedAt: Time
   /// When the user's time limit ends it.
   public let limit: Time?
@@ -40,13 +42,14 @@ public struct ClientTransaction: Sendable {
   private var silentAttempts = 0
 
   public init(
-    id: TransactionID, server: EntityID, request: Message, limit: Time?, at now: Time,
-    roundTrip: RoundTrip
+    id: TransactionID, server: EntityID, request: Message, limit: Time?,
+    forwardCount: UInt8 = 0, at now: Time, roundTrip: RoundTrip
   ) {
     self.id = id
     self.server = server
     self.request = request
     self.limit = limit
+    self.forwardCount = forwardCount
     startedAt = now
     transmittedAt = now
     repeatAt = now + roundTrip.firstRetransmission

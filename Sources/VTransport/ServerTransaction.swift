@@ -50,6 +50,8 @@ public struct ServerTransaction: Sendable {
   /// The response kept for repetition, while responded.
   public private(set) var response: Message?
   private var probes = 0
+  /// How often one server of this kernel handed the request to another.
+  private var forwardsHere: UInt8 = 0
 
   /// A request of a client without a record. Its principal and current transaction come first.
   public init(_ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time) {
@@ -80,8 +82,8 @@ public struct ServerTransaction: Sendable {
     _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time
   ) -> Action {
     if header.transaction == id {
-      if header.forwardCount < forwardCount { return .nothing }
-      if header.forwardCount == forwardCount {
+      if header.forwardCount < forwardCount - forwardsHere { return .nothing }
+      if header.forwardCount <= forwardCount {
         return handleRepeated(header, packet, at: now)
       }
     } else if !header.transaction.isNewer(than: id) {
@@ -104,11 +106,20 @@ public struct ServerTransaction: Sendable {
       // A late duplicate of a request that its client has long finished.
       state = .discarded
       reception = nil
-      if answer.transaction.isNewer(than: id) { id = answer.transaction.previous }
+      if answer.transaction.isNewer(than: id) {
+        // The current one may still come; once it is finished, only duplicates of it can.
+        id = answer.isAwaitingResponse ? answer.transaction.previous : answer.transaction
+      }
       wakeAt = now + Timing.recordKept
       return .nothing
     }
     return deliverOrWait(at: now)
+  }
+
+  /// The request went on to another server of this kernel, which will respond.
+  public mutating func handleForwardedHere() {
+    forwardsHere += 1
+    forwardCount += 1
   }
 
   public mutating func respond(
@@ -167,6 +178,7 @@ public struct ServerTransaction: Sendable {
   private mutating func adopt(_ header: PacketHeader, from peer: KernelID) {
     id = header.transaction
     forwardCount = header.forwardCount
+    forwardsHere = 0
     addressee = header.server
     retransmitCount = header.retransmitCount
     responder = .none

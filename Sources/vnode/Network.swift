@@ -42,7 +42,7 @@ private func firstInterfaceAddress() -> UInt32? {
     next = entry.pointee.ifa_next
     let flags = entry.pointee.ifa_flags
     guard let name = entry.pointee.ifa_addr, name.pointee.sa_family == sa_family_t(AF_INET),
-      flags & UInt32(IFF_UP.rawValue) != 0, flags & UInt32(IFF_LOOPBACK.rawValue) == 0
+      flags & UInt32(IFF_UP) != 0, flags & UInt32(IFF_LOOPBACK) == 0
     else { continue }
     return name.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
       UInt32(bigEndian: $0.pointee.sin_addr.s_addr)

@@ -81,7 +81,8 @@ struct Running {
     let machine = try LinuxMachine(
       address: address, port: UInt16(configuration.port),
       groupPort: UInt16(configuration.groupPort))
-    node = Node(host: configuration.host, machine: machine, secret: secret)
+    let node = Node(host: configuration.host, machine: machine, secret: secret)
+    self.node = node
     fileServer = try FileServer(
       node, store: try LinuxStore(),
       exports: configuration.exports.map { export in

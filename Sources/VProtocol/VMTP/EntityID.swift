@@ -104,5 +104,7 @@ extension EntityID: CustomStringConvertible {
       low = low << 8 | UInt64(value)
     }
     rawValue = raw | UInt64(discriminator) << 32 | low
+    // One entity has one text: no signs and no leading zeros.
+    guard description == text else { return nil }
   }
 }

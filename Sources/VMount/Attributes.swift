@@ -1,0 +1,190 @@
+internal import CFuse3
+internal import CVLinux
+internal import Glibc
+internal import VProtocol
+internal import VRuntime
+
+/// GETATTR, SETATTR, ACCESS and STATFS, and how a descriptor looks to Linux.
+extension Mount {
+  func getAttributes(_ request: FuseRequest, of id: NodeID, _ handle: HandleID?) {
+    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
+    guard let object = node.object else { return _ = replyShared(request, node) }
+    let then: @Sendable (Answer<Descriptor>) -> Void = { [self] answer in
+      replyAttributes(request, answer, of: node, object)
+    }
+    if let handle, handles[handle] != nil {
+      use(handle, for: request, { QueryInstance($0) }, then: then)
+    } else {
+      ask(about: id, for: request, { QueryObject(ContextName($0.object)) }, then: then)
+    }
+  }
+
+  func setAttributes(
+    _ request: FuseRequest, of id: NodeID, _ handle: HandleID?, to status: stat, valid: Int32
+  ) {
+    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
+    guard let object = node.object else { return _ = request.fail(EROFS) }
+    let modification = modification(request, status, valid: UInt32(bitPattern: valid), object.kind)
+    let then: @Sendable (Answer<Descriptor>) -> Void = { [self] answer in
+      replyAttributes(request, answer, of: node, object)
+    }
+    // Setting an attribute to a value twice is setting it once.
+    if let handle, handles[handle] != nil {
+      use(
+        handle, for: request, mayRepeat: true, { ModifyInstance($0, modification) }, then: then)
+    } else {
+      ask(
+        about: id, for: request, mayRepeat: true,
+        { ModifyObject(ContextName($0.object), modification) }, then: then)
+    }
+  }
+
+  func checkAccess(_ request: FuseRequest, to id: NodeID, _ mask: UInt32) {
+    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
+    guard node.object != nil else {
+      return _ = mask & UInt32(W_OK) == 0 ? request.done() : request.fail(EROFS)
+    }
+    ask(about: id, for: request) { CheckAccess(ContextName($0.object), mask: mask & 7) } then: {
+      answer in
+      switch answer {
+      case .done: request.done()
+      case .refused(let code): request.fail(code)
+      }
+    }
+  }
+
+  func queryStore(_ request: FuseRequest, of id: NodeID) {
+    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
+    guard node.object != nil else { return _ = request.reply(Self.store(QueryStore.Answer())) }
+    ask(about: id, for: request) { QueryStore(ContextName($0.object)) } then: { answer in
+      switch answer {
+      case .done(let store, _): request.reply(Self.store(store))
+      case .refused(let code): request.fail(code)
+      }
+    }
+  }
+
+  private func replyShared(_ request: FuseRequest, _ node: Node) -> Bool {
+    var reply = fuse_attr_out()
+    reply.attr = attributes(ofShared: node)
+    return request.reply(reply)
+  }
+
+  private func replyAttributes(
+    _ request: FuseRequest, _ answer: Answer<Descriptor>, of node: Node, _ object: Node.Object
+  ) {
+    switch answer {
+    case .done(let descriptor, _):
+      guard descriptor.identity == object.identity else { return _ = request.fail(ESTALE) }
+      var reply = fuse_attr_out()
+      reply.attr = attributes(of: descriptor, in: node)
+      request.reply(reply)
+    case .refused(let code): request.fail(code)
+    }
+  }
+}
+
+// MARK: - From V to Linux
+
+extension Mount {
+  /// One packet group: what a program that asks for the best size of a read should be told.
+  private static let blockBytes = UInt32(Message.segmentBytesMax)
+
+  func attributes(of descriptor: Descriptor, in node: Node) -> fuse_attr {
+    var attributes = fuse_attr()
+    attributes.ino = node.inodeNumber
+    attributes.size = descriptor.size
+    attributes.blocks = descriptor.allocatedBytes / 512
+    (attributes.atime, attributes.atimensec) = Self.seconds(descriptor.accessed)
+    (attributes.mtime, attributes.mtimensec) = Self.seconds(descriptor.modified)
+    (attributes.ctime, attributes.ctimensec) = Self.seconds(descriptor.changed)
+    attributes.mode = Self.fileType(descriptor.kind) | descriptor.permissions & 0o7777
+    attributes.nlink = descriptor.links
+    attributes.uid = users.id(ofUser: descriptor.owner)
+    attributes.gid = users.id(ofGroup: descriptor.group)
+    attributes.rdev = UInt32(truncatingIfNeeded: descriptor.deviceNumber)
+    attributes.blksize = max(descriptor.blockSize, Self.blockBytes)
+    return attributes
+  }
+
+  func attributes(ofShared node: Node) -> fuse_attr {
+    var attributes = fuse_attr()
+    attributes.ino = node.inodeNumber
+    (attributes.atime, attributes.atimensec) = Self.seconds(birth)
+    (attributes.mtime, attributes.mtimensec) = Self.seconds(birth)
+    (attributes.ctime, attributes.ctimensec) = Self.seconds(birth)
+    attributes.mode = S_IFDIR | 0o755
+    attributes.nlink = 2
+    attributes.blksize = Self.blockBytes
+    return attributes
+  }
+
+  /// The type bits of a Linux mode.
+  static func fileType(_ kind: ObjectKind) -> UInt32 {
+    switch kind {
+    case .context, .sharedContext: S_IFDIR
+    case .symbolicLink: S_IFLNK
+    case .fifo: S_IFIFO
+    case .socket: S_IFSOCK
+    case .characterDevice: S_IFCHR
+    case .blockDevice: S_IFBLK
+    // What a newer manager calls by a kind of its own can be read and written like a file.
+    default: S_IFREG
+    }
+  }
+
+  /// Seconds, rounded down also before 1970, and the nanoseconds behind them.
+  private static func seconds(_ nanoseconds: Int64) -> (UInt64, UInt32) {
+    let (quotient, remainder) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+    return remainder < 0
+      ? (UInt64(bitPattern: quotient - 1), UInt32(remainder + 1_000_000_000))
+      : (UInt64(bitPattern: quotient), UInt32(remainder))
+  }
+
+  private static func store(_ answer: QueryStore.Answer) -> statvfs {
+    var store = statvfs()
+    store.f_bsize = UInt(answer.blockSize)
+    store.f_frsize = UInt(answer.blockSize)
+    store.f_blocks = UInt(answer.blocks)
+    store.f_bfree = UInt(answer.blocksFree)
+    store.f_bavail = UInt(answer.blocksAvailable)
+    store.f_files = UInt(answer.objects)
+    store.f_ffree = UInt(answer.objectsFree)
+    store.f_favail = UInt(answer.objectsAvailable)
+    store.f_namemax = UInt(answer.nameBytesMax)
+    return store
+  }
+}
+
+// MARK: - From Linux to V
+
+extension Mount {
+  private func modification(
+    _ request: FuseRequest, _ status: stat, valid: UInt32, _ kind: ObjectKind
+  ) -> Modification {
+    var modification = Modification()
+    let has = { (bit: Int32) in valid & UInt32(bit) != 0 }
+    if has(FUSE_SET_ATTR_MODE) { modification.permissions = status.st_mode & 0o7777 }
+    if has(FUSE_SET_ATTR_UID) { modification.owner = users.name(ofUser: status.st_uid) }
+    if has(FUSE_SET_ATTR_GID) { modification.group = users.name(ofGroup: status.st_gid) }
+    if has(FUSE_SET_ATTR_SIZE) { modification.size = UInt64(status.st_size) }
+    if has(FUSE_SET_ATTR_ATIME) {
+      modification.accessed = has(FUSE_SET_ATTR_ATIME_NOW) ? .now : Self.stamp(status.st_atim)
+    }
+    if has(FUSE_SET_ATTR_MTIME) {
+      modification.modified = has(FUSE_SET_ATTR_MTIME_NOW) ? .now : Self.stamp(status.st_mtim)
+    }
+    // The kernel leaves this to the server in a chown of anything but a directory.
+    let isChown = modification.owner != nil || modification.group != nil
+    modification.dropsPrivileges = request.dropsPrivileges || (isChown && !kind.isContext)
+    return modification
+  }
+
+  /// A time too far away for 64 bits of nanoseconds is the last or first that fits.
+  private static func stamp(_ time: timespec) -> Modification.Stamp {
+    let (nanoseconds, overflow) = Int64(time.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
+    guard !overflow else { return .at(time.tv_sec < 0 ? .min : .max) }
+    let (sum, isOver) = nanoseconds.addingReportingOverflow(Int64(time.tv_nsec))
+    return .at(isOver ? .max : sum)
+  }
+}

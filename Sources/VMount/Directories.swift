@@ -1,0 +1,117 @@
+internal import CVLinux
+internal import Glibc
+internal import VProtocol
+internal import VRuntime
+
+/// OPENDIR and READDIR. RELEASEDIR and FSYNCDIR are those of files.
+///
+/// The offsets that Linux sees: 0 is `.`, 1 is `..`, and 2 + p is the manager's position p, whose
+/// positions start at 0 and do not count those two. The offset of an entry is where reading goes
+/// on behind it. Positions above 2^63 - 3 are given as that one, which is behind every entry.
+extension Mount {
+  func openDirectory(_ request: FuseRequest, _ id: NodeID) {
+    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
+    guard node.object != nil else {
+      let name = nodes.fullName(of: id) ?? []
+      let handle = handles.addListing(of: id, names.components(below: name))
+      return replyOpen(request, handle, of: id, openFlags: 0)
+    }
+    open(request, id, mode: [.read, .directory])
+  }
+
+  func readDirectory(
+    _ request: FuseRequest, _ id: NodeID, _ handle: HandleID, bytesMax: Int, at offset: UInt64
+  ) {
+    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
+    var entries = EntryBuffer(bytesMax: bytesMax)
+    let parentNumber = nodes[node.parent]?.inodeNumber ?? node.inodeNumber
+    if offset < 1 { entries.add(Self.dot, node.inodeNumber, S_IFDIR, next: 1) }
+    if offset < 2 { entries.add(Self.dot + Self.dot, parentNumber, S_IFDIR, next: 2) }
+    let position = offset < 2 ? 0 : offset - 2
+    if let listing = handles.listing(handle) {
+      return readListing(request, id, listing, into: entries, from: position)
+    }
+    guard let tree = node.object?.tree else { return _ = request.fail(EBADF) }
+    let front = entries
+    // A record takes three times the room of an entry, so a whole group is asked for even if
+    // the kernel has room for a page only.
+    use(handle, for: request) {
+      ReadInstance($0, position: position, count: Message.segmentBytesMax)
+    } then: { answer in
+      switch answer {
+      case .done(let block, _):
+        guard let filled = Self.fill(front, block.data, tree) else {
+          return _ = request.fail(EIO)
+        }
+        request.reply(filled.bytes)
+      case .refused(.endOfFile): request.reply(front.bytes)
+      case .refused(let code): request.fail(code)
+      }
+    }
+  }
+
+  /// Adds the entries of a block of descriptors, as many as there is room for; nil if it is not
+  /// one.
+  private static func fill(_ front: EntryBuffer, _ block: [UInt8], _ tree: Tree) -> EntryBuffer? {
+    var entries = front
+    var reader = SegmentReader(block)
+    while reader.remaining > 0 {
+      guard let descriptor = try? Descriptor(parsing: &reader) else { return nil }
+      let number = tree.inodeNumber(of: descriptor.identity)
+      let next = 2 + min(descriptor.nextPosition, UInt64(Int64.max) - 2)
+      guard entries.add(descriptor.name, number, fileType(descriptor.kind), next: next) else {
+        break
+      }
+    }
+    return entries
+  }
+
+  /// A component's kind and number are not known before it is looked up; they are given as those
+  /// of a shared context.
+  private func readListing(
+    _ request: FuseRequest, _ id: NodeID, _ listing: [[UInt8]], into front: EntryBuffer,
+    from position: UInt64
+  ) {
+    var entries = front
+    let fullName = nodes.fullName(of: id) ?? []
+    var index = Int(clamping: position)
+    while index < listing.count {
+      let component = fullName + [UInt8(ascii: "/")] + listing[index]
+      let number = Tree(prefix: component).inodeNumberOfSharedContext
+      index += 1
+      guard
+        entries.add(listing[index - 1], number, S_IFDIR, next: UInt64(index) + 2)
+      else { break }
+    }
+    request.reply(entries.bytes)
+  }
+
+  private static let dot = [UInt8(ascii: ".")]
+}
+
+/// Directory entries in the kernel's form, up to a number of octets; none is ever split.
+struct EntryBuffer: Sendable {
+  private(set) var bytes: [UInt8] = []
+  private let bytesMax: Int
+
+  init(bytesMax: Int) { self.bytesMax = bytesMax }
+
+  /// Adds an entry of a file type, behind which reading goes on at `next`; false if it does not
+  /// fit.
+  @discardableResult
+  mutating func add(
+    _ name: [UInt8], _ inodeNumber: UInt64, _ fileType: UInt32, next: UInt64
+  ) -> Bool {
+    let size = (MemoryLayout<fuse_dirent>.size + name.count + 7) / 8 * 8
+    guard bytes.count + size <= bytesMax else { return false }
+    var entry = fuse_dirent()
+    entry.ino = inodeNumber
+    entry.off = next
+    entry.namelen = UInt32(name.count)
+    entry.type = (fileType & S_IFMT) >> 12
+    unsafe withUnsafeBytes(of: entry) { unsafe bytes.append(contentsOf: $0) }
+    bytes.append(contentsOf: name)
+    while bytes.count % 8 != 0 { bytes.append(0) }
+    return true
+  }
+}

@@ -1,0 +1,139 @@
+internal import CVLinux
+internal import Glibc
+internal import VProtocol
+internal import VRuntime
+
+/// OPEN, CREATE, RELEASE and FSYNC: an open file is an instance.
+extension Mount {
+  func open(_ request: FuseRequest, _ id: NodeID, flags: Int32) {
+    open(request, id, mode: Self.mode(flags, request))
+  }
+
+  /// Makes an instance of the object of a node.
+  ///
+  /// The operation is not given up when a signal ends the request: its instance, if it comes
+  /// after all, is released.
+  func open(_ request: FuseRequest, _ id: NodeID, mode: OpenMode) {
+    ask(about: id, for: request, mayRepeat: true, mustEnd: true) { [owner] contexts in
+      CreateInstance(ContextName(contexts.object), mode: mode, owner: owner)
+    } then: { [self] answer in
+      switch answer {
+      case .refused(let code): request.fail(code)
+      case .done(let created, let manager):
+        guard created.descriptor.identity == nodes[id]?.object?.identity else {
+          release(created.instance, of: manager, as: request.user)
+          return _ = request.fail(ESTALE)
+        }
+        let handle = handles.add(
+          Handle(node: id, user: request.user, mode: mode, manager: manager, created))
+        let flags = mode.contains(.directory) ? 0 : Self.openFlags(created.attributes)
+        replyOpen(request, handle, of: id, openFlags: flags)
+      }
+    }
+  }
+
+  func create(
+    _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], mode permissions: UInt32,
+    flags: Int32
+  ) {
+    guard name.count <= Descriptor.nameBytesMax else { return _ = request.fail(ENAMETOOLONG) }
+    var mode = Self.mode(flags, request).union(.create)
+    if flags & O_EXCL != 0 { mode.insert(.exclusive) }
+    let permissions = request.permissions(permissions)
+    // Only an exclusive one tells whether it was done before.
+    ask(
+      about: parent, for: request, mayRepeat: flags & O_EXCL == 0, mustEnd: true
+    ) { [mode, owner] contexts in
+      CreateInstance(
+        ContextName(contexts.object, name), mode: mode, permissions: permissions, owner: owner)
+    } then: { [self, mode] answer in
+      switch answer {
+      case .refused(let code): request.fail(code)
+      case .done(let created, let manager):
+        let (id, entry) = enter(created.descriptor, of: manager, below: parent, name)
+        let handle = handles.add(
+          Handle(node: id, user: request.user, mode: mode, manager: manager, created))
+        nodes.countOpen(of: id)
+        let reply = CreateReply(
+          entry: entry, open: Self.openReply(handle, Self.openFlags(created.attributes)))
+        if !request.reply(reply) {
+          close(handle)
+          nodes.forget(id, 1)
+        }
+      }
+    }
+  }
+
+  func sync(_ request: FuseRequest, _ handle: HandleID, isDataOnly: Bool) {
+    if handles.listing(handle) != nil { return _ = request.done() }
+    use(handle, for: request) { SyncInstance($0, isDataOnly: isDataOnly) } then: { answer in
+      switch answer {
+      case .done: request.done()
+      case .refused(let code): request.fail(code)
+      }
+    }
+  }
+
+  /// RELEASE and RELEASEDIR. No program waits for the answer.
+  func release(_ request: FuseRequest, _ handle: HandleID) {
+    close(handle)
+    request.done()
+  }
+
+  private func close(_ id: HandleID) {
+    guard let (node, handle) = handles.remove(id) else { return }
+    nodes.countClose(of: node)
+    if let handle { release(handle.instance, of: handle.manager, as: handle.user) }
+  }
+}
+
+// MARK: - Flags
+
+extension Mount {
+  private struct CreateReply: BitwiseCopyable {
+    var entry: fuse_entry_out
+    var open: fuse_open_out
+  }
+
+  func replyOpen(_ request: FuseRequest, _ handle: HandleID, of id: NodeID, openFlags: UInt32) {
+    nodes.countOpen(of: id)
+    if !request.reply(Self.openReply(handle, openFlags)) { close(handle) }
+  }
+
+  private static func openReply(_ handle: HandleID, _ openFlags: UInt32) -> fuse_open_out {
+    var reply = fuse_open_out()
+    reply.fh = handle
+    reply.open_flags = openFlags
+    return reply
+  }
+
+  /// How the kernel treats an open file. One inode has one mode at a time, so the attributes of
+  /// the object decide, never the access that is asked for.
+  private static func openFlags(_ attributes: UIOAttributes) -> UInt32 {
+    var flags = UInt32(FOPEN_DIRECT_IO)
+    if attributes.contains(.stream) {
+      flags |= UInt32(FOPEN_STREAM | FOPEN_NONSEEKABLE)
+    } else if !attributes.contains(.randomAccess) {
+      flags |= UInt32(FOPEN_NONSEEKABLE)
+    }
+    return flags
+  }
+
+  /// The kernel's FMODE_EXEC, which is in the flags of an open for execve.
+  private static let openToExecute: Int32 = 0x20
+
+  private static func mode(_ flags: Int32, _ request: FuseRequest) -> OpenMode {
+    var mode: OpenMode =
+      switch flags & O_ACCMODE {
+      case O_RDONLY: .read
+      case O_WRONLY: .write
+      default: [.read, .write]
+      }
+    if flags & O_APPEND != 0 { mode.insert(.append) }
+    if flags & O_TRUNC != 0 { mode.insert(.truncate) }
+    if flags & (O_SYNC | O_DSYNC) != 0 { mode.insert(.synchronous) }
+    if flags & openToExecute != 0 { mode.insert(.execute) }
+    if request.dropsPrivileges { mode.insert(.dropPrivileges) }
+    return mode
+  }
+}

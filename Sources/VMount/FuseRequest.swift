@@ -1,0 +1,224 @@
+internal import CFuse3
+internal import Glibc
+internal import Synchronization
+internal import VProtocol
+internal import VRuntime
+
+/// One request of the kernel, to be answered exactly once.
+///
+/// A second answer traps. A request that a signal ended has its answer already: what is said
+/// later is dropped, and `false` tells the caller to undo what the kernel never heard of.
+final class FuseRequest: Sendable {
+  private enum Phase { case open, answered, givenUp }
+
+  private struct State {
+    var phase = Phase.open
+    var isListed = false
+    var isInterrupted = false
+    var waitsForOthers = false
+    /// What is given up together with the request.
+    var transactions: [ClientPool.Transaction] = []
+  }
+
+  /// libfuse's handle of the request; valid until it is answered, which happens once.
+  @safe private struct Handle: @unchecked Sendable {
+    let request: fuse_req_t
+  }
+
+  let mount: Mount
+  /// The kernel's number of the request, which an INTERRUPT names.
+  let unique: UInt64
+  /// Who asks, as a principal of this host.
+  let user: String
+  /// The permissions in a mode that this request may give to a new object.
+  private let permissionMask: UInt32
+  /// The request must clear set-user and set-group bits (HANDLE_KILLPRIV_V2).
+  let dropsPrivileges: Bool
+
+  private let handle: Handle
+  private let state = Mutex(State())
+
+  /// A signal is given this long to be overtaken by the answer; more would be felt at a terminal.
+  private static let interruptGrace = TimeSpan.milliseconds(200)
+
+  /// The request that libfuse hands to an operation, on the thread that read it.
+  @safe init(_ request: fuse_req_t) {
+    handle = unsafe Handle(request: request)
+    mount = unsafe Mount.of(request)
+    let context = unsafe fuse_req_ctx(request)!
+    user = unsafe mount.users.name(ofUser: context.pointee.uid)
+    permissionMask = unsafe 0o7777 & ~UInt32(context.pointee.umask)
+    let reader = Reader.current
+    unique = reader.unique
+    dropsPrivileges = reader.dropsPrivileges
+  }
+
+  func permissions(_ mode: UInt32) -> UInt32 { mode & permissionMask }
+}
+
+// MARK: - What the request waits for
+
+extension FuseRequest {
+  /// Sends an operation for this request, as the user who made it unless another is named.
+  ///
+  /// An answer that came after the request was given up is not handed over, unless the operation
+  /// `mustEnd` because its effect has to be undone then.
+  func send<Op: Operation>(
+    _ operation: Op, to manager: EntityID, as user: String? = nil, mustEnd: Bool = false,
+    completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
+    guard prepareToWait() else { return }
+    let transaction = mount.clients.send(
+      operation, as: user ?? self.user, to: manager, completion: completion)
+    if mustEnd { return }
+    let isGivenUp = state.withLock { state in
+      if state.phase == .open { state.transactions.append(transaction) }
+      return state.phase == .givenUp
+    }
+    if isGivenUp { mount.clients.abandon(transaction) }
+  }
+
+  /// The operation waits for people or other programs: a signal ends it at once.
+  func waitForOthers() {
+    let isInterrupted = state.withLock { state in
+      state.waitsForOthers = true
+      return state.isInterrupted
+    }
+    if isInterrupted { giveUp() }
+  }
+
+  /// Makes the request known to INTERRUPT; false if it has been given up.
+  private func prepareToWait() -> Bool {
+    let (isOpen, isFirst) = state.withLock { state in
+      precondition(state.phase != .answered, "an answered request asks for nothing")
+      defer { state.isListed = true }
+      return (state.phase == .open, !state.isListed)
+    }
+    if isFirst { mount.waiting.withLock { $0[unique] = self } }
+    return isOpen
+  }
+
+  /// A signal waits for the end of this request.
+  func interrupt() {
+    let waitsForOthers = state.withLock { state in
+      state.isInterrupted = true
+      return state.waitsForOthers
+    }
+    if waitsForOthers {
+      giveUp()
+    } else {
+      mount.backplane.after(Self.interruptGrace) { [self] in giveUp() }
+    }
+  }
+
+  /// Answers EINTR in the place of whatever the request still waits for.
+  private func giveUp() {
+    let transactions = state.withLock { state -> [ClientPool.Transaction]? in
+      guard state.phase == .open else { return nil }
+      state.phase = .givenUp
+      defer { state.transactions = [] }
+      return state.transactions
+    }
+    guard let transactions else { return }
+    unlist()
+    _ = unsafe fuse_reply_err(handle.request, EINTR)
+    for transaction in transactions { mount.clients.abandon(transaction) }
+  }
+
+  private func unlist() { mount.waiting.withLock { $0[unique] = nil } }
+}
+
+// MARK: - The answer
+
+extension FuseRequest {
+  /// The operation was done and has nothing to say.
+  @discardableResult
+  func done() -> Bool { answer { unsafe fuse_reply_err($0.request, 0) } }
+
+  @discardableResult
+  func fail(_ errno: Int32) -> Bool {
+    precondition(errno > 0, "a failure has an error number")
+    return answer { unsafe fuse_reply_err($0.request, errno) }
+  }
+
+  @discardableResult
+  func fail(_ code: ReplyCode) -> Bool { fail(code.errno == 0 ? EIO : code.errno) }
+
+  /// FORGET has no answer: libfuse only frees its part.
+  func forgotten() {
+    _ = answer {
+      unsafe fuse_reply_none($0.request)
+      return 0
+    }
+  }
+
+  @discardableResult
+  func reply(_ octets: [UInt8]) -> Bool {
+    answer { handle in
+      unsafe octets.withUnsafeBytes {
+        unsafe fuse_reply_buf(
+          handle.request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
+      }
+    }
+  }
+
+  /// Answers with a record of the FUSE protocol.
+  @discardableResult
+  func reply<Record: BitwiseCopyable>(_ record: Record) -> Bool {
+    answer { handle in
+      unsafe withUnsafeBytes(of: record) {
+        unsafe fuse_reply_buf(
+          handle.request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
+      }
+    }
+  }
+
+  /// Answers with several pieces, which are not copied together first.
+  @discardableResult
+  func reply(pieces: [[UInt8]]) -> Bool {
+    answer { handle in
+      var vectors: [iovec] = unsafe []
+      unsafe vectors.reserveCapacity(pieces.count)
+      return unsafe Self.gather(pieces[...], into: &vectors) {
+        unsafe fuse_reply_iov(handle.request, $0, Int32($0.count))
+      }
+    }
+  }
+
+  @discardableResult
+  func reply(written count: Int) -> Bool { answer { unsafe fuse_reply_write($0.request, count) } }
+
+  @discardableResult
+  func reply(_ store: statvfs) -> Bool {
+    answer { handle in
+      unsafe withUnsafePointer(to: store) { unsafe fuse_reply_statfs(handle.request, $0) }
+    }
+  }
+
+  /// Calls `body` with one vector for each piece, all of them held in place meanwhile.
+  private static func gather(
+    _ pieces: ArraySlice<[UInt8]>, into vectors: inout [iovec], _ body: ([iovec]) -> Int32
+  ) -> Int32 {
+    guard let piece = pieces.first else { return unsafe body(vectors) }
+    return unsafe piece.withUnsafeBytes { bytes in
+      unsafe vectors.append(
+        iovec(
+          iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count))
+      return unsafe gather(pieces.dropFirst(), into: &vectors, body)
+    }
+  }
+
+  /// Whether the kernel took the answer; false if the request was given up before.
+  private func answer(_ body: (Handle) -> Int32) -> Bool {
+    let (isMine, isListed) = state.withLock { state in
+      precondition(state.phase != .answered, "a request is answered once")
+      guard state.phase == .open else { return (false, false) }
+      state.phase = .answered
+      state.transactions = []
+      return (true, state.isListed)
+    }
+    guard isMine else { return false }
+    if isListed { unlist() }
+    return body(handle) == 0
+  }
+}

@@ -1,0 +1,47 @@
+internal import CVLinux
+
+/// What this mount asks of the kernel, in the place of what libfuse 3.14 would ask.
+///
+/// libfuse speaks protocol 7.31 and drops flags that it does not know, so its answer to INIT is
+/// replaced on its way to the kernel. Only what the kernel offered is asked for.
+struct InitReply {
+  let minor: UInt32
+  let flags: UInt32
+  let flags2: UInt32
+
+  static let writeBytesMax: UInt32 = 1 << 20
+  /// What the system control fs.fuse.max_pages_limit allows unless it is changed: 1 MiB.
+  private static let pagesMax: UInt16 = 256
+  /// Requests that no program waits for, such as read-ahead; the default of 12 is soon used up.
+  private static let backgroundMax: UInt16 = 128
+  private static let minorMax: UInt32 = 45
+
+  private static let wantedFlags =
+    UInt32(FUSE_ASYNC_READ) | UInt32(FUSE_ATOMIC_O_TRUNC) | UInt32(FUSE_BIG_WRITES)
+    | UInt32(FUSE_DONT_MASK) | UInt32(FUSE_AUTO_INVAL_DATA) | UInt32(FUSE_ASYNC_DIO)
+    | UInt32(FUSE_PARALLEL_DIROPS) | UInt32(FUSE_MAX_PAGES) | UInt32(FUSE_HANDLE_KILLPRIV_V2)
+    | UInt32(FUSE_INIT_EXT)
+  private static let wantedFlags2 =
+    UInt32(V_FUSE_DIRECT_IO_ALLOW_MMAP) | UInt32(V_FUSE_PASSTHROUGH) | UInt32(V_FUSE_HAS_RESEND)
+
+  /// The answer to an offer of the kernel.
+  init(_ offer: fuse_init_in) {
+    minor = min(offer.minor, Self.minorMax)
+    flags = offer.flags & Self.wantedFlags
+    flags2 = flags & UInt32(FUSE_INIT_EXT) != 0 ? offer.flags2 & Self.wantedFlags2 : 0
+  }
+
+  /// Rewrites libfuse's answer.
+  func patch(_ answer: inout v_fuse_init_out) {
+    answer.minor = minor
+    answer.flags = flags
+    answer.flags2 = flags2
+    answer.max_background = Self.backgroundMax
+    answer.congestion_threshold = Self.backgroundMax / 4 * 3
+    answer.max_write = Self.writeBytesMax
+    answer.max_pages = Self.pagesMax
+    answer.time_gran = 1
+    // Files of this host may be passed through; this mount is then one file system deep.
+    answer.max_stack_depth = flags2 & UInt32(V_FUSE_PASSTHROUGH) != 0 ? 1 : 0
+  }
+}

@@ -1,0 +1,71 @@
+internal import CFuse3
+internal import Glibc
+internal import VProtocol
+public import VRuntime
+internal import Synchronization
+
+/// The global name space of V as a file system of this host: FUSE requests become naming and UIO
+/// operations, their answers FUSE replies.
+///
+/// ```
+///   program -- kernel -- /dev/fuse -- Session -- Reader -- libfuse -- Mount+request groups
+///                                                                          |
+///        NodeTable   HandleTable   Users   NameCache                ClientPool, Backplane
+/// ```
+/// A client of the managers like any other. No thread waits here: an operation is sent with a
+/// completion, and the thread that reads the response answers the kernel. Nothing is cached by
+/// the kernel: entries and attributes are valid for no time.
+public final class Mount: Sendable {
+  let backplane: any Backplane
+  let names: NameCache
+  let clients: ClientPool
+  let session: Session
+  let users: Users
+  let nodes = NodeTable()
+  let handles = HandleTable()
+  /// The process that owns all instances: they die with this mount.
+  let owner: EntityID
+  /// Requests that INTERRUPT can find, by their unique number.
+  let waiting = Mutex<[UInt64: FuseRequest]>([:])
+  /// When the mount was made: the times of shared contexts, in nanoseconds since 1970.
+  let birth: Int64
+
+  /// Mounts on the directory `mountPoint` and serves until `unmount`. `source` is what mount(8)
+  /// shows as the device.
+  public init(
+    _ backplane: any Backplane, mountPoint: String, source: String, names: NameCache,
+    clients: ClientPool
+  ) throws(MountError) {
+    self.backplane = backplane
+    self.names = names
+    self.clients = clients
+    users = Users(backplane)
+    birth = backplane.wallClock
+    session = try Session(mountPoint: mountPoint, source: source)
+    owner = backplane.makeClient(user: "root")
+    try session.start(self)
+    backplane.watch(session.descriptor) { [self] in serve() }
+  }
+
+  /// Takes the mount out of the name space at once. What is still open on it is served on.
+  public func unmount() { session.unmount() }
+
+  private func serve() {
+    let isEnded = session.serve { unique in
+      guard let request = waiting.withLock({ $0[unique] }) else { return false }
+      request.interrupt()
+      return true
+    }
+    guard isEnded else { return }
+    backplane.unwatch(session.descriptor)
+    backplane.retire(owner)
+  }
+
+  /// The mount that a libfuse request belongs to.
+  static func of(_ request: fuse_req_t) -> Mount { unsafe of(fuse_req_userdata(request)) }
+
+  /// The watch holds the mount until the session ends, and every request holds it after that.
+  static func of(_ userData: UnsafeMutableRawPointer?) -> Mount {
+    unsafe Unmanaged<Mount>.fromOpaque(userData!).takeUnretainedValue()
+  }
+}

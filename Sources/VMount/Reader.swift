@@ -1,0 +1,100 @@
+internal import CFuse3
+internal import CVLinux
+internal import Glibc
+
+/// A buffer for one request at a time and what is known of the request in it.
+///
+/// Belongs to one thread while that thread reads /dev/fuse; `Session` hands it on under its lock.
+@safe final class Reader: @unchecked Sendable {
+  private let buffer: UnsafeMutableRawBufferPointer
+  /// Of the request at hand.
+  private(set) var unique: UInt64 = 0
+  private(set) var dropsPrivileges = false
+
+  /// What reading came to.
+  enum Outcome {
+    case request(bytes: Int)
+    case empty
+    /// Unmounted, or the connection was aborted.
+    case ended
+  }
+
+  /// The largest WRITE and the headers in front of it: less than this makes the kernel refuse.
+  private static let bufferBytes = Int(InitReply.writeBytesMax) + 4096
+
+  /// The pages are there before the first request: the kernel fails a request whose server dies
+  /// while a page of its buffer is brought in.
+  init?() {
+    let memory = unsafe mmap(
+      nil, Self.bufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+      -1, 0)
+    guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { return nil }
+    unsafe buffer = UnsafeMutableRawBufferPointer(start: memory, count: Self.bufferBytes)
+  }
+
+  deinit { _ = unsafe munmap(buffer.baseAddress, buffer.count) }
+
+  func read(_ descriptor: Int32) -> Outcome {
+    while true {
+      let count = unsafe Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+      if count >= MemoryLayout<fuse_in_header>.size { return .request(bytes: count) }
+      guard count < 0 else { return .ended }
+      switch errno {
+      // ENOENT: the request was taken back while it was being read.
+      case EINTR, ENOENT: continue
+      case EAGAIN: return .empty
+      default: return .ended
+      }
+    }
+  }
+
+  var header: fuse_in_header { unsafe buffer.load(as: fuse_in_header.self) }
+
+  /// The fixed part of the request at hand.
+  func arguments<Record: BitwiseCopyable>(_ type: Record.Type) -> Record {
+    unsafe buffer.load(fromByteOffset: MemoryLayout<fuse_in_header>.size, as: Record.self)
+  }
+
+  /// Lets libfuse parse the request at hand and call its operation.
+  func process(bytes: Int, by session: OpaquePointer) {
+    let header = header
+    unique = header.unique
+    dropsPrivileges = mustDropPrivileges(fuse_opcode(header.opcode))
+    var request = unsafe fuse_buf()
+    unsafe request.size = bytes
+    unsafe request.mem = buffer.baseAddress
+    unsafe pthread_setspecific(Self.currentKey, Unmanaged.passUnretained(self).toOpaque())
+    unsafe fuse_session_process_buf(session, &request)
+  }
+
+  /// libfuse 3.14 drops the bits by which HANDLE_KILLPRIV_V2 asks for this, so they are read here.
+  private func mustDropPrivileges(_ opcode: fuse_opcode) -> Bool {
+    switch opcode {
+    case FUSE_WRITE:
+      arguments(fuse_write_in.self).write_flags & UInt32(FUSE_WRITE_KILL_SUIDGID) != 0
+    case FUSE_SETATTR:
+      arguments(fuse_setattr_in.self).valid & UInt32(FATTR_KILL_SUIDGID) != 0
+    case FUSE_OPEN:
+      arguments(fuse_open_in.self).open_flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0
+    case FUSE_CREATE:
+      arguments(fuse_create_in.self).open_flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0
+    default: false
+    }
+  }
+
+  /// The reader of this thread, inside an operation that `process` called.
+  static var current: Reader {
+    let reader = unsafe pthread_getspecific(currentKey)
+    guard let reader = unsafe reader else {
+      preconditionFailure("operations are called by the thread that read the request")
+    }
+    return unsafe Unmanaged<Reader>.fromOpaque(reader).takeUnretainedValue()
+  }
+
+  private static let currentKey: pthread_key_t = {
+    var key = pthread_key_t()
+    let error = unsafe pthread_key_create(&key, nil)
+    precondition(error == 0, "a process has 1,024 keys")
+    return key
+  }()
+}

@@ -1,0 +1,190 @@
+internal import VProtocol
+internal import VRuntime
+
+/// Operations on what a node or a handle stands for, and how it is found again when its manager
+/// no longer knows it.
+///
+/// A manager drops contexts from its bounded table (`invalidContext`) and loses all of them and
+/// every instance when it is started anew (`nonexistentEntity`). The object is then looked for by
+/// its full name, and used if it is the same object; if another one has the name now, or none,
+/// the answer is `invalidFileID` (ESTALE). The operation is sent at most twice. One that must not
+/// be done twice is not sent again to a new manager, because the old one may have done it: its
+/// outcome is reported as unknown (`deviceError`).
+extension Mount {
+  /// The contexts of one or two nodes of the same manager.
+  struct Contexts: Sendable {
+    var manager: EntityID
+    var object: ContextID
+    /// Of the second node; `none` where there is one node only.
+    var other: ContextID
+  }
+
+  /// Sends what `make` says about one node, or about two of one manager.
+  ///
+  /// Refused here are `invalidFileID` for a node that is not known, `readOnly` for a shared
+  /// context and `differentManager` for two nodes that have no manager in common.
+  func ask<Op: Operation>(
+    about id: NodeID, and other: NodeID? = nil, for request: FuseRequest,
+    as user: String? = nil, mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool = false,
+    _ make: @escaping @Sendable (Contexts) -> Op,
+    then: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
+    guard case .success(let contexts) = contexts(of: id, and: other) else {
+      return then(.refused(refusal(of: id, and: other)))
+    }
+    request.send(make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd) {
+      [self] answer in
+      guard case .refused(let code) = answer, Self.asksForRebinding(code) else {
+        return then(answer)
+      }
+      rebindBoth(id, and: other, refused: contexts, code, for: request) { [self] outcome in
+        guard outcome.isOK else { return then(.refused(outcome)) }
+        guard mayRepeat || code == .invalidContext else { return then(.refused(.deviceError)) }
+        guard case .success(let contexts) = self.contexts(of: id, and: other) else {
+          return then(.refused(refusal(of: id, and: other)))
+        }
+        request.send(
+          make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd, completion: then)
+      }
+    }
+  }
+
+  /// Sends what `make` says about the instance of a handle.
+  func use<Op: Operation>(
+    _ id: HandleID, for request: FuseRequest, mayRepeat: Bool = Op.isIdempotent,
+    _ make: @escaping @Sendable (InstanceID) -> Op,
+    then: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
+    guard let handle = handles[id] else { return then(.refused(.notReadable)) }
+    request.send(make(handle.instance), to: handle.manager, as: handle.user) { [self] answer in
+      guard case .refused(let code) = answer,
+        code == .invalidFileID || code == .nonexistentEntity
+      else { return then(answer) }
+      reopen(id, lost: handle, for: request) { [self] outcome in
+        guard outcome.isOK else { return then(.refused(outcome)) }
+        guard mayRepeat || code == .invalidFileID else { return then(.refused(.deviceError)) }
+        guard let handle = handles[id] else { return then(.refused(.invalidFileID)) }
+        request.send(
+          make(handle.instance), to: handle.manager, as: handle.user, completion: then)
+      }
+    }
+  }
+
+  private static func asksForRebinding(_ code: ReplyCode) -> Bool {
+    code == .invalidContext || code == .nonexistentEntity
+  }
+}
+
+// MARK: - Nodes
+
+extension Mount {
+  private struct NoContexts: Error {}
+
+  private func contexts(of id: NodeID, and other: NodeID?) -> Result<Contexts, NoContexts> {
+    guard let object = nodes[id]?.object else { return .failure(NoContexts()) }
+    var contexts = Contexts(manager: object.manager, object: object.context, other: .none)
+    if let other {
+      guard let second = nodes[other]?.object, second.manager == object.manager else {
+        return .failure(NoContexts())
+      }
+      contexts.other = second.context
+    }
+    return .success(contexts)
+  }
+
+  private func refusal(of id: NodeID, and other: NodeID?) -> ReplyCode {
+    let known = [id, other ?? id].map { nodes[$0] }
+    if known.contains(where: { $0 == nil }) { return .invalidFileID }
+    return known.allSatisfy { $0?.object == nil } ? .readOnly : .differentManager
+  }
+
+  private func rebindBoth(
+    _ id: NodeID, and other: NodeID?, refused: Contexts, _ code: ReplyCode,
+    for request: FuseRequest, then: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    rebind(id, refused.manager, refused.object, code, for: request) { [self] outcome in
+      guard outcome.isOK, let other else { return then(outcome) }
+      rebind(other, refused.manager, refused.other, code, for: request, then: then)
+    }
+  }
+
+  /// Looks for the object of a node by its full name, unless that was done since it was refused.
+  private func rebind(
+    _ id: NodeID, _ manager: EntityID, _ context: ContextID, _ code: ReplyCode,
+    for request: FuseRequest, then: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    guard let object = nodes[id]?.object, let name = nodes.fullName(of: id) else {
+      return then(.invalidFileID)
+    }
+    guard object.manager == manager, object.context == context else { return then(.ok) }
+    names.resolve(name) { [self] answer in
+      // A manager that was started anew has another entity, and only asking tells which.
+      let isStale =
+        if case .done(let binding, _) = answer {
+          code == .nonexistentEntity && binding.manager == manager
+        } else { true }
+      find(id, name, object, code, afresh: isStale, for: request, then: then)
+    }
+  }
+
+  private func find(
+    _ id: NodeID, _ name: [UInt8], _ object: Node.Object, _ code: ReplyCode, afresh: Bool,
+    for request: FuseRequest, then: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    names.resolve(name, afresh: afresh) { [self] answer in
+      guard case .done(let binding, _) = answer, !binding.isShared,
+        name.count - binding.prefixBytes <= ContextName.nameBytesMax
+      else { return then(code) }
+      let rest = name[binding.prefixBytes...].drop { $0 == UInt8(ascii: "/") }
+      request.send(
+        QueryObject(ContextName(binding.context, Array(rest))), to: binding.manager
+      ) { [self] answer in
+        switch answer {
+        case .done(let descriptor, let manager):
+          guard descriptor.identity == object.identity else { return then(.invalidFileID) }
+          nodes.rebind(id, manager: manager, context: descriptor.context)
+          then(.ok)
+        case .refused(let code) where Self.asksForRebinding(code) && !afresh:
+          find(id, name, object, code, afresh: true, for: request, then: then)
+        case .refused(.notFound), .refused(.notContext): then(.invalidFileID)
+        case .refused(let code): then(code)
+        }
+      }
+    }
+  }
+}
+
+// MARK: - Handles
+
+extension Mount {
+  /// Makes the instance of a handle again, unless that was done since it was lost.
+  private func reopen(
+    _ id: HandleID, lost: Handle, for request: FuseRequest,
+    then: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    guard let handle = handles[id] else { return then(.invalidFileID) }
+    guard handle.instance == lost.instance, handle.manager == lost.manager else {
+      return then(.ok)
+    }
+    ask(about: lost.node, for: request, as: lost.user, mayRepeat: true, mustEnd: true) {
+      [owner] contexts in
+      CreateInstance(ContextName(contexts.object), mode: lost.mode, owner: owner)
+    } then: { [self] answer in
+      switch answer {
+      case .done(let created, let manager):
+        let isSame = created.descriptor.identity == nodes[lost.node]?.object?.identity
+        if !isSame || !handles.replace(id, lost: lost, by: manager, created.instance) {
+          release(created.instance, of: manager, as: lost.user)
+        }
+        then(isSame ? .ok : .invalidFileID)
+      case .refused(.notFound): then(.invalidFileID)
+      case .refused(let code): then(code)
+      }
+    }
+  }
+
+  /// Ends an instance; nobody waits for the answer.
+  func release(_ instance: InstanceID, of manager: EntityID, as user: String) {
+    clients.send(ReleaseInstance(instance), as: user, to: manager) { _ in }
+  }
+}

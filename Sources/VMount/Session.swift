@@ -1,0 +1,194 @@
+internal import CFuse3
+internal import CVLinux
+internal import Glibc
+internal import Synchronization
+internal import VProtocol
+
+/// The connection to the kernel: /dev/fuse, the mount, and libfuse as parser between the two.
+///
+/// `fuse` is set once, by `start`, before any thread reads requests; libfuse locks what it
+/// changes. All else that changes is in `state`.
+@safe final class Session: @unchecked Sendable {
+  private struct State {
+    /// Readers that no thread uses.
+    var readers: [Reader] = []
+    /// A thread came while all readers were in use: one of them must look again.
+    var missed = false
+    /// The request and the answer of INIT, until it has been given.
+    var initialization: (unique: UInt64, reply: InitReply)?
+    var isEnded = false
+  }
+
+  let descriptor: Int32
+  private let mountPoint: String
+  private var fuse: OpaquePointer?
+  private let state: Mutex<State>
+  /// The unique number of INIT until it has been answered, else 0, which no request has.
+  private let initUnique = Atomic<UInt64>(0)
+
+  /// More threads than this on one queue make every request slower.
+  private static let readersMax = 2
+  /// Mounts that dead nodes left on the mount point, one over the other.
+  private static let deadMountsMax = 64
+
+  init(mountPoint: String, source: String) throws(MountError) {
+    try Self.clearDeadMounts(mountPoint)
+    descriptor = unsafe Glibc.open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else { throw Self.error(errno, mountPoint, "open /dev/fuse") }
+    self.mountPoint = mountPoint
+    let readers = (0..<Self.readersMax).compactMap { _ in Reader() }
+    state = Mutex(State(readers: readers))
+    guard readers.count == Self.readersMax else { throw Self.error(ENOMEM, mountPoint, "mmap") }
+    let options =
+      "fd=\(descriptor),rootmode=40755,user_id=\(geteuid()),group_id=\(getegid()),allow_other"
+    guard unsafe v_mount_fuse(source, mountPoint, options) == 0 else {
+      throw Self.error(errno, mountPoint, "mount")
+    }
+  }
+
+  /// libfuse closes the descriptor.
+  deinit {
+    if let fuse = unsafe fuse { unsafe fuse_session_destroy(fuse) } else { close(descriptor) }
+  }
+
+  /// Makes libfuse's part, whose operations then find `mount`.
+  func start(_ mount: Mount) throws(MountError) {
+    var operations = Mount.operations
+    var io = fuse_custom_io()
+    unsafe io.read = { descriptor, buffer, size, _ in unsafe Glibc.read(descriptor, buffer, size) }
+    unsafe io.writev = { descriptor, vectors, count, mount in
+      unsafe Mount.of(mount).session.write(descriptor, vectors, count)
+    }
+    // libfuse copies the operations, the functions and what it needs of the arguments.
+    unsafe fuse = "vnode".withCString { name in
+      var arguments: [UnsafeMutablePointer<CChar>?] = unsafe [UnsafeMutablePointer(mutating: name)]
+      return unsafe arguments.withUnsafeMutableBufferPointer { vector in
+        var list = unsafe fuse_args(argc: 1, argv: vector.baseAddress, allocated: 0)
+        return unsafe fuse_session_new(
+          &list, &operations, MemoryLayout<fuse_lowlevel_ops>.size,
+          Unmanaged.passUnretained(mount).toOpaque())
+      }
+    }
+    guard let fuse = unsafe fuse, unsafe fuse_session_custom_io(fuse, &io, descriptor) == 0 else {
+      unmount()
+      throw Self.error(ENOMEM, mountPoint, "fuse_session_new")
+    }
+  }
+
+  func unmount() { _ = unsafe v_unmount_detached(mountPoint) }
+
+  private static func error(_ errno: Int32, _ mountPoint: String, _ call: String) -> MountError {
+    switch errno {
+    case ENOENT, ENODEV: .noDevice(mountPoint: mountPoint)
+    case EPERM, EACCES: .noPermission(mountPoint: mountPoint)
+    default: .failed(mountPoint: mountPoint, call: call, errno: errno)
+    }
+  }
+
+  /// Takes away what a killed node left: a mount over it would hide it, not replace it.
+  private static func clearDeadMounts(_ mountPoint: String) throws(MountError) {
+    for _ in 0..<deadMountsMax {
+      var status = stat()
+      if unsafe stat(mountPoint, &status) == 0 {
+        guard status.st_mode & S_IFMT == S_IFDIR else { throw .notDirectory(mountPoint) }
+        return
+      }
+      switch errno {
+      case ENOTCONN, ECONNABORTED:
+        guard unsafe v_unmount_detached(mountPoint) == 0 else {
+          throw error(errno, mountPoint, "umount")
+        }
+      case ENOENT, ENOTDIR: throw .noMountPoint(mountPoint)
+      default: throw error(errno, mountPoint, "stat")
+      }
+    }
+  }
+}
+
+// MARK: - Requests in, answers out
+
+extension Session {
+  /// Serves requests until there are none; called on every readiness of the descriptor.
+  ///
+  /// `interrupt` is told which request a signal is for and says whether it knows it. Returns
+  /// true when this thread found the mount gone; once.
+  func serve(interrupt: (UInt64) -> Bool) -> Bool {
+    while let reader = takeReader() {
+      let isEnded = drain(reader, interrupt)
+      let (isFirstEnd, missed) = state.withLock { state in
+        state.readers.append(reader)
+        defer {
+          state.missed = false
+          state.isEnded = state.isEnded || isEnded
+        }
+        return (isEnded && !state.isEnded, state.missed)
+      }
+      if isFirstEnd { return true }
+      if isEnded || !missed { return false }
+    }
+    return false
+  }
+
+  private func takeReader() -> Reader? {
+    state.withLock { state in
+      guard !state.isEnded else { return nil }
+      guard let reader = state.readers.popLast() else {
+        state.missed = true
+        return nil
+      }
+      return reader
+    }
+  }
+
+  private func drain(_ reader: Reader, _ interrupt: (UInt64) -> Bool) -> Bool {
+    while true {
+      switch reader.read(descriptor) {
+      case .empty: return false
+      case .ended: return true
+      case .request(let bytes):
+        switch fuse_opcode(reader.header.opcode) {
+        case FUSE_INTERRUPT:
+          if !interrupt(reader.arguments(fuse_interrupt_in.self).unique) {
+            refuseInterrupt(reader.header.unique)
+          }
+        case FUSE_INIT:
+          let reply = InitReply(reader.arguments(fuse_init_in.self))
+          let unique = reader.header.unique
+          state.withLock { $0.initialization = (unique, reply) }
+          initUnique.store(unique, ordering: .releasing)
+          fallthrough
+        default: unsafe reader.process(bytes: bytes, by: fuse!)
+        }
+      }
+    }
+  }
+
+  /// An INTERRUPT can be read before the other thread has made its request known. The kernel
+  /// then asks once more, or drops it if the request has been answered meanwhile.
+  private func refuseInterrupt(_ unique: UInt64) {
+    var header = fuse_out_header()
+    header.len = UInt32(MemoryLayout<fuse_out_header>.size)
+    header.error = -EAGAIN
+    header.unique = unique
+    _ = unsafe Glibc.write(descriptor, &header, MemoryLayout<fuse_out_header>.size)
+  }
+
+  /// Every answer passes here on its way from libfuse to the kernel.
+  fileprivate func write(
+    _ descriptor: Int32, _ vectors: UnsafeMutablePointer<iovec>?, _ count: Int32
+  ) -> Int {
+    let unique = unsafe vectors!.pointee.iov_base.load(as: fuse_out_header.self).unique
+    if unique == initUnique.load(ordering: .acquiring), count == 2,
+      unsafe vectors![1].iov_len == MemoryLayout<v_fuse_init_out>.size
+    {
+      let reply = state.withLock { $0.initialization!.reply }
+      initUnique.store(0, ordering: .releasing)
+      unsafe reply.patch(
+        &vectors![1].iov_base.assumingMemoryBound(to: v_fuse_init_out.self).pointee)
+    }
+    let written = unsafe Glibc.writev(descriptor, vectors, count)
+    // libfuse is silent about ENOENT alone; that nobody waits after an unmount is no news either.
+    if written < 0 && errno == ENODEV { errno = ENOENT }
+    return written
+  }
+}

@@ -1,0 +1,159 @@
+/// One entry of the table of who claims which prefix: Lampson's global directory, kept by every
+/// node for itself.
+///
+/// ```
+/// 0  record length 2 | state 2 | context 4 | 8 manager 8 | 16 clock 8 | prefix, host as text
+/// ```
+public struct Claim: Equatable, Sendable {
+  public enum State: UInt16, Sendable {
+    case present = 1
+    case withdrawn = 2
+  }
+
+  public var prefix: [UInt8]
+  public var manager: EntityID
+  public var context: ContextID
+  public var host: String
+  /// Nanoseconds since 1970 by the claimant's clock, but never less than a clock it has seen.
+  public var clock: UInt64
+  public var state: State
+
+  public init(
+    prefix: [UInt8], manager: EntityID, context: ContextID, host: String, clock: UInt64,
+    state: State
+  ) {
+    self.prefix = prefix
+    self.manager = manager
+    self.context = context
+    self.host = host
+    self.clock = clock
+    self.state = state
+  }
+
+  public init(parsing reader: inout SegmentReader) throws(WireError) {
+    let start = reader.position
+    let length = Int(try reader.integer(UInt16.self))
+    guard let state = State(rawValue: try reader.integer()) else { throw .badField(.claim) }
+    self.state = state
+    context = ContextID(rawValue: try reader.integer())
+    manager = EntityID(rawValue: try reader.integer())
+    clock = try reader.integer()
+    prefix = try reader.octets(Int(try reader.integer(UInt16.self)))
+    host = try reader.text()
+    guard Self.isPrefix(prefix), !host.isEmpty, host.utf8.count <= Self.hostBytesMax,
+      manager.isValid, reader.position <= start + length
+    else { throw .badField(.claim) }
+    try reader.skip(to: start + length)
+  }
+
+  public func emit(into writer: inout SegmentWriter) {
+    writer.integer(UInt16(byteCount))
+    writer.integer(state.rawValue)
+    writer.integer(context.rawValue)
+    writer.integer(manager.rawValue)
+    writer.integer(clock)
+    writer.integer(UInt16(prefix.count))
+    writer.octets(prefix)
+    writer.text(host)
+  }
+
+  public var byteCount: Int { 28 + prefix.count + host.utf8.count }
+
+  /// Components between single slashes, none empty and none that starts with a dot: what starts
+  /// with one below a shared context never costs a question to anybody.
+  public static func isPrefix(_ name: [UInt8]) -> Bool {
+    let slash = UInt8(ascii: "/")
+    let parts = name.split(separator: slash, omittingEmptySubsequences: false)
+    return name.count <= prefixBytesMax
+      && parts.allSatisfy { !$0.isEmpty && $0.first != UInt8(ascii: ".") && !$0.contains(0) }
+  }
+
+  public static let prefixBytesMax = 255
+  public static let hostBytesMax = 64
+  /// Claims of one cluster.
+  public static let claimsMax = 64
+}
+
+/// Tells this node's directory that a manager answers for a prefix.
+///
+/// Words: 1, 2 name fields; 3 context; 4, 5 manager. Segment: the prefix. `duplicateName` while
+/// another host's present claim on it is answered for.
+public struct ClaimName: Operation {
+  public typealias Answer = Done
+  public static let code: UInt32 = 0x00100B
+  public static let isIdempotent = true
+
+  public var name: ContextName
+  public var context: ContextID
+  public var manager: EntityID
+
+  public init(prefix: [UInt8], context: ContextID, manager: EntityID) {
+    name = ContextName(.none, prefix)
+    self.context = context
+    self.manager = manager
+  }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+    context = ContextID(rawValue: message.mcb[3])
+    manager = EntityID(rawValue: message.mcb.pair(4))
+    guard Claim.isPrefix(name.name) else { throw .badField(.claim) }
+  }
+  public var message: Message {
+    var mcb = Self.request
+    mcb[3] = context.rawValue
+    mcb.setPair(4, manager.rawValue)
+    return name.message(mcb)
+  }
+}
+
+/// Spreads claims among directories: a datagram of at most 1,024 octets, so one packet.
+///
+/// Words: 1 flags (1: send yours, I am new here). Segment: claims.
+public struct SpreadClaims: Operation {
+  public typealias Answer = Done
+  public static let code: UInt32 = 0x00100C
+  public static let isIdempotent = true
+
+  public var claims: [Claim]
+  public var wantsAnswer: Bool
+
+  public init(_ claims: [Claim], wantsAnswer: Bool) {
+    self.claims = claims
+    self.wantsAnswer = wantsAnswer
+  }
+  public init(parsing message: Message) throws(WireError) {
+    wantsAnswer = message.mcb[1] & 1 != 0
+    var reader = SegmentReader(message.segment)
+    claims = []
+    while reader.remaining > 0 {
+      guard claims.count < Claim.claimsMax else { throw .badField(.claim) }
+      claims.append(try Claim(parsing: &reader))
+    }
+  }
+  public var message: Message {
+    var mcb = Self.request
+    mcb[1] = wantsAnswer ? 1 : 0
+    var writer = SegmentWriter()
+    for claim in claims { claim.emit(into: &writer) }
+    return Message(mcb, segment: writer.bytes)
+  }
+
+  /// The claims cut into messages that are one packet each; at least one message.
+  public static func messages(_ claims: [Claim], wantsAnswer: Bool) -> [SpreadClaims] {
+    var messages: [SpreadClaims] = []
+    var current: [Claim] = []
+    var bytes = 0
+    for claim in claims {
+      if bytes + claim.byteCount > bytesMax, !current.isEmpty {
+        messages.append(SpreadClaims(current, wantsAnswer: wantsAnswer))
+        current = []
+        bytes = 0
+      }
+      current.append(claim)
+      bytes += claim.byteCount
+    }
+    return messages + [SpreadClaims(current, wantsAnswer: wantsAnswer)]
+  }
+
+  private static let bytesMax = 1024
+}

@@ -1,0 +1,202 @@
+import Testing
+import VDirectory
+import VFileServer
+import VNode
+import VProtocol
+import VRuntime
+
+/// A host with a directory and a file server that claims `prefixes`.
+final class ClaimingHost {
+  let node: Node
+  let directory: Directory
+  let board: FileServer
+  let clients: ClientPool
+  let refusals = Shared<[ReplyCode]>([])
+
+  init(_ host: String, in simulator: Simulator, prefixes: [String]? = nil) throws {
+    node = simulator.start(host)
+    node.announce()
+    directory = Directory(node)
+    let store = MemoryStore()
+    let root = try store.openRoot("/")
+    let file = try store.create(
+      Array("hello".utf8), in: root, .write, permissions: 0o644, as: .root)
+    _ = try store.write(file, Array(host.utf8), at: 0, .write, as: .root, .mayWait)
+    store.close(file)
+    board = try FileServer(
+      node, store: store, users: FixedUsers(),
+      exports: (prefixes ?? ["storage/\(host)"]).map {
+        Export(prefix: Array($0.utf8), path: "/", rootHosts: ["*"])
+      })
+    clients = ClientPool(node)
+    board.claim(in: directory.server) { [refusals] _, code in
+      if !code.isOK { refusals.value.append(code) }
+    }
+  }
+
+  /// Walks `path` from the root of the name space, component by component, as a mount does.
+  func walk(_ path: String, _ completion: @escaping @Sendable (Answer<Descriptor>) -> Void) {
+    step(
+      path.split(separator: "/").map { Array($0.utf8) }[...], directory.server, directory.root,
+      completion)
+  }
+
+  private func step(
+    _ rest: ArraySlice<[UInt8]>, _ manager: EntityID, _ context: ContextID,
+    _ completion: @escaping @Sendable (Answer<Descriptor>) -> Void
+  ) {
+    clients.send(
+      QueryObject(ContextName(context, rest.first ?? [])), as: "root", to: manager
+    ) { [self] answer in
+      guard case .done(let descriptor, let server) = answer, rest.count > 1 else {
+        return completion(answer)
+      }
+      step(rest.dropFirst(), server, descriptor.context, completion)
+    }
+  }
+
+  /// The names in the shared context `path`.
+  func list(_ path: String, _ completion: @escaping @Sendable ([String]) -> Void) {
+    walk(path) { [self] answer in
+      guard case .done(let descriptor, let server) = answer else { return completion([]) }
+      clients.send(
+        ReadInstance(
+          InstanceID(rawValue: descriptor.context.rawValue), position: 0, count: 16_384),
+        as: "root", to: server
+      ) { answer in
+        guard case .done(let block, _) = answer else { return completion([]) }
+        var reader = SegmentReader(block.data)
+        var names: [String] = []
+        while reader.remaining > 0, let entry = try? Descriptor(parsing: &reader) {
+          names.append(String(decoding: entry.name, as: UTF8.self))
+        }
+        completion(names)
+      }
+    }
+  }
+}
+
+/// The outcome of `body`, which calls its argument once, or nil after 10 simulated seconds.
+func outcome<Value: Sendable>(
+  _ simulator: Simulator, _ body: (@escaping @Sendable (Value) -> Void) -> Void
+) -> Value? {
+  let result = Shared<Value?>(nil)
+  body { result.value = $0 }
+  simulator.run(for: .seconds(10)) { result.value != nil }
+  return result.value
+}
+
+@Suite("Directories and claims in the simulator")
+struct DirectoryTests {
+  @Test("every host lists every claim, and self and any lead to hosts", arguments: seeds)
+  func listing(seed: UInt64) throws {
+    let simulator = Simulator(seed: seed)
+    simulator.faults = Faults(loss: 5, duplication: 5, reordering: 10)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator)
+    // Whatever is lost at first comes with the next spreading.
+    simulator.run(for: .seconds(100))
+    let root = outcome(simulator) { kea.list("", $0) }
+    #expect(root == ["storage"], "V_SEED=\(seed)")
+    for host in [kea, moa] {
+      let names = outcome(simulator) { host.list("storage", $0) }
+      #expect(Set(names ?? []) == ["kea", "moa", "self", "any"], "V_SEED=\(seed)")
+    }
+  }
+
+  @Test("a request for a claimed prefix is answered by its manager on another host")
+  func forwarding() throws {
+    let simulator = Simulator(seed: 2)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator)
+    simulator.run(for: .seconds(1))
+    let answer = outcome(simulator) { kea.walk("storage/moa/hello", $0) }
+    guard case .done(let descriptor, let server) = answer else {
+      Issue.record("not found: \(String(describing: answer))")
+      return
+    }
+    #expect(descriptor.size == 3)
+    #expect(server.kernel == moa.node.id)
+  }
+
+  @Test("a name that no table knows is asked for by one multicast, and its absence remembered")
+  func unknownName() throws {
+    let simulator = Simulator(seed: 3)
+    let kea = try ClaimingHost("kea", in: simulator)
+    simulator.run(for: .seconds(1))
+    let before = kea.node.counters.multicastsSent
+    let first = outcome(simulator) { kea.walk("src", $0) }
+    #expect(first?.refusal == .notFound)
+    #expect(kea.node.counters.multicastsSent > before)
+    let after = kea.node.counters.multicastsSent
+    #expect(outcome(simulator) { kea.walk("src", $0) }?.refusal == .notFound)
+    #expect(outcome(simulator) { kea.walk(".git", $0) }?.refusal == .notFound)
+    #expect(kea.node.counters.multicastsSent == after)
+  }
+
+  @Test("a prefix that another host answers for is refused; of a dead host it may be taken over")
+  func duplicateClaim() throws {
+    let simulator = Simulator(seed: 4)
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(1))
+    let kea = try ClaimingHost("kea", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(5))
+    // kea had not heard of moa when it asked; the table of both then has the newer claim.
+    let tui = try ClaimingHost("tui", in: simulator, prefixes: [])
+    simulator.run(for: .seconds(5))
+    tui.board.claim(in: tui.directory.server) { _, _ in }
+    let late = try ClaimingHost("rob", in: simulator, prefixes: [])
+    simulator.run(for: .seconds(2))
+    let code = outcome(simulator) { completion in
+      late.clients.send(
+        ClaimName(prefix: Array("src".utf8), context: ContextID(rawValue: 9),
+          manager: late.directory.server), as: "root", to: late.directory.server
+      ) { answer in
+        if case .refused(let code) = answer { completion(code) } else { completion(.ok) }
+      }
+    }
+    #expect(code == .duplicateName)
+    simulator.crash("kea")
+    simulator.crash("moa")
+    let taken = outcome(simulator) { completion in
+      late.clients.send(
+        ClaimName(prefix: Array("src".utf8), context: ContextID(rawValue: 9),
+          manager: late.directory.server), as: "root", to: late.directory.server
+      ) { answer in
+        if case .refused(let code) = answer { completion(code) } else { completion(.ok) }
+      }
+    }
+    #expect(taken == .ok)
+    _ = (moa, kea)
+  }
+
+  @Test("shared contexts cannot be changed, and say why")
+  func fixed() throws {
+    let simulator = Simulator(seed: 5)
+    let kea = try ClaimingHost("kea", in: simulator)
+    simulator.run(for: .seconds(1))
+    let root = ContextName(kea.directory.root, Array("storage".utf8))
+    func code(_ operation: some Operation) -> ReplyCode? {
+      outcome(simulator) { completion in
+        kea.clients.send(operation, as: "root", to: kea.directory.server) { answer in
+          if case .refused(let code) = answer { completion(code) } else { completion(.ok) }
+        }
+      }
+    }
+    #expect(code(RemoveName(root, isContext: true)) == .notOwner)
+    #expect(code(AddName(root, kind: .context, permissions: 0o755)) == .duplicateName)
+    let new = ContextName(kea.directory.root, Array("new".utf8))
+    #expect(code(AddName(new, kind: .context, permissions: 0o755)) == .notOwner)
+    let host = ContextName(kea.directory.root, Array("storage/kea".utf8))
+    #expect(code(RemoveName(host, isContext: true)) == .notOwner)
+    #expect(code(CheckAccess(root, mask: 2)) == .noPermission)
+    #expect(code(CheckAccess(root, mask: 5)) == .ok)
+  }
+}
+
+extension Answer {
+  var refusal: ReplyCode? {
+    if case .refused(let code) = self { return code }
+    return nil
+  }
+}
