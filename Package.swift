@@ -37,13 +37,14 @@ let package = Package(
     .target(
       name: "VFileServer", dependencies: ["VRuntime", "VProtocol", "CVLinux"],
       swiftSettings: library),
+    .target(name: "VDirectory", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(
       name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
       swiftSettings: library),
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VFileServer", "VMount", "VRuntime", "VProtocol", "CVLinux",
+        "VNode", "VDirectory", "VFileServer", "VMount", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
@@ -54,7 +55,9 @@ let package = Package(
       swiftSettings: common),
     .testTarget(
       name: "Simulation",
-      dependencies: ["VNode", "VKernel", "VTransport", "VRuntime", "VFileServer", "VProtocol"],
+      dependencies: [
+        "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VProtocol",
+      ],
       swiftSettings: common),
     .testTarget(name: "TidyTests", swiftSettings: common),
   ]

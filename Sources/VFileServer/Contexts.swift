@@ -1,17 +1,17 @@
 import Synchronization
-import VProtocol
+package import VProtocol
 
 /// A handle of the store that is closed when nobody uses it any more.
 ///
 /// Tables hold references, and so does every operation at work: dropping an entry never closes a
 /// handle under somebody's hands.
-final class HeldObject: Sendable {
-  let store: any FileStore
-  let handle: StoreHandle
+package final class HeldObject: Sendable {
+  package let store: any FileStore
+  package let handle: StoreHandle
   /// The export that it was found through, whose rules hold for it.
   let export: Int
 
-  init(_ handle: StoreHandle, of store: any FileStore, export: Int) {
+  package init(_ handle: StoreHandle, of store: any FileStore, export: Int) {
     self.handle = handle
     self.store = store
     self.export = export
@@ -28,11 +28,16 @@ final class HeldObject: Sendable {
 ///
 /// A context is a capability: whoever has the identifier passes over the permissions of the
 /// directories above the object, as with NFS, though not over those of the object.
-final class Contexts: Sendable {
+package final class Contexts: Sendable {
   /// The same object by way of two exports is two contexts, since the rules differ.
-  struct Key: Hashable {
+  package struct Key: Hashable {
     var export: Int
     var identity: Descriptor.Identity
+
+    package init(export: Int, identity: Descriptor.Identity) {
+      self.export = export
+      self.identity = identity
+    }
   }
 
   fileprivate struct Entry {
@@ -55,14 +60,14 @@ final class Contexts: Sendable {
   private let capacity: Int
   private let state: Mutex<State>
 
-  init(capacity: Int = Contexts.capacityMax, key: UInt64) {
+  package init(capacity: Int = Contexts.capacityMax, key: UInt64) {
     precondition(capacity > Exports.exportsMax, "roots must leave room for other contexts")
     self.capacity = capacity
     state = Mutex(State(identifiers: PermutedCounter(key: key)))
   }
 
   /// The object of a context; nil where the context was never granted or has been dropped.
-  func object(_ context: ContextID) -> HeldObject? {
+  package func object(_ context: ContextID) -> HeldObject? {
     state.withLock { state in
       guard let place = state.places[context] else { return nil }
       state.entries[place].isRecent = true
@@ -71,7 +76,7 @@ final class Contexts: Sendable {
   }
 
   /// The context of an object: the one that it has, or a new one that holds `object`.
-  func grant(_ object: HeldObject, _ key: Key, isPinned: Bool = false) -> ContextID {
+  package func grant(_ object: HeldObject, _ key: Key, isPinned: Bool = false) -> ContextID {
     let (context, dropped) = state.withLock { state -> (ContextID, HeldObject?) in
       if let context = state.contexts[key], let place = state.places[context] {
         state.entries[place].isRecent = true
@@ -91,12 +96,12 @@ final class Contexts: Sendable {
   }
 
   /// Objects that are not roots, with their keys.
-  func all() -> [(key: Key, object: HeldObject)] {
+  package func all() -> [(key: Key, object: HeldObject)] {
     state.withLock { $0.entries.filter { !$0.isPinned }.map { ($0.key, $0.object) } }
   }
 
   /// Drops the context of an object.
-  func drop(_ key: Key) {
+  package func drop(_ key: Key) {
     let dropped = state.withLock { $0.remove(key) }
     withExtendedLifetime(dropped) {}
   }
@@ -104,7 +109,7 @@ final class Contexts: Sendable {
   var holdsMoreThanRoots: Bool { state.withLock { $0.entries.contains { !$0.isPinned } } }
 
   /// Each holds a descriptor; with the instances that leaves room under a limit of 20,000.
-  static let capacityMax = 8192
+  package static let capacityMax = 8192
 }
 
 extension Contexts.State {

@@ -36,7 +36,7 @@ public struct ExportFailure: Error, CustomStringConvertible {
 }
 
 /// The exports of one server, each with the directory it starts at.
-struct Exports: Sendable {
+package struct Exports: Sendable {
   /// What a prefix or the front of one means.
   enum Match: Equatable {
     /// The name starts with an export's prefix of this many octets.
@@ -55,6 +55,7 @@ struct Exports: Sendable {
     self.roots = roots
   }
 
+  var indices: Range<Int> { exports.indices }
   subscript(number: Int) -> Export { exports[number] }
   func root(_ number: Int) -> ContextID { roots[number] }
 
@@ -73,7 +74,7 @@ struct Exports: Sendable {
   }
 
   /// More exports than a host has directories worth a name; their roots stay open.
-  static let exportsMax = 256
+  package static let exportsMax = 256
 }
 
 extension Export {

@@ -16,6 +16,7 @@ public final class FileServer: Sendable {
   let exports: Exports
   let contexts: Contexts
   let instances: Instances
+  let claims = Mutex(Claims())
   private let isSweepDue = Mutex(false)
 
   /// Starts serving; `ExportFailure` where a prefix is empty or used twice or a path is no
@@ -56,6 +57,7 @@ public final class FileServer: Sendable {
     }
     self.exports = Exports(exports, roots: roots)
     let manager = backplane.makeServer(knowsPrincipals: true) { [self] in serve($0) }
+    claims.withLock { $0.manager = manager }
     let claimant = backplane.makeServer(knowsPrincipals: false) { [self] in
       answerName($0, manager: manager)
     }

@@ -219,6 +219,8 @@ extension FileServer {
   ) throws(StoreFailure) -> Opened {
     let descriptor = try describe(
       object, by: file.handle, name: place.path.last, turn)
+    // One handle for the object, however often it is open: the context's, if it has one.
+    let object = contexts.object(descriptor.context) ?? object
     let instance = Instance(
       file, of: object, identity: descriptor.identity, mode: operation.mode,
       owner: operation.owner.isValid ? operation.owner : turn.request.client,

@@ -41,7 +41,7 @@ final class Instance: Sendable {
 }
 
 /// The instances of a server: a bounded table.
-final class Instances: Sendable {
+package final class Instances: Sendable {
   private struct State {
     var instances: [InstanceID: Instance] = [:]
     /// Places promised to openings at work.
@@ -102,5 +102,5 @@ final class Instances: Sendable {
   }
 
   /// Each holds a descriptor: many times what a busy host has open.
-  static let capacityMax = 4096
+  package static let capacityMax = 4096
 }

@@ -23,6 +23,7 @@ extension FileServer {
     let name = query.name.rest
     switch exports.match(name) {
     case .export(let number, let prefixBytes):
+      guard holds(number) else { return nil }
       return QueryName.Answer(
         manager: manager, context: exports.root(number),
         prefixBytes: query.name.index + prefixBytes, kind: .context)

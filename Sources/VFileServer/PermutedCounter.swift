@@ -2,13 +2,13 @@
 ///
 /// Their order can not be foretold: an old identifier is not valid for something new, and holding
 /// one does not tell another.
-struct PermutedCounter: Sendable {
+package struct PermutedCounter: Sendable {
   private var count: UInt32 = 0
   private let key: UInt64
 
-  init(key: UInt64) { self.key = key }
+  package init(key: UInt64) { self.key = key }
 
-  mutating func next() -> UInt32 {
+  package mutating func next() -> UInt32 {
     repeat {
       count &+= 1
       let identifier = permuted(count)

@@ -6,8 +6,8 @@ extension Kernel {
   /// Hands the request of a waiting client to another server, which answers the client itself.
   ///
   /// `message` is the request as the next server is to see it. A local client's transaction is
-  /// simply aimed anew. A remote client's request may go to another server of this kernel; to a
-  /// third kernel it may not yet, and is answered with `notSupported`. At most 15 forwards.
+  /// simply aimed anew. A remote client's request goes on to another server of this kernel, or to
+  /// a third kernel, which answers the client directly. At most 15 forwards.
   public mutating func forward(
     _ message: Message, client: EntityID, transaction: TransactionID, addressee: EntityID,
     from server: EntityID, forwardCount: UInt8, to target: EntityID, at now: Time,
@@ -34,9 +34,13 @@ extension Kernel {
       }
       return
     }
-    guard isLocal else { return refuse(&self, .notSupported, &actions) }
     let key = RecordKey(client: client, member: addressee.isGroup ? server : .none)
     guard let record = records[key], record.id == transaction, record.isProcessing else { return }
+    guard isLocal else {
+      let action = records[key]!.forward(message, to: target, at: now)
+      perform(action, of: key, at: now, into: &actions)
+      return
+    }
     records[key]!.handleForwardedHere()
     actions.append(
       .invoke(
@@ -44,6 +48,37 @@ extension Kernel {
           client: client, transaction: transaction, forwardCount: forwardCount + 1,
           addressee: addressee, server: target, message: message,
           principal: record.principal)))
+  }
+
+  /// Sends a forwarded request, or the bare header that asks what became of it.
+  mutating func transmitForwarded(
+    _ key: RecordKey, _ record: ServerTransaction, _ mask: DeliveryMask, _ tellsClient: Bool,
+    at now: Time, into actions: inout Actions
+  ) {
+    guard let (request, target) = record.forwarded else { return }
+    let heardAt = peers[target.kernel]?.heardAt
+    if let asked = record.targetAskedAt, max(asked, heardAt ?? asked) + Timing.silence <= now {
+      let action = records[key]!.failForward(.retransmissionTimeout, at: now)
+      return perform(action, of: key, at: now, into: &actions)
+    }
+    if tellsClient {
+      notifyClient(
+        record.client, record.id, DeliveryMask(segmentBytes: request.segment.count), .ok,
+        retransmitCount: record.echoedRetransmitCount, to: record.peer, into: &actions)
+    }
+    guard let locator = peers[target.kernel]?.locator else {
+      return locate(target, at: now, into: &actions)
+    }
+    var header = PacketHeader(
+      function: .request, client: record.client, transaction: record.id, server: target,
+      mcb: request.mcb)
+    header.forwardCount = record.forwardCount + 1
+    header.retransmitCount = record.echoedRetransmitCount
+    header.control.insert(.acknowledge)
+    actions.append(
+      .transmit(
+        Transmission(
+          to: .peer(target.kernel, locator), header, segment: request.segment, mask: mask)))
   }
 
   /// Aims the transaction of a local client at a server of another kernel.

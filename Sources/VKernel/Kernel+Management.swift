@@ -30,6 +30,12 @@ extension Kernel {
           notify, at: now, roundTrip: &roundTrip) ?? .nothing
       peers[peer]?.roundTrip = roundTrip
       perform(action, of: notify.client, responding: nil, from: peer, at: now, into: &actions)
+    case Management.notifyRemoteClient:
+      let notify = NotifyClient(parsing: header.mcb)
+      let key = RecordKey(client: notify.client, member: .none)
+      guard records[key] != nil else { return }
+      let action = records[key]!.handleRemoteNotify(notify, at: now)
+      perform(action, of: key, at: now, into: &actions)
     case Management.notifyServer:
       let notify = NotifyServer(parsing: header.mcb)
       for member in [EntityID.none, notify.server] {
@@ -76,14 +82,20 @@ extension Kernel {
   mutating func probe(
     _ key: RecordKey, _ record: ServerTransaction, at now: Time, into actions: inout Actions
   ) {
-    guard let locator = peers[record.peer]?.locator, probes.count < Self.probesMax else { return }
+    let kernel = record.client.kernel
+    guard probes.count < Self.probesMax else { return }
+    guard let locator = peers[kernel]?.locator else {
+      // Forwarded by another kernel, of a client that was never heard: its record asks again.
+      locate(record.client, at: now, into: &actions)
+      return
+    }
     let transaction = randomTransaction()
-    probes[transaction] = Probe(record: key, peer: record.peer, sentAt: now)
+    probes[transaction] = Probe(record: key, sentAt: now)
     timers.push(.probe(transaction), at: now + Timing.silence)
     counters.probesSent += 1
     var header = managementHeader(ProbeEntity(entity: record.client).message.mcb)
     header.transaction = transaction
-    actions.append(.transmit(Transmission(to: .peer(record.peer, locator), header)))
+    actions.append(.transmit(Transmission(to: .peer(kernel, locator), header)))
   }
 
   mutating func handleProbeAnswer(
@@ -132,15 +144,17 @@ extension Kernel {
 
   mutating func notifyClient(
     _ client: EntityID, _ transaction: TransactionID, _ received: DeliveryMask,
-    _ code: ReplyCode, retransmitCount: UInt8, to peer: KernelID, into actions: inout Actions
+    _ code: ReplyCode, retransmitCount: UInt8, forwardCount: UInt8 = 0, to peer: KernelID,
+    into actions: inout Actions
   ) {
     guard let locator = peers[peer]?.locator else { return }
     counters.notifiesSent += 1
     let notify = NotifyClient(
       client: client, transaction: transaction, delivery: received, code: code,
-      retransmitCount: retransmitCount)
-    actions.append(
-      .transmit(Transmission(to: .peer(peer, locator), managementHeader(notify.mcb))))
+      retransmitCount: retransmitCount, forwardCount: forwardCount)
+    // A forwarder is told by another code, since the client is not there.
+    let mcb = peer == client.kernel ? notify.mcb : notify.remoteMCB
+    actions.append(.transmit(Transmission(to: .peer(peer, locator), managementHeader(mcb))))
   }
 
   /// About a response that some packet carried.

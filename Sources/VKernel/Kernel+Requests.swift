@@ -93,7 +93,9 @@ extension Kernel {
     case .notifyClient(let code, let received, let retransmitCount):
       notifyClient(
         record.client, record.id, received, code, retransmitCount: retransmitCount,
-        to: record.peer, into: &actions)
+        forwardCount: record.forwardCount, to: record.peer, into: &actions)
+    case .forward(let mask, let tellsClient):
+      transmitForwarded(key, record, mask, tellsClient, at: now, into: &actions)
     case .respond(let mask, let acknowledge):
       if let response = record.response {
         transmitResponse(response, mask, acknowledge, record, into: &actions)
@@ -109,7 +111,9 @@ extension Kernel {
   ) {
     if client.kernel == id {
       guard entities[client]?.current?.id == transaction else { return }
-      finish(client, server: server, message, into: &actions)
+      let action = entities[client]?.current?.handleLocalResponse(message, by: server)
+      perform(
+        action ?? .nothing, of: client, responding: nil, from: nil, at: now, into: &actions)
       return
     }
     let key = RecordKey(client: client, member: addressee.isGroup ? server : .none)
@@ -134,7 +138,9 @@ extension Kernel {
     _ response: Message, _ mask: DeliveryMask, _ acknowledge: Bool, _ record: ServerTransaction,
     into actions: inout Actions
   ) {
-    guard let locator = peers[record.peer]?.locator else { return }
+    // The client is where its kernel is, whoever forwarded its request.
+    let kernel = record.client.kernel
+    guard let locator = peers[kernel]?.locator else { return }
     var header = responseHeader(
       response, record.client, record.id, by: record.responder, record.echoedRetransmitCount,
       record.forwardCount)
@@ -142,7 +148,7 @@ extension Kernel {
     actions.append(
       .transmit(
         Transmission(
-          to: .peer(record.peer, locator), header, segment: response.segment, mask: mask)))
+          to: .peer(kernel, locator), header, segment: response.segment, mask: mask)))
   }
 
   private func responseHeader(

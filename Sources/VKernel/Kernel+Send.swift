@@ -7,10 +7,15 @@ extension Kernel {
   ///
   /// Exactly one `complete` follows, unless the client is retired. A single `server` of this
   /// kernel costs no packet; a group is asked here and by multicast, and the first answer wins.
+  /// With `collects` every member's answer is a `respond`, and the transaction ends at its limit
+  /// (GetReply of V; MRD of RFC 1045).
   public mutating func send(
     _ message: Message, from client: EntityID, to server: EntityID, limit: TimeSpan?,
-    at now: Time, into actions: inout Actions
+    collects: Bool = false, at now: Time, into actions: inout Actions
   ) {
+    precondition(!collects || limit != nil, "all responses are waited for up to a limit")
+    var message = message
+    if collects { message.mcb.flags.insert(.multipleResponses) }
     precondition(entities[client] != nil, "send from an entity that was retired")
     precondition(entities[client]?.current == nil, "one transaction at a time for each client")
     let transaction = entities[client]!.lastTransaction.next
@@ -22,8 +27,8 @@ extension Kernel {
     }
     let roundTrip = peers[server.kernel]?.roundTrip ?? RoundTrip()
     entities[client]!.current = ClientTransaction(
-      id: transaction, server: server, request: message, limit: limit.map { now + $0 }, at: now,
-      roundTrip: roundTrip)
+      id: transaction, server: server, request: message, limit: limit.map { now + $0 },
+      collects: collects, at: now, roundTrip: roundTrip)
     if isLocal {
       deliverLocally(message, from: client, transaction, to: server, server, into: &actions)
       armLocal(client, limit: limit.map { now + $0 })
@@ -145,6 +150,9 @@ extension Kernel {
       armClient(client)
     case .notifyServer(let received, let code):
       notifyServer(of: client, received, code, into: &actions)
+      armClient(client)
+    case .collect(let message, let server):
+      actions.append(.respond(client: client, server: server, message))
       armClient(client)
     case .complete(let message, let server):
       if let header, let peer, header.control.contains(.acknowledge) {

@@ -28,12 +28,13 @@ extension Kernel {
       finish(client, server: .none, Message(reply: .retransmissionTimeout), into: &actions)
       return
     }
-    if server.isGroup && startedAt + Timing.silence <= now {
+    let limit = entities[client]?.current?.limit
+    if server.isGroup && limit == nil && startedAt + Timing.silence <= now {
       finish(client, server: .none, Message(reply: .retransmissionTimeout), into: &actions)
       return
     }
     if server.kernel == id && !server.isGroup {
-      if let limit = entities[client]?.current?.limit, limit <= now {
+      if let limit, limit <= now {
         finish(client, server: .none, Message(reply: .userTimeout), into: &actions)
       }
       return
@@ -69,7 +70,10 @@ extension Kernel {
     var wakeAt = current.repeatAt
     if let limit = current.limit { wakeAt = min(wakeAt, limit) }
     if current.server.isGroup {
-      wakeAt = min(wakeAt, current.startedAt + Timing.silence)
+      if current.limit == nil { wakeAt = min(wakeAt, current.startedAt + Timing.silence) }
+    } else if current.server.kernel == id {
+      guard let limit = current.limit else { return }
+      wakeAt = limit
     } else if let peer = peers[current.server.kernel] {
       wakeAt = min(wakeAt, peer.silentAt)
     }

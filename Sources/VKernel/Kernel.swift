@@ -80,7 +80,6 @@ enum TimerKey: Sendable {
 /// A question to a client's manager, on behalf of a record.
 struct Probe: Sendable {
   var record: RecordKey
-  var peer: KernelID
   var sentAt: Time
 }
 

@@ -24,9 +24,14 @@ public final class LinuxMachine: Machine {
   private let node = KernelLock<Node?>(nil)
   private let dropped = KernelLock<[String: Int]>([:])
 
-  /// Opens the sockets at an IPv4 address in host byte order.
-  public init(address: UInt32, port: UInt16, groupPort: UInt16) throws(SocketError) {
-    sockets = try Sockets(address: address, port: port, groupPort: groupPort)
+  /// Opens the sockets at an IPv4 address in host byte order. `peers` are sent one by one what
+  /// goes to groups.
+  public init(
+    address: UInt32, port: UInt16, groupPort: UInt16, peers: [(address: UInt32, port: UInt16)] = []
+  ) throws(SocketError) {
+    sockets = try Sockets(
+      address: address, port: port, groupPort: groupPort,
+      peers: peers.map { Locator(ipv4: $0.address, port: $0.port) })
     epoll = v_epoll_create()
     timer = v_timer_create()
     guard epoll >= 0, timer >= 0 else {

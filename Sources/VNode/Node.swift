@@ -122,8 +122,8 @@ public final class Node: Backplane {
     enter { state, actions in
       state.completions[client] = completion
       state.kernel.send(
-        message, from: client, to: server, limit: options.timeLimit, at: machine.now,
-        into: &actions)
+        message, from: client, to: server, limit: options.timeLimit,
+        collects: options.collectsResponses, at: machine.now, into: &actions)
     }
   }
 
@@ -194,6 +194,8 @@ public final class Node: Backplane {
           addressee: delivery.addressee, server: delivery.server,
           forwardCount: delivery.forwardCount, message: delivery.message,
           principal: delivery.principal.flatMap { Principal($0) }))
+    case .respond(let client, let server, let message):
+      state.withLock({ $0.completions[client] })?(Response(server: server, message: message))
     case .complete(let client, let server, let message):
       let completion = state.withLock { $0.completions.removeValue(forKey: client) }
       completion?(Response(server: server, message: message))

@@ -19,14 +19,19 @@ final class Sockets: Sendable {
   let port: UInt16
   private let address: UInt32
   private let groupPort: UInt16
+  /// Kernels that get what is sent to a group one by one, where multicast does not reach them.
+  private let peers: [Locator]
   private let joined = Mutex<Set<UInt32>>([])
   /// Set when the device refused a segmented send once.
   private let sendsSingly = Atomic(false)
 
   /// `address` in host byte order; a port of 0 takes any free one.
-  init(address: UInt32, port: UInt16, groupPort: UInt16) throws(SocketError) {
+  init(
+    address: UInt32, port: UInt16, groupPort: UInt16, peers: [Locator]
+  ) throws(SocketError) {
     self.address = address
     self.groupPort = groupPort
+    self.peers = peers
     let locator = Locator(ipv4: address, port: port)
     unicast = v_udp_open(address, port, 0)
     guard unicast >= 0 else {
@@ -57,17 +62,20 @@ final class Sockets: Sendable {
   ///
   /// What cannot be sent is lost, as the network may lose it.
   func send(_ packets: UnsafeRawBufferPointer, stride: Int, to destination: Destination) {
-    let target: UInt32
-    let targetPort: UInt16
     switch destination {
     case .peer(_, let locator):
-      guard let ipv4 = locator.ipv4 else { return }
-      target = ipv4
-      targetPort = locator.port
+      unsafe send(packets, stride: stride, to: locator)
     case .group(let group):
-      target = GroupAddress.of(group)
-      targetPort = groupPort
+      let locator = Locator(ipv4: GroupAddress.of(group), port: groupPort)
+      unsafe send(packets, stride: stride, to: locator)
+      // A peer that multicast does reach refuses the second copy by its number.
+      for peer in peers { unsafe send(packets, stride: stride, to: peer) }
     }
+  }
+
+  private func send(_ packets: UnsafeRawBufferPointer, stride: Int, to locator: Locator) {
+    guard let target = locator.ipv4 else { return }
+    let targetPort = locator.port
     if packets.count <= stride || !sendsSingly.load(ordering: .relaxed) {
       let result = unsafe v_udp_send(
         unicast, target, targetPort, packets.baseAddress, packets.count, stride)

@@ -52,7 +52,13 @@ public typealias Procedure = @Sendable (Request) -> Void
 public struct SendOptions: Sendable {
   /// Give up with `userTimeout` after this long; nil waits as long as the peer kernel lives.
   public var timeLimit: TimeSpan?
-  public init(timeLimit: TimeSpan? = nil) { self.timeLimit = timeLimit }
+  /// Of a group: every member's response is handed over, and `userTimeout` ends the transaction
+  /// at the time limit, which must be set.
+  public var collectsResponses: Bool
+  public init(timeLimit: TimeSpan? = nil, collectsResponses: Bool = false) {
+    self.timeLimit = timeLimit
+    self.collectsResponses = collectsResponses
+  }
 }
 
 /// The slot that boards plug into: the message kernel and the loop of one node.
@@ -79,8 +85,8 @@ public protocol Backplane: AnyObject, Sendable {
   /// Adds a server to a group: it gets what is sent to the group.
   func join(_ server: EntityID, group: EntityID)
 
-  /// Starts a message transaction; `completion` is called exactly once, unless `client` is
-  /// retired first, then never.
+  /// Starts a message transaction; `completion` is called exactly once (more often only with
+  /// `collectsResponses`), unless `client` is retired first, then never.
   func send(
     _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
     completion: @escaping Completion)

@@ -19,6 +19,8 @@ public struct ClientTransaction: Sendable {
     /// Tell the server's kernel which blocks of its response came.
     case notifyServer(DeliveryMask, ReplyCode)
     case complete(Message, server: EntityID)
+    /// One member's response to a request that wants all of them; the transaction goes on.
+    case collect(Message, server: EntityID)
     case fail(ReplyCode)
     case nothing
   }
@@ -36,6 +38,10 @@ public struct ClientTransaction: Sendable {
   public private(set) var repeatAt: Time
   public private(set) var transmittedAt: Time
   private var reception: PacketGroupReception?
+  /// Members that have answered, where the responses of all are wanted.
+  private var answered: Set<EntityID>?
+  /// Parts of the responses of the others.
+  private var others: [EntityID: PacketGroupReception] = [:]
   /// Times in a row that the server said it was working.
   private var pings = 0
   /// Repetitions since something was heard.
@@ -43,13 +49,14 @@ public struct ClientTransaction: Sendable {
 
   public init(
     id: TransactionID, server: EntityID, request: Message, limit: Time?,
-    forwardCount: UInt8 = 0, at now: Time, roundTrip: RoundTrip
+    forwardCount: UInt8 = 0, collects: Bool = false, at now: Time, roundTrip: RoundTrip
   ) {
     self.id = id
     self.server = server
     self.request = request
     self.limit = limit
     self.forwardCount = forwardCount
+    answered = collects ? [] : nil
     startedAt = now
     transmittedAt = now
     repeatAt = now + roundTrip.firstRetransmission
@@ -71,6 +78,11 @@ public struct ClientTransaction: Sendable {
   public mutating func handleTimeout(at now: Time, roundTrip: RoundTrip) -> Action {
     if let limit, limit <= now { return .fail(.userTimeout) }
     guard repeatAt <= now else { return .nothing }
+    if let answered, !answered.isEmpty {
+      // A group that has begun to answer is only waited for.
+      repeatAt = now + Timing.silence
+      return .nothing
+    }
     if let reception {
       repeatAt = now + max(Timing.reception, roundTrip.retransmission)
       return .notifyServer(reception.received, .retry)
@@ -84,6 +96,7 @@ public struct ClientTransaction: Sendable {
   public mutating func handleResponse(
     _ header: PacketHeader, _ packet: RawSpan, at now: Time, roundTrip: inout RoundTrip
   ) -> Action {
+    if answered != nil { return collect(header, packet) }
     if reception == nil || reception?.header.server != header.server {
       sample(header.retransmitCount, at: now) { roundTrip.addResponseSample($0) }
       reception = PacketGroupReception(header)
@@ -99,6 +112,34 @@ public struct ClientTransaction: Sendable {
     reception = group
     return .nothing
   }
+
+  /// One response of each member, however often it comes.
+  private mutating func collect(_ header: PacketHeader, _ packet: RawSpan) -> Action {
+    guard answered?.contains(header.server) == false else { return .nothing }
+    var part = others.removeValue(forKey: header.server) ?? PacketGroupReception(header)
+    _ = part.accept(header, packet)
+    guard part.isComplete else {
+      others[header.server] = part
+      return .nothing
+    }
+    return note(part.message(), by: header.server)
+  }
+
+  /// A response that came without packets, from a member on this host.
+  public mutating func handleLocalResponse(_ message: Message, by server: EntityID) -> Action {
+    guard let answered else { return .complete(message, server: server) }
+    return answered.contains(server) ? .nothing : note(message, by: server)
+  }
+
+  /// Responses beyond the bound are dropped, as if lost.
+  private mutating func note(_ message: Message, by server: EntityID) -> Action {
+    guard let count = answered?.count, count < Self.responsesMax else { return .nothing }
+    answered?.insert(server)
+    return .collect(message, server: server)
+  }
+
+  /// Members of one group whose responses are kept apart: more than a cluster has hosts.
+  static let responsesMax = 4096
 
   /// The server's kernel said what became of the request.
   public mutating func handleNotify(

@@ -20,13 +20,16 @@ public struct ServerTransaction: Sendable {
     case notifyClient(ReplyCode, received: DeliveryMask, retransmitCount: UInt8)
     /// Send the kept response: all blocks, or these.
     case respond(DeliveryMask, acknowledge: Bool)
+    /// Send these blocks of the forwarded request to its next server, and tell the client that
+    /// it is being worked on if it asked.
+    case forward(DeliveryMask, tellsClient: Bool)
     /// Forget this client.
     case drop
     case nothing
   }
 
   enum State: Sendable {
-    case awaitingProbe, receiving, processing, responded, discarded
+    case awaitingProbe, receiving, processing, responded, forwarded, discarded
   }
 
   public let client: EntityID
@@ -49,6 +52,10 @@ public struct ServerTransaction: Sendable {
   private var reception: PacketGroupReception?
   /// The response kept for repetition, while responded.
   public private(set) var response: Message?
+  /// The request as it went on to another kernel, while forwarded.
+  public private(set) var forwarded: (request: Message, target: EntityID)?
+  /// Since when that kernel owes an answer.
+  public private(set) var targetAskedAt: Time?
   private var probes = 0
   /// How often one server of this kernel handed the request to another.
   private var forwardsHere: UInt8 = 0
@@ -122,6 +129,38 @@ public struct ServerTransaction: Sendable {
     forwardCount += 1
   }
 
+  /// The request goes on to a server of another kernel, which will respond to the client.
+  ///
+  /// This kernel has no timer for it: the client's own repetitions drive those of the forward.
+  public mutating func forward(_ request: Message, to target: EntityID, at now: Time) -> Action {
+    guard state == .processing else { return .nothing }
+    state = .forwarded
+    forwarded = (request, target)
+    targetAskedAt = now
+    return .forward(DeliveryMask(segmentBytes: request.segment.count), tellsClient: false)
+  }
+
+  /// The next server's kernel said what became of the forwarded request.
+  public mutating func handleRemoteNotify(_ notify: NotifyClient, at now: Time) -> Action {
+    guard state == .forwarded, notify.transaction == id, let forwarded else { return .nothing }
+    targetAskedAt = nil
+    switch notify.code {
+    case .ok: return .nothing
+    case .retry:
+      let whole = DeliveryMask(segmentBytes: forwarded.request.segment.count)
+      return .forward(whole.subtracting(notify.delivery), tellsClient: false)
+    default: return failForward(notify.code, at: now)
+    }
+  }
+
+  /// The next server will not answer; the client is told so.
+  public mutating func failForward(_ code: ReplyCode, at now: Time) -> Action {
+    state = .discarded
+    forwarded = nil
+    wakeAt = now + Timing.recordKept
+    return .notifyClient(code, received: .empty, retransmitCount: retransmitCount)
+  }
+
   public mutating func respond(
     _ response: Message, by server: EntityID, at now: Time
   ) -> Action {
@@ -164,7 +203,7 @@ public struct ServerTransaction: Sendable {
       wakeAt = now + max(Timing.reception, roundTrip.retransmission)
       return .notifyClient(
         .retry, received: reception?.received ?? .empty, retransmitCount: retransmitCount)
-    case .processing:
+    case .processing, .forwarded:
       wakeAt = now + Timing.orphan
       return .nothing
     case .responded:
@@ -188,6 +227,8 @@ public struct ServerTransaction: Sendable {
   /// Starts to take in a request; the last response is thereby acknowledged.
   private mutating func begin(_ header: PacketHeader, _ packet: RawSpan) {
     response = nil
+    forwarded = nil
+    targetAskedAt = nil
     reception = PacketGroupReception(header)
     _ = reception?.accept(header, packet)
   }
@@ -208,6 +249,10 @@ public struct ServerTransaction: Sendable {
       return .notifyClient(
         .ok, received: DeliveryMask(segmentBytes: header.mcb.segmentSize),
         retransmitCount: retransmitCount)
+    case .forwarded:
+      guard Self.asksAgain(header) else { return .nothing }
+      if targetAskedAt == nil { targetAskedAt = now }
+      return .forward(.empty, tellsClient: true)
     case .responded:
       guard let response, Self.asksAgain(header) else { return .nothing }
       return .respond(DeliveryMask(segmentBytes: response.segment.count), acknowledge: false)

@@ -23,6 +23,19 @@ func listenAddress(_ configuration: Configuration) throws -> UInt32 {
   return address
 }
 
+/// The address of a configured peer: `ADDRESS` or `ADDRESS:PORT`.
+func peerAddress(
+  _ text: String, defaultPort: Int
+) throws -> (address: UInt32, port: UInt16) {
+  let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+  let port = parts.count == 2 ? UInt16(parts[1]) : UInt16(exactly: defaultPort)
+  guard parts.count <= 2, let address = parseIPv4(String(parts[0])), let port, port > 0 else {
+    throw ConfigurationError(
+      description: "peers: \"\(text)\" is not an IPv4 address, or one with :PORT")
+  }
+  return (address, port)
+}
+
 func parseIPv4(_ text: String) -> UInt32? {
   var address = in_addr()
   guard inet_pton(AF_INET, text, &address) == 1 else { return nil }

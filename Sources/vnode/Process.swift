@@ -1,4 +1,3 @@
-import CVLinux
 import Glibc
 
 /// Blocks SIGTERM and SIGINT in every thread, and SIGPIPE for good.

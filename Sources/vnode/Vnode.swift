@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import VDirectory
 import VFileServer
 import VMount
 import VNode
@@ -73,6 +74,7 @@ struct Running {
   let summary: String
   private let node: Node
   private let mount: Mount?
+  private let directory: Directory
   private let fileServer: FileServer
 
   init(_ configuration: Configuration) throws {
@@ -80,7 +82,8 @@ struct Running {
     let secret = try configuration.keyFile.map(readKey)
     let machine = try LinuxMachine(
       address: address, port: UInt16(configuration.port),
-      groupPort: UInt16(configuration.groupPort))
+      groupPort: UInt16(configuration.groupPort),
+      peers: try configuration.peers.map { try peerAddress($0, defaultPort: configuration.port) })
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     fileServer = try FileServer(
@@ -92,6 +95,12 @@ struct Running {
       })
     machine.run(node)
     node.announce()
+    directory = Directory(node)
+    fileServer.claim(in: directory.server) { export, code in
+      guard !code.isOK else { return }
+      let prefix = String(decoding: export.prefix, as: UTF8.self)
+      say("\(prefix) is not served from \(export.path): \(code)")
+    }
     let clients = ClientPool(node)
     mount = try configuration.mount.map { path in
       try Mount(

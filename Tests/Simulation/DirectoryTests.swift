@@ -1,12 +1,13 @@
 import Testing
 import VDirectory
 import VFileServer
+import VKernel
 import VNode
 import VProtocol
 import VRuntime
 
 /// A host with a directory and a file server that claims `prefixes`.
-final class ClaimingHost {
+final class ClaimingHost: Sendable {
   let node: Node
   let directory: Directory
   let board: FileServer

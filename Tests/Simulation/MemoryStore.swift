@@ -77,7 +77,10 @@ final class MemoryStore: FileStore {
   ) throws(StoreFailure) -> StoreHandle {
     try with { state throws(StoreFailure) in
       var node = try state.node(directory)
-      for name in path.octets.split(separator: UInt8(ascii: "/")) {
+      for (depth, name) in path.octets.split(separator: UInt8(ascii: "/")).enumerated() {
+        if depth > 0 && state.nodes[node]?.kind == .symbolicLink {
+          throw .refused(.tooManyLinks)
+        }
         node = try state.child(Array(name), of: node, as: who)
       }
       return state.hold(node, [])
@@ -261,7 +264,8 @@ extension MemoryStore {
       let parent = try state.node(directory)
       let number = try state.child(name, of: parent, as: who)
       try state.check(parent, 2, as: who)
-      try state.checkRemovable(number, isDirectory: isDirectory)
+      try state.checkKind(number, isDirectory: isDirectory)
+      try state.checkEmpty(number)
       state.leave(name, in: parent)
     }
   }
@@ -271,30 +275,9 @@ extension MemoryStore {
     in newDirectory: StoreHandle, _ mode: RenameObject.Mode, as who: Credentials
   ) throws(StoreFailure) {
     try with { state throws(StoreFailure) in
-      let oldParent = try state.node(oldDirectory)
-      let newParent = try state.node(newDirectory)
-      try state.check(oldParent, 2, as: who)
-      try state.check(newParent, 2, as: who)
-      let number = try state.child(oldName, of: oldParent, as: who)
-      let other = try? state.child(newName, of: newParent, as: who)
-      guard !state.contains(newParent, in: number) else { throw .refused(.badArguments) }
-      switch (mode, other) {
-      case (.exchange, nil): throw .refused(.notFound)
-      case (.noReplace, .some): throw .refused(.duplicateName)
-      case (.exchange, let other?):
-        guard !state.contains(oldParent, in: other) else { throw .refused(.badArguments) }
-        state.nodes[oldParent]?.names[oldName]?.node = other
-        state.nodes[newParent]?.names[newName]?.node = number
-      case (_, let other?):
-        if other == number { return }
-        try state.checkRemovable(other, isDirectory: state.nodes[number]?.kind == .context)
-        state.leave(newName, in: newParent)
-        state.move(oldName, in: oldParent, to: newName, in: newParent)
-      case (_, nil):
-        state.move(oldName, in: oldParent, to: newName, in: newParent)
-      }
-      state.touch(oldParent)
-      state.touch(newParent)
+      try state.rename(
+        oldName, in: state.node(oldDirectory), to: newName, in: state.node(newDirectory), mode,
+        as: who)
     }
   }
 
@@ -322,6 +305,7 @@ extension MemoryStore {
         node.gid = change.gid ?? node.gid
       }
       if let permissions = change.permissions {
+        guard node.kind != .symbolicLink else { throw .refused(.notSupported) }
         guard isOwner else { throw .refused(.notOwner) }
         node.permissions = permissions & 0o7777
       }

@@ -24,7 +24,12 @@ extension MemoryStore.State {
 
   func check(_ number: Int, _ mask: UInt32, as who: Credentials) throws(StoreFailure) {
     guard let node = nodes[number] else { throw .refused(.deviceError) }
-    if who.isRoot { return }
+    if who.isRoot {
+      guard mask & 1 == 0 || node.kind != .file || node.permissions & 0o111 != 0 else {
+        throw .refused(.noPermission)
+      }
+      return
+    }
     let granted: UInt32 =
       if who.uid == node.uid {
         node.permissions >> 6
@@ -37,11 +42,7 @@ extension MemoryStore.State {
   }
 
   func child(_ name: [UInt8], of parent: Int, as who: Credentials) throws(StoreFailure) -> Int {
-    switch nodes[parent]?.kind {
-    case .context?: break
-    case .symbolicLink?: throw .refused(.tooManyLinks)
-    default: throw .refused(.notContext)
-    }
+    guard nodes[parent]?.kind == .context else { throw .refused(.notContext) }
     try check(parent, 1, as: who)
     guard let place = nodes[parent]?.names[name] else { throw .refused(.notFound) }
     return place.node
@@ -52,20 +53,22 @@ extension MemoryStore.State {
       _ = try child(name, of: parent, as: who)
     } catch {
       guard error == .refused(.notFound) else { throw error }
-      try check(parent, 2, as: who)
       // A directory that was removed takes no new names.
       guard nodes[parent]?.links != 0 else { throw .refused(.notFound) }
+      try check(parent, 2, as: who)
       return
     }
     throw .refused(.duplicateName)
   }
 
-  func checkRemovable(_ number: Int, isDirectory: Bool) throws(StoreFailure) {
-    guard let node = nodes[number] else { throw .refused(.deviceError) }
-    guard (node.kind == .context) == isDirectory else {
+  func checkKind(_ number: Int, isDirectory: Bool) throws(StoreFailure) {
+    guard (nodes[number]?.kind == .context) == isDirectory else {
       throw .refused(isDirectory ? .notContext : .isContext)
     }
-    guard node.names.isEmpty else { throw .refused(.contextNotEmpty) }
+  }
+
+  func checkEmpty(_ number: Int) throws(StoreFailure) {
+    guard nodes[number]?.names.isEmpty ?? true else { throw .refused(.contextNotEmpty) }
   }
 
   mutating func make(_ kind: ObjectKind, permissions: UInt32, as who: Credentials) -> Int {
@@ -102,14 +105,53 @@ extension MemoryStore.State {
     forget(number)
   }
 
-  mutating func move(
-    _ oldName: [UInt8], in oldParent: Int, to newName: [UInt8], in newParent: Int
-  ) {
-    guard let number = nodes[oldParent]?.names.removeValue(forKey: oldName)?.node else { return }
-    enter(newName, number, in: newParent)
-    guard nodes[number]?.kind == .context else { return }
-    nodes[oldParent]?.links -= 1
-    nodes[newParent]?.links += 1
+  /// Refuses in the order in which Linux looks.
+  mutating func rename(
+    _ oldName: [UInt8], in oldParent: Int, to newName: [UInt8], in newParent: Int,
+    _ mode: RenameObject.Mode, as who: Credentials
+  ) throws(StoreFailure) {
+    for parent in [oldParent, newParent] {
+      guard nodes[parent]?.kind == .context else { throw .refused(.notContext) }
+      try check(parent, 1, as: who)
+    }
+    let number = try child(oldName, of: oldParent, as: who)
+    let other = nodes[newParent]?.names[newName]?.node
+    if mode == .noReplace && other != nil { throw .refused(.duplicateName) }
+    if mode == .exchange && other == nil { throw .refused(.notFound) }
+    guard !contains(newParent, in: number) else { throw .refused(.badArguments) }
+    if let other, contains(oldParent, in: other) {
+      throw .refused(mode == .exchange ? .badArguments : .contextNotEmpty)
+    }
+    if other == number { return }
+    let isDirectory = nodes[number]?.kind == .context
+    try check(oldParent, 2, as: who)
+    if let other {
+      try check(newParent, 2, as: who)
+      if mode != .exchange { try checkKind(other, isDirectory: isDirectory) }
+    } else {
+      guard nodes[newParent]?.links != 0 else { throw .refused(.notFound) }
+      try check(newParent, 2, as: who)
+    }
+    // The name `..` of a directory that gets another parent changes.
+    for moved in [number, mode == .exchange ? other : nil] {
+      guard let moved, oldParent != newParent, nodes[moved]?.kind == .context else { continue }
+      try check(moved, 2, as: who)
+    }
+    if let other, mode != .exchange {
+      try checkEmpty(other)
+      leave(newName, in: newParent)
+    }
+    put(other == nil || mode != .exchange ? nil : other, at: oldName, in: oldParent)
+    put(number, at: newName, in: newParent)
+  }
+
+  /// Makes a name stand for another node, or for none, and counts the directories below.
+  private mutating func put(_ number: Int?, at name: [UInt8], in parent: Int) {
+    let old = nodes[parent]?.names.removeValue(forKey: name)
+    if let old, nodes[old.node]?.kind == .context { nodes[parent]?.links -= 1 }
+    guard let number else { return touch(parent) }
+    if nodes[number]?.kind == .context { nodes[parent]?.links += 1 }
+    enter(name, number, in: parent)
   }
 
   /// Whether `inner` is `outer` or lies below it.

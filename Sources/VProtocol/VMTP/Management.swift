@@ -113,6 +113,15 @@ public struct NotifyClient: Equatable, Sendable {
     mcb[7] = code.rawValue
     return mcb
   }
+
+  /// The same for the kernel that forwarded the request: `NotifyRemoteVmtpClient`, without CRE
+  /// because the client is not local there.
+  public var remoteMCB: MessageControlBlock {
+    var mcb = mcb
+    mcb.code = Management.notifyRemoteClient
+    mcb.flags.remove(.coResident)
+    return mcb
+  }
 }
 
 /// Tells a server's kernel what became of its response: `NotifyVmtpServer`, a datagram.

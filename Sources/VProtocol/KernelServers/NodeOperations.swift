@@ -1,0 +1,216 @@
+/// The operations of the server that stands for a whole node: interface 0x0012.
+///
+/// Every node has it as discriminator 2 of its kernel and as a member of the node group. It keeps
+/// no record of who asks; what only this host's processes may ask is refused to others.
+public enum NodeInterface {
+  public static let ping: UInt32 = 0x001201
+  public static let find: UInt32 = 0x001202
+  public static let query: UInt32 = 0x001203
+  public static let measureSends: UInt32 = 0x001204
+}
+
+extension EntityID {
+  /// The servers of all nodes.
+  public static let nodeGroup = EntityID(group: 0x12, low: 0xE000_0100, isUnrestricted: true)
+  /// Discriminators below 16 are well known; this one is the node's server.
+  public static let nodeServerDiscriminator: UInt32 = 2
+
+  /// The server of the node that runs `kernel`.
+  public static func nodeServer(of kernel: KernelID) -> EntityID {
+    EntityID(kernel: kernel, discriminator: nodeServerDiscriminator)
+  }
+}
+
+/// The shortest message transaction there is: 32 octets there, 32 back, nothing done.
+public struct PingNode: Operation {
+  public typealias Answer = Done
+  public static let code = NodeInterface.ping
+  public static let isIdempotent = true
+
+  public init() {}
+  public init(parsing message: Message) throws(WireError) {}
+  public var message: Message { Message(Self.request) }
+}
+
+/// Asks which node is a host's.
+///
+/// Sent to the node group, only the node with that host name answers; so a name leads to a kernel
+/// without any table. With an empty name whoever is asked answers. Segment: host name.
+public struct FindNode: Operation {
+  public static let code = NodeInterface.find
+  public static let isIdempotent = true
+
+  public var host: String
+  public init(host: String) { self.host = host }
+  public init(parsing message: Message) throws(WireError) {
+    host = try Self.hostName(message)
+  }
+  public var message: Message { Message(Self.request, segment: Array(host.utf8)) }
+
+  /// Words: 1, 2 the node's server. Segment: host name.
+  public struct Answer: OperationAnswer {
+    public var server: EntityID
+    public var host: String
+
+    public init(server: EntityID, host: String) {
+      self.server = server
+      self.host = host
+    }
+    public init(parsing message: Message) throws(WireError) {
+      server = EntityID(rawValue: message.mcb.pair(1))
+      guard server.isValid else { throw .invalidEntity }
+      host = try FindNode.hostName(message)
+    }
+    public var message: Message {
+      var mcb = MessageControlBlock()
+      mcb.setPair(1, server.rawValue)
+      return Message(mcb, segment: Array(host.utf8))
+    }
+  }
+
+  /// As long as Linux lets a host name be, and more.
+  public static let hostBytesMax = 255
+
+  fileprivate static func hostName(_ message: Message) throws(WireError) -> String {
+    guard message.segment.count <= hostBytesMax else { throw .badField(.name) }
+    var reader = SegmentReader(message.segment)
+    return try reader.string(reader.remaining)
+  }
+}
+
+/// Asks a node how it is.
+public struct QueryNode: Operation {
+  public static let code = NodeInterface.query
+  public static let isIdempotent = true
+
+  public init() {}
+  public init(parsing message: Message) throws(WireError) {}
+  public var message: Message { Message(Self.request) }
+
+  /// Segment: lines of text, each a key and its values separated by single spaces. `-` stands for
+  /// what is not known. Lines with keys that a reader does not know are to be skipped.
+  ///
+  /// ```
+  /// host NAME              kernel ID          address IP:PORT     sealing sealed|clear
+  /// uptime_ms N            attached N         closed REASON N     counter NAME N
+  /// peer KERNEL HOST IP:PORT HEARD_MS RTT_US alive|silent
+  /// dropped N REASON       peers_left_out N
+  /// ```
+  public struct Answer: OperationAnswer {
+    public var text: String
+    public init(text: String) { self.text = text }
+    public init(parsing message: Message) throws(WireError) {
+      var reader = SegmentReader(message.segment)
+      text = try reader.string(reader.remaining)
+    }
+    public var message: Message { Message(MessageControlBlock(), segment: Array(text.utf8)) }
+  }
+}
+
+/// Asks this host's node to time short Sends, one after another, from inside its kernel.
+///
+/// Words: 1, 2 the entity to send to, or none; 3 how many; 4 milliseconds for all together.
+/// Segment: the host whose node is sent to, where no entity is named.
+public struct MeasureSends: Operation {
+  public enum Target: Equatable, Sendable {
+    case host(String)
+    case entity(EntityID)
+  }
+
+  public static let code = NodeInterface.measureSends
+  public static let isIdempotent = false
+
+  public var target: Target
+  public var count: UInt32
+  public var limitMilliseconds: UInt32
+
+  public init(target: Target, count: UInt32, limitMilliseconds: UInt32) {
+    self.target = target
+    self.count = count
+    self.limitMilliseconds = limitMilliseconds
+  }
+
+  public init(parsing message: Message) throws(WireError) {
+    let entity = EntityID(rawValue: message.mcb.pair(1))
+    if entity.isValid {
+      target = .entity(entity)
+    } else {
+      let host = try FindNode.hostName(message)
+      guard !host.isEmpty else { throw .badField(.name) }
+      target = .host(host)
+    }
+    count = message.mcb[3]
+    limitMilliseconds = message.mcb[4]
+    guard 1...Self.countMax ~= count, 1...Self.limitMillisecondsMax ~= limitMilliseconds else {
+      throw .badField(.operation)
+    }
+  }
+
+  public var message: Message {
+    var mcb = Self.request
+    mcb[3] = count
+    mcb[4] = limitMilliseconds
+    switch target {
+    case .entity(let entity):
+      mcb.setPair(1, entity.rawValue)
+      return Message(mcb)
+    case .host(let host):
+      return Message(mcb, segment: Array(host.utf8))
+    }
+  }
+
+  /// Each sample is kept until the end: 400 KB.
+  public static let countMax: UInt32 = 100_000
+  /// One hour.
+  public static let limitMillisecondsMax: UInt32 = 3_600_000
+
+  /// Times in nanoseconds, over the Sends that were answered; zeros if none was.
+  ///
+  /// Words: 1 Sends made; 2 of them not answered; 3 least, 4 median, 5 99th percentile, 6 most;
+  /// 7 the code that the last unanswered Send ended with.
+  public struct Answer: OperationAnswer {
+    public var count: UInt32
+    public var lost: UInt32
+    public var minimum: UInt32 = 0
+    public var median: UInt32 = 0
+    public var percentile99: UInt32 = 0
+    public var maximum: UInt32 = 0
+    public var code: ReplyCode
+
+    /// Puts `samples` in order and reads the answer off them (nearest rank).
+    public init(samples: inout [UInt32], lost: UInt32, code: ReplyCode) {
+      count = UInt32(samples.count) + lost
+      self.lost = lost
+      self.code = code
+      guard !samples.isEmpty else { return }
+      samples.sort()
+      minimum = samples[0]
+      median = samples[(samples.count + 1) / 2 - 1]
+      percentile99 = samples[(samples.count * 99 + 99) / 100 - 1]
+      maximum = samples[samples.count - 1]
+    }
+
+    public init(parsing message: Message) throws(WireError) {
+      count = message.mcb[1]
+      lost = message.mcb[2]
+      minimum = message.mcb[3]
+      median = message.mcb[4]
+      percentile99 = message.mcb[5]
+      maximum = message.mcb[6]
+      code = ReplyCode(rawValue: message.mcb[7])
+      guard lost <= count else { throw .badField(.operation) }
+    }
+
+    public var message: Message {
+      var mcb = MessageControlBlock()
+      mcb[1] = count
+      mcb[2] = lost
+      mcb[3] = minimum
+      mcb[4] = median
+      mcb[5] = percentile99
+      mcb[6] = maximum
+      mcb[7] = code.rawValue
+      return Message(mcb)
+    }
+  }
+}

@@ -1,0 +1,69 @@
+public import VProtocol
+
+/// One operation between a node and a process attached to it: one packet of the local socket.
+///
+/// ```
+/// process                            node
+///    |  <---------------- welcome ----|     once, at the start
+///    |-- makeClient, makeServer, join |     a token pairs question and answer
+///    |  <---------- made or refused --|
+///    |-- send ----------------------> |     one at a time for each client
+///    |  <--------------- complete ----|     several times where all responses are wanted
+///    |-- datagram ------------------> |
+///    |  <----------------- invoke ----|     a request for a server of the process
+///    |-- reply or forward ----------> |
+///    |-- retire --------------------> |
+/// ```
+/// The socket keeps the frames whole and in order. Entities belong to the process that made them
+/// and end with it.
+public enum AttachFrame: Sendable {
+  case makeClient(token: UInt32, user: String)
+  case makeServer(token: UInt32, knowsPrincipals: Bool)
+  case join(token: UInt32, server: EntityID, group: EntityID)
+  case retire(EntityID)
+  case send(Message, client: EntityID, server: EntityID, SendOptions)
+  case datagram(Message, client: EntityID, server: EntityID)
+  case reply(Message, to: RequestName)
+  case forward(Message, RequestName, to: EntityID)
+
+  /// Which node this is, and whom it takes the process for.
+  case welcome(KernelID, Principal)
+  /// The entity that was made; after `join` the server that joined.
+  case made(token: UInt32, EntityID)
+  case refused(token: UInt32, ReplyCode)
+  /// A response without a server ends a transaction that wants all responses.
+  case complete(client: EntityID, Response)
+  case invoke(Request)
+
+  /// What tells one request from all others.
+  public struct RequestName: Hashable, Sendable {
+    public var client: EntityID
+    public var transaction: TransactionID
+    public var server: EntityID
+    public var forwardCount: UInt8
+
+    public init(
+      client: EntityID, transaction: TransactionID, server: EntityID, forwardCount: UInt8
+    ) {
+      self.client = client
+      self.transaction = transaction
+      self.server = server
+      self.forwardCount = forwardCount
+    }
+
+    public init(_ request: Request) {
+      self.init(
+        client: request.client, transaction: request.transaction, server: request.server,
+        forwardCount: request.forwardCount)
+    }
+  }
+
+  /// A datagram is one packet: it is not known which part of it is lost.
+  public static let datagramBytesMax = 1024
+  /// A longer name cannot be a principal's user: those travel in at most 255 octets.
+  public static let userBytesMax = 128
+  /// One year: a longer limit is no limit, and sums of times stay far from overflowing.
+  public static let timeLimitMax = TimeSpan.seconds(366 * 86_400)
+  /// Where a node listens unless it is told otherwise.
+  public static let socketPath = "/run/v/node.sock"
+}

@@ -1,0 +1,180 @@
+import Testing
+import VNode
+import VProtocol
+import VRuntime
+
+/// Sends one request of a fresh client and returns its response's code and server.
+private func ask(
+  _ simulator: Simulator, _ node: Node, _ server: EntityID, flags: CodeFlags = []
+) -> Response? {
+  outcome(simulator) { completion in
+    var mcb = MessageControlBlock(code: 0x7701)
+    mcb.flags = flags
+    node.send(
+      Message(mcb, segment: [UInt8](repeating: 5, count: 3000)),
+      from: node.makeClient(user: "ann"), to: server, options: SendOptions(),
+      completion: completion)
+  }
+}
+
+@Suite("Forward in the simulator")
+struct ForwardTests {
+  /// A server that answers with the caller's principal and the length of the segment.
+  private func startEcho(_ node: Node, _ executions: Shared<Int>) -> EntityID {
+    node.makeServer(knowsPrincipals: true) { [unowned node] request in
+      executions.value += 1
+      node.reply(
+        Message(
+          MessageControlBlock(),
+          segment: Array("\(request.principal!) \(request.message.segment.count)".utf8)),
+        to: request)
+    }
+  }
+
+  @Test(
+    "a request forwarded to a third host is answered by it, once, as the client's principal",
+    arguments: seeds)
+  func thirdHost(seed: UInt64) {
+    let simulator = Simulator(seed: seed)
+    simulator.faults = Faults(loss: 15, duplication: 5, reordering: 10)
+    let (kea, moa, tui) = (
+      simulator.start("kea"), simulator.start("moa"), simulator.start("tui")
+    )
+    let executions = Shared(0)
+    let last = startEcho(tui, executions)
+    let first = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+      moa.forward(request, request.message, to: last)
+    }
+    let response = ask(simulator, kea, first)
+    #expect(response?.server == last, "V_SEED=\(seed)")
+    #expect(response?.message.segment == Array("ann@kea 3000".utf8), "V_SEED=\(seed)")
+    #expect(executions.value == 1, "V_SEED=\(seed)")
+  }
+
+  @Test("a forward inside one host, of a remote and of a local client, keeps the principal")
+  func sameHost() {
+    let simulator = Simulator(seed: 1)
+    let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
+    let executions = Shared(0)
+    let last = startEcho(moa, executions)
+    let first = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+      moa.forward(request, request.message, to: last)
+    }
+    #expect(ask(simulator, kea, first)?.message.segment == Array("ann@kea 3000".utf8))
+    #expect(ask(simulator, moa, first)?.message.segment == Array("ann@moa 3000".utf8))
+    #expect(executions.value == 2)
+  }
+
+  @Test("a forward to a dead entity or a dead host ends the transaction with its code")
+  func deadTarget() {
+    let simulator = Simulator(seed: 2)
+    let (kea, moa, tui) = (
+      simulator.start("kea"), simulator.start("moa"), simulator.start("tui")
+    )
+    tui.announce()
+    simulator.run(for: .seconds(1))
+    let target = Shared(EntityID(kernel: tui.id, discriminator: 999))
+    let first = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+      moa.forward(request, request.message, to: target.value)
+    }
+    #expect(ask(simulator, kea, first)?.code == .nonexistentEntity)
+    simulator.crash("tui")
+    #expect(ask(simulator, kea, first)?.code == .retransmissionTimeout)
+    #expect(ask(simulator, moa, first)?.code == .retransmissionTimeout)
+  }
+
+  @Test("a request that is forwarded round and round ends after 15 forwards")
+  func loop() {
+    let simulator = Simulator(seed: 3)
+    let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
+    let there = Shared(EntityID.none)
+    let forwards = Shared(0)
+    let server = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+      forwards.value += 1
+      moa.forward(request, request.message, to: there.value)
+    }
+    there.value = server
+    #expect(ask(simulator, kea, server)?.code == .vmtpError)
+    #expect(forwards.value == 16)
+  }
+}
+
+@Suite("Groups and message processes in the simulator")
+struct GroupTests {
+  static let group = EntityID(group: 77, low: 0xE000_0100, isUnrestricted: true)
+
+  @Test("every member of a group is heard once, those of this host as well", arguments: seeds)
+  func collect(seed: UInt64) {
+    let simulator = Simulator(seed: seed)
+    simulator.faults = Faults(duplication: 30, reordering: 10)
+    let nodes = ["kea", "moa", "tui"].map { simulator.start($0) }
+    var members: Set<EntityID> = []
+    for node in nodes {
+      for _ in 0..<2 {
+        let member = node.makeServer(knowsPrincipals: false) { [unowned node] request in
+          node.reply(
+            Message(MessageControlBlock(), segment: [UInt8](repeating: 1, count: 2000)),
+            to: request)
+        }
+        node.join(member, group: Self.group)
+        members.insert(member)
+      }
+    }
+    let heard = Shared<[EntityID]>([])
+    let end = Shared<ReplyCode?>(nil)
+    nodes[0].send(
+      Message(MessageControlBlock(code: 1)), from: nodes[0].makeClient(user: "ann"),
+      to: Self.group,
+      options: SendOptions(timeLimit: .milliseconds(500), collectsResponses: true)
+    ) { response in
+      if response.code.isOK { heard.value.append(response.server) } else { end.value = response.code }
+    }
+    simulator.run(for: .seconds(5)) { end.value != nil }
+    #expect(end.value == .userTimeout)
+    #expect(Set(heard.value) == members && heard.value.count == members.count, "V_SEED=\(seed)")
+  }
+
+  @Test("a group without members ends after 2.0 s; a time limit ends it earlier")
+  func noMembers() {
+    let simulator = Simulator(seed: 1)
+    let kea = simulator.start("kea")
+    _ = simulator.start("moa")
+    let start = simulator.now
+    #expect(ask(simulator, kea, Self.group)?.code == .retransmissionTimeout)
+    #expect(simulator.now - start == .seconds(2))
+  }
+
+  @Test("a message process works on one message at a time, in order, and refuses CMD when busy")
+  func messageProcess() {
+    let simulator = Simulator(seed: 2)
+    let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
+    let process = MessageProcess(moa)
+    let working = Shared(0)
+    let most = Shared(0)
+    @Sendable func serve() {
+      process.receive { [unowned moa] request in
+        working.value += 1
+        most.value = max(most.value, working.value)
+        moa.after(.milliseconds(10)) {
+          working.value -= 1
+          moa.reply(Message(reply: .ok), to: request)
+          serve()
+        }
+      }
+    }
+    serve()
+    let done = Shared(0)
+    for _ in 0..<5 {
+      kea.send(
+        Message(MessageControlBlock(code: 1)), from: kea.makeClient(user: "ann"),
+        to: process.entity, options: SendOptions()
+      ) { _ in done.value += 1 }
+    }
+    simulator.run(for: .milliseconds(5))
+    #expect(ask(simulator, kea, process.entity, flags: .conditional)?.code == .notAwaitingMessage)
+    simulator.run(for: .seconds(2)) { done.value == 5 }
+    #expect(done.value == 5)
+    #expect(most.value == 1)
+    #expect(ask(simulator, kea, process.entity, flags: .conditional)?.code == .ok)
+  }
+}

@@ -1,0 +1,183 @@
+import Foundation
+import Testing
+import VProtocol
+import VRuntime
+
+import VFileServer
+
+@Suite("Confinement and bounds")
+struct BoundsTests {
+  @Test(
+    "names that Linux would read differently are refused",
+    arguments: ["..", ".", "d/..", "../export/f", "d//f", "/f", "d/", "d/./f", "\0", "f\0"])
+  func badNames(text: String) throws {
+    let served = try Served()
+    mkdir(served.path + "/d", 0o755)
+    try served.put("x", at: "f")
+    let name = served.name(text)
+    #expect(served.code(QueryObject(name)) == .badArguments)
+    #expect(served.code(CreateInstance(name, mode: [.write, .create])) == .badArguments)
+    #expect(served.code(AddName(name, kind: .context, permissions: 0)) == .badArguments)
+    #expect(served.code(RemoveName(name, isContext: false)) == .badArguments)
+    #expect(
+      served.code(
+        RenameObject(served.name("f"), to: served.root, Array(text.utf8), mode: .replace))
+        == .badArguments)
+  }
+
+  @Test("a component has at most 255 octets")
+  func longNames() throws {
+    let served = try Served()
+    let name = String(repeating: "n", count: 255)
+    _ = try served.open(name, [.write, .create])
+    #expect(served.code(QueryObject(served.name(name))) == .ok)
+    #expect(served.code(QueryObject(served.name(name + "n"))) == .nameTooLong)
+  }
+
+  @Test("no symbolic link leads the server anywhere")
+  func links() throws {
+    let served = try Served()
+    try "secret".write(toFile: served.outside + "/secret", atomically: false, encoding: .utf8)
+    symlink(served.outside, served.path + "/absolute")
+    symlink("..", served.path + "/up")
+    symlink("d", served.path + "/inside")
+    mkdir(served.path + "/d", 0o755)
+    try served.put("x", at: "d/f")
+    for text in ["absolute/secret", "up/secret", "inside/f"] {
+      #expect(served.code(QueryObject(served.name(text))) == .tooManyLinks)
+      #expect(served.code(CreateInstance(served.name(text), mode: .read)) == .tooManyLinks)
+      #expect(served.code(RemoveName(served.name(text), isContext: false)) == .notContext)
+    }
+    symlink(served.outside + "/secret", served.path + "/secret")
+    let link = served.name("secret")
+    #expect(served.code(CreateInstance(link, mode: .read)) == .tooManyLinks)
+    #expect(served.code(CreateInstance(link, mode: [.write, .create])) == .tooManyLinks)
+    var change = Modification()
+    change.size = 0
+    #expect(!served.code(ModifyObject(link, change)).isOK)
+    change = Modification()
+    change.permissions = 0o777
+    #expect(!served.code(ModifyObject(link, change)).isOK)
+    let kept = try String(contentsOfFile: served.outside + "/secret", encoding: .utf8)
+    #expect(kept == "secret")
+  }
+
+  @Test("a directory moved out of the export does not open what is around it")
+  func movedOut() throws {
+    let served = try Served()
+    mkdir(served.path + "/d", 0o755)
+    try served.put("x", at: "d/f")
+    let directory = try served.ask(QueryObject(served.name("d")))
+    #expect(Glibc.rename(served.path + "/d", served.outside + "/d") == 0)
+    #expect(served.code(QueryObject(served.name("d"))) == .notFound)
+    #expect(
+      served.code(QueryObject(served.name("../export", in: directory.context))) == .badArguments)
+    #expect(served.code(QueryObject(served.name("f", in: directory.context))) == .ok)
+  }
+
+  @Test("the table of contexts drops the one not used lately, never a root or one in use")
+  func contexts() throws {
+    let store = try LinuxStore()
+    let table = Contexts(capacity: Exports.exportsMax + 4, key: 7)
+    func object() throws -> HeldObject {
+      HeldObject(try store.openRoot("/tmp"), of: store, export: 0)
+    }
+    func key(_ number: Int) -> Contexts.Key {
+      Contexts.Key(
+        export: 0,
+        identity: Descriptor.Identity(device: 0, inode: UInt64(number), generation: 0))
+    }
+    let root = table.grant(try object(), key(0), isPinned: true)
+    var granted: [ContextID] = []
+    var held: [HeldObject] = []
+    for number in 1...1000 {
+      granted.append(table.grant(try object(), key(number)))
+      if number % 10 == 0, let object = table.object(granted[0]) { held.append(object) }
+    }
+    #expect(table.object(root) != nil)
+    #expect(table.object(granted[0]) != nil)
+    #expect(table.object(granted[1]) == nil)
+    #expect(table.all().count == Exports.exportsMax + 3)
+    #expect(Set(granted).count == 1000)
+    #expect(table.grant(try object(), key(1)) == granted[0])
+    table.drop(key(1))
+    #expect(table.object(granted[0]) == nil)
+    // Still open: somebody holds it.
+    #expect(throws: Never.self) { try store.describe(held[0].handle) }
+  }
+
+  @Test("identifiers come once each and never 0")
+  func identifiers() {
+    var counter = PermutedCounter(key: 99)
+    var seen = Set<UInt32>()
+    for _ in 0..<100_000 { seen.insert(counter.next()) }
+    #expect(seen.count == 100_000 && !seen.contains(0))
+  }
+
+  @Test("more instances than places are refused, and nothing is made for them")
+  func instances() throws {
+    let served = try Served()
+    var open: [InstanceID] = []
+    for number in 0..<Instances.capacityMax {
+      open.append(try served.open("f\(number % 10)", [.read, .create]))
+    }
+    let more = CreateInstance(served.name("more"), mode: [.write, .create])
+    #expect(served.code(more) == .noServerResources)
+    #expect(served.code(QueryObject(served.name("more"))) == .notFound)
+    _ = try served.ask(ReleaseInstance(open[0]))
+    #expect(served.code(more) == .ok)
+  }
+
+  @Test("an export without a directory, or with a prefix in use, is refused at the start")
+  func exports() throws {
+    let store = try LinuxStore()
+    func start(_ exports: [Export]) throws(ExportFailure) {
+      _ = try FileServer(TestBackplane(), store: store, users: TestUsers(), exports: exports)
+    }
+    let prefix = Array("a".utf8)
+    #expect(throws: ExportFailure.self) { try start([Export(prefix: prefix, path: "/no/where")]) }
+    #expect(throws: ExportFailure.self) { try start([Export(prefix: [], path: "/tmp")]) }
+    #expect(throws: ExportFailure.self) {
+      try start([Export(prefix: prefix, path: "/tmp"), Export(prefix: prefix, path: "/var")])
+    }
+    #expect(throws: Never.self) {
+      try start([
+        Export(prefix: prefix, path: "/tmp"), Export(prefix: Array("a/b".utf8), path: "/tmp"),
+      ])
+    }
+  }
+
+  @Test("many clients at once each get their own answer, with their own rights")
+  func concurrency() async throws {
+    let served = try Served()
+    let backplane = served.backplane
+    let (manager, root) = (served.manager, served.root)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for client in 0..<8 {
+        let users = Served.isRoot ? ["ann", "bob", "root"] : ["self"]
+        let who = Principal(user: users[client % users.count], host: "kea")
+        group.addTask {
+          for round in 0..<50 {
+            let name = ContextName(root, Array("f\(client)".utf8))
+            let open = try backplane.exchange(
+              CreateInstance(name, mode: [.read, .write, .create], permissions: 0o600),
+              to: manager, as: who)
+            let text = Array("\(client) \(round)".utf8)
+            _ = try backplane.exchange(
+              WriteInstance(open.instance, position: 0, data: text), to: manager, as: who)
+            let data = try backplane.exchange(
+              ReadInstance(open.instance, position: 0, count: text.count), to: manager,
+              as: who
+            ).data
+            #expect(data == text)
+            #expect(!Served.isRoot || open.descriptor.owner == who.user)
+            _ = try backplane.exchange(
+              ReleaseInstance(open.instance), to: manager, as: who)
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+    withExtendedLifetime(served) {}
+  }
+}

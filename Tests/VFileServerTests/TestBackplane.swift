@@ -1,0 +1,127 @@
+import Foundation
+import Synchronization
+import VProtocol
+import VRuntime
+
+/// A backplane with servers only: hands a request to a procedure and waits for what it replies.
+final class TestBackplane: Backplane {
+  private struct State {
+    var servers: [EntityID: Procedure] = [:]
+    var groups: [EntityID: [EntityID]] = [:]
+    var replies: [EntityID: [Message]] = [:]
+    var nextEntity: UInt32 = 1
+    var diskJobs = 0
+    var timers: [@Sendable () -> Void] = []
+  }
+
+  private let state = Mutex(State())
+  let host: String
+  var now: Time { Time(nanoseconds: 0) }
+  var wallClock: Int64 { 0 }
+
+  init(host: String = "kea") { self.host = host }
+
+  func random() -> UInt64 { UInt64.random(in: .min ... .max) }
+  func makeClient(user: String) -> EntityID { newEntity() }
+  func retire(_ entity: EntityID) {}
+
+  func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID {
+    let entity = newEntity()
+    state.withLock { $0.servers[entity] = procedure }
+    return entity
+  }
+
+  func join(_ server: EntityID, group: EntityID) {
+    state.withLock { $0.groups[group, default: []].append(server) }
+  }
+
+  func send(
+    _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
+    completion: @escaping Completion
+  ) { preconditionFailure("the file server sends nothing") }
+
+  func reply(_ message: Message, to request: Request) {
+    state.withLock { $0.replies[request.client, default: []].append(message) }
+  }
+
+  func forward(_ request: Request, _ message: Message, to server: EntityID) {
+    preconditionFailure("the file server forwards nothing")
+  }
+
+  func sendDatagram(_ message: Message, from client: EntityID, to server: EntityID) {
+    preconditionFailure("the file server sends nothing")
+  }
+
+  func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {}
+  func unwatch(_ descriptor: Int32) {}
+
+  func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
+    state.withLock { $0.timers.append(body) }
+  }
+
+  func disk(_ work: @escaping @Sendable () -> Void) {
+    state.withLock { $0.diskJobs += 1 }
+    Thread.detachNewThread(work)
+  }
+
+  private func newEntity() -> EntityID {
+    state.withLock { state in
+      defer { state.nextEntity += 1 }
+      return EntityID(kernel: KernelID(0xC0A8_0001), discriminator: state.nextEntity)
+    }
+  }
+}
+
+// MARK: What tests ask for
+
+extension TestBackplane {
+  /// How often something was moved to a disk thread.
+  var diskJobs: Int { state.withLock { $0.diskJobs } }
+
+  /// Runs what waits for its time, now.
+  func runTimers() {
+    let timers = state.withLock { state in
+      defer { state.timers = [] }
+      return state.timers
+    }
+    for timer in timers { timer() }
+  }
+
+  /// Sends a message and returns the one reply; nil if none comes.
+  func exchange(
+    _ message: Message, to addressee: EntityID, as principal: Principal?,
+    waitSeconds: Double = 10
+  ) -> Message? {
+    let client = newEntity()
+    for server in state.withLock({ $0.groups[addressee] ?? [addressee] }) {
+      guard let procedure = state.withLock({ $0.servers[server] }) else { continue }
+      procedure(
+        Request(
+          client: client, transaction: TransactionID(1), addressee: addressee,
+          server: server, forwardCount: 0, message: message, principal: principal))
+    }
+    let end = Date(timeIntervalSinceNow: waitSeconds)
+    while Date() < end {
+      let replies = state.withLock { $0.replies[client] ?? [] }
+      precondition(replies.count <= 1, "a request is answered once")
+      if let reply = replies.first { return reply }
+      Thread.sleep(forTimeInterval: 0.0002)
+    }
+    return nil
+  }
+
+  func exchange<Op: VProtocol.Operation>(
+    _ operation: Op, to addressee: EntityID, as principal: Principal?
+  ) throws -> Op.Answer {
+    guard let reply = exchange(operation.message, to: addressee, as: principal) else {
+      throw Refusal(code: .userTimeout)
+    }
+    guard reply.reply.isOK else { throw Refusal(code: reply.reply) }
+    return try Op.Answer(parsing: reply)
+  }
+}
+
+/// A reply other than OK.
+struct Refusal: Error, Equatable {
+  var code: ReplyCode
+}

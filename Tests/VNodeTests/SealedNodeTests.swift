@@ -1,0 +1,187 @@
+import Fixtures
+import Testing
+import VNode
+import VProtocol
+import VTransport
+
+@Suite("Sealed packets at a node")
+struct SealedNodeTests {
+  private static let secret = (0..<32).map { UInt8($0) }
+  private static let kernelS = KernelID(0xA1B2_C301)
+  private static let kernelN = KernelID(0x0D0E_0F11)
+  private static let source = Locator(ipv4: 0x0A00_0001, port: 61_044)
+
+  /// The node of kernel N, or of another one, with what it sends.
+  private struct Bench {
+    let machine: FakeMachine
+    let node: Node
+
+    init(kernel: KernelID = kernelN, secret: [UInt8]? = SealedNodeTests.secret) {
+      machine = FakeMachine(kernel: kernel)
+      node = Node(host: "kea", machine: machine, secret: secret)
+    }
+
+    /// What refuses a packet, or nil.
+    func refusal(of packet: [UInt8]) -> WireError? {
+      var copy = packet
+      return copy.withUnsafeMutableBytes { bytes -> WireError? in
+        do throws(WireError) {
+          try node.handlePacket(bytes, from: SealedNodeTests.source)
+          return nil
+        } catch {
+          return error
+        }
+      }
+    }
+
+    /// Refused with `error`, and nothing happened.
+    func expectRefusal(of packet: [UInt8], _ error: WireError?, _ note: Comment) {
+      let before = node.counters
+      #expect(refusal(of: packet) == error, note)
+      #expect(machine.takeSent().isEmpty, note)
+      #expect(node.counters == before, note)
+    }
+  }
+
+  private let probe = Fixture.named("s1").bytes
+  private let answer = Fixture.named("s2").bytes
+  private let announcement = Fixture.named("s3").bytes
+
+  @Test("a sealed probe is answered with exactly the sealed golden answer")
+  func golden() throws {
+    let bench = Bench()
+    #expect(bench.node.id == Self.kernelN)
+    #expect(bench.machine.listened == [.managerGroup])
+    #expect(bench.refusal(of: probe) == nil)
+    let sent = bench.machine.takeSent()
+    #expect(sent.map(\.packets) == [[answer]])
+    #expect(sent.first?.destination == .peer(Self.kernelS, Self.source))
+  }
+
+  @Test("the golden answer opens at the kernel that it is for, and at no other")
+  func answerOpens() {
+    #expect(Bench(kernel: Self.kernelS).refusal(of: answer) == nil)
+    #expect(Bench(kernel: KernelID(0x0D0E_0F13)).refusal(of: answer) == .badSeal)
+  }
+
+  @Test("numbers go on: the next answer is another packet")
+  func nextNumber() throws {
+    let bench = Bench()
+    #expect(bench.refusal(of: probe) == nil)
+    // The same probe from a kernel with another number cannot be made here; the announcement
+    // uses the multicast key and the next number.
+    bench.node.announce()
+    let sent = bench.machine.takeSent()
+    #expect(sent.count == 2)
+    let number = Array(sent[1].packets[0].suffix(24).prefix(8))
+    #expect(number == [0x17, 0x97, 0x9C, 0xFE, 0x36, 0x2A, 0, 1])
+    #expect(sent[1].destination == .group(.managerGroup))
+  }
+
+  @Test("a flip of any bit of a sealed packet is refused and does nothing")
+  func flips() {
+    let bench = Bench()
+    for fixture in [probe, announcement] {
+      for bit in 0..<(fixture.count * 8) {
+        var packet = fixture
+        packet[bit / 8] ^= 0x80 >> UInt8(bit % 8)
+        let isFlag = bit == 81
+        bench.expectRefusal(of: packet, isFlag ? .unexpectedSealing : .badSeal, "bit \(bit)")
+      }
+    }
+    // None of them used up the packets' numbers.
+    #expect(bench.refusal(of: probe) == nil)
+    #expect(bench.refusal(of: announcement) == nil)
+  }
+
+  @Test("every truncation of a sealed packet is refused")
+  func truncations() {
+    let bench = Bench()
+    let packet = Fixture.named("s4").bytes
+    for count in 0..<packet.count {
+      let error: WireError? =
+        count < 12
+        ? .unexpectedSealing : count < 92 ? .truncated(needed: 92, found: count) : .badSeal
+      bench.expectRefusal(of: Array(packet.prefix(count)), error, "\(count) octets")
+    }
+    for count in 1...16 {
+      let longer = packet + [UInt8](repeating: 0, count: count)
+      bench.expectRefusal(of: longer, .badSeal, "\(count) octets more")
+    }
+    #expect(bench.refusal(of: packet) == nil)
+  }
+
+  @Test("a packet is taken once")
+  func replay() {
+    let bench = Bench()
+    for packet in [probe, announcement] {
+      #expect(bench.refusal(of: packet) == nil)
+      _ = bench.machine.takeSent()
+      for _ in 0..<3 { bench.expectRefusal(of: packet, .replayed, "again") }
+    }
+  }
+
+  @Test("unicast and multicast numbers of one kernel are separate")
+  func separateWindows() {
+    let bench = Bench()
+    // The largest number of all first; then 7 would be far too old in the same window.
+    #expect(bench.refusal(of: announcement) == nil)
+    #expect(bench.refusal(of: probe) == nil)
+  }
+
+  @Test("a packet that comes back to its sender is refused")
+  func reflected() {
+    let bench = Bench()
+    #expect(bench.refusal(of: probe) == nil)
+    for sent in bench.machine.takeSent() {
+      for packet in sent.packets { bench.expectRefusal(of: packet, .badSeal, "reflected") }
+    }
+    var forged = answer
+    forged.replaceSubrange(64..<68, with: [0xA1, 0xB2, 0xC3, 0x01])
+    bench.expectRefusal(of: forged, .badSeal, "under the other one's name")
+    bench.node.announce()
+    for sent in bench.machine.takeSent() {
+      for packet in sent.packets { bench.expectRefusal(of: packet, .badSeal, "own multicast") }
+    }
+  }
+
+  @Test("another cluster's key opens nothing")
+  func otherKey() {
+    let bench = Bench(secret: Self.secret.reversed())
+    for fixture in [probe, announcement, Fixture.named("s4").bytes] {
+      bench.expectRefusal(of: fixture, .badSeal, "other key")
+    }
+  }
+
+  @Test("a sealed node takes no clear packet", arguments: Fixture.clear)
+  func clearPacket(fixture: Fixture) {
+    // c09 has the EPG bit set, and so is tried as a sealed one.
+    let looksSealed = fixture.name.hasPrefix("c09")
+    Bench().expectRefusal(
+      of: fixture.bytes, looksSealed ? .truncated(needed: 92, found: 68) : .unexpectedSealing,
+      "clear")
+  }
+
+  @Test("a clear node takes no sealed packet", arguments: Fixture.sealed)
+  func sealedPacket(fixture: Fixture) {
+    Bench(secret: nil).expectRefusal(of: fixture.bytes, .unexpectedSealing, "sealed")
+  }
+
+  @Test("a clear node answers the clear golden probe with the clear golden answer")
+  func clearNode() {
+    let bench = Bench(secret: nil)
+    let probe = Fixture.named("c16").bytes
+    #expect(bench.refusal(of: probe) == nil)
+    #expect(bench.machine.takeSent().map(\.packets) == [[Fixture.named("c17").bytes]])
+    for count in 0..<probe.count {
+      let packet = Array(probe.prefix(count))
+      // Where the last four octets happen to be zero they say that there is no checksum.
+      let found = bench.refusal(of: packet)
+      #expect(found != nil && found != .replayed, "\(count) octets")
+    }
+    var broken = probe
+    broken[40] ^= 1
+    bench.expectRefusal(of: broken, .badChecksum, "broken")
+    #expect(bench.machine.takeSent().isEmpty)
+  }
+}

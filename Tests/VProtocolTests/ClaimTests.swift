@@ -1,0 +1,170 @@
+import Testing
+import VProtocol
+
+@Suite("Claims")
+struct ClaimTests {
+  private func claim(_ prefix: String, host: String = "kea") -> Claim {
+    Claim(
+      prefix: Array(prefix.utf8), manager: Samples.entity, context: ContextID(rawValue: .max),
+      host: host, clock: .max, state: .withdrawn)
+  }
+
+  private func claims(_ count: Int) -> [Claim] {
+    (0..<count).map { claim(String(repeating: "p", count: 1 + $0 * 37 % 255)) }
+  }
+
+  @Test("claims come back, up to the largest", arguments: [0, 1, 2, 40, 64])
+  func roundTrip(count: Int) throws {
+    let claims = (0..<count).map { claim("desk/fs/\($0)", host: "h") }
+    for wantsAnswer in [true, false] {
+      let spread = SpreadClaims(claims, wantsAnswer: wantsAnswer)
+      #expect(try SpreadClaims(parsing: spread.message) == spread)
+    }
+    let largest = claim(
+      String(repeating: "p", count: 255), host: String(repeating: "h", count: 64))
+    #expect(largest.byteCount == 28 + 255 + 64)
+    #expect(try parse([largest]) == [largest])
+  }
+
+  @Test("a truncated list is refused, but between two claims")
+  func truncations() {
+    let list = [claim("a"), claim("b/c"), claim("d")]
+    let message = SpreadClaims(list, wantsAnswer: false).message
+    let sizes = list.map(\.byteCount)
+    let ends = [0, sizes[0], sizes[0] + sizes[1]]
+    for count in 0..<message.segment.count {
+      let shorter = Message(message.mcb, segment: Array(message.segment.prefix(count)))
+      let parsed = try? SpreadClaims(parsing: shorter)
+      #expect(parsed?.claims.count == ends.firstIndex(of: count), "\(count) octets")
+    }
+  }
+
+  @Test("more than 64 claims are refused")
+  func tooMany() {
+    #expect(throws: WireError.badField(.claim)) {
+      try parse((0..<65).map { claim("p\($0)") })
+    }
+  }
+
+  @Test("a record may be longer than what it holds, and not shorter")
+  func recordLength() throws {
+    let bytes = SpreadClaims([claim("a")], wantsAnswer: false).message.segment
+    for length in 0...(bytes.count + 20) {
+      var record = bytes + [UInt8](repeating: 9, count: max(0, length - bytes.count))
+      record.replaceSubrange(0..<2, with: [UInt8(length >> 8), UInt8(length & 255)])
+      let message = Message(MessageControlBlock(), segment: record)
+      let parsed = try? SpreadClaims(parsing: message).claims
+      #expect(parsed == (length >= bytes.count ? [claim("a")] : nil), "\(length)")
+    }
+  }
+
+  @Test("a claim without a state, a manager, a host or a prefix is refused")
+  func badFields() {
+    let sound = SpreadClaims([claim("ab")], wantsAnswer: false).message.segment
+    let broken: [[UInt8]] = [
+      replacing(2..<4, with: [0, 0], in: sound), replacing(2..<4, with: [0, 3], in: sound),
+      replacing(8..<16, with: [UInt8](repeating: 0, count: 8), in: sound),
+      replacing(26..<27, with: [0x2E], in: sound), replacing(26..<27, with: [0], in: sound),
+      replacing(26..<27, with: [0x2F], in: sound), replacing(27..<28, with: [0x2F], in: sound),
+    ]
+    for segment in broken {
+      #expect(throws: WireError.badField(.claim)) {
+        try SpreadClaims(parsing: Message(MessageControlBlock(), segment: segment))
+      }
+    }
+    #expect(throws: WireError.badField(.claim)) { try parse([claim("a", host: "")]) }
+    #expect(throws: WireError.badField(.claim)) {
+      try parse([claim("a", host: String(repeating: "h", count: 65))])
+    }
+  }
+
+  @Test(
+    "which names may be prefixes",
+    arguments: [
+      ("a", true), ("a/b", true), ("a.b/c..", true), ("", false), ("/", false), ("/a", false),
+      ("a/", false), ("a//b", false), (".a", false), ("a/.b", false), ("a/..", false),
+      ("a\0", false),
+    ])
+  func prefixes(name: String, isPrefix: Bool) {
+    #expect(Claim.isPrefix(Array(name.utf8)) == isPrefix)
+    let operation = ClaimName(
+      prefix: Array(name.utf8), context: .none, manager: Samples.entity)
+    #expect(((try? ClaimName(parsing: operation.message)) == operation) == isPrefix)
+  }
+
+  @Test("a prefix has at most 255 octets")
+  func longPrefix() {
+    #expect(Claim.isPrefix([UInt8](repeating: 0x61, count: 255)))
+    #expect(!Claim.isPrefix([UInt8](repeating: 0x61, count: 256)))
+  }
+
+  @Test("a table is cut into messages of one packet each, in order", arguments: 0...64)
+  func cut(count: Int) {
+    let claims = claims(count)
+    let messages = SpreadClaims.messages(claims, wantsAnswer: true)
+    #expect(!messages.isEmpty)
+    #expect(messages.flatMap(\.claims) == claims)
+    #expect(messages.allSatisfy { $0.message.segment.count <= 1024 && $0.wantsAnswer })
+    #expect(count == 0 || messages.allSatisfy { !$0.claims.isEmpty })
+  }
+
+  private func parse(_ claims: [Claim]) throws -> [Claim] {
+    try SpreadClaims(parsing: SpreadClaims(claims, wantsAnswer: false).message).claims
+  }
+
+  private func replacing(
+    _ range: Range<Int>, with octets: [UInt8], in bytes: [UInt8]
+  ) -> [UInt8] {
+    var bytes = bytes
+    bytes.replaceSubrange(range, with: octets)
+    return bytes
+  }
+}
+
+@Suite("Node operations")
+struct NodeOperationTests {
+  @Test("a measurement reports least, median, 99th percentile and most")
+  func measurement() {
+    var samples = (1...1000).map { UInt32($0) }.reversed() as [UInt32]
+    let answer = MeasureSends.Answer(samples: &samples, lost: 3, code: .ok)
+    #expect(answer.count == 1003)
+    #expect(answer.lost == 3)
+    #expect([answer.minimum, answer.median, answer.percentile99, answer.maximum] == [1, 500, 990, 1000])
+    for count in 1...10 {
+      var few = [UInt32](repeating: 7, count: count)
+      #expect(MeasureSends.Answer(samples: &few, lost: 0, code: .ok).percentile99 == 7)
+    }
+    var none: [UInt32] = []
+    let nothing = MeasureSends.Answer(samples: &none, lost: 9, code: .userTimeout)
+    #expect(nothing.maximum == 0 && nothing.count == 9)
+  }
+
+  @Test("what cannot be measured is refused")
+  func badMeasurement() {
+    let sound = MeasureSends(target: .host("kea"), count: 1, limitMilliseconds: 1).message
+    for (word, values) in [(3, [0, 100_001, .max]), (4, [0, 3_600_001])] as [(Int, [UInt32])] {
+      for value in values {
+        var message = sound
+        message.mcb[word] = value
+        #expect(throws: WireError.badField(.operation)) { try MeasureSends(parsing: message) }
+      }
+    }
+    var answer = Message(reply: .ok)
+    answer.mcb[2] = 1
+    #expect(throws: WireError.badField(.operation)) { try MeasureSends.Answer(parsing: answer) }
+  }
+
+  @Test("a host name has at most 255 octets of UTF-8, and an answer names a server")
+  func hosts() {
+    let mcb = FindNode(host: "").message.mcb
+    #expect(throws: WireError.badField(.name)) {
+      try FindNode(parsing: Message(mcb, segment: [UInt8](repeating: 0x61, count: 256)))
+    }
+    #expect(throws: WireError.badField(.utf8)) {
+      try FindNode(parsing: Message(mcb, segment: [0xFF]))
+    }
+    #expect(throws: WireError.invalidEntity) { try FindNode.Answer(parsing: Message(reply: .ok)) }
+    #expect(EntityID.nodeServer(of: KernelID(5)).description == "BE-2-0.0.0.5")
+    #expect(EntityID.nodeGroup.description == "UG-18-224.0.1.0")
+  }
+}

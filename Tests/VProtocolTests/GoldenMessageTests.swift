@@ -1,0 +1,144 @@
+import Fixtures
+import Testing
+import VProtocol
+
+/// The messages of the cluster domain, each held against the value that it stands for.
+@Suite("Golden messages")
+struct GoldenMessageTests {
+  private let kernelS = KernelID(0xA1B2_C301)
+  private let kernelN = KernelID(0x0D0E_0F11)
+
+  @Test("CreateInstance")
+  func createInstance() throws {
+    try expect(
+      "c01",
+      CreateInstance(
+        ContextName(ContextID(rawValue: 5), Array("src/a.c".utf8), index: 4),
+        mode: [.read, .write, .create], permissions: 0o644,
+        owner: EntityID(kernel: kernelS, discriminator: 18)))
+  }
+
+  @Test("the answer to CreateInstance, with its descriptor")
+  func createAnswer() throws {
+    var descriptor = Descriptor(
+      kind: .file, identity: .init(device: 0x801, inode: 0xA1234, generation: 2))
+    descriptor.attributes = [.readable, .writeable, .storage, .randomAccess]
+    descriptor.size = 4097
+    descriptor.allocatedBytes = 8192
+    descriptor.modified = 0x17A0_B0C0_D0E0_F001
+    descriptor.changed = 0x17A0_B0C0_D0E0_F002
+    descriptor.accessed = 0x17A0_B0C0_D0E0_F003
+    descriptor.born = 0x17A0_B0C0_D0E0_F004
+    descriptor.permissions = 0o644
+    descriptor.owner = "ann"
+    descriptor.group = "staff"
+    descriptor.name = Array("a.c".utf8)
+    try expect(
+      "c02",
+      CreateInstance.Answer(
+        instance: InstanceID(rawValue: 9), attributes: descriptor.attributes, isNew: true,
+        descriptor: descriptor))
+  }
+
+  @Test("ModifyObject")
+  func modifyObject() throws {
+    var modification = Modification()
+    modification.permissions = 0o755
+    modification.group = "staff"
+    modification.accessed = .now
+    modification.modified = .at(-1)
+    try expect(
+      "c03", ModifyObject(ContextName(ContextID(rawValue: 5), Array("a".utf8)), modification))
+  }
+
+  @Test("QueryName and its answer")
+  func queryName() throws {
+    try expect("c04", QueryName(ContextName(.none, Array("desk/fs/a".utf8))))
+    #expect(try parse(Fixture.named("c04").body).server == .nameHandlingGroup)
+    try expect(
+      "c05",
+      QueryName.Answer(
+        manager: EntityID(kernel: kernelN, discriminator: 17), context: ContextID(rawValue: 1),
+        prefixBytes: 7, kind: .context))
+  }
+
+  @Test("NotifyVmtpServer")
+  func notifyServer() throws {
+    let header = try parse(Fixture.named("c06").body)
+    let notify = NotifyServer(
+      server: EntityID(kernel: kernelN, discriminator: 17),
+      client: EntityID(kernel: kernelS, discriminator: 16),
+      transaction: TransactionID(0x8000_0000), delivery: DeliveryMask(rawValue: 2), code: .retry)
+    #expect(NotifyServer(parsing: header.mcb) == notify)
+    #expect(notify.mcb == header.mcb)
+    #expect(header.client == .manager(of: kernelS))
+    #expect(header.server == .managerGroup)
+  }
+
+  @Test("a repeated request is a header alone that says how large its segment is")
+  func retransmission() throws {
+    let header = try parse(Fixture.named("c07").body)
+    #expect(header.retransmitCount == 5)
+    #expect(header.control == .acknowledge)
+    #expect(header.delivery.isEmpty)
+    #expect(header.mcb.segmentSize == 16_384)
+  }
+
+  @Test("ReadLink, below a checksum of the header only")
+  func readLink() throws {
+    #expect(try parse(Fixture.named("c11").body).packetFlags == .headerChecksumOnly)
+    try expect("c11", ReadLink(ContextName(ContextID(rawValue: 5), Array("abc".utf8))))
+  }
+
+  @Test("the answer to ProbeEntity")
+  func probeAnswer() throws {
+    try expect(
+      "c12",
+      ProbeEntity.EntityState(
+        transaction: TransactionID(0xFFFF_FFFE),
+        entity: EntityID(kernel: kernelS, discriminator: 16), isAwaitingResponse: true,
+        principal: "ann@kea"))
+  }
+
+  @Test("RenameObject")
+  func rename() throws {
+    try expect(
+      "c13",
+      RenameObject(
+        ContextName(ContextID(rawValue: 5), Array("old".utf8)), to: ContextID(rawValue: 6),
+        Array("n".utf8), mode: .noReplace))
+  }
+
+  @Test("QueryInstance, without a checksum, and WriteInstance")
+  func instances() throws {
+    let query = try parse(Fixture.named("c10").body)
+    #expect(query.mcb.code == UIO.queryInstance)
+    try expect("c10", QueryInstance(InstanceID(rawValue: 9)))
+    try expect(
+      "c14",
+      WriteInstance(
+        InstanceID(rawValue: 9), position: 1 << 32, data: Array("hi".utf8), dropsPrivileges: true))
+  }
+
+  @Test("probes of a manager, and the announcement")
+  func probes() throws {
+    try expect("c16", ProbeEntity(entity: .manager(of: kernelN)))
+    var announcement = try message(Fixture.named("c15").body)
+    #expect(announcement.mcb.flags.contains(.datagram))
+    announcement.mcb.flags.remove(.datagram)
+    #expect(announcement == ProbeEntity(entity: .manager(of: kernelS)).message)
+  }
+
+  private func expect<Value: Operation>(_ fixture: String, _ value: Value) throws {
+    let golden = try message(Fixture.named(fixture).body)
+    #expect(golden.mcb.code == Value.code)
+    #expect(try Value(parsing: golden) == value)
+    #expect(value.message == golden)
+  }
+
+  private func expect<Value: OperationAnswer>(_ fixture: String, _ value: Value) throws {
+    let golden = try message(Fixture.named(fixture).body)
+    #expect(try Value(parsing: golden) == value)
+    #expect(value.message == golden)
+  }
+}

@@ -1,0 +1,194 @@
+import VProtocol
+
+/// A value of an operation or an answer, and what of its segment may be missing.
+struct Sample<Value: Sendable>: Sendable, CustomStringConvertible {
+  let description: String
+  let value: Value
+  /// Octets at the end of the segment whose loss only makes the value a shorter one.
+  let tail: Int
+
+  init(_ value: Value, tail: Int, _ note: String) {
+    self.value = value
+    self.tail = tail
+    description = "\(type(of: value as Any))\(note.isEmpty ? "" : ", \(note)")"
+  }
+}
+
+private func operation(
+  _ value: any Operation, tail: Int = 0, _ note: String = ""
+) -> Sample<any Operation> {
+  Sample(value, tail: tail, note)
+}
+
+private func answer(
+  _ value: any OperationAnswer, tail: Int = 0, _ note: String = ""
+) -> Sample<any OperationAnswer> {
+  Sample(value, tail: tail, note)
+}
+
+/// Values with the least, the most and something in between in each field.
+enum Samples {
+  static let kernel = KernelID(0xFEDC_BA98)
+  static let entity = EntityID(kernel: kernel, discriminator: 0x0ABC_DEF0)
+  static let all = EntityID(rawValue: .max)
+  static let everyOctet = (0...255).map { UInt8($0) }
+
+  static let names: [ContextName] = [
+    ContextName(.none),
+    ContextName(ContextID(rawValue: .max), everyOctet, index: 256),
+    ContextName(ContextID(rawValue: 1), Array("a/b".utf8), index: 2),
+    ContextName(
+      ContextID(rawValue: 0x8000_0000), [UInt8](repeating: 0xFF, count: 4096), index: 4096),
+  ]
+
+  static let modification: Modification = {
+    var value = Modification()
+    value.permissions = .max
+    value.size = .max
+    value.owner = "#4294967295"
+    value.group = ""
+    value.accessed = .at(.min)
+    value.modified = .at(.max)
+    value.dropsPrivileges = true
+    return value
+  }()
+
+  static let descriptor: Descriptor = {
+    var value = Descriptor(
+      kind: ObjectKind(rawValue: .max),
+      identity: .init(device: .max, inode: .max, generation: .max))
+    value.attributes = UIOAttributes(rawValue: .max)
+    value.size = .max
+    value.allocatedBytes = .max
+    value.modified = .min
+    value.changed = .max
+    value.accessed = -1
+    value.born = 0
+    value.permissions = .max
+    value.links = .max
+    value.blockSize = .max
+    value.context = ContextID(rawValue: .max)
+    value.deviceNumber = .max
+    value.nextPosition = .max
+    value.owner = String(repeating: "o", count: 255)
+    value.group = String(repeating: "g", count: 255)
+    value.name = [UInt8](repeating: 0xFE, count: 255)
+    return value
+  }()
+
+  static let operations: [Sample<any Operation>] =
+    uio + naming + node + [
+      operation(ProbeEntity(entity: entity)),
+      operation(ProbeEntity(entity: all), "largest"),
+    ]
+
+  private static let uio: [Sample<any Operation>] =
+    names.map {
+      operation(
+        CreateInstance($0, mode: OpenMode(rawValue: .max), permissions: .max, owner: all),
+        "\($0.name.count)")
+    } + [
+      operation(CreateInstance(ContextName(.none), mode: []), "least"),
+      operation(QueryInstance(InstanceID(rawValue: .max))),
+      operation(ModifyInstance(InstanceID(rawValue: 0), Modification()), "nothing"),
+      operation(ModifyInstance(InstanceID(rawValue: .max), modification), "all"),
+      operation(ReadInstance(InstanceID(rawValue: .max), position: .max, count: 0xFFFF_FFFF)),
+      operation(ReadInstance(InstanceID(rawValue: 0), position: 0, count: 0), "least"),
+      operation(WriteInstance(InstanceID(rawValue: 0), position: 0, data: []), "least"),
+      operation(
+        WriteInstance(
+          InstanceID(rawValue: .max), position: .max, data: [UInt8](repeating: 7, count: 16_384),
+          dropsPrivileges: true), tail: 16_384),
+      operation(ReleaseInstance(InstanceID(rawValue: .max))),
+      operation(SyncInstance(InstanceID(rawValue: .max), isDataOnly: true)),
+      operation(SyncInstance(InstanceID(rawValue: 0), isDataOnly: false), "least"),
+    ]
+
+  private static let node: [Sample<any Operation>] = [
+    operation(ClaimName(prefix: Array("a/b".utf8), context: ContextID(rawValue: .max), manager: all)),
+    operation(SpreadClaims([], wantsAnswer: true)),
+    operation(PingNode()),
+    operation(FindNode(host: ""), "least"),
+    operation(FindNode(host: String(repeating: "h", count: 255)), tail: 255),
+    operation(QueryNode()),
+    operation(MeasureSends(target: .entity(all), count: 1, limitMilliseconds: 3_600_000)),
+    operation(
+      MeasureSends(target: .host("kea"), count: 100_000, limitMilliseconds: 1), tail: 2, "host"),
+  ]
+
+  private static let naming: [Sample<any Operation>] =
+    names.flatMap { name -> [Sample<any Operation>] in
+      let note = "\(name.name.count)"
+      return [
+        operation(QueryName(name), note),
+        operation(QueryObject(name), note),
+        operation(ModifyObject(name, modification), note),
+        operation(
+          AddName(
+            name, kind: ObjectKind(rawValue: .max), permissions: .max, deviceNumber: .max,
+            target: [UInt8](repeating: 0x2F, count: 4096)), tail: 4096, note),
+        operation(LinkName(name, object: ContextID(rawValue: .max)), note),
+        operation(RemoveName(name, isContext: true), note),
+        operation(RemoveName(name, isContext: false), note + " file"),
+        operation(
+          RenameObject(
+            name, to: ContextID(rawValue: .max), [UInt8](repeating: 0, count: 4096),
+            mode: .exchange), tail: 4096, note),
+        operation(RenameObject(name, to: .none, [], mode: .replace), note + " to nothing"),
+        operation(ReadLink(name), note),
+        operation(CheckAccess(name, mask: .max), note),
+        operation(QueryStore(name), note),
+      ]
+    }
+
+  static let answers: [Sample<any OperationAnswer>] = [
+    answer(Done()),
+    answer(descriptor),
+    answer(Descriptor(kind: .file, identity: .init(device: 0, inode: 0, generation: 0)), "least"),
+    answer(
+      CreateInstance.Answer(
+        instance: InstanceID(rawValue: .max), attributes: UIOAttributes(rawValue: .max),
+        isNew: true, descriptor: descriptor)),
+    answer(ReadInstance.Answer(data: []), "least"),
+    answer(
+      ReadInstance.Answer(data: [UInt8](repeating: 1, count: 16_384)), tail: 16_384),
+    answer(WriteInstance.Answer(count: 0xFFFF_FFFF, size: .max)),
+    answer(
+      QueryName.Answer(
+        manager: all, context: ContextID(rawValue: .max), prefixBytes: 4096, kind: .sharedContext)
+    ),
+    answer(
+      QueryName.Answer(manager: entity, context: .none, prefixBytes: 0, kind: .context), "least"),
+    answer(FindNode.Answer(server: all, host: "kea"), tail: 3),
+    answer(QueryNode.Answer(text: "host kea\n"), tail: 9),
+    answer(measurement),
+    answer(storeState),
+    answer(QueryStore.Answer(), "least"),
+    answer(
+      ProbeEntity.EntityState(
+        transaction: TransactionID(.max), entity: all, isAwaitingResponse: true,
+        principal: String(repeating: "p", count: 255)), tail: 255),
+    answer(
+      ProbeEntity.EntityState(
+        transaction: TransactionID(0), entity: entity, isAwaitingResponse: false, principal: ""),
+      "least"),
+  ]
+
+  private static let measurement: MeasureSends.Answer = {
+    var samples: [UInt32] = [3, .max, 1]
+    return MeasureSends.Answer(samples: &samples, lost: 2, code: .userTimeout)
+  }()
+
+  private static let storeState: QueryStore.Answer = {
+    var value = QueryStore.Answer()
+    value.blockSize = .max
+    value.blocks = .max - 1
+    value.blocksFree = .max - 2
+    value.blocksAvailable = .max - 3
+    value.objects = .max - 4
+    value.objectsFree = .max - 5
+    value.objectsAvailable = .max - 6
+    value.nameBytesMax = .max - 7
+    return value
+  }()
+}

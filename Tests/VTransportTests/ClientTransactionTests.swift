@@ -1,0 +1,301 @@
+import Testing
+import VProtocol
+import VTransport
+
+/// A client's transaction 5 in each state of its diagram.
+///
+/// Before any sample a repetition waits for 50 ms.
+@Suite("Client transaction")
+struct ClientTransactionTests {
+  static let id: UInt32 = 5
+
+  private func begin(
+    segment: Int = 0, to target: EntityID = server, limit: TimeSpan? = nil
+  ) -> ClientTransaction {
+    ClientTransaction(
+      id: TransactionID(Self.id), server: target, request: message(segment: segment),
+      limit: limit.map { start + $0 }, at: start, roundTrip: RoundTrip())
+  }
+
+  private func after(_ milliseconds: Int64) -> Time { start + .milliseconds(milliseconds) }
+
+  /// With a count of 7, which no test reaches, it is no sample.
+  private func notify(
+    _ code: ReplyCode, _ mask: UInt32 = 0, retransmitCount: UInt8 = 7
+  ) -> NotifyClient {
+    NotifyClient(
+      client: client, transaction: TransactionID(Self.id),
+      delivery: DeliveryMask(rawValue: mask), code: code, retransmitCount: retransmitCount)
+  }
+
+  private func tell(
+    _ transaction: inout ClientTransaction, _ notify: NotifyClient, at now: Time
+  ) -> ClientTransaction.Action {
+    var roundTrip = RoundTrip()
+    return transaction.handleNotify(notify, at: now, roundTrip: &roundTrip)
+  }
+
+  private func take(
+    _ transaction: inout ClientTransaction, _ packet: Packet, at now: Time
+  ) -> ClientTransaction.Action {
+    var roundTrip = RoundTrip()
+    return transaction.handleResponse(
+      packet.header, packet.bytes.span.bytes, at: now, roundTrip: &roundTrip)
+  }
+
+  private func timeOut(
+    _ transaction: inout ClientTransaction, at now: Time
+  ) -> ClientTransaction.Action {
+    transaction.handleTimeout(at: now, roundTrip: RoundTrip())
+  }
+
+  // MARK: awaiting response
+
+  @Test("awaiting: nothing is due before its first time")
+  func awaitingEarly() {
+    var transaction = begin()
+    #expect(transaction.repeatAt == after(50))
+    #expect(timeOut(&transaction, at: after(49)) == .nothing)
+    #expect(transaction.retransmitCount == 0)
+  }
+
+  @Test("awaiting: silence repeats the header alone, with APG, doubling up to 100 ms")
+  func awaitingTimeout() {
+    var transaction = begin(segment: 3000)
+    var gaps: [Int64] = []
+    var last = start
+    for attempt in 1...12 {
+      let now = transaction.repeatAt
+      gaps.append((now - last).nanoseconds / 1_000_000)
+      last = now
+      #expect(timeOut(&transaction, at: now) == .transmit(.empty, acknowledge: true))
+      #expect(transaction.retransmitCount == UInt8(attempt % 8), "counted mod 8")
+      #expect(transaction.transmittedAt == now)
+    }
+    #expect(gaps == [50] + Array(repeating: 100, count: 11))
+  }
+
+  @Test("awaiting: no number of repetitions ends it")
+  func awaitingForever() {
+    var transaction = begin()
+    for _ in 0..<10_000 {
+      #expect(
+        timeOut(&transaction, at: transaction.repeatAt) == .transmit(.empty, acknowledge: true))
+    }
+  }
+
+  @Test("awaiting: the user's time limit ends it, even between repetitions")
+  func awaitingLimit() {
+    var transaction = begin(limit: .milliseconds(70))
+    #expect(timeOut(&transaction, at: after(50)) == .transmit(.empty, acknowledge: true))
+    #expect(timeOut(&transaction, at: after(69)) == .nothing)
+    #expect(timeOut(&transaction, at: after(70)) == .fail(.userTimeout))
+  }
+
+  @Test("awaiting: a whole response completes it", arguments: [0, 1, 512, 1024])
+  func awaitingWhole(size: Int) throws {
+    var transaction = begin()
+    let packet = try packets(.response, Self.id, segment: size)[0]
+    #expect(transaction.responder == nil)
+    #expect(
+      take(&transaction, packet, at: after(1))
+        == .complete(message(segment: size), server: server))
+  }
+
+  @Test("awaiting: a part of a response waits 1 ms for the rest, 250 us if there is a hole")
+  func awaitingPart() throws {
+    let packets = try packets(.response, Self.id, segment: 3000)
+    var transaction = begin()
+    #expect(take(&transaction, packets[0], at: after(1)) == .nothing)
+    #expect(transaction.responder == server)
+    #expect(transaction.repeatAt == after(2))
+    transaction = begin()
+    #expect(take(&transaction, packets[1], at: after(1)) == .nothing)
+    #expect(transaction.repeatAt == after(1) + .microseconds(250))
+  }
+
+  @Test("awaiting: OK means that the server works; it is asked again after doubling times")
+  func awaitingOK() {
+    var transaction = begin()
+    #expect(timeOut(&transaction, at: after(50)) == .transmit(.empty, acknowledge: true))
+    #expect(tell(&transaction, notify(.ok), at: after(60)) == .nothing)
+    #expect(transaction.repeatAt == after(60 + 100))
+    #expect(tell(&transaction, notify(.ok), at: after(60)) == .nothing)
+    #expect(transaction.repeatAt == after(60 + 200))
+    for _ in 0..<100 { #expect(tell(&transaction, notify(.ok), at: after(60)) == .nothing) }
+    #expect(transaction.repeatAt == after(60 + 500), "at most 500 ms")
+  }
+
+  @Test("awaiting: RETRY sends what is missing, and only that")
+  func awaitingRetry() {
+    for mask: UInt32 in 0..<64 {
+      var transaction = begin(segment: 3000)
+      let missing = DeliveryMask(rawValue: 0b111111 & ~mask)
+      #expect(
+        tell(&transaction, notify(.retry, mask), at: after(3))
+          == .transmit(missing, acknowledge: false))
+      #expect(transaction.retransmitCount == 1)
+      #expect(transaction.repeatAt == after(53))
+    }
+  }
+
+  @Test("awaiting: RETRY_ALL sends everything")
+  func awaitingRetryAll() {
+    var transaction = begin(segment: 3000)
+    #expect(
+      tell(&transaction, notify(.retryAll, 0b11), at: after(3))
+        == .transmit(transaction.wholeRequest, acknowledge: false))
+    #expect(transaction.wholeRequest.rawValue == 0b111111)
+  }
+
+  @Test("awaiting: BUSY waits, then asks with the header alone")
+  func awaitingBusy() {
+    var transaction = begin(segment: 3000)
+    #expect(tell(&transaction, notify(.busy), at: after(3)) == .nothing)
+    #expect(transaction.repeatAt == after(3 + 100))
+    #expect(
+      timeOut(&transaction, at: transaction.repeatAt) == .transmit(.empty, acknowledge: true))
+  }
+
+  @Test(
+    "awaiting: any other code ends it",
+    arguments: [
+      ReplyCode.nonexistentEntity, .responseDiscarded, .badTransactionID, .vmtpError,
+      ReplyCode(rawValue: 63),
+    ])
+  func awaitingError(code: ReplyCode) {
+    var transaction = begin()
+    #expect(tell(&transaction, notify(code), at: after(3)) == .fail(code))
+  }
+
+  @Test("awaiting: once the server's kernel is found the whole request goes there")
+  func awaitingLocated() {
+    var transaction = begin(segment: 600)
+    #expect(
+      transaction.handleLocated(at: after(9), roundTrip: RoundTrip())
+        == .transmit(DeliveryMask(rawValue: 0b11), acknowledge: false))
+    #expect(transaction.repeatAt == after(59))
+    #expect(transaction.transmittedAt == after(9))
+  }
+
+  @Test("awaiting: something heard starts the doubling anew")
+  func awaitingHeard() {
+    var transaction = begin()
+    for _ in 0..<5 { _ = timeOut(&transaction, at: transaction.repeatAt) }
+    let now = transaction.repeatAt
+    #expect(tell(&transaction, notify(.retry), at: now) == .transmit(.empty, acknowledge: false))
+    #expect(transaction.repeatAt == now + .milliseconds(50))
+  }
+
+  // MARK: receiving response
+
+  @Test("receiving: the last packet completes it, in every order")
+  func receiving() throws {
+    let packets = try packets(.response, Self.id, segment: 2100)
+    #expect(packets.count == 3)
+    for order in permutations(3) {
+      var transaction = begin()
+      #expect(take(&transaction, packets[order[0]], at: after(1)) == .nothing)
+      #expect(take(&transaction, packets[order[1]], at: after(2)) == .nothing)
+      #expect(take(&transaction, packets[order[0]], at: after(2)) == .nothing)
+      #expect(
+        take(&transaction, packets[order[2]], at: after(3))
+          == .complete(message(segment: 2100), server: server))
+    }
+  }
+
+  @Test("receiving: time asks for what is missing, again and again, and sends no request")
+  func receivingTimeout() throws {
+    let packets = try packets(.response, Self.id, segment: 2100)
+    var transaction = begin(segment: 700)
+    _ = take(&transaction, packets[1], at: after(1))
+    for _ in 0..<20 {
+      let now = transaction.repeatAt
+      #expect(timeOut(&transaction, at: now) == .notifyServer(packets[1].header.delivery, .retry))
+      #expect(transaction.repeatAt == now + .milliseconds(50), "not before a round trip")
+    }
+    #expect(transaction.retransmitCount == 0)
+  }
+
+  @Test("receiving: the user's time limit holds here as well")
+  func receivingLimit() throws {
+    var transaction = begin(limit: .milliseconds(3))
+    _ = take(&transaction, try packets(.response, Self.id, segment: 2100)[0], at: after(1))
+    #expect(timeOut(&transaction, at: after(3)) == .fail(.userTimeout))
+  }
+
+  @Test("receiving: notifications about the request come too late to matter")
+  func receivingNotify() throws {
+    for code in [ReplyCode.ok, .retry, .retryAll, .busy, .nonexistentEntity] {
+      var transaction = begin(segment: 700)
+      _ = take(&transaction, try packets(.response, Self.id, segment: 2100)[0], at: after(1))
+      let due = transaction.repeatAt
+      #expect(tell(&transaction, notify(code), at: after(1)) == .nothing)
+      #expect(transaction.repeatAt == due)
+    }
+  }
+
+  @Test("receiving: a packet that does not belong to the group changes nothing")
+  func receivingMismatch() throws {
+    let (good, other) = (
+      try packets(.response, Self.id, segment: 2100),
+      try packets(.response, Self.id, segment: 2100, code: 0x7702)
+    )
+    var transaction = begin()
+    #expect(take(&transaction, good[0], at: after(1)) == .nothing)
+    #expect(take(&transaction, other[1], at: after(1)) == .nothing)
+    #expect(take(&transaction, good[1], at: after(1)) == .nothing)
+    #expect(
+      take(&transaction, good[2], at: after(1))
+        == .complete(message(segment: 2100), server: server))
+  }
+
+  @Test("receiving: of a group's members the one whose response is whole first wins")
+  func receivingGroup() throws {
+    let other = EntityID(kernel: KernelID(99), discriminator: 20)
+    var transaction = begin(to: group)
+    _ = take(&transaction, try packets(.response, Self.id, segment: 2100)[0], at: after(1))
+    #expect(transaction.responder == server)
+    let whole = try packets(.response, Self.id, segment: 8, from: other)[0]
+    #expect(
+      take(&transaction, whole, at: after(1))
+        == .complete(message(segment: 8), server: other))
+  }
+
+  // MARK: which packets are for it
+
+  @Test("only its own transaction and its own server answer it, unless it was forwarded")
+  func answered() throws {
+    let other = EntityID(kernel: kernelN, discriminator: 99)
+    func header(_ id: UInt32, _ from: EntityID, _ forwards: UInt8) throws -> PacketHeader {
+      try packets(.response, id, from: from, forwardCount: forwards)[0].header
+    }
+    let single = begin()
+    #expect(single.isAnswered(by: try header(5, server, 0)))
+    #expect(!single.isAnswered(by: try header(4, server, 0)))
+    #expect(!single.isAnswered(by: try header(6, server, 0)))
+    #expect(!single.isAnswered(by: try header(5, other, 0)))
+    #expect(single.isAnswered(by: try header(5, other, 1)))
+    #expect(begin(to: group).isAnswered(by: try header(5, other, 0)))
+  }
+
+  // MARK: samples
+
+  @Test("an answer is a sample only if it repeats the count of the last transmission")
+  func samples() throws {
+    var roundTrip = RoundTrip()
+    var transaction = begin()
+    _ = timeOut(&transaction, at: after(50))
+    _ = transaction.handleNotify(
+      notify(.ok, retransmitCount: 0), at: after(51), roundTrip: &roundTrip)
+    #expect(roundTrip.smoothed == nil, "answers the first transmission")
+    _ = transaction.handleNotify(
+      notify(.ok, retransmitCount: 1), at: after(53), roundTrip: &roundTrip)
+    #expect(roundTrip.smoothed == .milliseconds(3))
+    var fresh = RoundTrip()
+    let packet = try packets(.response, Self.id, retransmitCount: 1)[0]
+    _ = transaction.handleResponse(
+      packet.header, packet.bytes.span.bytes, at: after(57), roundTrip: &fresh)
+    #expect(fresh.smoothed == .milliseconds(7))
+  }
+}
