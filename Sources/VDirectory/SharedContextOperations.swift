@@ -55,7 +55,9 @@ extension Directory {
   }
 
   /// Forwards a request whose name has `leaving` octets (and a slash) behind another manager's
-  /// prefix. A whole prefix named for change is nobody's to change.
+  /// prefix.
+  ///
+  /// A whole prefix named for change is nobody's to change.
   private func handOn(
     _ request: Request, _ name: ContextName, leaving: Int, to manager: EntityID,
     _ context: ContextID

@@ -65,6 +65,8 @@ extension Kernel {
       notifyClient(
         record.client, record.id, DeliveryMask(segmentBytes: request.segment.count), .ok,
         retransmitCount: record.echoedRetransmitCount, to: record.peer, into: &actions)
+      // A kernel that never heard this one cannot tell who forwards a clear packet.
+      askForSign(of: target.kernel, at: now, into: &actions)
     }
     guard let locator = peers[target.kernel]?.locator else {
       return locate(target, at: now, into: &actions)

@@ -11,8 +11,7 @@ extension Kernel {
     _ packet: RawSpan, _ header: PacketHeader, from locator: Locator, sender: KernelID?,
     at now: Time, into actions: inout Actions
   ) {
-    let peer = sender ?? (header.function == .request ? header.client : header.server).kernel
-    guard peer != id else {
+    guard let peer = sender ?? clearSender(header, locator), peer != id else {
       counters.packetsIgnored += 1
       return
     }
@@ -21,6 +20,13 @@ extension Kernel {
     case .request: handleRequest(header, packet, from: peer, at: now, into: &actions)
     case .response: handleResponse(header, packet, from: peer, at: now, into: &actions)
     }
+  }
+
+  /// Whose a clear packet is: the speaking entity's kernel, or, for a request that somebody
+  /// forwarded, the kernel last heard at its locator.
+  private func clearSender(_ header: PacketHeader, _ locator: Locator) -> KernelID? {
+    if header.function == .response { return header.server.kernel }
+    return header.forwardCount == 0 ? header.client.kernel : kernelsByLocator[locator]
   }
 
   /// Any valid packet says that its sender lives, and where it is.

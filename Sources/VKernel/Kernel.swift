@@ -89,8 +89,10 @@ extension Kernel {
 
   public mutating func makeServer(_ kind: ServerKind) -> EntityID { makeEntity("", kind) }
 
-  /// Ends a local entity. Its own transaction is abandoned without a completion; local clients
-  /// that wait for it are told.
+  /// Ends a local entity.
+  ///
+  /// Its own transaction is abandoned without a completion; local clients that wait for it are
+  /// told.
   public mutating func retire(_ entity: EntityID, into actions: inout Actions) {
     guard let old = entities.removeValue(forKey: entity) else { return }
     if let current = old.current { endPending(current.server) }

@@ -60,7 +60,9 @@ public struct ServerTransaction: Sendable {
   /// How often one server of this kernel handed the request to another.
   private var forwardsHere: UInt8 = 0
 
-  /// A request of a client without a record. Its principal and current transaction come first.
+  /// A request of a client without a record.
+  ///
+  /// Its principal and current transaction come first.
   public init(_ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time) {
     client = header.client
     id = header.transaction

@@ -110,7 +110,8 @@ struct TableReader {
   func allowOnly(_ keys: [String]) throws {
     for key in table.keys where !keys.contains(key) {
       throw ConfigurationError(
-        description: "\(place(key)): unknown key '\(key)'; known are \(keys.joined(separator: ", "))")
+        description:
+          "\(place(key)): unknown key '\(key)'; known are \(keys.joined(separator: ", "))")
     }
   }
 
@@ -202,7 +203,9 @@ func readFile(_ path: String) throws -> [UInt8] {
   var bytes = [UInt8](repeating: 0, count: 1 << 20)
   var count = 0
   while count < bytes.count {
-    let got = bytes.withUnsafeMutableBytes { read(descriptor, $0.baseAddress! + count, $0.count - count) }
+    let got = bytes.withUnsafeMutableBytes {
+      read(descriptor, $0.baseAddress! + count, $0.count - count)
+    }
     guard got >= 0 else {
       throw ConfigurationError(description: "\(path): \(String(cString: strerror(errno)))")
     }

@@ -150,7 +150,8 @@ struct DirectoryTests {
     simulator.run(for: .seconds(2))
     let code = outcome(simulator) { completion in
       late.clients.send(
-        ClaimName(prefix: Array("src".utf8), context: ContextID(rawValue: 9),
+        ClaimName(
+          prefix: Array("src".utf8), context: ContextID(rawValue: 9),
           manager: late.directory.server), as: "root", to: late.directory.server
       ) { answer in
         if case .refused(let code) = answer { completion(code) } else { completion(.ok) }
@@ -161,7 +162,8 @@ struct DirectoryTests {
     simulator.crash("moa")
     let taken = outcome(simulator) { completion in
       late.clients.send(
-        ClaimName(prefix: Array("src".utf8), context: ContextID(rawValue: 9),
+        ClaimName(
+          prefix: Array("src".utf8), context: ContextID(rawValue: 9),
           manager: late.directory.server), as: "root", to: late.directory.server
       ) { answer in
         if case .refused(let code) = answer { completion(code) } else { completion(.ok) }

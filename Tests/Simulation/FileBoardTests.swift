@@ -79,7 +79,8 @@ func startFileHost(
 struct FileBoardTests {
   static let big = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 7 ^ $0 >> 8) }
 
-  @Test("a file of one host is read whole and right on another, under loss, duplication, delay",
+  @Test(
+    "a file of one host is read whole and right on another, under loss, duplication, delay",
     arguments: seeds)
   func readUnderFaults(seed: UInt64) throws {
     let simulator = Simulator(seed: seed)

@@ -127,7 +127,11 @@ struct GroupTests {
       to: Self.group,
       options: SendOptions(timeLimit: .milliseconds(500), collectsResponses: true)
     ) { response in
-      if response.code.isOK { heard.value.append(response.server) } else { end.value = response.code }
+      if response.code.isOK {
+        heard.value.append(response.server)
+      } else {
+        end.value = response.code
+      }
     }
     simulator.run(for: .seconds(5)) { end.value != nil }
     #expect(end.value == .userTimeout)

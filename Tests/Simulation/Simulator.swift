@@ -108,7 +108,9 @@ final class Simulator {
     }
   }
 
-  private func isCut(_ one: String, _ other: String) -> Bool { cut.contains([one, other].sorted()) }
+  private func isCut(_ one: String, _ other: String) -> Bool {
+    cut.contains([one, other].sorted())
+  }
 
   private func chance(_ percent: Int) -> Bool { percent > 0 && random() % 100 < percent }
 

@@ -119,9 +119,9 @@ struct TransactionTests {
         defer { count += 1 }
         return count == lost
       }
-      let done = sendMany(3, from: kea, to: server, bytes: { _ in 700 }) { _, sent, got in
-        #expect(got.message.segment == sent.reversed())
-      }
+      let done = sendMany(
+        3, from: kea, to: server, bytes: { _ in 700 },
+        check: { _, sent, got in #expect(got.message.segment == sent.reversed()) })
       #expect(simulator.run(for: .seconds(5)) { done.value == 3 })
       #expect(executions.value == [0: 1, 1: 1, 2: 1], "packet \(lost) lost")
     }
