@@ -17,6 +17,7 @@ public final class FileServer: Sendable {
   let contexts: Contexts
   let instances: Instances
   let claims = Mutex(Claims())
+  let owners: OwnerWatch
   private let isSweepDue = Mutex(false)
 
   /// Starts serving; `ExportFailure` where a prefix is empty or used twice or a path is no
@@ -40,6 +41,7 @@ public final class FileServer: Sendable {
     self.users = users
     self.contexts = contexts
     self.instances = instances
+    owners = OwnerWatch(backplane, instances)
     var roots: [ContextID] = []
     for (number, export) in exports.enumerated() {
       do throws(StoreFailure) {
@@ -63,6 +65,9 @@ public final class FileServer: Sendable {
     }
     backplane.join(claimant, group: .nameHandlingGroup)
   }
+
+  /// Instances open now.
+  public var instanceCount: Int { instances.count }
 
   /// What is sent to the name handling group.
   private func answerName(_ request: Request, manager: EntityID) {
@@ -139,7 +144,12 @@ extension FileServer {
     _ operation: Op, _ turn: Turn, _ work: @escaping Work<Op>
   ) {
     do throws(StoreFailure) {
-      backplane.reply(try work(operation, turn), to: turn.request)
+      let answer = try work(operation, turn)
+      if let descriptor = passedDescriptor(with: answer, turn.request) {
+        backplane.reply(answer.message, to: turn.request, passing: descriptor)
+      } else {
+        backplane.reply(answer, to: turn.request)
+      }
     } catch {
       switch error {
       case .refused(let code): backplane.refuse(code, turn.request)
@@ -148,6 +158,21 @@ extension FileServer {
         attemptOnDisk(operation, turn.request, work)
       }
     }
+  }
+}
+
+// MARK: Descriptors for clients of this host
+
+extension FileServer {
+  /// The open file of a new instance, for a client here that can use it without the server.
+  private func passedDescriptor(
+    with answer: some OperationAnswer, _ request: Request
+  ) -> PassedDescriptor? {
+    guard request.isLocal, request.message.mcb.code == UIO.createInstance,
+      store.handlesAreDescriptors, let opened = answer as? CreateInstance.Answer,
+      let instance = instances[opened.instance], !instance.mode.contains(.directory)
+    else { return nil }
+    return PassedDescriptor(instance.file.handle.rawValue, heldBy: instance.file)
   }
 }
 

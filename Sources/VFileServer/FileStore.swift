@@ -16,6 +16,8 @@ public protocol FileStore: Sendable {
     _ path: RelativePath, in directory: StoreHandle, as who: Credentials, _ patience: Patience
   ) throws(StoreFailure) -> StoreHandle
   func close(_ handle: StoreHandle)
+  /// Handles of open files are file descriptors of this process.
+  var handlesAreDescriptors: Bool { get }
 
   /// Of an object or an open file; an object without a name has 0 links.
   func describe(_ handle: StoreHandle) throws(StoreFailure) -> ObjectState

@@ -139,6 +139,7 @@ extension FileServer {
       let opened = try open(operation, place, turn)
       return (opened.instance, opened)
     }
+    owners.watchLater()
     var descriptor = opened.descriptor
     descriptor.attributes = opened.instance.attributes
     return CreateInstance.Answer(

@@ -95,6 +95,22 @@ package final class Instances: Sendable {
     state.withLock { $0.instances.removeValue(forKey: identifier) }
   }
 
+  /// The processes that instances belong to.
+  func owners() -> Set<EntityID> { state.withLock { Set($0.instances.values.map(\.owner)) } }
+
+  /// Takes out what belongs to `owner`.
+  func removeAll(of owner: EntityID) {
+    let removed = state.withLock { state in
+      let removed = state.instances.filter { $0.value.owner == owner }
+      for identifier in removed.keys { state.instances[identifier] = nil }
+      return removed
+    }
+    // Closed here, outside the lock.
+    withExtendedLifetime(removed) {}
+  }
+
+  var count: Int { state.withLock { $0.instances.count } }
+
   /// The objects that are open.
   func openKeys() -> Set<Contexts.Key> {
     let open = state.withLock { Array($0.instances.values) }

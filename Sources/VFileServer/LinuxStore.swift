@@ -23,6 +23,8 @@ public final class LinuxStore: FileStore {
   /// Some file systems (ext4) refuse buffered writes that must not wait; then none is tried again.
   let triesWriteAtOnce = Atomic<Bool>(true)
 
+  public var handlesAreDescriptors: Bool { true }
+
   /// `deviceError` where /proc is not mounted.
   public init() throws(StoreFailure) {
     umask(0)

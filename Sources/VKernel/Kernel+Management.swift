@@ -56,18 +56,7 @@ extension Kernel {
       let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.entity.kernel == id,
       let locator = peers[peer]?.locator
     else { return }
-    let answer: Message
-    if let entity = entities[probe.entity] {
-      answer =
-        ProbeEntity.EntityState(
-          transaction: entity.lastTransaction, entity: probe.entity,
-          isAwaitingResponse: entity.current != nil, principal: "\(entity.user)@\(host)"
-        ).message
-    } else {
-      var gone = Message(reply: probe.entity == manager ? .ok : .nonexistentEntity)
-      gone.mcb.setPair(2, probe.entity.rawValue)
-      answer = gone
-    }
+    let answer = state(of: probe.entity)
     var response = PacketHeader(
       function: .response, client: header.client, transaction: header.transaction,
       server: manager, mcb: answer.mcb)
@@ -76,6 +65,27 @@ extension Kernel {
     actions.append(
       .transmit(
         Transmission(to: .peer(peer, locator), response, segment: answer.segment, mask: mask)))
+  }
+
+  /// A management request of a process of this kernel.
+  func answerOwnManager(_ message: Message) -> Message {
+    guard message.mcb.code == Management.probeEntity,
+      let probe = try? ProbeEntity(parsing: message)
+    else { return Message(reply: .illegalRequest) }
+    return state(of: probe.entity)
+  }
+
+  /// The answer to a probe of a local entity.
+  private func state(of entity: EntityID) -> Message {
+    if let known = entities[entity] {
+      return ProbeEntity.EntityState(
+        transaction: known.lastTransaction, entity: entity,
+        isAwaitingResponse: known.current != nil, principal: "\(known.user)@\(host)"
+      ).message
+    }
+    var gone = Message(reply: entity == manager ? .ok : .nonexistentEntity)
+    gone.mcb.setPair(2, entity.rawValue)
+    return gone
   }
 
   /// Asks the manager of a new client who it is and what it is doing.

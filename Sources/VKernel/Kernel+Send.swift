@@ -21,6 +21,10 @@ extension Kernel {
     let transaction = entities[client]!.lastTransaction.next
     entities[client]!.lastTransaction = transaction
     let isLocal = !server.isGroup && server.kernel == id
+    if server == manager {
+      actions.append(.complete(client: client, server: manager, answerOwnManager(message)))
+      return
+    }
     if let code = refusal(of: server, isLocal: isLocal, at: now, into: &actions) {
       actions.append(.complete(client: client, server: .none, Message(reply: code)))
       return
@@ -110,6 +114,11 @@ extension Kernel {
     } else {
       locate(server, at: now, into: &actions)
     }
+  }
+
+  /// Whether a client of this kernel still waits for the answer to `transaction`.
+  public func isWaiting(_ client: EntityID, for transaction: TransactionID) -> Bool {
+    entities[client]?.current?.id == transaction
   }
 
   /// A Response packet for a local client.

@@ -26,6 +26,9 @@ public struct Request: Sendable {
     self.message = message
     self.principal = principal
   }
+
+  /// The client is on the server's own host.
+  public var isLocal: Bool { client.kernel == server.kernel }
 }
 
 /// What a client gets: the answer, or the code of what went wrong on the way.
@@ -33,10 +36,13 @@ public struct Response: Sendable {
   /// The server that answered, not the group that was asked; `none` if nobody did.
   public var server: EntityID
   public var message: Message
+  /// What a server of this host let go with its answer.
+  public var descriptor: PassedDescriptor?
 
-  public init(server: EntityID, message: Message) {
+  public init(server: EntityID, message: Message, descriptor: PassedDescriptor? = nil) {
     self.server = server
     self.message = message
+    self.descriptor = descriptor
   }
 
   public var code: ReplyCode { message.reply }
@@ -92,6 +98,8 @@ public protocol Backplane: AnyObject, Sendable {
     completion: @escaping Completion)
   /// Answers a request; once. A late or second answer is dropped.
   func reply(_ message: Message, to request: Request)
+  /// Answers, and lets a descriptor go along if the client is on this host and can take one.
+  func reply(_ message: Message, to request: Request, passing descriptor: PassedDescriptor)
 
   /// Hands a request to another server, which answers its client; `message` is the request as
   /// that server is to see it.
@@ -109,12 +117,21 @@ public protocol Backplane: AnyObject, Sendable {
 }
 
 extension Backplane {
+  /// A slot that passes no descriptors.
+  public func reply(
+    _ message: Message, to request: Request, passing descriptor: PassedDescriptor
+  ) {
+    reply(message, to: request)
+  }
+
   /// Sends an operation and hands over its parsed answer, or the code instead of one.
   ///
-  /// An answer that does not parse is `vmtpError`.
+  /// An answer that does not parse is `vmtpError`. A descriptor that comes with it goes to
+  /// `takeDescriptor` first.
   public func send<Op: Operation>(
     _ operation: Op, from client: EntityID, to server: EntityID,
     options: SendOptions = SendOptions(),
+    takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     send(operation.message, from: client, to: server, options: options) { response in
@@ -122,6 +139,7 @@ extension Backplane {
         completion(.refused(response.code))
         return
       }
+      if let descriptor = response.descriptor { takeDescriptor?(descriptor) }
       do throws(WireError) {
         completion(.done(try Op.Answer(parsing: response.message), by: response.server))
       } catch {

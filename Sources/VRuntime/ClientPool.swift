@@ -32,11 +32,15 @@ public final class ClientPool: Sendable {
   @discardableResult
   public func send<Op: Operation>(
     _ operation: Op, as user: String, to server: EntityID, options: SendOptions = SendOptions(),
+    takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) -> Transaction {
+    precondition(!options.collectsResponses, "an entity goes back with its first response")
     let transaction = Transaction(take(user))
-    backplane.send(operation, from: transaction.client, to: server, options: options) {
-      [self] answer in
+    backplane.send(
+      operation, from: transaction.client, to: server, options: options,
+      takeDescriptor: takeDescriptor
+    ) { [self] answer in
       guard transaction.end() else { return }
       give(transaction.client, of: user)
       completion(answer)

@@ -102,6 +102,41 @@ struct FileBoardTests {
     _ = moa
   }
 
+  @Test("what a dead process had open is closed within 5 s, of a silent host after 10 s")
+  func deadOwners() throws {
+    let simulator = Simulator(seed: 8)
+    let moa = try startFileHost("moa", in: simulator, files: ["hello": [1, 2, 3]])
+    let kea = simulator.start("kea")
+    let reader = FileReader(kea)
+    func open(by owner: EntityID) throws {
+      let isOpen = outcome(simulator) { completion in
+        reader.names.resolve(Array("storage/moa".utf8)) { answer in
+          guard case .done(let binding, _) = answer else { return completion(false) }
+          reader.clients.send(
+            CreateInstance(
+              ContextName(binding.context, Array("hello".utf8)), mode: .read, owner: owner),
+            as: "ann", to: binding.manager
+          ) { answer in completion(answer.refusal == nil) }
+        }
+      }
+      #expect(isOpen == true)
+    }
+    let (first, second) = (kea.makeClient(user: "ann"), kea.makeClient(user: "ann"))
+    try open(by: first)
+    try open(by: second)
+    #expect(moa.board.instanceCount == 2)
+    simulator.run(for: .seconds(20))
+    #expect(moa.board.instanceCount == 2, "the living keep theirs")
+    kea.retire(first)
+    simulator.run(for: .seconds(5))
+    #expect(moa.board.instanceCount == 1)
+    simulator.crash("kea")
+    simulator.run(for: .seconds(8))
+    #expect(moa.board.instanceCount == 1, "a host may be away for a moment")
+    simulator.run(for: .seconds(9))
+    #expect(moa.board.instanceCount == 0)
+  }
+
   @Test("a name that nobody serves does not exist")
   func unknownPrefix() throws {
     let simulator = Simulator(seed: 1)

@@ -68,6 +68,8 @@ final class MemoryStore: FileStore {
 
   // MARK: Finding and describing
 
+  var handlesAreDescriptors: Bool { false }
+
   func openRoot(_ path: String) throws(StoreFailure) -> StoreHandle {
     try with { state in state.hold(Self.root, []) }
   }
