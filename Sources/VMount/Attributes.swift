@@ -7,45 +7,61 @@ internal import VRuntime
 /// GETATTR, SETATTR, ACCESS and STATFS, and how a descriptor looks to Linux.
 extension Mount {
   func getAttributes(_ request: FuseRequest, of id: NodeID, _ handle: HandleID?) {
-    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
-    guard let object = node.object else { return _ = replyShared(request, node) }
-    let then: @Sendable (Answer<Descriptor>) -> Void = { [self] answer in
-      replyAttributes(request, answer, of: node, object)
-    }
-    if let handle, handles[handle] != nil {
-      use(handle, for: request, { QueryInstance($0) }, then: then)
-    } else {
-      ask(about: id, for: request, { QueryObject(ContextName($0.object)) }, then: then)
-    }
+    guard let node = nodes[id] else { return request.fail(ESTALE) }
+    guard let object = node.object else { return replyShared(request, node) }
+    changeOrQuery(
+      request, id, node, object, handle, byName: { QueryObject($0) },
+      byInstance: { QueryInstance($0) })
   }
 
   func setAttributes(
     _ request: FuseRequest, of id: NodeID, _ handle: HandleID?, to status: stat, valid: Int32
   ) {
-    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
-    guard let object = node.object else { return _ = request.fail(EROFS) }
+    guard let node = nodes[id] else { return request.fail(ESTALE) }
+    guard let object = node.object else { return request.fail(EROFS) }
     let modification = modification(request, status, valid: UInt32(bitPattern: valid), object.kind)
+    // The right to truncate comes with the descriptor, every other one with the user who asks.
+    let handle = modification.size == nil ? nil : handle
+    changeOrQuery(
+      request, id, node, object, handle, byName: { ModifyObject($0, modification) },
+      byInstance: { ModifyInstance($0, modification) })
+  }
+
+  /// Sends an operation on the attributes of an object: on its instance if the kernel names one,
+  /// else on its context, and if that is lost on an instance that the same user has open, since
+  /// the object may have no name any more. Setting an attribute twice is setting it once.
+  private func changeOrQuery<ByName: Operation, ByInstance: Operation>(
+    _ request: FuseRequest, _ id: NodeID, _ node: Node, _ object: Node.Object,
+    _ handle: HandleID?, byName: @escaping @Sendable (ContextName) -> ByName,
+    byInstance: @escaping @Sendable (InstanceID) -> ByInstance
+  ) where ByName.Answer == Descriptor, ByInstance.Answer == Descriptor {
     let then: @Sendable (Answer<Descriptor>) -> Void = { [self] answer in
       replyAttributes(request, answer, of: node, object)
     }
-    // Setting an attribute to a value twice is setting it once.
     if let handle, handles[handle] != nil {
-      use(
-        handle, for: request, mayRepeat: true, { ModifyInstance($0, modification) }, then: then)
-    } else {
-      ask(
-        about: id, for: request, mayRepeat: true,
-        { ModifyObject(ContextName($0.object), modification) }, then: then)
+      return use(handle, for: request, mayRepeat: true, byInstance, then: then)
+    }
+    ask(about: id, for: request, mayRepeat: true) {
+      byName(ContextName($0.object))
+    } then: { [self] answer in
+      if case .refused(.invalidFileID) = answer,
+        let open = handles.any(of: id, openedBy: request.user)
+      {
+        use(open, for: request, mayRepeat: true, byInstance, then: then)
+      } else {
+        then(answer)
+      }
     }
   }
 
   func checkAccess(_ request: FuseRequest, to id: NodeID, _ mask: UInt32) {
-    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
+    guard let node = nodes[id] else { return request.fail(ESTALE) }
     guard node.object != nil else {
-      return _ = mask & UInt32(W_OK) == 0 ? request.done() : request.fail(EROFS)
+      return mask & UInt32(W_OK) == 0 ? request.done() : request.fail(EROFS)
     }
-    ask(about: id, for: request) { CheckAccess(ContextName($0.object), mask: mask & 7) } then: {
-      answer in
+    ask(about: id, for: request) {
+      CheckAccess(ContextName($0.object), mask: mask & 7)
+    } then: { answer in
       switch answer {
       case .done: request.done()
       case .refused(let code): request.fail(code)
@@ -54,9 +70,11 @@ extension Mount {
   }
 
   func queryStore(_ request: FuseRequest, of id: NodeID) {
-    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
-    guard node.object != nil else { return _ = request.reply(Self.store(QueryStore.Answer())) }
-    ask(about: id, for: request) { QueryStore(ContextName($0.object)) } then: { answer in
+    guard let node = nodes[id] else { return request.fail(ESTALE) }
+    guard node.object != nil else { return request.reply(Self.store(QueryStore.Answer())) }
+    ask(about: id, for: request) {
+      QueryStore(ContextName($0.object))
+    } then: { answer in
       switch answer {
       case .done(let store, _): request.reply(Self.store(store))
       case .refused(let code): request.fail(code)
@@ -64,10 +82,10 @@ extension Mount {
     }
   }
 
-  private func replyShared(_ request: FuseRequest, _ node: Node) -> Bool {
+  private func replyShared(_ request: FuseRequest, _ node: Node) {
     var reply = fuse_attr_out()
     reply.attr = attributes(ofShared: node)
-    return request.reply(reply)
+    request.reply(reply)
   }
 
   private func replyAttributes(
@@ -75,7 +93,7 @@ extension Mount {
   ) {
     switch answer {
     case .done(let descriptor, _):
-      guard descriptor.identity == object.identity else { return _ = request.fail(ESTALE) }
+      guard descriptor.identity == object.identity else { return request.fail(ESTALE) }
       var reply = fuse_attr_out()
       reply.attr = attributes(of: descriptor, in: node)
       request.reply(reply)

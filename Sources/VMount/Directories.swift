@@ -10,7 +10,7 @@ internal import VRuntime
 /// on behind it. Positions above 2^63 - 3 are given as that one, which is behind every entry.
 extension Mount {
   func openDirectory(_ request: FuseRequest, _ id: NodeID) {
-    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
+    guard let node = nodes[id] else { return request.fail(ESTALE) }
     guard node.object != nil else {
       let name = nodes.fullName(of: id) ?? []
       let handle = handles.addListing(of: id, names.components(below: name))
@@ -22,7 +22,7 @@ extension Mount {
   func readDirectory(
     _ request: FuseRequest, _ id: NodeID, _ handle: HandleID, bytesMax: Int, at offset: UInt64
   ) {
-    guard let node = nodes[id] else { return _ = request.fail(ESTALE) }
+    guard let node = nodes[id] else { return request.fail(ESTALE) }
     var entries = EntryBuffer(bytesMax: bytesMax)
     let parentNumber = nodes[node.parent]?.inodeNumber ?? node.inodeNumber
     if offset < 1 { entries.add(Self.dot, node.inodeNumber, S_IFDIR, next: 1) }
@@ -31,7 +31,7 @@ extension Mount {
     if let listing = handles.listing(handle) {
       return readListing(request, id, listing, into: entries, from: position)
     }
-    guard let tree = node.object?.tree else { return _ = request.fail(EBADF) }
+    guard let tree = node.object?.tree else { return request.fail(EBADF) }
     let front = entries
     // A record takes three times the room of an entry, so a whole group is asked for even if
     // the kernel has room for a page only.
@@ -41,7 +41,7 @@ extension Mount {
       switch answer {
       case .done(let block, _):
         guard let filled = Self.fill(front, block.data, tree) else {
-          return _ = request.fail(EIO)
+          return request.fail(EIO)
         }
         request.reply(filled.bytes)
       case .refused(.endOfFile): request.reply(front.bytes)

@@ -22,7 +22,7 @@ extension Mount {
       case .done(let created, let manager):
         guard created.descriptor.identity == nodes[id]?.object?.identity else {
           release(created.instance, of: manager, as: request.user)
-          return _ = request.fail(ESTALE)
+          return request.fail(ESTALE)
         }
         let handle = handles.add(
           Handle(node: id, user: request.user, mode: mode, manager: manager, created))
@@ -36,7 +36,7 @@ extension Mount {
     _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], mode permissions: UInt32,
     flags: Int32
   ) {
-    guard name.count <= Descriptor.nameBytesMax else { return _ = request.fail(ENAMETOOLONG) }
+    guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
     var mode = Self.mode(flags, request).union(.create)
     if flags & O_EXCL != 0 { mode.insert(.exclusive) }
     let permissions = request.permissions(permissions)
@@ -65,8 +65,10 @@ extension Mount {
   }
 
   func sync(_ request: FuseRequest, _ handle: HandleID, isDataOnly: Bool) {
-    if handles.listing(handle) != nil { return _ = request.done() }
-    use(handle, for: request) { SyncInstance($0, isDataOnly: isDataOnly) } then: { answer in
+    if handles.listing(handle) != nil { return request.done() }
+    use(handle, for: request) {
+      SyncInstance($0, isDataOnly: isDataOnly)
+    } then: { answer in
       switch answer {
       case .done: request.done()
       case .refused(let code): request.fail(code)

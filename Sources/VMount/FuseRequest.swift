@@ -87,8 +87,9 @@ extension FuseRequest {
     if isInterrupted { giveUp() }
   }
 
-  /// Makes the request known to INTERRUPT; false if it has been given up.
-  private func prepareToWait() -> Bool {
+  /// Makes the request known to INTERRUPT before it waits for anything; false if it has been
+  /// given up.
+  func prepareToWait() -> Bool {
     let (isOpen, isFirst) = state.withLock { state in
       precondition(state.phase != .answered, "an answered request asks for nothing")
       defer { state.isListed = true }
@@ -132,28 +133,24 @@ extension FuseRequest {
 
 extension FuseRequest {
   /// The operation was done and has nothing to say.
-  @discardableResult
-  func done() -> Bool { answer { unsafe fuse_reply_err($0.request, 0) } }
+  func done() { answer { unsafe fuse_reply_err($0.request, 0) } }
 
-  @discardableResult
-  func fail(_ errno: Int32) -> Bool {
+  func fail(_ errno: Int32) {
     precondition(errno > 0, "a failure has an error number")
-    return answer { unsafe fuse_reply_err($0.request, errno) }
+    answer { unsafe fuse_reply_err($0.request, errno) }
   }
 
-  @discardableResult
-  func fail(_ code: ReplyCode) -> Bool { fail(code.errno == 0 ? EIO : code.errno) }
+  func fail(_ code: ReplyCode) { fail(code.errno == 0 ? EIO : code.errno) }
 
   /// FORGET has no answer: libfuse only frees its part.
   func forgotten() {
-    _ = answer {
+    answer {
       unsafe fuse_reply_none($0.request)
       return 0
     }
   }
 
-  @discardableResult
-  func reply(_ octets: [UInt8]) -> Bool {
+  func reply(_ octets: [UInt8]) {
     answer { handle in
       unsafe octets.withUnsafeBytes {
         unsafe fuse_reply_buf(
@@ -162,7 +159,8 @@ extension FuseRequest {
     }
   }
 
-  /// Answers with a record of the FUSE protocol.
+  /// Answers with a record of the FUSE protocol. Whether the kernel has it now: if not, what the
+  /// record promised has to be taken back.
   @discardableResult
   func reply<Record: BitwiseCopyable>(_ record: Record) -> Bool {
     answer { handle in
@@ -174,8 +172,7 @@ extension FuseRequest {
   }
 
   /// Answers with several pieces, which are not copied together first.
-  @discardableResult
-  func reply(pieces: [[UInt8]]) -> Bool {
+  func reply(pieces: [[UInt8]]) {
     answer { handle in
       var vectors: [iovec] = unsafe []
       unsafe vectors.reserveCapacity(pieces.count)
@@ -185,11 +182,9 @@ extension FuseRequest {
     }
   }
 
-  @discardableResult
-  func reply(written count: Int) -> Bool { answer { unsafe fuse_reply_write($0.request, count) } }
+  func reply(written count: Int) { answer { unsafe fuse_reply_write($0.request, count) } }
 
-  @discardableResult
-  func reply(_ store: statvfs) -> Bool {
+  func reply(_ store: statvfs) {
     answer { handle in
       unsafe withUnsafePointer(to: store) { unsafe fuse_reply_statfs(handle.request, $0) }
     }
@@ -209,6 +204,7 @@ extension FuseRequest {
   }
 
   /// Whether the kernel took the answer; false if the request was given up before.
+  @discardableResult
   private func answer(_ body: (Handle) -> Int32) -> Bool {
     let (isMine, isListed) = state.withLock { state in
       precondition(state.phase != .answered, "a request is answered once")

@@ -72,6 +72,17 @@ final class HandleTable: Sendable {
     }
   }
 
+  /// Some instance of the object of a node that `user` opened. Looks at all handles, so for rare
+  /// use.
+  func any(of node: NodeID, openedBy user: String) -> HandleID? {
+    state.withLock { state in
+      state.entries.first { entry in
+        guard case .instance(let handle) = entry.value else { return false }
+        return handle.node == node && handle.user == user
+      }?.key
+    }
+  }
+
   func listing(_ id: HandleID) -> [[UInt8]]? {
     state.withLock { state in
       guard case .listing(_, let names) = state.entries[id] else { return nil }

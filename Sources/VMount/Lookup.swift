@@ -7,8 +7,8 @@ internal import VRuntime
 /// its manager's.
 extension Mount {
   func lookUp(_ request: FuseRequest, below parent: NodeID, _ name: [UInt8]) {
-    guard name.count <= Descriptor.nameBytesMax else { return _ = request.fail(ENAMETOOLONG) }
-    guard let node = nodes[parent] else { return _ = request.fail(ESTALE) }
+    guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
+    guard let node = nodes[parent] else { return request.fail(ESTALE) }
     guard node.object != nil else {
       return lookUpPrefix(request, below: parent, name, afresh: false)
     }
@@ -72,8 +72,9 @@ extension Mount {
   ) {
     let fullName = fullName(parent, name)
     guard fullName.count <= ContextName.nameBytesMax else {
-      return _ = request.fail(ENAMETOOLONG)
+      return request.fail(ENAMETOOLONG)
     }
+    guard request.prepareToWait() else { return }
     names.resolve(fullName, afresh: afresh) { [self] answer in
       switch answer {
       case .refused(.notFound): request.fail(refusal)

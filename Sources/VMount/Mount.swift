@@ -1,8 +1,8 @@
 internal import CFuse3
 internal import Glibc
+internal import Synchronization
 internal import VProtocol
 public import VRuntime
-internal import Synchronization
 
 /// The global name space of V as a file system of this host: FUSE requests become naming and UIO
 /// operations, their answers FUSE replies.

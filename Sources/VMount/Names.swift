@@ -17,7 +17,7 @@ extension Mount {
       case S_IFBLK: .blockDevice
       default: nil
       }
-    guard let kind else { return _ = request.fail(EINVAL) }
+    guard let kind else { return request.fail(EINVAL) }
     addName(
       request, below: parent, name, kind, permissions: request.permissions(mode),
       deviceNumber: deviceNumber)
@@ -32,7 +32,7 @@ extension Mount {
   func makeSymbolicLink(
     _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], target: [UInt8]
   ) {
-    guard target.count <= ContextName.nameBytesMax else { return _ = request.fail(ENAMETOOLONG) }
+    guard target.count <= ContextName.nameBytesMax else { return request.fail(ENAMETOOLONG) }
     addName(request, below: parent, name, .symbolicLink, permissions: 0o777, target: target)
   }
 
@@ -40,7 +40,7 @@ extension Mount {
     _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], _ kind: ObjectKind,
     permissions: UInt32, deviceNumber: UInt64 = 0, target: [UInt8] = []
   ) {
-    guard name.count <= Descriptor.nameBytesMax else { return _ = request.fail(ENAMETOOLONG) }
+    guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
     ask(about: parent, for: request) { contexts in
       AddName(
         ContextName(contexts.object, name), kind: kind, permissions: permissions,
@@ -51,7 +51,7 @@ extension Mount {
   }
 
   func link(_ request: FuseRequest, _ id: NodeID, below parent: NodeID, _ name: [UInt8]) {
-    guard name.count <= Descriptor.nameBytesMax else { return _ = request.fail(ENAMETOOLONG) }
+    guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
     ask(about: parent, and: id, for: request) { contexts in
       LinkName(ContextName(contexts.object, name), object: contexts.other)
     } then: { [self] answer in
@@ -62,7 +62,7 @@ extension Mount {
   func removeName(
     _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], isContext: Bool
   ) {
-    guard name.count <= Descriptor.nameBytesMax else { return _ = request.fail(ENAMETOOLONG) }
+    guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
     ask(about: parent, for: request) { contexts in
       RemoveName(ContextName(contexts.object, name), isContext: isContext)
     } then: { answer in
@@ -78,9 +78,9 @@ extension Mount {
     to new: (parent: NodeID, name: [UInt8]), flags: UInt32
   ) {
     // RENAME_WHITEOUT leaves a device in the old place, which means something to overlayfs only.
-    guard let mode = RenameObject.Mode(rawValue: flags) else { return _ = request.fail(EINVAL) }
+    guard let mode = RenameObject.Mode(rawValue: flags) else { return request.fail(EINVAL) }
     guard max(old.name.count, new.name.count) <= Descriptor.nameBytesMax else {
-      return _ = request.fail(ENAMETOOLONG)
+      return request.fail(ENAMETOOLONG)
     }
     ask(about: old.parent, and: new.parent, for: request) { contexts in
       RenameObject(
@@ -96,7 +96,9 @@ extension Mount {
   }
 
   func readLink(_ request: FuseRequest, _ id: NodeID) {
-    ask(about: id, for: request) { ReadLink(ContextName($0.object)) } then: { answer in
+    ask(about: id, for: request) {
+      ReadLink(ContextName($0.object))
+    } then: { answer in
       switch answer {
       case .done(let target, _): request.reply(target.data)
       case .refused(let code): request.fail(code)

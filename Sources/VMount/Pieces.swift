@@ -40,11 +40,11 @@ final class Pieces<Value: Sendable>: Sendable {
   }
 
   func run() {
-    guard state.withLock({ state in
-      guard !state.isStarting else { return false }
-      state.isStarting = true
-      return true
-    }) else { return }
+    let isStarter = state.withLock { state in
+      defer { state.isStarting = true }
+      return !state.isStarting
+    }
+    guard isStarter else { return }
     while let index = nextIndex() {
       start(index) { [self] result in finish(index, result) }
     }

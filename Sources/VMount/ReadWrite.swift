@@ -9,11 +9,13 @@ extension Mount {
   private static let pieceBytes = Message.segmentBytesMax
 
   func read(_ request: FuseRequest, _ id: HandleID, count: Int, at offset: UInt64) {
-    guard let handle = handles[id] else { return _ = request.fail(EBADF) }
+    guard let handle = handles[id] else { return request.fail(EBADF) }
     if handle.waitsForOthers { request.waitForOthers() }
     guard handle.isPositional else { return readBlock(request, id, handle, count: count) }
     guard count > Self.pieceBytes else {
-      use(id, for: request) { ReadInstance($0, position: offset, count: count) } then: {
+      use(id, for: request) {
+        ReadInstance($0, position: offset, count: count)
+      } then: {
         Self.reply(request, $0)
       }
       return
@@ -24,7 +26,9 @@ extension Mount {
       [self] index, done in
       use(id, for: request) {
         ReadInstance($0, position: offset + UInt64(starts[index]), count: size(index))
-      } then: { done($0) }
+      } then: {
+        done($0)
+      }
     } isShort: { index, answer in
       if case .done(let block, _) = answer { block.data.count < size(index) } else { true }
     } end: { answers in
@@ -61,7 +65,7 @@ extension Mount {
         if !block.data.isEmpty { pieces.append(block.data) }
         if block.data.count < size(index) { break reading }
       case .refused(let code):
-        if pieces.isEmpty && code != .endOfFile { return _ = request.fail(code) }
+        if pieces.isEmpty && code != .endOfFile { return request.fail(code) }
         break reading
       case nil: break reading
       }
@@ -76,7 +80,7 @@ extension Mount {
   func write(
     _ request: FuseRequest, _ id: HandleID, _ data: UnsafeRawBufferPointer, at offset: UInt64
   ) {
-    guard let handle = handles[id] else { return _ = request.fail(EBADF) }
+    guard let handle = handles[id] else { return request.fail(EBADF) }
     if handle.waitsForOthers { request.waitForOthers() }
     let dropsPrivileges = request.dropsPrivileges
     guard handle.isPositional else {
@@ -96,7 +100,9 @@ extension Mount {
         WriteInstance(
           $0, position: offset + UInt64(index * Self.pieceBytes), data: pieces[index],
           dropsPrivileges: dropsPrivileges)
-      } then: { done($0) }
+      } then: {
+        done($0)
+      }
     } isShort: { index, answer in
       if case .done(let written, _) = answer { written.count < pieces[index].count } else { true }
     } end: { answers in
@@ -130,7 +136,7 @@ extension Mount {
         count += min(written.count, size(index))
         if written.count < size(index) { break writing }
       case .refused(let code):
-        if count == 0 { return _ = request.fail(code) }
+        if count == 0 { return request.fail(code) }
         break writing
       case nil: break writing
       }

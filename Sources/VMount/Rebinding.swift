@@ -22,7 +22,8 @@ extension Mount {
   /// Sends what `make` says about one node, or about two of one manager.
   ///
   /// Refused here are `invalidFileID` for a node that is not known, `readOnly` for a shared
-  /// context and `differentManager` for two nodes that have no manager in common.
+  /// context, `noServerResources` for an object that was granted no context, and
+  /// `differentManager` for two nodes that have no manager in common.
   func ask<Op: Operation>(
     about id: NodeID, and other: NodeID? = nil, for request: FuseRequest,
     as user: String? = nil, mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool = false,
@@ -81,10 +82,15 @@ extension Mount {
   private struct NoContexts: Error {}
 
   private func contexts(of id: NodeID, and other: NodeID?) -> Result<Contexts, NoContexts> {
-    guard let object = nodes[id]?.object else { return .failure(NoContexts()) }
+    // A request in context `none` would mean the manager's root.
+    guard let object = nodes[id]?.object, object.context != .none else {
+      return .failure(NoContexts())
+    }
     var contexts = Contexts(manager: object.manager, object: object.context, other: .none)
     if let other {
-      guard let second = nodes[other]?.object, second.manager == object.manager else {
+      guard let second = nodes[other]?.object, second.manager == object.manager,
+        second.context != .none
+      else {
         return .failure(NoContexts())
       }
       contexts.other = second.context
@@ -95,7 +101,9 @@ extension Mount {
   private func refusal(of id: NodeID, and other: NodeID?) -> ReplyCode {
     let known = [id, other ?? id].map { nodes[$0] }
     if known.contains(where: { $0 == nil }) { return .invalidFileID }
-    return known.allSatisfy { $0?.object == nil } ? .readOnly : .differentManager
+    if known.allSatisfy({ $0?.object == nil }) { return .readOnly }
+    let lacksContext = known.contains { $0?.object?.context == ContextID.none }
+    return lacksContext ? .noServerResources : .differentManager
   }
 
   private func rebindBoth(
