@@ -49,6 +49,21 @@ let package = Package(
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
       swiftSettings: common),
+    .target(
+      name: "Fixtures", path: "Tests/Fixtures", exclude: ["vmtp", "seal.py"],
+      swiftSettings: common),
+    .executableTarget(
+      name: "vfuzz", dependencies: ["VProtocol", "Fixtures"], path: "Tests/Fuzz",
+      swiftSettings: common),
+    .testTarget(
+      name: "VProtocolTests", dependencies: ["VProtocol", "Fixtures"], swiftSettings: common),
+    .testTarget(
+      name: "VTransportTests", dependencies: ["VTransport", "VProtocol"],
+      swiftSettings: common),
+    .testTarget(
+      name: "VNodeTests",
+      dependencies: ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"],
+      swiftSettings: common),
     .testTarget(
       name: "VFileServerTests",
       dependencies: ["VFileServer", "VRuntime", "VProtocol"],

@@ -26,6 +26,7 @@ public final class Directory: Sendable {
 
   /// Claims are spread this often even without a change.
   static let spreadInterval = TimeSpan.seconds(30)
+  private static let firstSpreads: [TimeSpan] = [.milliseconds(200), .seconds(1), .seconds(4)]
   /// How long a name that nobody answered for is not asked for again.
   static let absenceInterval = TimeSpan.seconds(5)
   /// A name that no manager has answered for in this time does not exist.
@@ -44,11 +45,18 @@ public final class Directory: Sendable {
     backplane.join(listener, group: .nameHandlingGroup)
     cell.set(self)
     spread(wantsAnswer: true)
+    // Again soon: what the first packets lost would otherwise be missing for half a minute.
+    for span in Self.firstSpreads {
+      backplane.after(span) { [weak self] in self?.spread(wantsAnswer: true) }
+    }
     spreadLater()
   }
 
-  /// The root of the name space, in a request to `server`.
-  public var root: ContextID { SharedContexts.root }
+  /// What programs of this host start from.
+  public var nameSpace: NameSpace {
+    NameSpace(
+      directory: server, root: SharedContexts.root, identity: SharedContexts.identity(of: []))
+  }
 
   // MARK: claims
 

@@ -93,6 +93,14 @@ extension Kernel {
     _ key: RecordKey, _ record: ServerTransaction, at now: Time, into actions: inout Actions
   ) {
     let kernel = record.client.kernel
+    if kernel == id {
+      // A forward that came home: the client is right here.
+      guard let state = try? ProbeEntity.EntityState(parsing: state(of: record.client)) else {
+        return
+      }
+      let action = records[key]!.handleProbe(state, at: now)
+      return perform(action, of: key, at: now, into: &actions)
+    }
     guard probes.count < Self.probesMax else { return }
     guard let locator = peers[kernel]?.locator else {
       // Forwarded by another kernel, of a client that was never heard: its record asks again.
@@ -112,7 +120,10 @@ extension Kernel {
     _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time,
     into actions: inout Actions
   ) {
-    guard let probe = probes.removeValue(forKey: header.transaction) else { return }
+    // Whoever is probed may answer anything, so also a part of what it promises.
+    guard header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize)),
+      let probe = probes.removeValue(forKey: header.transaction)
+    else { return }
     withPeer(peer, at: now) { $0.roundTrip.addNetworkSample(now - probe.sentAt) }
     guard records[probe.record] != nil else { return }
     let message = wholeMessage(header, packet)

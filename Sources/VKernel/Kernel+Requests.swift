@@ -12,8 +12,11 @@ extension Kernel {
       handleManagement(header, packet, from: peer, at: now, into: &actions)
       return
     }
-    if header.client.kernel == id {
-      // Our own multicast, looped back (RFC 1045 4.7, rule 6).
+    // A request of a local client is our own multicast looped back (RFC 1045 4.7, rule 6), or a
+    // forward that came home, if the client still waits for it.
+    if header.client.kernel == id,
+      header.forwardCount == 0 || entities[header.client]?.current?.id != header.transaction
+    {
       counters.packetsIgnored += 1
       return
     }
@@ -110,6 +113,9 @@ extension Kernel {
     server: EntityID, forwardCount: UInt8, at now: Time, into actions: inout Actions
   ) {
     if client.kernel == id {
+      // Of a forward that came home there is a record; its work is done.
+      let key = RecordKey(client: client, member: addressee.isGroup ? server : .none)
+      if records[key]?.id == transaction { records[key] = nil }
       guard entities[client]?.current?.id == transaction else { return }
       let action = entities[client]?.current?.handleLocalResponse(message, by: server)
       perform(
@@ -117,13 +123,18 @@ extension Kernel {
       return
     }
     let key = RecordKey(client: client, member: addressee.isGroup ? server : .none)
-    if let record = records[key], record.id == transaction, record.isProcessing {
+    let isOfRecord =
+      records[key].map {
+        $0.id == transaction && $0.isProcessing && $0.addressee == addressee
+      } ?? false
+    if isOfRecord {
       let action = records[key]!.respond(message, by: server, at: now)
       counters.responsesSent += 1
       perform(action, of: key, at: now, into: &actions)
-    } else if entities[server]?.serverKind == .idempotent, records[key] == nil,
+    } else if entities[server]?.serverKind == .idempotent,
       let locator = peers[client.kernel]?.locator
     {
+      // Its requests leave no record.
       counters.responsesSent += 1
       let header = responseHeader(message, client, transaction, by: server, 0, forwardCount)
       let mask = DeliveryMask(segmentBytes: message.segment.count)
@@ -179,6 +190,8 @@ extension Kernel {
   func wholeMessage(_ header: PacketHeader, _ packet: RawSpan) -> Message {
     let size = header.mcb.segmentSize
     guard size > 0 else { return Message(header.mcb) }
+    precondition(
+      header.delivery.contains(DeliveryMask(segmentBytes: size)), "the packet holds its group")
     let start = PacketHeader.byteCount
     return Message(header.mcb, segment: packet.copy(start..<(start + size)))
   }

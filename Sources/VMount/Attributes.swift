@@ -8,9 +8,8 @@ internal import VRuntime
 extension Mount {
   func getAttributes(_ request: FuseRequest, of id: NodeID, _ handle: HandleID?) {
     guard let node = nodes[id] else { return request.fail(ESTALE) }
-    guard let object = node.object else { return replyShared(request, node) }
     changeOrQuery(
-      request, id, node, object, handle, byName: { QueryObject($0) },
+      request, id, node, node.object, handle, byName: { QueryObject($0) },
       byInstance: { QueryInstance($0) })
   }
 
@@ -18,7 +17,7 @@ extension Mount {
     _ request: FuseRequest, of id: NodeID, _ handle: HandleID?, to status: stat, valid: Int32
   ) {
     guard let node = nodes[id] else { return request.fail(ESTALE) }
-    guard let object = node.object else { return request.fail(EROFS) }
+    let object = node.object
     let modification = modification(request, status, valid: UInt32(bitPattern: valid), object.kind)
     // The right to truncate comes with the descriptor, every other one with the user who asks.
     let handle = modification.size == nil ? nil : handle
@@ -55,10 +54,6 @@ extension Mount {
   }
 
   func checkAccess(_ request: FuseRequest, to id: NodeID, _ mask: UInt32) {
-    guard let node = nodes[id] else { return request.fail(ESTALE) }
-    guard node.object != nil else {
-      return mask & UInt32(W_OK) == 0 ? request.done() : request.fail(EROFS)
-    }
     ask(about: id, for: request) {
       CheckAccess(ContextName($0.object), mask: mask & 7)
     } then: { answer in
@@ -70,8 +65,6 @@ extension Mount {
   }
 
   func queryStore(_ request: FuseRequest, of id: NodeID) {
-    guard let node = nodes[id] else { return request.fail(ESTALE) }
-    guard node.object != nil else { return request.reply(Self.store(QueryStore.Answer())) }
     ask(about: id, for: request) {
       QueryStore(ContextName($0.object))
     } then: { answer in
@@ -80,12 +73,6 @@ extension Mount {
       case .refused(let code): request.fail(code)
       }
     }
-  }
-
-  private func replyShared(_ request: FuseRequest, _ node: Node) {
-    var reply = fuse_attr_out()
-    reply.attr = attributes(ofShared: node)
-    request.reply(reply)
   }
 
   private func replyAttributes(
@@ -122,18 +109,6 @@ extension Mount {
     attributes.gid = users.id(ofGroup: descriptor.group)
     attributes.rdev = UInt32(truncatingIfNeeded: descriptor.deviceNumber)
     attributes.blksize = max(descriptor.blockSize, Self.blockBytes)
-    return attributes
-  }
-
-  func attributes(ofShared node: Node) -> fuse_attr {
-    var attributes = fuse_attr()
-    attributes.ino = node.inodeNumber
-    (attributes.atime, attributes.atimensec) = Self.seconds(birth)
-    (attributes.mtime, attributes.mtimensec) = Self.seconds(birth)
-    (attributes.ctime, attributes.ctimensec) = Self.seconds(birth)
-    attributes.mode = S_IFDIR | 0o755
-    attributes.nlink = 2
-    attributes.blksize = Self.blockBytes
     return attributes
   }
 

@@ -10,12 +10,6 @@ internal import VRuntime
 /// on behind it. Positions above 2^63 - 3 are given as that one, which is behind every entry.
 extension Mount {
   func openDirectory(_ request: FuseRequest, _ id: NodeID) {
-    guard let node = nodes[id] else { return request.fail(ESTALE) }
-    guard node.object != nil else {
-      let name = nodes.fullName(of: id) ?? []
-      let handle = handles.addListing(of: id, names.components(below: name))
-      return replyOpen(request, handle, of: id, openFlags: 0)
-    }
     open(request, id, mode: [.read, .directory])
   }
 
@@ -28,10 +22,7 @@ extension Mount {
     if offset < 1 { entries.add(Self.dot, node.inodeNumber, S_IFDIR, next: 1) }
     if offset < 2 { entries.add(Self.dot + Self.dot, parentNumber, S_IFDIR, next: 2) }
     let position = offset < 2 ? 0 : offset - 2
-    if let listing = handles.listing(handle) {
-      return readListing(request, id, listing, into: entries, from: position)
-    }
-    guard let tree = node.object?.tree else { return request.fail(EBADF) }
+    let tree = node.object.tree
     let front = entries
     // A record takes three times the room of an entry, so a whole group is asked for even if
     // the kernel has room for a page only.
@@ -64,26 +55,6 @@ extension Mount {
       }
     }
     return entries
-  }
-
-  /// A component's kind and number are not known before it is looked up; they are given as those
-  /// of a shared context.
-  private func readListing(
-    _ request: FuseRequest, _ id: NodeID, _ listing: [[UInt8]], into front: EntryBuffer,
-    from position: UInt64
-  ) {
-    var entries = front
-    let fullName = nodes.fullName(of: id) ?? []
-    var index = Int(clamping: position)
-    while index < listing.count {
-      let component = fullName + [UInt8(ascii: "/")] + listing[index]
-      let number = Tree(prefix: component).inodeNumberOfSharedContext
-      index += 1
-      guard
-        entries.add(listing[index - 1], number, S_IFDIR, next: UInt64(index) + 2)
-      else { break }
-    }
-    request.reply(entries.bytes)
   }
 
   private static let dot = [UInt8(ascii: ".")]

@@ -1,5 +1,6 @@
 internal import CVLinux
 internal import Glibc
+internal import Synchronization
 internal import VProtocol
 internal import VRuntime
 
@@ -14,20 +15,24 @@ extension Mount {
   /// The operation is not given up when a signal ends the request: its instance, if it comes
   /// after all, is released.
   func open(_ request: FuseRequest, _ id: NodeID, mode: OpenMode) {
-    ask(about: id, for: request, mayRepeat: true, mustEnd: true) { [owner] contexts in
+    let passed = Mutex<PassedDescriptor?>(nil)
+    ask(
+      about: id, for: request, mayRepeat: true, mustEnd: true,
+      takeDescriptor: { descriptor in passed.withLock { $0 = descriptor } }
+    ) { [owner] contexts in
       CreateInstance(ContextName(contexts.object), mode: mode, owner: owner)
     } then: { [self] answer in
       switch answer {
       case .refused(let code): request.fail(code)
       case .done(let created, let manager):
-        guard created.descriptor.identity == nodes[id]?.object?.identity else {
+        guard created.descriptor.identity == nodes[id]?.object.identity else {
           release(created.instance, of: manager, as: request.user)
           return request.fail(ESTALE)
         }
         let handle = handles.add(
           Handle(node: id, user: request.user, mode: mode, manager: manager, created))
-        let flags = mode.contains(.directory) ? 0 : Self.openFlags(created.attributes)
-        replyOpen(request, handle, of: id, openFlags: flags)
+        let reply = enterOpen(handle, of: id, created, mode, passed.withLock { $0.take() })
+        if !request.reply(reply) { close(handle) }
       }
     }
   }
@@ -40,9 +45,11 @@ extension Mount {
     var mode = Self.mode(flags, request).union(.create)
     if flags & O_EXCL != 0 { mode.insert(.exclusive) }
     let permissions = request.permissions(permissions)
+    let passed = Mutex<PassedDescriptor?>(nil)
     // Only an exclusive one tells whether it was done before.
     ask(
-      about: parent, for: request, mayRepeat: flags & O_EXCL == 0, mustEnd: true
+      about: parent, for: request, mayRepeat: flags & O_EXCL == 0, mustEnd: true,
+      takeDescriptor: { descriptor in passed.withLock { $0 = descriptor } }
     ) { [mode, owner] contexts in
       CreateInstance(
         ContextName(contexts.object, name), mode: mode, permissions: permissions, owner: owner)
@@ -53,10 +60,8 @@ extension Mount {
         let (id, entry) = enter(created.descriptor, of: manager, below: parent, name)
         let handle = handles.add(
           Handle(node: id, user: request.user, mode: mode, manager: manager, created))
-        nodes.countOpen(of: id)
-        let reply = CreateReply(
-          entry: entry, open: Self.openReply(handle, Self.openFlags(created.attributes)))
-        if !request.reply(reply) {
+        let open = enterOpen(handle, of: id, created, mode, passed.withLock { $0.take() })
+        if !request.reply(CreateReply(entry: entry, open: open)) {
           close(handle)
           nodes.forget(id, 1)
         }
@@ -65,7 +70,6 @@ extension Mount {
   }
 
   func sync(_ request: FuseRequest, _ handle: HandleID, isDataOnly: Bool) {
-    if handles.listing(handle) != nil { return request.done() }
     use(handle, for: request) {
       SyncInstance($0, isDataOnly: isDataOnly)
     } then: { answer in
@@ -83,9 +87,10 @@ extension Mount {
   }
 
   private func close(_ id: HandleID) {
-    guard let (node, handle) = handles.remove(id) else { return }
-    nodes.countClose(of: node)
-    if let handle { release(handle.instance, of: handle.manager, as: handle.user) }
+    guard let handle = handles.remove(id) else { return }
+    if !handle.mode.contains(.directory) { backingFiles.close(handle.node) }
+    nodes.countClose(of: handle.node)
+    release(handle.instance, of: handle.manager, as: handle.user)
   }
 }
 
@@ -97,20 +102,27 @@ extension Mount {
     var open: fuse_open_out
   }
 
-  func replyOpen(_ request: FuseRequest, _ handle: HandleID, of id: NodeID, openFlags: UInt32) {
+  /// Counts an open and says how the kernel is to treat it.
+  private func enterOpen(
+    _ handle: HandleID, of id: NodeID, _ created: CreateInstance.Answer, _ mode: OpenMode,
+    _ descriptor: PassedDescriptor?
+  ) -> fuse_open_out {
     nodes.countOpen(of: id)
-    if !request.reply(Self.openReply(handle, openFlags)) { close(handle) }
-  }
-
-  private static func openReply(_ handle: HandleID, _ openFlags: UInt32) -> fuse_open_out {
     var reply = fuse_open_out()
     reply.fh = handle
-    reply.open_flags = openFlags
+    if mode.contains(.directory) { return reply }
+    let backing = backingFiles.open(id, descriptor)
+    if backing > 0 {
+      reply.open_flags = UInt32(V_FOPEN_PASSTHROUGH)
+      // Newer kernels read the number of the backing file here.
+      reply.padding = UInt32(backing)
+    } else {
+      reply.open_flags = Self.openFlags(created.attributes)
+    }
     return reply
   }
 
-  /// How the kernel treats an open file. One inode has one mode at a time, so the attributes of
-  /// the object decide, never the access that is asked for.
+  /// How the kernel treats a file that goes by requests: the attributes of its object decide.
   private static func openFlags(_ attributes: UIOAttributes) -> UInt32 {
     var flags = UInt32(FOPEN_DIRECT_IO)
     if attributes.contains(.stream) {

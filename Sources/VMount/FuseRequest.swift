@@ -65,11 +65,13 @@ extension FuseRequest {
   /// `mustEnd` because its effect has to be undone then.
   func send<Op: Operation>(
     _ operation: Op, to manager: EntityID, as user: String? = nil, mustEnd: Bool = false,
+    takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     guard prepareToWait() else { return }
     let transaction = mount.clients.send(
-      operation, as: user ?? self.user, to: manager, completion: completion)
+      operation, as: user ?? self.user, to: manager, takeDescriptor: takeDescriptor,
+      completion: completion)
     if mustEnd { return }
     let isGivenUp = state.withLock { state in
       if state.phase == .open { state.transactions.append(transaction) }

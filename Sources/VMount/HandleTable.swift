@@ -36,92 +36,49 @@ struct Handle: Sendable {
   }
 }
 
-/// What is open through this mount: instances, and listings of shared contexts.
+/// What is open through this mount.
 final class HandleTable: Sendable {
-  private enum Entry {
-    case instance(Handle)
-    case listing(node: NodeID, names: [[UInt8]])
-  }
-
   private struct State {
-    var entries: [HandleID: Entry] = [:]
+    var handles: [HandleID: Handle] = [:]
     var lastID: HandleID = 0
   }
 
   private let state = Mutex(State())
 
-  func add(_ handle: Handle) -> HandleID { add(.instance(handle)) }
-
-  /// A shared context is listed as it was when it was opened.
-  func addListing(of node: NodeID, _ names: [[UInt8]]) -> HandleID {
-    add(.listing(node: node, names: names))
-  }
-
-  private func add(_ entry: Entry) -> HandleID {
+  func add(_ handle: Handle) -> HandleID {
     state.withLock { state in
       state.lastID += 1
-      state.entries[state.lastID] = entry
+      state.handles[state.lastID] = handle
       return state.lastID
     }
   }
 
-  subscript(id: HandleID) -> Handle? {
-    state.withLock { state in
-      guard case .instance(let handle) = state.entries[id] else { return nil }
-      return handle
-    }
-  }
+  subscript(id: HandleID) -> Handle? { state.withLock { $0.handles[id] } }
 
   /// Some instance of the object of a node that `user` opened. Looks at all handles, so for rare
   /// use.
   func any(of node: NodeID, openedBy user: String) -> HandleID? {
     state.withLock { state in
-      state.entries.first { entry in
-        guard case .instance(let handle) = entry.value else { return false }
-        return handle.node == node && handle.user == user
-      }?.key
+      state.handles.first { $0.value.node == node && $0.value.user == user }?.key
     }
   }
 
-  func listing(_ id: HandleID) -> [[UInt8]]? {
-    state.withLock { state in
-      guard case .listing(_, let names) = state.entries[id] else { return nil }
-      return names
-    }
-  }
-
-  /// Takes a handle out: its node, and its instance where it had one.
-  func remove(_ id: HandleID) -> (node: NodeID, handle: Handle?)? {
-    state.withLock { state in
-      switch state.entries.removeValue(forKey: id) {
-      case .instance(let handle): (handle.node, handle)
-      case .listing(let node, _): (node, nil)
-      case nil: nil
-      }
-    }
-  }
+  func remove(_ id: HandleID) -> Handle? { state.withLock { $0.handles.removeValue(forKey: id) } }
 
   /// Puts a new instance in the place of a lost one, unless another request did so already.
   func replace(
     _ id: HandleID, lost: Handle, by manager: EntityID, _ instance: InstanceID
   ) -> Bool {
-    update(id) { handle in
-      guard handle.instance == lost.instance, handle.manager == lost.manager else { return false }
-      handle.manager = manager
-      handle.instance = instance
-      return true
-    } ?? false
-  }
-
-  func countBlockRead(_ id: HandleID) { update(id) { $0.blocksRead += 1 } }
-  func countBlockWritten(_ id: HandleID) { update(id) { $0.blocksWritten += 1 } }
-
-  @discardableResult
-  private func update<Value: Sendable>(_ id: HandleID, _ body: (inout Handle) -> Value) -> Value? {
     state.withLock { state in
-      guard case .instance(var handle) = state.entries[id] else { return nil }
-      defer { state.entries[id] = .instance(handle) }
-      return body(&handle)
+      guard let handle = state.handles[id], handle.instance == lost.instance,
+        handle.manager == lost.manager
+      else { return false }
+      state.handles[id]?.manager = manager
+      state.handles[id]?.instance = instance
+      return true
     }
   }
+
+  func countBlockRead(_ id: HandleID) { state.withLock { $0.handles[id]?.blocksRead += 1 } }
+  func countBlockWritten(_ id: HandleID) { state.withLock { $0.handles[id]?.blocksWritten += 1 } }
 }

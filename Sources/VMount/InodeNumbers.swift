@@ -23,9 +23,6 @@ struct Tree: Hashable, Sendable {
     Self.usable(Self.mix(identity.inode ^ Self.mix(seed &+ identity.device)))
   }
 
-  /// The inode number of the shared context that has this tree's prefix as its name.
-  var inodeNumberOfSharedContext: UInt64 { Self.usable(~seed) }
-
   /// readdir skips entries with number 0, and 1 is the root's.
   private static func usable(_ number: UInt64) -> UInt64 { number < 2 ? number + 2 : number }
 

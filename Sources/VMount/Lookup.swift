@@ -3,14 +3,14 @@ internal import Glibc
 internal import VProtocol
 internal import VRuntime
 
-/// LOOKUP: a name below a shared context is a prefix or leads to some; a name below an object is
-/// its manager's.
+/// LOOKUP: a name below an object is its manager's; below a shared context the directory answers,
+/// or hands the request on to the manager whose prefix the name is.
 extension Mount {
   func lookUp(_ request: FuseRequest, below parent: NodeID, _ name: [UInt8]) {
     guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
     guard let node = nodes[parent] else { return request.fail(ESTALE) }
-    guard node.object != nil else {
-      return lookUpPrefix(request, below: parent, name, afresh: false)
+    guard node.object.kind != .sharedContext else {
+      return lookUpPrefix(request, below: parent, node.object, name)
     }
     ask(about: parent, for: request) { contexts in
       QueryObject(ContextName(contexts.object, name))
@@ -67,44 +67,33 @@ extension Mount {
 
 extension Mount {
   private func lookUpPrefix(
-    _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], afresh: Bool,
-    after refusal: ReplyCode = .notFound
+    _ request: FuseRequest, below parent: NodeID, _ context: Node.Object, _ name: [UInt8]
   ) {
-    let fullName = fullName(parent, name)
-    guard fullName.count <= ContextName.nameBytesMax else {
-      return request.fail(ENAMETOOLONG)
-    }
-    guard request.prepareToWait() else { return }
-    names.resolve(fullName, afresh: afresh) { [self] answer in
+    request.send(
+      QueryObject(ContextName(context.context, name)), to: context.manager
+    ) { [self] answer in
       switch answer {
-      case .refused(.notFound): request.fail(refusal)
-      case .refused(let code): request.fail(code)
-      case .done(let binding, _) where binding.isShared:
-        let (id, node) = nodes.lookUpShared(name, below: parent)
-        if !request.reply(entry(id, attributes(ofShared: node))) { nodes.forget(id, 1) }
-      case .done(let binding, _) where binding.prefixBytes != fullName.count:
-        request.fail(ENOENT)
-      case .done(let binding, _):
-        queryPrefix(request, below: parent, name, binding, afresh: afresh)
+      case .refused(.nonexistentEntity), .refused(.invalidContext):
+        searchPrefix(request, below: parent, name)
+      default: replyEntry(request, answer, below: parent, name)
       }
     }
   }
 
-  /// Asks the manager of a prefix for its root. If that manager is gone another one may have
-  /// the prefix now; if none does, the name is not free but its manager is away.
-  private func queryPrefix(
-    _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], _ binding: NameCache.Binding,
-    afresh: Bool
-  ) {
-    request.send(QueryObject(ContextName(binding.context)), to: binding.manager) {
-      [self] answer in
-      switch answer {
-      case .refused(let code)
-      where !afresh
-        && [.invalidContext, .nonexistentEntity, .retransmissionTimeout].contains(code):
-        lookUpPrefix(request, below: parent, name, afresh: true, after: code)
-      default: replyEntry(request, answer, below: parent, name)
-      }
+  /// The directory sent the request to a manager that is gone: asks who has the prefix now. If
+  /// nobody has, the name is not free but its manager is away.
+  private func searchPrefix(_ request: FuseRequest, below parent: NodeID, _ name: [UInt8]) {
+    let fullName = fullName(parent, name)
+    guard fullName.count <= ContextName.nameBytesMax else {
+      return request.fail(ENAMETOOLONG)
+    }
+    names.resolve(fullName, afresh: true) { [self] answer in
+      guard case .done(let binding, _) = answer, !binding.isShared,
+        binding.prefixBytes == fullName.count
+      else { return request.fail(.nonexistentEntity) }
+      request.send(
+        QueryObject(ContextName(binding.context)), to: binding.manager
+      ) { [self] answer in replyEntry(request, answer, below: parent, name) }
     }
   }
 }

@@ -21,27 +21,30 @@ public final class Mount: Sendable {
   let clients: ClientPool
   let session: Session
   let users: Users
-  let nodes = NodeTable()
+  let nodes: NodeTable
   let handles = HandleTable()
+  let backingFiles: BackingFiles
   /// The process that owns all instances: they die with this mount.
   let owner: EntityID
   /// Requests that INTERRUPT can find, by their unique number.
   let waiting = Mutex<[UInt64: FuseRequest]>([:])
-  /// When the mount was made: the times of shared contexts, in nanoseconds since 1970.
-  let birth: Int64
 
   /// Mounts on the directory `mountPoint` and serves until `unmount`. `source` is what mount(8)
-  /// shows as the device.
+  /// shows as the device; `nameSpace` is what is mounted.
   public init(
-    _ backplane: any Backplane, mountPoint: String, source: String, names: NameCache,
-    clients: ClientPool
+    _ backplane: any Backplane, _ nameSpace: NameSpace, mountPoint: String, source: String,
+    names: NameCache, clients: ClientPool
   ) throws(MountError) {
     self.backplane = backplane
     self.names = names
     self.clients = clients
     users = Users(backplane)
-    birth = backplane.wallClock
+    nodes = NodeTable(
+      root: Node.Object(
+        tree: Tree(prefix: []), identity: nameSpace.identity, kind: .sharedContext,
+        manager: nameSpace.directory, context: nameSpace.root))
     session = try Session(mountPoint: mountPoint, source: source)
+    backingFiles = BackingFiles(fuse: session.descriptor)
     owner = backplane.makeClient(user: "root")
     try session.start(self)
     backplane.watch(session.descriptor) { [self] in serve() }

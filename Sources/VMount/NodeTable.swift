@@ -18,8 +18,7 @@ struct Node: Sendable {
 
   var parent: NodeID
   var name: [UInt8]
-  /// nil in a shared context, which no manager serves.
-  var object: Object?
+  var object: Object
   let inodeNumber: UInt64
   /// Times the kernel was told of this node and has not forgotten.
   fileprivate var lookups: UInt64 = 0
@@ -29,7 +28,7 @@ struct Node: Sendable {
 
   fileprivate var isUnused: Bool { lookups == 0 && opens == 0 && children == 0 }
 
-  fileprivate init(parent: NodeID, name: [UInt8], object: Object?, inodeNumber: UInt64) {
+  fileprivate init(parent: NodeID, name: [UInt8], object: Object, inodeNumber: UInt64) {
     self.parent = parent
     self.name = name
     self.object = object
@@ -65,11 +64,13 @@ final class NodeTable: Sendable {
 
   private let state: Mutex<State>
 
-  init() {
+  /// A table of the root alone, which the kernel never forgets.
+  init(root object: Node.Object) {
     var state = State()
-    var root = Node(parent: Self.root, name: [], object: nil, inodeNumber: 1)
+    var root = Node(parent: Self.root, name: [], object: object, inodeNumber: 1)
     root.lookups = 1
     state.nodes[Self.root] = root
+    state.objects[ObjectKey(tree: object.tree, identity: object.identity)] = Self.root
     self.state = Mutex(state)
   }
 
@@ -97,21 +98,6 @@ final class NodeTable: Sendable {
     }
   }
 
-  /// Finds or makes the node of a shared context, and counts one lookup of it.
-  func lookUpShared(_ name: [UInt8], below parent: NodeID) -> (id: NodeID, node: Node) {
-    state.withLock { state in
-      if let id = state.names[NameKey(parent: parent, name: name)],
-        let node = state.nodes[id], node.object == nil
-      {
-        return (id, state.countLookup(of: id))
-      }
-      let fullName = (state.fullName(of: parent) ?? []) + [UInt8(ascii: "/")] + name
-      let number = Tree(prefix: fullName).inodeNumberOfSharedContext
-      let id = state.add(Node(parent: parent, name: name, object: nil, inodeNumber: number))
-      return (id, state.countLookup(of: id))
-    }
-  }
-
   /// The kernel no longer counts on `count` of its lookups.
   func forget(_ id: NodeID, _ count: UInt64) {
     state.withLock { state in
@@ -135,8 +121,8 @@ final class NodeTable: Sendable {
   /// The object was found again, by another manager or in another context.
   func rebind(_ id: NodeID, manager: EntityID, context: ContextID) {
     state.withLock { state in
-      state.nodes[id]?.object?.manager = manager
-      state.nodes[id]?.object?.context = context
+      state.nodes[id]?.object.manager = manager
+      state.nodes[id]?.object.context = context
     }
   }
 
@@ -221,10 +207,8 @@ extension NodeTable.State {
     while id != NodeTable.root, let node = nodes[id], node.isUnused {
       nodes[id] = nil
       forgetName(of: id, node)
-      if let object = node.object {
-        let key = NodeTable.ObjectKey(tree: object.tree, identity: object.identity)
-        if objects[key] == id { objects[key] = nil }
-      }
+      let key = NodeTable.ObjectKey(tree: node.object.tree, identity: node.object.identity)
+      if objects[key] == id { objects[key] = nil }
       nodes[node.parent]?.children -= 1
       id = node.parent
     }

@@ -21,20 +21,23 @@ extension Mount {
 
   /// Sends what `make` says about one node, or about two of one manager.
   ///
-  /// Refused here are `invalidFileID` for a node that is not known, `readOnly` for a shared
-  /// context, `noServerResources` for an object that was granted no context, and
+  /// Refused here are `invalidFileID` for a node that is not known, `noServerResources` for an
+  /// object that was granted no context, and
   /// `differentManager` for two nodes that have no manager in common.
   func ask<Op: Operation>(
     about id: NodeID, and other: NodeID? = nil, for request: FuseRequest,
     as user: String? = nil, mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool = false,
+    takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     _ make: @escaping @Sendable (Contexts) -> Op,
     then: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     guard case .success(let contexts) = contexts(of: id, and: other) else {
       return then(.refused(refusal(of: id, and: other)))
     }
-    request.send(make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd) {
-      [self] answer in
+    request.send(
+      make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd,
+      takeDescriptor: takeDescriptor
+    ) { [self] answer in
       guard case .refused(let code) = answer, Self.asksForRebinding(code) else {
         return then(answer)
       }
@@ -45,7 +48,8 @@ extension Mount {
           return then(.refused(refusal(of: id, and: other)))
         }
         request.send(
-          make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd, completion: then)
+          make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd,
+          takeDescriptor: takeDescriptor, completion: then)
       }
     }
   }
@@ -101,8 +105,7 @@ extension Mount {
   private func refusal(of id: NodeID, and other: NodeID?) -> ReplyCode {
     let known = [id, other ?? id].map { nodes[$0] }
     if known.contains(where: { $0 == nil }) { return .invalidFileID }
-    if known.allSatisfy({ $0?.object == nil }) { return .readOnly }
-    let lacksContext = known.contains { $0?.object?.context == ContextID.none }
+    let lacksContext = known.contains { $0?.object.context == ContextID.none }
     return lacksContext ? .noServerResources : .differentManager
   }
 
@@ -180,7 +183,7 @@ extension Mount {
     } then: { [self] answer in
       switch answer {
       case .done(let created, let manager):
-        let isSame = created.descriptor.identity == nodes[lost.node]?.object?.identity
+        let isSame = created.descriptor.identity == nodes[lost.node]?.object.identity
         if !isSame || !handles.replace(id, lost: lost, by: manager, created.instance) {
           release(created.instance, of: manager, as: lost.user)
         }

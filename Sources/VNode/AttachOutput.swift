@@ -22,9 +22,21 @@ final class AttachOutput: Sendable {
     var isSending = false
     /// Set while the socket has no room.
     var isBlocked = false
+    var isWatching = false
     var isEnded = false
 
     var count: Int { frames.count - next }
+
+    mutating func dropFirst() {
+      // `end` may have emptied the queue meanwhile.
+      guard next < frames.count else { return }
+      next += 1
+      // The array would only grow behind a process that is never quite caught up with.
+      if next >= AttachOutput.framesMax {
+        frames.removeFirst(next)
+        next = 0
+      }
+    }
   }
 
   private let socket: Int32
@@ -65,14 +77,13 @@ final class AttachOutput: Sendable {
 
   /// Nothing more is sent.
   func end() {
-    let wasBlocked = state.withLock { state in
-      defer { state.isBlocked = false }
+    let wasWatching = state.withLock { state in
       state.isEnded = true
       state.frames.removeAll()
       state.next = 0
-      return state.isBlocked
+      return state.isWatching
     }
-    if wasBlocked { node.unwatch(room) }
+    if wasWatching { node.unwatch(room) }
   }
 
   /// Sends until nothing is left or the socket is full; the caller has set `isSending`.
@@ -113,13 +124,15 @@ final class AttachOutput: Sendable {
       return false
     }
     let isFirst = state.withLock { state in
-      defer {
-        state.isBlocked = true
-        state.isSending = false
-      }
+      state.isBlocked = true
+      state.isSending = false
+      defer { state.isWatching = true }
       return !state.isWatching
     }
-    if isFirst { node.watch(room) { [self] in handleRoom() } }
+    if isFirst {
+      node.watch(room) { [self] in handleRoom() }
+      if state.withLock({ $0.isEnded }) { node.unwatch(room) }
+    }
     _ = v_epoll_arm_room(room, socket)
     return true
   }

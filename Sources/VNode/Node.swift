@@ -17,6 +17,8 @@ public final class Node: Backplane {
     var kernel: Kernel
     var completions: [EntityID: Completion] = [:]
     var procedures: [EntityID: Procedure] = [:]
+    /// Descriptors on their way to local clients.
+    var passed: [EntityID: PassedDescriptor] = [:]
     /// What the machine was last told to wake for.
     var armed: Time?
   }
@@ -25,7 +27,7 @@ public final class Node: Backplane {
   public let id: KernelID
   let machine: any Machine
   let sealer: Sealer?
-  private let state: KernelLock<State>
+  let state: KernelLock<State>
   private let contexts = ThreadContexts()
 
   /// `secret` nil sends clear packets, which only loopback may carry.
@@ -107,6 +109,7 @@ public final class Node: Backplane {
       state.kernel.retire(entity, into: &actions)
       state.completions[entity] = nil
       state.procedures[entity] = nil
+      state.passed[entity] = nil
     }
   }
 
@@ -154,6 +157,17 @@ public final class Node: Backplane {
     }
   }
 
+  public func reply(
+    _ message: Message, to request: Request, passing descriptor: PassedDescriptor
+  ) {
+    state.withLock { state in
+      if state.kernel.isWaiting(request.client, for: request.transaction) {
+        state.passed[request.client] = descriptor
+      }
+    }
+    reply(message, to: request)
+  }
+
   public func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {
     machine.watch(descriptor, handler)
   }
@@ -197,8 +211,13 @@ public final class Node: Backplane {
     case .respond(let client, let server, let message):
       state.withLock({ $0.completions[client] })?(Response(server: server, message: message))
     case .complete(let client, let server, let message):
-      let completion = state.withLock { $0.completions.removeValue(forKey: client) }
-      completion?(Response(server: server, message: message))
+      let (completion, descriptor) = state.withLock { state in
+        (
+          state.completions.removeValue(forKey: client),
+          state.passed.isEmpty ? nil : state.passed.removeValue(forKey: client)
+        )
+      }
+      completion?(Response(server: server, message: message, descriptor: descriptor))
     }
   }
 

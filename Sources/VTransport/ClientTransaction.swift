@@ -38,6 +38,9 @@ public struct ClientTransaction: Sendable {
   public private(set) var repeatAt: Time
   public private(set) var transmittedAt: Time
   private var reception: PacketGroupReception?
+  /// Times in a row that missing blocks were asked for in vain, and what was there then.
+  private var retries = 0
+  private var receivedAtRetry = DeliveryMask.empty
   /// Members that have answered, where the responses of all are wanted.
   private var answered: Set<EntityID>?
   /// Parts of the responses of the others.
@@ -85,7 +88,12 @@ public struct ClientTransaction: Sendable {
     }
     if let reception {
       repeatAt = now + max(Timing.reception, roundTrip.retransmission)
-      return .notifyServer(reception.received, .retry)
+      retries = reception.received == receivedAtRetry ? retries + 1 : 1
+      receivedAtRetry = reception.received
+      if retries <= Self.retriesMax { return .notifyServer(reception.received, .retry) }
+      // A server that keeps no response does not hear that: the request asks for it anew.
+      self.reception = nil
+      retries = 0
     }
     silentAttempts += 1
     repeatAt = now + doubled(roundTrip.retransmission, silentAttempts, Timing.retransmissionCap)
@@ -138,6 +146,7 @@ public struct ClientTransaction: Sendable {
     return .collect(message, server: server)
   }
 
+  private static let retriesMax = 3
   /// Members of one group whose responses are kept apart: more than a cluster has hosts.
   static let responsesMax = 4096
 

@@ -110,6 +110,8 @@ public struct ServerTransaction: Sendable {
     _ answer: ProbeEntity.EntityState, at now: Time
   ) -> Action {
     guard state == .awaitingProbe else { return .nothing }
+    // An answer from before this request was sent says nothing about it: the timer asks again.
+    if id.isNewer(than: answer.transaction) { return .nothing }
     principal = answer.principal
     guard answer.transaction == id, answer.isAwaitingResponse else {
       // A late duplicate of a request that its client has long finished.
@@ -181,6 +183,7 @@ public struct ServerTransaction: Sendable {
     switch notify.code {
     case .retry: return .respond(whole.subtracting(notify.delivery), acknowledge: false)
     case .retryAll: return .respond(whole, acknowledge: false)
+    case .busy, .entityMigrated: return .nothing
     default:
       state = .discarded
       self.response = nil

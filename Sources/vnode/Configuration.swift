@@ -1,5 +1,6 @@
 import Glibc
 import TOMLKit
+import VRuntime
 
 /// What a node is told: `/etc/v/vnode.toml`, or the defaults where there is no file.
 struct Configuration {
@@ -20,6 +21,10 @@ struct Configuration {
   var groupPort = 61045
   var keyFile: String?
   var mount: String? = "/v"
+  /// Where processes of this host attach; nil where they may not.
+  var socket: String? = defaultSocket
+  /// The file names the socket: the node does not start without it.
+  var mustHaveSocket = false
   var peers: [String] = []
   var exports: [Export]
 
@@ -49,7 +54,7 @@ extension Configuration {
     }
     let reader = TableReader(path: path, text: text, table: table, name: nil)
     try reader.allowOnly([
-      "host", "listen", "port", "group_port", "key_file", "mount", "peers", "export",
+      "host", "listen", "port", "group_port", "key_file", "mount", "socket", "peers", "export",
     ])
     self.init(host: try reader.string("host") ?? defaultHost)
     guard Self.isHostName(host) else {
@@ -60,10 +65,28 @@ extension Configuration {
     groupPort = try reader.integer("group_port", in: 1...65_535) ?? groupPort
     keyFile = try reader.string("key_file")
     if let mount = try reader.string("mount") { self.mount = mount.isEmpty ? nil : mount }
+    if let socket = try reader.string("socket") {
+      guard socket.isEmpty || socket.hasPrefix("/"), socket.utf8.count < Self.socketBytesMax else {
+        throw reader.error("socket", "an absolute path of at most 107 octets, or empty for none")
+      }
+      self.socket = socket.isEmpty ? nil : socket
+      mustHaveSocket = true
+    }
     peers = try reader.strings("peers") ?? []
     if let tables = try reader.tables("export") {
       exports = try tables.map { try Export(reading: $0) }
     }
+  }
+
+  /// Linux's room for the name of a local socket, with its end.
+  private static let socketBytesMax = 108
+
+  /// `/run/v/node.sock`, or that of the user who runs the node.
+  private static var defaultSocket: String {
+    guard geteuid() != 0, let directory = getenv("XDG_RUNTIME_DIR") else {
+      return AttachFrame.socketPath
+    }
+    return "\(String(cString: directory))/v/node.sock"
   }
 
   private static func isHostName(_ name: String) -> Bool {

@@ -76,6 +76,8 @@ struct Running {
   private let mount: Mount?
   private let directory: Directory
   private let fileServer: FileServer
+  private let attachServer: AttachServer?
+  private let nodeServer: NodeServer
 
   init(_ configuration: Configuration) throws {
     let address = try listenAddress(configuration)
@@ -95,25 +97,45 @@ struct Running {
       })
     machine.run(node)
     node.announce()
-    directory = Directory(node)
+    let directory = Directory(node)
+    self.directory = directory
     fileServer.claim(in: directory.server) { export, code in
       guard !code.isOK else { return }
       let prefix = String(decoding: export.prefix, as: UTF8.self)
       say("\(prefix) is not served from \(export.path): \(code)")
     }
+    let place = "\(formatIPv4(address)):\(machine.port)"
+    attachServer = try Self.listen(node, configuration)
+    nodeServer = NodeServer(node, address: place, attached: attachServer)
     let clients = ClientPool(node)
     mount = try configuration.mount.map { path in
       try Mount(
-        node, mountPoint: path, source: configuration.host,
+        node, directory.nameSpace, mountPoint: path, source: configuration.host,
         names: NameCache(node, clients: clients), clients: clients)
     }
-    let place = "\(formatIPv4(address)):\(machine.port)"
     summary =
       "\(configuration.host) at \(place), \(secret == nil ? "loopback only, no key" : "sealed")"
       + (configuration.mount.map { ", mounted on \($0)" } ?? "")
   }
 
-  func stop() { mount?.unmount() }
+  func stop() {
+    mount?.unmount()
+    attachServer?.close()
+  }
+
+  /// Where only the default path cannot be used, the node does without.
+  private static func listen(
+    _ node: Node, _ configuration: Configuration
+  ) throws -> AttachServer? {
+    guard let path = configuration.socket else { return nil }
+    do throws(AttachServerError) {
+      return try AttachServer(node, path: path)
+    } catch {
+      if configuration.mustHaveSocket { throw error }
+      say("\(error); no process can attach to this node")
+      return nil
+    }
+  }
 }
 
 /// The cluster key: the octets of a file that only its owner may read.

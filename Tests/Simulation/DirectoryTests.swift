@@ -38,7 +38,8 @@ final class ClaimingHost: Sendable {
   /// Walks `path` from the root of the name space, component by component, as a mount does.
   func walk(_ path: String, _ completion: @escaping @Sendable (Answer<Descriptor>) -> Void) {
     step(
-      path.split(separator: "/").map { Array($0.utf8) }[...], directory.server, directory.root,
+      path.split(separator: "/").map { Array($0.utf8) }[...], directory.server,
+      directory.nameSpace.root,
       completion)
   }
 
@@ -178,7 +179,7 @@ struct DirectoryTests {
     let simulator = Simulator(seed: 5)
     let kea = try ClaimingHost("kea", in: simulator)
     simulator.run(for: .seconds(1))
-    let root = ContextName(kea.directory.root, Array("storage".utf8))
+    let root = ContextName(kea.directory.nameSpace.root, Array("storage".utf8))
     func code(_ operation: some Operation) -> ReplyCode? {
       outcome(simulator) { completion in
         kea.clients.send(operation, as: "root", to: kea.directory.server) { answer in
@@ -188,9 +189,9 @@ struct DirectoryTests {
     }
     #expect(code(RemoveName(root, isContext: true)) == .notOwner)
     #expect(code(AddName(root, kind: .context, permissions: 0o755)) == .duplicateName)
-    let new = ContextName(kea.directory.root, Array("new".utf8))
+    let new = ContextName(kea.directory.nameSpace.root, Array("new".utf8))
     #expect(code(AddName(new, kind: .context, permissions: 0o755)) == .notOwner)
-    let host = ContextName(kea.directory.root, Array("storage/kea".utf8))
+    let host = ContextName(kea.directory.nameSpace.root, Array("storage/kea".utf8))
     #expect(code(RemoveName(host, isContext: true)) == .notOwner)
     #expect(code(CheckAccess(root, mask: 2)) == .noPermission)
     #expect(code(CheckAccess(root, mask: 5)) == .ok)

@@ -182,3 +182,65 @@ struct GroupTests {
     #expect(ask(simulator, kea, process.entity, flags: .conditional)?.code == .ok)
   }
 }
+
+@Suite("Corners of the kernel in the simulator")
+struct KernelCornerTests {
+  @Test("a client that used an at-most-once server is answered by an idempotent one as fast")
+  func idempotentAfterAtMostOnce() {
+    let simulator = Simulator(seed: 1)
+    let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
+    let servers = [true, false].map { knowsPrincipals in
+      moa.makeServer(knowsPrincipals: knowsPrincipals) { [unowned moa] request in
+        moa.reply(Message(reply: .ok), to: request)
+      }
+    }
+    let client = kea.makeClient(user: "ann")
+    for server in servers {
+      let start = simulator.now
+      let response: Response? = outcome(simulator) { completion in
+        kea.send(
+          Message(MessageControlBlock(code: 1)), from: client, to: server,
+          options: SendOptions(), completion: completion)
+      }
+      #expect(response?.code == .ok)
+      #expect(simulator.now - start < .milliseconds(100))
+    }
+  }
+
+  @Test("a lost part of an idempotent server's response is got by asking anew")
+  func idempotentResponsePartLost() {
+    let simulator = Simulator(seed: 1)
+    let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
+    let server = moa.makeServer(knowsPrincipals: false) { [unowned moa] request in
+      moa.reply(
+        Message(MessageControlBlock(), segment: [UInt8](repeating: 1, count: 3000)), to: request)
+    }
+    var isLost = false
+    simulator.dropsPacket = { packet in
+      let isLongResponse = packet.count > 100 && packet[15] & 1 == 1
+      defer { if isLongResponse { isLost = true } }
+      return isLongResponse && !isLost
+    }
+    #expect(ask(simulator, kea, server)?.message.segment.count == 3000)
+    #expect(isLost)
+  }
+
+  @Test("a request forwarded back to the client's own host is answered there", arguments: seeds)
+  func forwardHome(seed: UInt64) {
+    let simulator = Simulator(seed: seed)
+    simulator.faults = Faults(loss: 10, duplication: 10, reordering: 10)
+    let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
+    let executions = Shared(0)
+    let here = kea.makeServer(knowsPrincipals: true) { [unowned kea] request in
+      executions.value += 1
+      kea.reply(
+        Message(
+          MessageControlBlock(), segment: Array("\(request.principal!)".utf8)), to: request)
+    }
+    let there = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+      moa.forward(request, request.message, to: here)
+    }
+    #expect(ask(simulator, kea, there)?.message.segment == Array("ann@kea".utf8), "V_SEED=\(seed)")
+    #expect(executions.value == 1, "V_SEED=\(seed)")
+  }
+}

@@ -129,7 +129,8 @@ struct NodeOperationTests {
     let answer = MeasureSends.Answer(samples: &samples, lost: 3, code: .ok)
     #expect(answer.count == 1003)
     #expect(answer.lost == 3)
-    #expect([answer.minimum, answer.median, answer.percentile99, answer.maximum] == [1, 500, 990, 1000])
+    #expect(
+      [answer.minimum, answer.median, answer.percentile99, answer.maximum] == [1, 500, 990, 1000])
     for count in 1...10 {
       var few = [UInt32](repeating: 7, count: count)
       #expect(MeasureSends.Answer(samples: &few, lost: 0, code: .ok).percentile99 == 7)

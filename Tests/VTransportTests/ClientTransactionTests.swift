@@ -204,17 +204,24 @@ struct ClientTransactionTests {
     }
   }
 
-  @Test("receiving: time asks for what is missing, again and again, and sends no request")
+  @Test("receiving: time asks for what is missing three times, then for all of it anew")
   func receivingTimeout() throws {
     let packets = try packets(.response, Self.id, segment: 2100)
     var transaction = begin(segment: 700)
     _ = take(&transaction, packets[1], at: after(1))
-    for _ in 0..<20 {
+    for _ in 0..<3 {
       let now = transaction.repeatAt
       #expect(timeOut(&transaction, at: now) == .notifyServer(packets[1].header.delivery, .retry))
       #expect(transaction.repeatAt == now + .milliseconds(50), "not before a round trip")
     }
     #expect(transaction.retransmitCount == 0)
+    // A server that kept its response has long repeated it; one that did not works again.
+    #expect(
+      timeOut(&transaction, at: transaction.repeatAt) == .transmit(.empty, acknowledge: true))
+    for packet in packets.dropLast() { _ = take(&transaction, packet, at: transaction.repeatAt) }
+    #expect(
+      take(&transaction, packets.last!, at: transaction.repeatAt)
+        == .complete(message(segment: 2100), server: server))
   }
 
   @Test("receiving: the user's time limit holds here as well")
@@ -260,6 +267,62 @@ struct ClientTransactionTests {
     #expect(
       take(&transaction, whole, at: after(1))
         == .complete(message(segment: 8), server: other))
+  }
+
+  // MARK: collecting the responses of a group
+
+  private func collecting() -> ClientTransaction {
+    ClientTransaction(
+      id: TransactionID(Self.id), server: group, request: message(), limit: after(2000),
+      collects: true, at: start, roundTrip: RoundTrip())
+  }
+
+  @Test("collecting: each member's response counts once, however often it comes")
+  func collectingOnce() throws {
+    var transaction = collecting()
+    for member: UInt32 in 20..<30 {
+      let entity = EntityID(kernel: KernelID(member), discriminator: 20)
+      let packet = try packets(.response, Self.id, segment: 9, from: entity)[0]
+      #expect(
+        take(&transaction, packet, at: after(1)) == .collect(message(segment: 9), server: entity))
+      #expect(take(&transaction, packet, at: after(1)) == .nothing)
+      #expect(transaction.handleLocalResponse(message(), by: entity) == .nothing)
+    }
+    #expect(
+      transaction.handleLocalResponse(message(), by: server)
+        == .collect(message(), server: server))
+  }
+
+  @Test("collecting: responses of several packets may come interleaved")
+  func collectingInterleaved() throws {
+    var transaction = collecting()
+    let members = (20..<23).map { EntityID(kernel: KernelID($0), discriminator: 20) }
+    let all = try members.map { try packets(.response, Self.id, segment: 2100, from: $0) }
+    for index in 0..<2 {
+      for packets in all { #expect(take(&transaction, packets[index], at: after(1)) == .nothing) }
+    }
+    for (member, packets) in zip(members, all) {
+      #expect(
+        take(&transaction, packets[2], at: after(1))
+          == .collect(message(segment: 2100), server: member))
+    }
+  }
+
+  @Test("collecting: the request is repeated until somebody answers, and ends with its limit")
+  func collectingTimeout() throws {
+    var transaction = collecting()
+    #expect(timeOut(&transaction, at: after(50)) == .transmit(.empty, acknowledge: true))
+    _ = take(&transaction, try packets(.response, Self.id)[0], at: after(60))
+    #expect(timeOut(&transaction, at: after(1000)) == .nothing)
+    #expect(timeOut(&transaction, at: after(2000)) == .fail(.userTimeout))
+  }
+
+  @Test("a response on this host completes what does not collect")
+  func localResponse() {
+    var transaction = begin()
+    #expect(
+      transaction.handleLocalResponse(message(segment: 9), by: server)
+        == .complete(message(segment: 9), server: server))
   }
 
   // MARK: which packets are for it

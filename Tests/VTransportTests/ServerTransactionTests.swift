@@ -109,7 +109,7 @@ struct ServerTransactionTests {
 
   @Test("awaiting probe: a client that waits for another transaction did not just ask this")
   func probeOther() throws {
-    for (id, awaiting) in [(5, false), (4, true), (9, true), (9, false)] as [(UInt32, Bool)] {
+    for (id, awaiting) in [(5, false), (9, true), (9, false)] as [(UInt32, Bool)] {
       var record = try probing()
       #expect(record.handleProbe(state(id, awaiting: awaiting), at: after(1)) == .nothing)
       #expect(record.isDiscarded)
@@ -139,6 +139,15 @@ struct ServerTransactionTests {
     #expect(take(&record, try packets(.request, 6)[0], at: after(1)) == .nothing)
     #expect(record.id == TransactionID(6))
     #expect(record.handleProbe(state(6), at: after(2)) == .deliver(message()))
+  }
+
+  @Test("awaiting probe: an answer from before the request says nothing about it")
+  func probeTooEarly() throws {
+    var record = try probing()
+    #expect(take(&record, try packets(.request, 6)[0], at: after(1)) == .nothing)
+    #expect(record.handleProbe(state(5), at: after(2)) == .nothing)
+    #expect(!record.isDiscarded)
+    #expect(record.handleProbe(state(6), at: after(3)) == .deliver(message()))
   }
 
   // MARK: receiving
@@ -315,6 +324,65 @@ struct ServerTransactionTests {
     var record = try responded()
     #expect(record.respond(message(), by: server, at: after(1)) == .nothing)
     #expect(record.response == message(segment: 3000))
+  }
+
+  // MARK: forwarded
+
+  private func passedOn() throws -> ServerTransaction {
+    var record = try processing()
+    #expect(
+      record.forward(message(segment: 3000), to: other, at: start)
+        == .forward(DeliveryMask(rawValue: 0b111111), tellsClient: false))
+    return record
+  }
+
+  private let other = EntityID(kernel: KernelID(99), discriminator: 20)
+
+  private func remoteNotify(
+    _ code: ReplyCode, _ mask: UInt32 = 0, id: UInt32 = id
+  ) -> NotifyClient {
+    NotifyClient(
+      client: client, transaction: TransactionID(id), delivery: DeliveryMask(rawValue: mask),
+      code: code, retransmitCount: 0)
+  }
+
+  @Test("forwarded: who asks again is told OK, and the next server is asked")
+  func forwardedRepeated() throws {
+    var record = try passedOn()
+    #expect(record.forwarded?.target == other)
+    #expect(record.forwarded?.request == message(segment: 3000))
+    #expect(
+      take(&record, try repeated(count: 2), at: after(1))
+        == .forward(.empty, tellsClient: true))
+    #expect(take(&record, try repeated(control: [], count: 0), at: after(1)) == .nothing)
+  }
+
+  @Test("forwarded: RETRY of the next server sends it what is missing")
+  func forwardedRetry() throws {
+    var record = try passedOn()
+    #expect(record.handleRemoteNotify(remoteNotify(.ok), at: after(1)) == .nothing)
+    #expect(
+      record.handleRemoteNotify(remoteNotify(.retry, 0b11), at: after(1))
+        == .forward(DeliveryMask(rawValue: 0b111100), tellsClient: false))
+    #expect(record.handleRemoteNotify(remoteNotify(.retry, id: 4), at: after(1)) == .nothing)
+  }
+
+  @Test("forwarded: any other code of the next server is passed on to the client")
+  func forwardedFails() throws {
+    var record = try passedOn()
+    #expect(
+      record.handleRemoteNotify(remoteNotify(.nonexistentEntity), at: after(1))
+        == .notifyClient(.nonexistentEntity, received: .empty, retransmitCount: 0))
+    #expect(record.isDiscarded)
+    #expect(record.forwarded == nil)
+  }
+
+  @Test("forwarded: a reply comes too late, a newer request does not")
+  func forwardedNewer() throws {
+    var record = try passedOn()
+    #expect(record.respond(message(), by: server, at: after(1)) == .nothing)
+    #expect(take(&record, try packets(.request, 6)[0], at: after(1)) == .deliver(message()))
+    #expect(record.forwarded == nil)
   }
 
   // MARK: discarded

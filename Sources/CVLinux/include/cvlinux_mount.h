@@ -4,6 +4,7 @@
 #include <linux/fuse.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 
@@ -36,6 +37,25 @@ _Static_assert(sizeof(struct v_fuse_init_out) == 64, "the kernel reads 64 octets
 // Mounts a FUSE file system on a directory; 0 or -1 with errno.
 static inline int v_mount_fuse(const char *source, const char *target, const char *options) {
   return mount(source, target, "fuse.v", MS_NOSUID | MS_NODEV, options);
+}
+
+// The open flag that hands an inode's reading and writing to its backing file.
+enum { V_FOPEN_PASSTHROUGH = 1 << 7 };
+
+// Registers an open file as a backing file of the connection; its number, or -1 with errno.
+static inline int v_fuse_backing_open(int fuse, int fd) {
+  struct {
+    int32_t fd;
+    uint32_t flags;
+    uint64_t padding;
+  } map = {.fd = fd};
+  _Static_assert(sizeof map == 16, "FUSE_DEV_IOC_BACKING_OPEN takes 16 octets");
+  return ioctl(fuse, _IOW(229, 1, map), &map);
+}
+
+static inline int v_fuse_backing_close(int fuse, int backing) {
+  uint32_t number = (uint32_t)backing;
+  return ioctl(fuse, _IOW(229, 2, uint32_t), &number);
 }
 
 // Takes a mount out of the name space at once, whoever still uses it.

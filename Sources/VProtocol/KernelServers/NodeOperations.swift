@@ -47,7 +47,9 @@ public struct FindNode: Operation {
   }
   public var message: Message { Message(Self.request, segment: Array(host.utf8)) }
 
-  /// Words: 1, 2 the node's server. Segment: host name.
+  /// Words: 1, 2 the node's server.
+  ///
+  /// Segment: host name.
   public struct Answer: OperationAnswer {
     public var server: EntityID
     public var host: String
@@ -87,8 +89,10 @@ public struct QueryNode: Operation {
   public init(parsing message: Message) throws(WireError) {}
   public var message: Message { Message(Self.request) }
 
-  /// Segment: lines of text, each a key and its values separated by single spaces. `-` stands for
-  /// what is not known. Lines with keys that a reader does not know are to be skipped.
+  /// Segment: lines of text, each a key and its values separated by single spaces.
+  ///
+  /// `-` stands for what is not known. Lines with keys that a reader does not know are to be
+  /// skipped.
   ///
   /// ```
   /// host NAME              kernel ID          address IP:PORT     sealing sealed|clear

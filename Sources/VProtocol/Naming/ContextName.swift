@@ -3,7 +3,9 @@ public struct ContextID: Hashable, Sendable {
   public var rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-  /// In a request: the manager's root. In a descriptor: none was granted.
+  /// In a request: the manager's root.
+  ///
+  /// In a descriptor: none was granted.
   public static let none = ContextID(rawValue: 0)
 }
 

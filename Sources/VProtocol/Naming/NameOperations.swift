@@ -60,7 +60,9 @@ public struct QueryName: Operation {
   }
 }
 
-/// Describes the object of a name and grants a context for it. Symbolic links are not followed.
+/// Describes the object of a name and grants a context for it.
+///
+/// Symbolic links are not followed.
 ///
 /// Words: 1, 2 name fields. Segment: name. Answer: descriptor.
 public struct QueryObject: Operation {
@@ -76,7 +78,9 @@ public struct QueryObject: Operation {
   public var message: Message { name.message(Self.request) }
 }
 
-/// Changes attributes of an object. Words: 1, 2 name fields. Segment: name, modification.
+/// Changes attributes of an object.
+///
+/// Words: 1, 2 name fields. Segment: name, modification.
 public struct ModifyObject: Operation {
   public typealias Answer = Descriptor
   public static let code = Naming.modifyObject
@@ -142,7 +146,9 @@ public struct AddName: Operation {
   }
 }
 
-/// Gives an object one more name. Words: 1, 2 new name; 3 context of the object.
+/// Gives an object one more name.
+///
+/// Words: 1, 2 new name; 3 context of the object.
 public struct LinkName: Operation {
   public typealias Answer = Descriptor
   public static let code = Naming.linkName
@@ -165,7 +171,9 @@ public struct LinkName: Operation {
   }
 }
 
-/// Takes a name away. Words: 1, 2 name fields; 3 kind: context for a directory, else file.
+/// Takes a name away.
+///
+/// Words: 1, 2 name fields; 3 kind: context for a directory, else file.
 public struct RemoveName: Operation {
   public typealias Answer = Done
   public static let code = Naming.removeName
@@ -230,7 +238,9 @@ public struct RenameObject: Operation {
   }
 }
 
-/// The target of a symbolic link. Words: 1, 2 name fields. Answer: segment.
+/// The target of a symbolic link.
+///
+/// Words: 1, 2 name fields. Answer: segment.
 public struct ReadLink: Operation {
   public typealias Answer = ReadInstance.Answer
   public static let code = Naming.readLink
@@ -244,7 +254,9 @@ public struct ReadLink: Operation {
   public var message: Message { name.message(Self.request) }
 }
 
-/// Whether the caller may read (4), write (2), execute (1) an object. Words: 3 mask.
+/// Whether the caller may read (4), write (2), execute (1) an object.
+///
+/// Words: 3 mask.
 public struct CheckAccess: Operation {
   public typealias Answer = Done
   public static let code = Naming.checkAccess
@@ -267,7 +279,9 @@ public struct CheckAccess: Operation {
   }
 }
 
-/// Room in the store behind a context. Words: 1, 2 name fields. Answer: store state.
+/// Room in the store behind a context.
+///
+/// Words: 1, 2 name fields. Answer: store state.
 public struct QueryStore: Operation {
   public static let code = Naming.queryStore
   public static let isIdempotent = true

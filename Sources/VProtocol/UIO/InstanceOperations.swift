@@ -53,7 +53,9 @@ public struct CreateInstance: Operation {
     return name.message(mcb)
   }
 
-  /// Words: 1 instance, 2 attributes, 3 whether the object was made. Segment: descriptor.
+  /// Words: 1 instance, 2 attributes, 3 whether the object was made.
+  ///
+  /// Segment: descriptor.
   public struct Answer: OperationAnswer {
     public var instance: InstanceID
     public var attributes: UIOAttributes
@@ -86,7 +88,9 @@ public struct CreateInstance: Operation {
   }
 }
 
-/// Describes the object behind an instance. Words: 1 instance. Answer: its descriptor.
+/// Describes the object behind an instance.
+///
+/// Words: 1 instance. Answer: its descriptor.
 public struct QueryInstance: Operation {
   public typealias Answer = Descriptor
   public static let code = UIO.queryInstance
@@ -105,7 +109,9 @@ public struct QueryInstance: Operation {
   }
 }
 
-/// Changes attributes of the object behind an instance. Words: 1 instance. Segment: modification.
+/// Changes attributes of the object behind an instance.
+///
+/// Words: 1 instance. Segment: modification.
 public struct ModifyInstance: Operation {
   public typealias Answer = Descriptor
   public static let code = UIO.modifyInstance
@@ -132,7 +138,9 @@ public struct ModifyInstance: Operation {
   }
 }
 
-/// Reads up to 16 KB. Words: 1 instance, 2 octets wanted, 3 and 4 position.
+/// Reads up to 16 KB.
+///
+/// Words: 1 instance, 2 octets wanted, 3 and 4 position.
 ///
 /// The position is an octet offset for STORAGE with RANDOM_ACCESS, the position of a record for a
 /// directory, else a block number. Fewer octets than wanted means that the object ends there, or,
@@ -172,7 +180,9 @@ public struct ReadInstance: Operation {
   }
 }
 
-/// Writes up to 16 KB. Words: 1 instance, 2 flags (1: clear privileges), 3 and 4 position.
+/// Writes up to 16 KB.
+///
+/// Words: 1 instance, 2 flags (1: clear privileges), 3 and 4 position.
 public struct WriteInstance: Operation {
   public static let code = UIO.writeInstance
   public static let isIdempotent = false
@@ -225,7 +235,9 @@ public struct WriteInstance: Operation {
   }
 }
 
-/// Ends an instance. Words: 1 instance. Releasing one that is gone is not an error.
+/// Ends an instance.
+///
+/// Words: 1 instance. Releasing one that is gone is not an error.
 public struct ReleaseInstance: Operation {
   public typealias Answer = Done
   public static let code = UIO.releaseInstance
@@ -243,7 +255,9 @@ public struct ReleaseInstance: Operation {
   }
 }
 
-/// Puts what was written on the disk. Words: 1 instance, 2 flags (1: data only).
+/// Puts what was written on the disk.
+///
+/// Words: 1 instance, 2 flags (1: data only).
 public struct SyncInstance: Operation {
   public typealias Answer = Done
   public static let code = UIO.syncInstance

@@ -117,6 +117,8 @@ public struct Message: Equatable, Sendable {
   /// The code of a response.
   public var reply: ReplyCode { ReplyCode(rawValue: mcb.code) }
 
-  /// One packet group: 32 blocks of 512 octets. RFC 1045 2.8.
+  /// One packet group: 32 blocks of 512 octets.
+  ///
+  /// RFC 1045 2.8.
   public static let segmentBytesMax = 16_384
 }

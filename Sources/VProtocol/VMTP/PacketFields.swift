@@ -1,4 +1,6 @@
-/// Bits 16 to 18 of word 2: what happened to the whole packet. RFC 1045 3.2.
+/// Bits 16 to 18 of word 2: what happened to the whole packet.
+///
+/// RFC 1045 3.2.
 public struct PacketFlags: OptionSet, Sendable {
   public var rawValue: UInt8
   public init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -11,7 +13,9 @@ public struct PacketFlags: OptionSet, Sendable {
   public static let multicast = PacketFlags(rawValue: 1)
 }
 
-/// Bits 0 to 8 of word 3: how a packet group is handled. RFC 1045 3.3.
+/// Bits 0 to 8 of word 3: how a packet group is handled.
+///
+/// RFC 1045 3.3.
 public struct ControlFlags: OptionSet, Sendable {
   public var rawValue: UInt16
   public init(rawValue: UInt16) { self.rawValue = rawValue }

@@ -23,7 +23,9 @@ public struct PacketHeader: Equatable, Sendable {
   public var retransmitCount: UInt8 = 0
   /// Times forwarded, 0 to 15.
   public var forwardCount: UInt8 = 0
-  /// Request: gap wanted in the response, 1/32 packet times. Response: groups also covered.
+  /// Request: gap wanted in the response, 1/32 packet times.
+  ///
+  /// Response: groups also covered.
   public var gap: UInt8 = 0
   /// Two bits of level and two of grade: 0 normal, 4 background, 8 important, 12 urgent.
   public var priority: UInt8 = 0

@@ -1,0 +1,53 @@
+internal import CVLinux
+internal import Glibc
+internal import Synchronization
+internal import VRuntime
+
+/// How the open files of each node reach their bytes: past this process, where the manager is on
+/// this host and passed a descriptor, else by requests.
+///
+/// One inode has one way at a time, for all who have it open, and Linux refuses an open that
+/// differs. So the first open decides, and the last close ends it. Passing needs CAP_SYS_ADMIN
+/// and a file system that Linux can stack on; without them files go by requests.
+final class BackingFiles: Sendable {
+  private struct Way {
+    /// Linux's number of the backing file; 0 where the node goes by requests.
+    var backing: Int32
+    var opens = 0
+  }
+
+  private let fuse: Int32
+  private let ways = Mutex<[NodeID: Way]>([:])
+
+  /// `fuse` is the descriptor of the connection.
+  init(fuse: Int32) { self.fuse = fuse }
+
+  /// Counts an open of a node; returns the backing file to read and write, or 0.
+  ///
+  /// Linux opens the file again for each user of it, with the flags of that open, so any open
+  /// descriptor of it will do.
+  func open(_ node: NodeID, _ descriptor: PassedDescriptor?) -> Int32 {
+    ways.withLock { ways in
+      var way = ways[node] ?? Way(backing: back(descriptor))
+      way.opens += 1
+      ways[node] = way
+      return way.backing
+    }
+  }
+
+  /// Counts a close.
+  func close(_ node: NodeID) {
+    ways.withLock { ways in
+      guard let way = ways[node] else { return }
+      ways[node]?.opens -= 1
+      guard way.opens == 1 else { return }
+      ways[node] = nil
+      if way.backing > 0 { _ = v_fuse_backing_close(fuse, way.backing) }
+    }
+  }
+
+  private func back(_ descriptor: PassedDescriptor?) -> Int32 {
+    guard let descriptor else { return 0 }
+    return max(0, v_fuse_backing_open(fuse, descriptor.number))
+  }
+}

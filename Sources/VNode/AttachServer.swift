@@ -1,0 +1,137 @@
+import CVLinux
+import Glibc
+import VProtocol
+import VRuntime
+
+/// Why a node does not listen for processes.
+public struct AttachServerError: Error, CustomStringConvertible {
+  public var description: String
+}
+
+/// The local socket at which Linux processes join a node: each becomes a team like any other.
+///
+/// Anybody may connect; what a process may do follows from the user that Linux says it is.
+public final class AttachServer: Sendable {
+  private struct State: ~Copyable {
+    var processes: [ObjectIdentifier: AttachedProcess] = [:]
+    /// Connections that are being looked at.
+    var arriving = 0
+    var endings: [String: Int] = [:]
+  }
+
+  private let node: Node
+  private let path: String
+  private let listener: Int32
+  private let budget = IdentifierBudget()
+  private let state = KernelLock(State())
+
+  /// Attached at once: each costs two descriptors and its buffers.
+  static let processesMax = 512
+  /// When to look again after descriptors ran out.
+  private static let acceptPause = TimeSpan.milliseconds(100)
+
+  /// Listens at `path`, making its directory if that is missing. A socket there that nobody
+  /// answers on is replaced.
+  public init(_ node: Node, path: String) throws(AttachServerError) {
+    self.node = node
+    self.path = path
+    if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
+      Self.makeDirectory(String(path[..<slash]))
+    }
+    listener = unsafe v_attach_listen(path)
+    guard listener >= 0 else {
+      let reason =
+        listener == -EADDRINUSE
+        ? "another node answers there, or it is not a socket"
+        : unsafe String(cString: strerror(-listener))
+      throw AttachServerError(description: "cannot listen at \(path): \(reason)")
+    }
+    node.watch(listener) { [self] in accept() }
+  }
+
+  deinit { if listener >= 0 { Glibc.close(listener) } }
+
+  /// Stops listening. Processes that are attached stay so.
+  public func close() {
+    node.unwatch(listener)
+    unsafe unlink(path)
+  }
+
+  /// Processes attached now.
+  public var processCount: Int { state.withLock { $0.processes.count } }
+
+  /// How often connections ended, by reason.
+  public var endings: [String: Int] { state.withLock { $0.endings } }
+
+  private func accept() {
+    while true {
+      var peer = v_peer_credentials()
+      let socket = unsafe v_attach_accept(listener, &peer)
+      switch socket {
+      case 0...:
+        admit(socket, peer)
+      case -EINTR, -ECONNABORTED, -EPROTO:
+        continue
+      case -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS:
+        node.after(Self.acceptPause) { [weak self] in self?.accept() }
+        return
+      default:
+        return
+      }
+    }
+  }
+
+  private func admit(_ socket: Int32, _ peer: v_peer_credentials) {
+    let hasRoom = state.withLock { state in
+      guard state.processes.count + state.arriving < Self.processesMax else {
+        state.endings["tooManyProcesses", default: 0] += 1
+        return false
+      }
+      state.arriving += 1
+      return true
+    }
+    guard hasRoom else {
+      Glibc.close(socket)
+      return
+    }
+    // The table of users may be on another machine.
+    node.disk { [self] in
+      let rights = AttachRights(
+        user: Self.userName(peer.uid), isOwner: peer.uid == 0 || peer.uid == geteuid(),
+        budget: budget)
+      let process = AttachedProcess(node, socket: socket, rights: rights) {
+        [weak self] in self?.remove($0, $1)
+      }
+      state.withLock { state in
+        state.arriving -= 1
+        state.processes[ObjectIdentifier(process)] = process
+      }
+      process.start()
+    }
+  }
+
+  private func remove(_ process: AttachedProcess, _ ending: AttachEnding) {
+    state.withLock { state in
+      state.processes[ObjectIdentifier(process)] = nil
+      state.endings[ending.rawValue, default: 0] += 1
+    }
+  }
+
+  private static func makeDirectory(_ path: String) {
+    guard unsafe mkdir(path, 0o755) == 0 else { return }
+    // Whatever the umask is: users must reach the socket.
+    unsafe chmod(path, 0o755)
+  }
+
+  /// The name of a user; `#uid` where there is none that could be a principal's.
+  private static func userName(_ uid: UInt32) -> String {
+    let size = AttachFrame.userBytesMax + 1
+    var name = [CChar](repeating: 0, count: size)
+    let count = unsafe Int(v_name_of_id(uid, 0, &name, size))
+    guard count > 0,
+      let text = String(validating: name[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self),
+      !text.contains("@")
+    else { return "#\(uid)" }
+    return text
+  }
+}

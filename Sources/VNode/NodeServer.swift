@@ -1,0 +1,238 @@
+import Synchronization
+import VKernel
+public import VProtocol
+import VRuntime
+
+/// The server that stands for a whole node: says which host it is, how it is, and times Sends.
+///
+/// A host's name leads to its node by asking the node group, so there is no table of hosts that
+/// could be wrong. Only for people who look at a list of kernels, each new kernel is asked once
+/// what its host is called.
+public final class NodeServer: Sendable {
+  private struct State: Sendable {
+    var hosts: [KernelID: String] = [:]
+    var measurements = 0
+  }
+
+  public let server: EntityID
+  private let node: Node
+  private let address: String
+  private let attached: AttachServer?
+  private let startedAt: Time
+  private let state = Mutex(State())
+
+  /// A node of that name answers in this time, or there is none.
+  private static let findTimeLimit = TimeSpan.seconds(1)
+  /// One that says nothing within this stays nameless in this answer.
+  private static let nameTimeLimit = TimeSpan.milliseconds(200)
+  /// How soon a new kernel is asked for its name.
+  private static let nameInterval = TimeSpan.seconds(10)
+  /// Kernels asked for their name at once.
+  private static let nameQuestionsMax = 64
+  /// Each keeps its samples: together 6.4 MB at most.
+  private static let measurementsMax = 16
+
+  /// `address` is where the node is, for people to read.
+  public init(_ node: Node, address: String, attached: AttachServer?) {
+    self.node = node
+    self.address = address
+    self.attached = attached
+    startedAt = node.now
+    let cell = Cell()
+    server = node.makeServer(discriminator: EntityID.nodeServerDiscriminator) {
+      cell.server?.serve($0)
+    }
+    cell.set(self)
+    node.join(server, group: .nodeGroup)
+    nameLater()
+  }
+
+  /// Leads the procedure, which exists first, to its server.
+  private final class Cell: Sendable {
+    private struct Weak: Sendable { weak var server: NodeServer? }
+    private let value = Mutex(Weak())
+
+    var server: NodeServer? { value.withLock { $0.server } }
+    func set(_ server: NodeServer) { value.withLock { $0.server = server } }
+  }
+
+  private func serve(_ request: Request) {
+    switch request.message.mcb.code {
+    case NodeInterface.ping:
+      node.reply(Message(reply: .ok), to: request)
+    case NodeInterface.find:
+      node.serve(FindNode.self, request) { find in
+        let isMeant = find.host.isEmpty || find.host == node.host
+        // Of the group only the one that is meant answers.
+        if isMeant {
+          node.reply(FindNode.Answer(server: server, host: node.host), to: request)
+        } else if !request.addressee.isGroup {
+          node.refuse(.notFound, request)
+        }
+      }
+    case NodeInterface.query where !request.addressee.isGroup:
+      nameNewPeers { [self] in node.reply(QueryNode.Answer(text: report()), to: request) }
+    case NodeInterface.measureSends where !request.addressee.isGroup:
+      // A repeated packet would make another host's node measure twice.
+      guard request.client.kernel == node.id else { return node.refuse(.noPermission, request) }
+      node.serve(MeasureSends.self, request) { measure($0, request) }
+    default:
+      if !request.addressee.isGroup { node.refuse(.illegalRequest, request) }
+    }
+  }
+
+  // MARK: measuring
+
+  private func measure(_ operation: MeasureSends, _ request: Request) {
+    let limit = TimeSpan.milliseconds(Int64(operation.limitMilliseconds))
+    let deadline = node.now + limit
+    let hasRoom = state.withLock { state in
+      guard state.measurements < Self.measurementsMax else { return false }
+      state.measurements += 1
+      return true
+    }
+    guard hasRoom else { return node.refuse(.busy, request) }
+    find(operation.target, limit: limit) { [self] found in
+      switch found {
+      case .done(let target, _):
+        let measurement = SendMeasurement(
+          node, to: target, count: Int(operation.count), until: deadline)
+        measurement.start { [self] answer in
+          state.withLock { $0.measurements -= 1 }
+          node.reply(answer, to: request)
+        }
+      case .refused(let code):
+        state.withLock { $0.measurements -= 1 }
+        node.refuse(code, request)
+      }
+    }
+  }
+
+  /// The entity that is meant. A name that is known but not answered for is a host that is down.
+  private func find(
+    _ target: MeasureSends.Target, limit: TimeSpan,
+    completion: @escaping @Sendable (Answer<EntityID>) -> Void
+  ) {
+    switch target {
+    case .entity(let entity):
+      completion(.done(entity, by: entity))
+    case .host(let host):
+      let client = node.makeClient(user: "nobody")
+      let options = SendOptions(timeLimit: min(limit, Self.findTimeLimit))
+      node.send(FindNode(host: host), from: client, to: .nodeGroup, options: options) {
+        [self] answer in
+        node.retire(client)
+        switch answer {
+        case .done(let found, let server):
+          remember(found.host, server.kernel)
+          completion(.done(found.server, by: server))
+        case .refused(.userTimeout), .refused(.retransmissionTimeout):
+          let isKnown = state.withLock { $0.hosts.values.contains(host) }
+          completion(.refused(isKnown ? .retransmissionTimeout : .notFound))
+        case .refused(let code):
+          completion(.refused(code))
+        }
+      }
+    }
+  }
+
+  // MARK: the names of other kernels' hosts
+
+  private func nameLater() {
+    node.after(Self.nameInterval) { [weak self] in
+      self?.nameNewPeers { [weak self] in self?.nameLater() }
+    }
+  }
+
+  /// Asks the kernels that have no name yet, then calls `completion`.
+  private func nameNewPeers(completion: @escaping @Sendable () -> Void) {
+    let peers = node.peers
+    let known = Set(peers.map(\.kernel))
+    let nameless: [KernelID] = state.withLock { state in
+      for kernel in state.hosts.keys where !known.contains(kernel) { state.hosts[kernel] = nil }
+      return peers.filter { !$0.isSilent && state.hosts[$0.kernel] == nil }
+        .prefix(Self.nameQuestionsMax).map(\.kernel)
+    }
+    guard !nameless.isEmpty else { return completion() }
+    let left = Countdown(nameless.count, completion)
+    for kernel in nameless {
+      let client = node.makeClient(user: "nobody")
+      node.send(
+        FindNode(host: ""), from: client, to: .nodeServer(of: kernel),
+        options: SendOptions(timeLimit: Self.nameTimeLimit)
+      ) { [self] answer in
+        node.retire(client)
+        if case .done(let found, _) = answer { remember(found.host, kernel) }
+        left.countDown()
+      }
+    }
+  }
+
+  private func remember(_ host: String, _ kernel: KernelID) {
+    let isText = !host.isEmpty && host.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F }
+    guard isText, kernel != node.id else { return }
+    state.withLock { $0.hosts[kernel] = host }
+  }
+
+  // MARK: how this node is
+
+  private func report() -> String {
+    var lines = [
+      "host \(node.host)", "kernel \(node.id)", "address \(address)",
+      "sealing \(node.isSealing ? "sealed" : "clear")",
+      "uptime_ms \((node.now - startedAt).nanoseconds / 1_000_000)",
+    ]
+    if let attached {
+      lines.append("attached \(attached.processCount)")
+      lines += attached.endings.sorted { $0.key < $1.key }.map { "closed \($0.key) \($0.value)" }
+    }
+    lines += Self.lines(node.counters)
+    let dropped = node.droppedPackets.sorted { $0.key < $1.key }
+    lines += dropped.prefix(32).map { "dropped \($0.value) \($0.key)" }
+    var room = Message.segmentBytesMax - lines.reduce(64) { $0 + $1.utf8.count + 1 }
+    let hosts = state.withLock { $0.hosts }
+    let peers = node.peers
+    for (index, peer) in peers.enumerated() {
+      let line = Self.line(peer, host: hosts[peer.kernel])
+      room -= line.utf8.count + 1
+      guard room >= 0 else {
+        lines.append("peers_left_out \(peers.count - index)")
+        break
+      }
+      lines.append(line)
+    }
+    return lines.map { $0 + "\n" }.joined()
+  }
+
+  private static func line(_ peer: PeerStatus, host: String?) -> String {
+    let place = peer.locator.map { "\($0)" } ?? "-"
+    let roundTrip = peer.roundTrip.map { "\($0.nanoseconds / 1000)" } ?? "-"
+    return "peer \(peer.kernel) \(host ?? "-") \(place) \(peer.age.nanoseconds / 1_000_000) "
+      + "\(roundTrip) \(peer.isSilent ? "silent" : "alive")"
+  }
+
+  private static func lines(_ counters: Counters) -> [String] {
+    [
+      ("requestsSent", counters.requestsSent), ("responsesSent", counters.responsesSent),
+      ("retransmissions", counters.retransmissions), ("duplicates", counters.duplicates),
+      ("probesSent", counters.probesSent), ("notifiesSent", counters.notifiesSent),
+      ("multicastsSent", counters.multicastsSent),
+      ("packetsIgnored", counters.packetsIgnored), ("silentPeers", counters.silentPeers),
+    ].map { "counter \($0.0) \($0.1)" }
+  }
+}
+
+/// Calls `body` when it has been counted down to nothing.
+private final class Countdown: Sendable {
+  private let left: Atomic<Int>
+  private let body: @Sendable () -> Void
+
+  init(_ count: Int, _ body: @escaping @Sendable () -> Void) {
+    left = Atomic(count)
+    self.body = body
+  }
+
+  func countDown() {
+    if left.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 { body() }
+  }
+}

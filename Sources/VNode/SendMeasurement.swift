@@ -1,0 +1,93 @@
+import VProtocol
+import VRuntime
+
+/// Times short Sends to one server, one after another, where they are made: inside the node.
+///
+/// A Send that ends without an answer is lost, and the next one follows after a pause; lost
+/// packets are not seen here, since the kernel repeats them. All Sends share one client, one
+/// message and one completion, so that a Send allocates nothing here.
+final class SendMeasurement: Sendable {
+  private struct State: ~Copyable {
+    var samples: [UInt32] = []
+    var lost: UInt32 = 0
+    var code = ReplyCode.ok
+    var sentAt: Time
+    var sent: Completion?
+    var ended: (@Sendable (MeasureSends.Answer) -> Void)?
+  }
+
+  private let node: Node
+  private let target: EntityID
+  private let count: Int
+  private let deadline: Time
+  private let client: EntityID
+  private let message = PingNode().message
+  private let state: KernelLock<State>
+
+  /// After a lost Send: a silent host is asked about as often as its kernel asks.
+  private static let pause = TimeSpan.milliseconds(100)
+
+  init(_ node: Node, to target: EntityID, count: Int, until deadline: Time) {
+    self.node = node
+    self.target = target
+    self.count = count
+    self.deadline = deadline
+    client = node.makeClient(user: "nobody")
+    state = KernelLock(State(sentAt: node.now))
+  }
+
+  /// `completion` is called once, when all Sends are made or the time is over.
+  func start(completion: @escaping @Sendable (MeasureSends.Answer) -> Void) {
+    state.withLock { state in
+      state.samples.reserveCapacity(count)
+      state.sent = { [self] response in handle(response) }
+      state.ended = completion
+    }
+    send()
+  }
+
+  private func send() {
+    let now = node.now
+    let completion = state.withLock { state in
+      state.sentAt = now
+      return state.sent
+    }
+    guard let completion else { return }
+    guard now < deadline else { return end(.userTimeout) }
+    node.send(
+      message, from: client, to: target, options: SendOptions(timeLimit: deadline - now),
+      completion: completion)
+  }
+
+  private func handle(_ response: Response) {
+    let now = node.now
+    let isAnswered = response.server != .none
+    let isDone = state.withLock { state in
+      if isAnswered {
+        state.samples.append(UInt32(clamping: (now - state.sentAt).nanoseconds))
+      } else {
+        state.lost += 1
+        state.code = response.code
+      }
+      return state.samples.count + Int(state.lost) >= count
+    }
+    if isDone || response.code == .nonexistentEntity && !isAnswered {
+      end(nil)
+    } else if isAnswered {
+      send()
+    } else {
+      node.after(Self.pause) { [self] in send() }
+    }
+  }
+
+  private func end(_ code: ReplyCode?) {
+    let (answer, ended) = state.withLock { state in
+      let answer = MeasureSends.Answer(
+        samples: &state.samples, lost: state.lost, code: code ?? state.code)
+      state.sent = nil
+      return (answer, state.ended.take())
+    }
+    node.retire(client)
+    ended?(answer)
+  }
+}
