@@ -64,6 +64,7 @@ let package = Package(
       name: "VNodeTests",
       dependencies: ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"],
       swiftSettings: common),
+    .testTarget(name: "VRuntimeTests", dependencies: ["VRuntime"], swiftSettings: common),
     .testTarget(
       name: "VFileServerTests",
       dependencies: ["VFileServer", "VRuntime", "VProtocol"],

@@ -102,14 +102,11 @@ public final class Directory: Sendable {
       return accept(operation, request)
     }
     clients.send(
-      QueryObject(ContextName(holder.context)), as: "root", to: holder.manager
+      ProbeEntity(entity: holder.manager), as: "root", to: .manager(of: holder.manager.kernel)
     ) { [self] answer in
-      // Any answer of the holder itself, even a refusal, says that it is there.
       switch answer {
-      case .refused(.retransmissionTimeout), .refused(.nonexistentEntity), .refused(.userTimeout):
-        accept(operation, request)
-      default:
-        backplane.refuse(.duplicateName, request)
+      case .done: backplane.refuse(.duplicateName, request)
+      case .refused: accept(operation, request)
       }
     }
   }

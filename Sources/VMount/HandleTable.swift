@@ -63,6 +63,11 @@ final class HandleTable: Sendable {
     }
   }
 
+  /// Every handle, in the order of opening.
+  var all: [Handle] {
+    state.withLock { $0.handles.sorted { $0.key < $1.key }.map(\.value) }
+  }
+
   func remove(_ id: HandleID) -> Handle? { state.withLock { $0.handles.removeValue(forKey: id) } }
 
   /// Puts a new instance in the place of a lost one, unless another request did so already.

@@ -66,15 +66,30 @@ extension Mount {
 // MARK: - Prefixes
 
 extension Mount {
+  /// A prefix in the cache is answered for without asking anybody: its attributes are valid for
+  /// no time, so whoever wants them asks its manager.
   private func lookUpPrefix(
     _ request: FuseRequest, below parent: NodeID, _ context: Node.Object, _ name: [UInt8]
   ) {
+    if parent == NodeTable.root && name == OwnFiles.name {
+      return request.send(
+        QueryObject(ContextName(OwnFiles.root)), to: ownFiles.server
+      ) { [self] answer in replyEntry(request, answer, below: parent, name) }
+    }
+    let fullName = fullName(parent, name)
+    if let root = names.root(of: fullName) {
+      return replyEntry(
+        request, .done(root.descriptor, by: root.manager), below: parent, name)
+    }
     request.send(
       QueryObject(ContextName(context.context, name)), to: context.manager
     ) { [self] answer in
       switch answer {
       case .refused(.nonexistentEntity), .refused(.invalidContext):
         searchPrefix(request, below: parent, name)
+      case .done(let descriptor, let manager) where manager != context.manager:
+        names.remember(descriptor, of: manager, for: fullName)
+        replyEntry(request, answer, below: parent, name)
       default: replyEntry(request, answer, below: parent, name)
       }
     }

@@ -24,6 +24,7 @@ public final class Mount: Sendable {
   let nodes: NodeTable
   let handles = HandleTable()
   let backingFiles: BackingFiles
+  let ownFiles: OwnFiles
   /// The process that owns all instances: they die with this mount.
   let owner: EntityID
   /// Requests that INTERRUPT can find, by their unique number.
@@ -45,6 +46,13 @@ public final class Mount: Sendable {
         manager: nameSpace.directory, context: nameSpace.root))
     session = try Session(mountPoint: mountPoint, source: source)
     backingFiles = BackingFiles(fuse: session.descriptor)
+    ownFiles = OwnFiles(
+      backplane,
+      [
+        ("version", { [backplane] in Self.versionText(backplane) }),
+        ("naming", { [names] in Self.namingText(names) }),
+        ("uio", { [handles] in Self.instancesText(handles) }),
+      ])
     owner = backplane.makeClient(user: "root")
     try session.start(self)
     backplane.watch(session.descriptor) { [self] in serve() }

@@ -38,9 +38,9 @@ extension Mount {
       make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd,
       takeDescriptor: takeDescriptor
     ) { [self] answer in
-      guard case .refused(let code) = answer, Self.asksForRebinding(code) else {
-        return then(answer)
-      }
+      guard case .refused(let code) = answer else { return then(answer) }
+      noteAbsence(of: contexts.manager, code)
+      guard Self.asksForRebinding(code) else { return then(answer) }
       rebindBoth(id, and: other, refused: contexts, code, for: request) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
         guard mayRepeat || code == .invalidContext else { return then(.refused(.deviceError)) }
@@ -62,9 +62,9 @@ extension Mount {
   ) {
     guard let handle = handles[id] else { return then(.refused(.notReadable)) }
     request.send(make(handle.instance), to: handle.manager, as: handle.user) { [self] answer in
-      guard case .refused(let code) = answer,
-        code == .invalidFileID || code == .nonexistentEntity
-      else { return then(answer) }
+      guard case .refused(let code) = answer else { return then(answer) }
+      noteAbsence(of: handle.manager, code)
+      guard code == .invalidFileID || code == .nonexistentEntity else { return then(answer) }
       reopen(id, lost: handle, for: request) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
         guard mayRepeat || code == .invalidFileID else { return then(.refused(.deviceError)) }
@@ -73,6 +73,12 @@ extension Mount {
           make(handle.instance), to: handle.manager, as: handle.user, completion: then)
       }
     }
+  }
+
+  /// A manager that is gone or silent may have lost its prefix to another one: the next use of
+  /// the prefix asks.
+  private func noteAbsence(of manager: EntityID, _ code: ReplyCode) {
+    if code == .nonexistentEntity || code == .retransmissionTimeout { names.forget(manager) }
   }
 
   private static func asksForRebinding(_ code: ReplyCode) -> Bool {

@@ -69,10 +69,8 @@ public final class LinuxMachine: Machine {
   private func receive(from socket: Int32) {
     guard let node = node.withLock({ $0 }) else { return }
     unsafe withUnsafeTemporaryAllocation(byteCount: Self.receiveBytes, alignment: 64) { buffer in
-      unsafe sockets.drain(socket, into: buffer) { packet, locator in
-        do throws(WireError) {
-          unsafe try node.handlePacket(packet, from: locator)
-        } catch {
+      unsafe sockets.drain(socket, into: buffer) { packets, stride, locator in
+        unsafe node.handlePackets(packets, stride: stride, from: locator) { error in
           dropped.withLock { $0["\(error)", default: 0] += 1 }
         }
       }

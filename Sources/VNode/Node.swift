@@ -50,12 +50,73 @@ public final class Node: Backplane {
 
   // MARK: what the machine brings
 
+  /// Takes in datagrams of one source that arrived together, each of `stride` octets but the
+  /// last, and opens them in place. The kernel is entered once for all of them.
+  ///
+  /// `refuse` is told of each that is not V, and why; it has no other effect.
+  public func handlePackets(
+    _ packets: UnsafeMutableRawBufferPointer, stride: Int, from locator: Locator,
+    refuse: (WireError) -> Void
+  ) {
+    guard packets.count > stride else {
+      // The short message: no list, no allocation.
+      do throws(WireError) {
+        unsafe try handlePacket(packets, from: locator)
+      } catch {
+        refuse(error)
+      }
+      return
+    }
+    var sound: [Opened] = []
+    var start = 0
+    while start < packets.count {
+      let end = min(start + stride, packets.count)
+      do throws(WireError) {
+        let packet = unsafe UnsafeMutableRawBufferPointer(rebasing: packets[start..<end])
+        let (header, sender) = unsafe try open(packet)
+        sound.append(Opened(range: start..<end, header: header, sender: sender))
+      } catch {
+        refuse(error)
+      }
+      start = end
+    }
+    guard !sound.isEmpty else { return }
+    let now = machine.now
+    enter { state, actions in
+      for packet in sound {
+        let bytes = unsafe UnsafeRawBufferPointer(rebasing: packets[packet.range])
+        state.kernel.handlePacket(
+          unsafe RawSpan(_unsafeBytes: bytes), packet.header, from: locator,
+          sender: packet.sender, at: now, into: &actions)
+      }
+    }
+  }
+
+  /// A sound packet among others that arrived with it.
+  private struct Opened {
+    var range: Range<Int>
+    var header: PacketHeader
+    var sender: KernelID?
+  }
+
   /// Takes in one datagram, which is opened in place.
   ///
   /// Throws what makes it not V; then nothing has happened.
   public func handlePacket(
     _ packet: UnsafeMutableRawBufferPointer, from locator: Locator
   ) throws(WireError) {
+    let (header, sender) = unsafe try open(packet)
+    enter { state, actions in
+      state.kernel.handlePacket(
+        unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)), header, from: locator,
+        sender: sender, at: machine.now, into: &actions)
+    }
+  }
+
+  /// Opens or checks a packet and reads its header; also says who sealed it.
+  private func open(
+    _ packet: UnsafeMutableRawBufferPointer
+  ) throws(WireError) -> (PacketHeader, KernelID?) {
     let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
     guard SealedPacket.isSealed(span) == (sealer != nil) else { throw .unexpectedSealing }
     var sender: KernelID?
@@ -70,12 +131,7 @@ public final class Node: Backplane {
       }
       guard Checksum.isSound(span, count: bodyBytes) else { throw .badChecksum }
     }
-    let header = try PacketHeader(parsing: span, bodyBytes: bodyBytes)
-    enter { state, actions in
-      state.kernel.handlePacket(
-        unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)), header, from: locator,
-        sender: sender, at: machine.now, into: &actions)
-    }
+    return (try PacketHeader(parsing: span, bodyBytes: bodyBytes), sender)
   }
 
   /// Does what is due.

@@ -91,10 +91,11 @@ final class Sockets: Sendable {
     }
   }
 
-  /// Reads all that waits on `socket` and hands over each packet, to be opened in place.
+  /// Reads all that waits on `socket` and hands over the packets that arrived together, with
+  /// their size, to be opened in place.
   func drain(
     _ socket: Int32, into buffer: UnsafeMutableRawBufferPointer,
-    _ body: (UnsafeMutableRawBufferPointer, Locator) -> Void
+    _ body: (UnsafeMutableRawBufferPointer, _ stride: Int, Locator) -> Void
   ) {
     while true {
       var source: UInt32 = 0
@@ -104,15 +105,8 @@ final class Sockets: Sendable {
         socket, buffer.baseAddress, buffer.count, &source, &sourcePort, &stride)
       if count == -Int(EINTR) { continue }
       guard count >= 0 else { return }
-      let locator = Locator(ipv4: source, port: sourcePort)
-      var start = 0
-      while start < count {
-        let size = min(Int(stride), count - start)
-        let packet = unsafe UnsafeMutableRawBufferPointer(
-          rebasing: buffer[start..<(start + size)])
-        unsafe body(packet, locator)
-        start += size
-      }
+      let packets = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+      unsafe body(packets, Int(stride), Locator(ipv4: source, port: sourcePort))
     }
   }
 

@@ -1,10 +1,11 @@
-public import VProtocol
 import Synchronization
+public import VProtocol
 
 /// The prefix cache of one program: longest prefix -> manager and context (CACM 1988).
 ///
-/// A miss asks the name handling group once, by QueryName. Entries are not invalidated by
-/// anybody: a manager that refuses a stale one makes the user call `forget`, and ask again.
+/// Entries are not invalidated by anybody: a manager that refuses a stale one, or is silent, makes
+/// the user call `forget`, and ask the directory again, or, where that does not know better, the
+/// name handling group by QueryName.
 public final class NameCache: Sendable {
   /// Who answers for a prefix.
   public struct Binding: Equatable, Sendable {
@@ -16,14 +17,25 @@ public final class NameCache: Sendable {
     public var isShared: Bool
   }
 
+  /// The object that a prefix names, as it was last described; its attributes are not current.
+  public struct Root: Equatable, Sendable {
+    public var manager: EntityID
+    public var descriptor: Descriptor
+  }
+
   /// What the cache did since it was made.
   public struct Counters: Equatable, Sendable {
+    /// Prefixes found in the cache.
     public var hits = 0
+    /// Prefixes that the directory was asked for.
+    public var misses = 0
+    /// Prefixes that the name handling group was asked for.
     public var multicasts = 0
   }
 
   private struct State {
     var bindings: [[UInt8]: Binding] = [:]
+    var roots: [[UInt8]: Root] = [:]
     var counters = Counters()
   }
 
@@ -77,24 +89,35 @@ public final class NameCache: Sendable {
     }
   }
 
-  /// Drops what is known about the prefix of `name`, because its manager refused it.
-  public func forget(_ name: [UInt8]) {
+  /// The root of the prefix that `name` is, if it is known; then it counts as a hit.
+  public func root(of name: [UInt8]) -> Root? {
     state.withLock { state in
-      for end in Self.ends(of: name) { state.bindings[Array(name[..<end])] = nil }
+      guard let root = state.roots[name] else { return nil }
+      state.counters.hits += 1
+      return root
     }
   }
 
-  /// The components that known prefixes have directly below the shared context `name`.
-  public func components(below name: [UInt8]) -> [[UInt8]] {
-    let front = name.isEmpty ? [] : name + [UInt8(ascii: "/")]
-    let found = state.withLock { state in
-      state.bindings.keys.compactMap { prefix -> [UInt8]? in
-        guard prefix.count > front.count, prefix.starts(with: front) else { return nil }
-        let rest = prefix[front.count...]
-        return Array(rest.prefix { $0 != UInt8(ascii: "/") })
-      }
+  /// What the directory's answer showed; counts a miss.
+  public func remember(_ descriptor: Descriptor, of manager: EntityID, for name: [UInt8]) {
+    state.withLock { state in
+      if state.roots.count >= Self.bindingsMax { state.roots.removeAll() }
+      state.counters.misses += 1
+      state.roots[name] = Root(manager: manager, descriptor: descriptor)
     }
-    return Array(Set(found)).sorted { $0.lexicographicallyPrecedes($1) }
+  }
+
+  /// Drops what is known about prefixes of `manager`, because it refused or did not answer.
+  public func forget(_ manager: EntityID) {
+    state.withLock { state in
+      state.roots = state.roots.filter { $0.value.manager != manager }
+    }
+  }
+
+  /// Every known prefix and its manager, in order of name.
+  public var prefixes: [(name: [UInt8], manager: EntityID)] {
+    state.withLock { $0.roots.map { ($0.key, $0.value.manager) } }
+      .sorted { $0.0.lexicographicallyPrecedes($1.0) }
   }
 
   private func lookUp(_ name: [UInt8]) -> Binding? {
@@ -103,7 +126,6 @@ public final class NameCache: Sendable {
         guard let binding = state.bindings[Array(name[..<end])] else { continue }
         // A shared context answers for itself only: what is below it may be anybody's.
         if binding.isShared && end < name.count { return nil }
-        state.counters.hits += 1
         return binding
       }
       return nil

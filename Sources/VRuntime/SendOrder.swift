@@ -1,0 +1,30 @@
+/// Who Sends to whom: the whole proof that waiting for messages cannot deadlock.
+///
+/// A party waits only for the answers of those below it, and there is no way back up; a test
+/// checks that. Replies, forwards and datagrams are nobody's wait, so they may go anywhere.
+/// Boards may find that what they send to is on their own host or on another.
+public enum Party: String, CaseIterable, Sendable {
+  /// A program or a tool: `v`, an attached process.
+  case program
+  /// VMount, in the name of the programs that use `/v`.
+  case mount
+  case fileServer
+  case directory
+  /// The node's own operations: status, ping.
+  case node
+  /// What a manager answers to the name handling group: QueryName, from memory.
+  case nameHandler
+  /// VMTP's managers: probes, answered by the kernel itself.
+  case kernelManager
+
+  public var sendsTo: [Party] {
+    switch self {
+    case .program: [.directory, .fileServer, .node, .nameHandler, .kernelManager]
+    case .mount: [.directory, .fileServer, .nameHandler]
+    case .fileServer: [.directory, .kernelManager]
+    case .directory: [.nameHandler, .kernelManager]
+    case .node: [.kernelManager]
+    case .nameHandler, .kernelManager: []
+    }
+  }
+}

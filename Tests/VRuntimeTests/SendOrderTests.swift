@@ -1,0 +1,30 @@
+import Testing
+import VRuntime
+
+@Suite("Who Sends to whom")
+struct SendOrderTests {
+  /// A way from `party` back to itself, or nil.
+  static func cycle(
+    from party: String, _ sendsTo: (String) -> [String], _ path: [String] = []
+  ) -> [String]? {
+    if path.contains(party) { return path + [party] }
+    for next in sendsTo(party) {
+      if let found = cycle(from: next, sendsTo, path + [party]) { return found }
+    }
+    return nil
+  }
+
+  @Test("nobody waits for somebody who waits for it", arguments: Party.allCases)
+  func noCycle(party: Party) {
+    let cycle = Self.cycle(from: party.rawValue) { name in
+      Party(rawValue: name)?.sendsTo.map(\.rawValue) ?? []
+    }
+    #expect(cycle == nil)
+  }
+
+  @Test("the check finds a cycle where there is one")
+  func finds() {
+    let table = ["a": ["b"], "b": ["c"], "c": ["a"]]
+    #expect(Self.cycle(from: "a") { table[$0] ?? [] } == ["a", "b", "c", "a"])
+  }
+}
