@@ -38,7 +38,15 @@ final class TestBackplane: Backplane {
   func send(
     _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
     completion: @escaping Completion
-  ) { preconditionFailure("the file server sends nothing") }
+  ) {
+    // The server asks only whether owners of instances live; here they all do.
+    guard let probe = try? ProbeEntity(parsing: message), message.mcb.code == ProbeEntity.code
+    else { preconditionFailure("the file server sends nothing else") }
+    let state = ProbeEntity.EntityState(
+      transaction: TransactionID(1), entity: probe.entity, isAwaitingResponse: false,
+      principal: "ann@kea")
+    completion(Response(server: server, message: state.message))
+  }
 
   func reply(_ message: Message, to request: Request) {
     state.withLock { $0.replies[request.client, default: []].append(message) }
