@@ -107,7 +107,8 @@ extension FileServer {
     return Done()
   }
 
-  /// Ends an instance, and says so after a written file is closed: whoever waits may want to run it.
+  /// Ends an instance, and says so once a written file is closed: whoever waits may want to run
+  /// it.
   ///
   /// The last close of a file without names frees its room, which takes time.
   func releaseInstance(_ operation: ReleaseInstance, _ turn: Turn) throws(StoreFailure) -> Done {

@@ -27,8 +27,10 @@ extension Mount {
   }
 
   /// Sends an operation on the attributes of an object: on its instance if the kernel names one,
-  /// else on its context, and if that is lost on an instance that the same user has open, since
-  /// the object may have no name any more. Setting an attribute twice is setting it once.
+  /// else on its context, and if that is lost on an instance that the same user has open, since the
+  /// object may have no name any more.
+  ///
+  /// Setting an attribute twice is setting it once.
   private func changeOrQuery<ByName: Operation, ByInstance: Operation>(
     _ request: FuseRequest, _ id: NodeID, _ node: Node, _ object: Node.Object,
     _ handle: HandleID?, byName: @escaping @Sendable (ContextName) -> ByName,

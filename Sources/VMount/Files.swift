@@ -80,7 +80,9 @@ extension Mount {
     }
   }
 
-  /// RELEASE and RELEASEDIR. No program waits for the answer.
+  /// RELEASE and RELEASEDIR.
+  ///
+  /// No program waits for the answer.
   func release(_ request: FuseRequest, _ handle: HandleID) {
     close(handle)
     request.done()

@@ -161,8 +161,9 @@ extension FuseRequest {
     }
   }
 
-  /// Answers with a record of the FUSE protocol. Whether the kernel has it now: if not, what the
-  /// record promised has to be taken back.
+  /// Answers with a record of the FUSE protocol.
+  ///
+  /// Whether the kernel has it now: if not, what the record promised has to be taken back.
   @discardableResult
   func reply<Record: BitwiseCopyable>(_ record: Record) -> Bool {
     answer { handle in

@@ -1,7 +1,9 @@
 internal import Synchronization
 internal import VProtocol
 
-/// FUSE's number for an open file or directory (fh). Never used a second time.
+/// FUSE's number for an open file or directory (fh).
+///
+/// Never used a second time.
 typealias HandleID = UInt64
 
 /// An instance behind an open file or directory, and how to make it again.
@@ -55,8 +57,9 @@ final class HandleTable: Sendable {
 
   subscript(id: HandleID) -> Handle? { state.withLock { $0.handles[id] } }
 
-  /// Some instance of the object of a node that `user` opened. Looks at all handles, so for rare
-  /// use.
+  /// Some instance of the object of a node that `user` opened.
+  ///
+  /// Looks at all handles, so for rare use.
   func any(of node: NodeID, openedBy user: String) -> HandleID? {
     state.withLock { state in
       state.handles.first { $0.value.node == node && $0.value.user == user }?.key

@@ -31,8 +31,9 @@ extension Mount {
     }
   }
 
-  /// Puts an object in the node table under the name by which it was found. The lookup is
-  /// counted before the kernel hears of it: one too many only leaks.
+  /// Puts an object in the node table under the name by which it was found.
+  ///
+  /// The lookup is counted before the kernel hears of it: one too many only leaks.
   func enter(
     _ descriptor: Descriptor, of manager: EntityID, below parent: NodeID, _ name: [UInt8]
   ) -> (id: NodeID, entry: fuse_entry_out) {
@@ -95,8 +96,9 @@ extension Mount {
     }
   }
 
-  /// The directory sent the request to a manager that is gone: asks who has the prefix now. If
-  /// nobody has, the name is not free but its manager is away.
+  /// The directory sent the request to a manager that is gone: asks who has the prefix now.
+  ///
+  /// If nobody has, the name is not free but its manager is away.
   private func searchPrefix(_ request: FuseRequest, below parent: NodeID, _ name: [UInt8]) {
     let fullName = fullName(parent, name)
     guard fullName.count <= ContextName.nameBytesMax else {

@@ -30,8 +30,9 @@ public final class Mount: Sendable {
   /// Requests that INTERRUPT can find, by their unique number.
   let waiting = Mutex<[UInt64: FuseRequest]>([:])
 
-  /// Mounts on the directory `mountPoint` and serves until `unmount`. `source` is what mount(8)
-  /// shows as the device; `nameSpace` is what is mounted.
+  /// Mounts on the directory `mountPoint` and serves until `unmount`.
+  ///
+  /// `source` is what mount(8) shows as the device; `nameSpace` is what is mounted.
   public init(
     _ backplane: any Backplane, _ nameSpace: NameSpace, mountPoint: String, source: String,
     names: NameCache, clients: ClientPool
@@ -58,7 +59,9 @@ public final class Mount: Sendable {
     backplane.watch(session.descriptor) { [self] in serve() }
   }
 
-  /// Takes the mount out of the name space at once. What is still open on it is served on.
+  /// Takes the mount out of the name space at once.
+  ///
+  /// What is still open on it is served on.
   public func unmount() { session.unmount() }
 
   private func serve() {

@@ -1,4 +1,6 @@
-/// Why there is no mount. Each case prints as a sentence that says what to do.
+/// Why there is no mount.
+///
+/// Each case prints as a sentence that says what to do.
 public enum MountError: Error, Equatable, Sendable {
   case noDevice(mountPoint: String)
   case noPermission(mountPoint: String)

@@ -1,7 +1,9 @@
 internal import Synchronization
 internal import VProtocol
 
-/// FUSE's number for a node; 1 is the root of the mount. Never used a second time.
+/// FUSE's number for a node; 1 is the root of the mount.
+///
+/// Never used a second time.
 typealias NodeID = UInt64
 
 /// What a node stands for and how to find it again.

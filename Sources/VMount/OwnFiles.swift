@@ -2,7 +2,9 @@ internal import Synchronization
 internal import VProtocol
 internal import VRuntime
 
-/// `/v/.v`: what this mount knows of itself, as text files. Not listed in the root.
+/// `/v/.v`: what this mount knows of itself, as text files.
+///
+/// Not listed in the root.
 ///
 /// A manager like any other, so that programs read it by the same requests as everything else. A
 /// file is made anew when it is opened and then stays as it is, so one reader sees one state.

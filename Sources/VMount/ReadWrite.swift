@@ -110,8 +110,9 @@ extension Mount {
     }.run()
   }
 
-  /// One block of an object that has no octet positions. More data is left to the next write,
-  /// so that a signal never hides how much was taken.
+  /// One block of an object that has no octet positions.
+  ///
+  /// More data is left to the next write, so that a signal never hides how much was taken.
   private func writeBlock(
     _ request: FuseRequest, _ id: HandleID, _ handle: Handle, _ block: [UInt8]
   ) {

@@ -163,8 +163,9 @@ extension Session {
     }
   }
 
-  /// An INTERRUPT can be read before the other thread has made its request known. The kernel
-  /// then asks once more, or drops it if the request has been answered meanwhile.
+  /// An INTERRUPT can be read before the other thread has made its request known.
+  ///
+  /// The kernel then asks once more, or drops it if the request has been answered meanwhile.
   private func refuseInterrupt(_ unique: UInt64) {
     var header = fuse_out_header()
     header.len = UInt32(MemoryLayout<fuse_out_header>.size)

@@ -1,12 +1,14 @@
-public import VProtocol
 import Synchronization
+public import VProtocol
 
 /// Client entities of one process, kept by user and used one transaction at a time.
 ///
 /// As many entities exist as there are transactions at work; at most `entitiesMax` idle ones of a
 /// user are kept. An entity whose transaction was abandoned is retired.
 public final class ClientPool: Sendable {
-  /// A transaction on an entity of a pool. Either its completion is called or it is abandoned.
+  /// A transaction on an entity of a pool.
+  ///
+  /// Either its completion is called or it is abandoned.
   public final class Transaction: Sendable {
     fileprivate let client: EntityID
     private let isOver = Atomic<Bool>(false)
@@ -48,8 +50,9 @@ public final class ClientPool: Sendable {
     return transaction
   }
 
-  /// Gives up a transaction: its completion is not called any more. Has no effect on one whose
-  /// answer came first.
+  /// Gives up a transaction: its completion is not called any more.
+  ///
+  /// Has no effect on one whose answer came first.
   public func abandon(_ transaction: Transaction) {
     if transaction.end() { backplane.retire(transaction.client) }
   }

@@ -48,7 +48,11 @@ public final class MessageProcess: Sendable {
   }
 
   private static func deliver(_ request: Request, to box: Box, on backplane: any Backplane) {
-    enum Outcome { case hand(Procedure), queued, refused(ReplyCode) }
+    enum Outcome {
+      case hand(Procedure)
+      case queued
+      case refused(ReplyCode)
+    }
     let isConditional = request.message.mcb.flags.contains(.conditional)
     let outcome: Outcome = box.value.withLock { state in
       if let receiver = state.receiver.take() { return .hand(receiver) }

@@ -1,4 +1,6 @@
-/// Who stands behind a client entity: a user of a host. Travels as `user@host`.
+/// Who stands behind a client entity: a user of a host.
+///
+/// Travels as `user@host`.
 public struct Principal: Hashable, Sendable, CustomStringConvertible {
   public var user: String
   public var host: String

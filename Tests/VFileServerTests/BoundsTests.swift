@@ -1,9 +1,8 @@
 import Foundation
 import Testing
+import VFileServer
 import VProtocol
 import VRuntime
-
-import VFileServer
 
 @Suite("Confinement and bounds")
 struct BoundsTests {

@@ -1,9 +1,8 @@
 import Foundation
 import Testing
+import VFileServer
 import VProtocol
 import VRuntime
-
-import VFileServer
 
 @Suite("Making, writing and renaming")
 struct ChangingTests {

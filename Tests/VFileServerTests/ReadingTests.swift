@@ -1,9 +1,8 @@
 import Foundation
 import Testing
+import VFileServer
 import VProtocol
 import VRuntime
-
-import VFileServer
 
 @Suite("Finding and reading files")
 struct ReadingTests {
