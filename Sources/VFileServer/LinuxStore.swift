@@ -26,8 +26,12 @@ public final class LinuxStore: FileStore {
   public var handlesAreDescriptors: Bool { true }
 
   /// `deviceError` where /proc is not mounted.
+  ///
+  /// Call it before any other thread exists: the process gives up the right to pass quotas and
+  /// to use what a disk keeps for root, and threads have their capabilities from their parents.
   public init() throws(StoreFailure) {
     umask(0)
+    v_drop_resource_capability()
     var groups = [UInt32](repeating: 0, count: Self.groupsMax)
     let count = try Self.checked(unsafe v_groups(&groups, Int32(Self.groupsMax)))
     own = Credentials(uid: geteuid(), gid: getegid(), groups: Array(groups[..<Int(count)]))
@@ -59,6 +63,21 @@ extension LinuxStore {
     let taken = unsafe v_take_credentials(who.uid, who.gid, who.groups, who.groups.count)
     defer { restoreCredentials() }
     _ = try Self.checked(taken)
+    return try body()
+  }
+
+  /// Runs `body`, a write to a file that is open, in the name of `who`.
+  ///
+  /// It needs no rights beyond those the file was opened with, so the user alone is taken, which
+  /// costs a third of all credentials: then set-user bits go, root's reserve of the disk stays
+  /// shut, and quotas hold.
+  func writing<Result>(
+    as who: Credentials, _ body: () throws(StoreFailure) -> Result
+  ) throws(StoreFailure) -> Result {
+    if isOwn(who) { return try body() }
+    guard isPrivileged else { throw .refused(.noPermission) }
+    defer { precondition(v_take_user(own.uid) == 0, "a thread gives back whose it is") }
+    _ = try Self.checked(v_take_user(who.uid))
     return try body()
   }
 

@@ -92,23 +92,9 @@ extension LinuxStore {
         triesWriteAtOnce.load(ordering: .relaxed)
       else { throw .wouldWait }
     }
-    guard try dropsPrivileges(file, who) else { return try put(file, data, start, mode, patience) }
-    return try acting(as: who) { () throws(StoreFailure) -> Int in
+    return try writing(as: who) { () throws(StoreFailure) -> Int in
       try put(file, data, start, mode, patience)
     }
-  }
-
-  /// Whether a write must be done as the writer, because root's would keep set-user bits.
-  ///
-  /// Other writes need no rights beyond those the file was opened with.
-  private func dropsPrivileges(
-    _ file: StoreHandle, _ who: Credentials
-  ) throws(StoreFailure) -> Bool {
-    guard !isOwn(who) else { return false }
-    var size: UInt64 = 0
-    var mode: UInt32 = 0
-    _ = try Self.checked(unsafe v_size_and_mode(file.rawValue, &size, &mode))
-    return mode & 0o6000 != 0
   }
 
   private func put(

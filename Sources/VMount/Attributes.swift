@@ -109,7 +109,7 @@ extension Mount {
     attributes.nlink = descriptor.links
     attributes.uid = users.id(ofUser: descriptor.owner)
     attributes.gid = users.id(ofGroup: descriptor.group)
-    attributes.rdev = UInt32(truncatingIfNeeded: descriptor.deviceNumber)
+    attributes.rdev = Self.encode(device: descriptor.deviceNumber)
     attributes.blksize = max(descriptor.blockSize, Self.blockBytes)
     return attributes
   }
@@ -126,6 +126,19 @@ extension Mount {
     // What a newer manager calls by a kind of its own can be read and written like a file.
     default: S_IFREG
     }
+  }
+
+  /// V's device number (major in the high word, minor in the low one) in FUSE's 32 bits: 12 of
+  /// major in the middle of 20 of minor. A larger one has no place there.
+  static func encode(device: UInt64) -> UInt32 {
+    let major = UInt32(truncatingIfNeeded: device >> 32)
+    let minor = UInt32(truncatingIfNeeded: device)
+    return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & 0xF_FF00) << 12
+  }
+
+  static func decode(device: UInt32) -> UInt64 {
+    let minor = device & 0xFF | device >> 12 & 0xF_FF00
+    return UInt64(device >> 8 & 0xFFF) << 32 | UInt64(minor)
   }
 
   /// Seconds, rounded down also before 1970, and the nanoseconds behind them.

@@ -62,7 +62,8 @@ extension Mount {
     unsafe operations.mknod = { request, parent, name, mode, device in
       let request = unsafe FuseRequest(request!)
       unsafe request.mount.makeNode(
-        request, below: parent, octets(name), mode: mode, deviceNumber: UInt64(device))
+        request, below: parent, octets(name), mode: mode,
+        deviceNumber: Mount.decode(device: UInt32(truncatingIfNeeded: device)))
     }
     unsafe operations.mkdir = { request, parent, name, mode in
       let request = unsafe FuseRequest(request!)

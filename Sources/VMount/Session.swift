@@ -21,6 +21,8 @@ internal import VProtocol
 
   let descriptor: Int32
   private let mountPoint: String
+  /// The file system that this session mounted.
+  private let mountedDevice = Atomic<UInt64>(0)
   private var fuse: OpaquePointer?
   private let state: Mutex<State>
   /// The unique number of INIT until it has been answered, else 0, which no request has.
@@ -44,6 +46,7 @@ internal import VProtocol
     guard unsafe v_mount_fuse(source, mountPoint, options) == 0 else {
       throw Self.error(errno, mountPoint, "mount")
     }
+    unsafe mountedDevice.store(v_mount_device(mountPoint), ordering: .relaxed)
   }
 
   /// libfuse closes the descriptor.
@@ -75,7 +78,13 @@ internal import VProtocol
     }
   }
 
-  func unmount() { _ = unsafe v_unmount_detached(mountPoint) }
+  /// Detaches the mount, unless something else is on the mount point by now.
+  func unmount() {
+    guard unsafe v_mount_device(mountPoint) == mountedDevice.load(ordering: .relaxed) else {
+      return
+    }
+    _ = unsafe v_unmount_detached(mountPoint)
+  }
 
   private static func error(_ errno: Int32, _ mountPoint: String, _ call: String) -> MountError {
     switch errno {

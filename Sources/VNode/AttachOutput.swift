@@ -59,7 +59,9 @@ final class AttachOutput: Sendable {
 
   deinit { if room >= 0 { close(room) } }
 
-  /// Queues a frame and sends what the socket takes. With `mayRefuse` a full queue refuses it.
+  /// Queues a frame and sends what the socket takes.
+  ///
+  /// With `mayRefuse` a full queue refuses it.
   func add(_ frame: AttachFrame, mayRefuse: Bool = false) -> Outcome {
     let outcome: Outcome? = state.withLock { state in
       if state.isEnded { return .accepted }

@@ -30,8 +30,9 @@ public final class AttachServer: Sendable {
   /// When to look again after descriptors ran out.
   private static let acceptPause = TimeSpan.milliseconds(100)
 
-  /// Listens at `path`, making its directory if that is missing. A socket there that nobody
-  /// answers on is replaced.
+  /// Listens at `path`, making its directory if that is missing.
+  ///
+  /// A socket there that nobody answers on is replaced.
   public init(_ node: Node, path: String) throws(AttachServerError) {
     self.node = node
     self.path = path
@@ -51,7 +52,9 @@ public final class AttachServer: Sendable {
 
   deinit { if listener >= 0 { Glibc.close(listener) } }
 
-  /// Stops listening. Processes that are attached stay so.
+  /// Stops listening.
+  ///
+  /// Processes that are attached stay so.
   public func close() {
     node.unwatch(listener)
     unsafe unlink(path)

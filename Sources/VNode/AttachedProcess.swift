@@ -56,7 +56,9 @@ final class AttachedProcess: Sendable {
   /// Frames carried out before other events of the node get their turn.
   private static let framesPerTurn = 256
 
-  /// Takes over `socket`. `ended` is called once, after all of the process's entities are gone.
+  /// Takes over `socket`.
+  ///
+  /// `ended` is called once, after all of the process's entities are gone.
   init(
     _ node: Node, socket: Int32, rights: AttachRights,
     ended: @escaping @Sendable (AttachedProcess, AttachEnding) -> Void
@@ -133,8 +135,14 @@ final class AttachedProcess: Sendable {
     ) { buffer in
       let count = unsafe Int(v_frame_receive(socket, buffer.baseAddress, buffer.count))
       if count == -Int(EAGAIN) { return }
-      guard count > 0 else { return result = .failure(.ended) }
-      guard count <= AttachFrame.byteCountMax else { return result = .failure(.badFrame) }
+      guard count > 0 else {
+        result = .failure(.ended)
+        return
+      }
+      guard count <= AttachFrame.byteCountMax else {
+        result = .failure(.badFrame)
+        return
+      }
       do throws(WireError) {
         let packet = unsafe UnsafeRawBufferPointer(rebasing: buffer[..<count])
         result = .success(

@@ -55,10 +55,12 @@ enum Thread {
     }
     var thread = pthread_t()
     let box = unsafe Unmanaged.passRetained(Box(body)).toOpaque()
-    let result = unsafe pthread_create(&thread, nil, { argument in
-      unsafe Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
-      return nil
-    }, box)
+    let result = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        unsafe Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+        return nil
+      }, box)
     precondition(result == 0, "a thread can be made")
     _ = unsafe v_thread_name(thread, name)
     pthread_detach(thread)

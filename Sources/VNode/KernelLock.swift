@@ -21,7 +21,9 @@ import Glibc
     unsafe mutex.deallocate()
   }
 
-  /// Runs `body` with the value, alone. No system call and no procedure belongs in there.
+  /// Runs `body` with the value, alone.
+  ///
+  /// No system call and no procedure belongs in there.
   func withLock<R>(_ body: (inout Value) -> R) -> R {
     unsafe pthread_mutex_lock(mutex)
     defer { unsafe pthread_mutex_unlock(mutex) }

@@ -24,8 +24,9 @@ public final class LinuxMachine: Machine {
   private let node = KernelLock<Node?>(nil)
   private let dropped = KernelLock<[String: Int]>([:])
 
-  /// Opens the sockets at an IPv4 address in host byte order. `peers` are sent one by one what
-  /// goes to groups.
+  /// Opens the sockets at an IPv4 address in host byte order.
+  ///
+  /// `peers` are sent one by one what goes to groups.
   public init(
     address: UInt32, port: UInt16, groupPort: UInt16, peers: [(address: UInt32, port: UInt16)] = []
   ) throws(SocketError) {

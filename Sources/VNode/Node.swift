@@ -50,8 +50,10 @@ public final class Node: Backplane {
 
   // MARK: what the machine brings
 
-  /// Takes in datagrams of one source that arrived together, each of `stride` octets but the
-  /// last, and opens them in place. The kernel is entered once for all of them.
+  /// Takes in datagrams of one source that arrived together, each of `stride` octets but the last,
+  /// and opens them in place.
+  ///
+  /// The kernel is entered once for all of them.
   ///
   /// `refuse` is told of each that is not V, and why; it has no other effect.
   public func handlePackets(

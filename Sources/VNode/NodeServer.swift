@@ -108,7 +108,9 @@ public final class NodeServer: Sendable {
     }
   }
 
-  /// The entity that is meant. A name that is known but not answered for is a host that is down.
+  /// The entity that is meant.
+  ///
+  /// A name that is known but not answered for is a host that is down.
   private func find(
     _ target: MeasureSends.Target, limit: TimeSpan,
     completion: @escaping @Sendable (Answer<EntityID>) -> Void

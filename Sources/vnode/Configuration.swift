@@ -74,6 +74,9 @@ extension Configuration {
     }
     peers = try reader.strings("peers") ?? []
     if let tables = try reader.tables("export") {
+      guard tables.count <= Self.exportsMax else {
+        throw reader.error("export", "given at most \(Self.exportsMax) times")
+      }
       exports = try tables.map { try Export(reading: $0) }
     }
   }
@@ -88,6 +91,9 @@ extension Configuration {
     }
     return "\(String(cString: directory))/v/node.sock"
   }
+
+  /// The claims of a whole cluster; one host may have them all.
+  private static let exportsMax = 64
 
   private static func isHostName(_ name: String) -> Bool {
     !name.isEmpty && name.utf8.count <= 64 && name != "self" && name != "any"

@@ -36,6 +36,22 @@ func peerAddress(
   return (address, port)
 }
 
+/// Whether a node could start with this configuration on this host.
+func check(_ configuration: Configuration) throws {
+  _ = try listenAddress(configuration)
+  _ = try configuration.keyFile.map(readKey)
+  for peer in configuration.peers {
+    _ = try peerAddress(peer, defaultPort: configuration.port)
+  }
+  for export in configuration.exports {
+    var status = stat()
+    guard stat(export.path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+      throw ConfigurationError(
+        description: "path = \"\(export.path)\" of \(export.prefix): not a directory of this host")
+    }
+  }
+}
+
 func parseIPv4(_ text: String) -> UInt32? {
   var address = in_addr()
   guard inet_pton(AF_INET, text, &address) == 1 else { return nil }

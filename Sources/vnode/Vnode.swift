@@ -32,7 +32,7 @@ struct Vnode: ParsableCommand {
     do {
       configuration = try load()
       if checkConfig {
-        _ = try (listenAddress(configuration), configuration.keyFile.map(readKey))
+        try check(configuration)
         print("vnode: the configuration is good")
         return
       }
@@ -82,6 +82,8 @@ struct Running {
   init(_ configuration: Configuration) throws {
     let address = try listenAddress(configuration)
     let secret = try configuration.keyFile.map(readKey)
+    // Before the machine starts threads.
+    let store = try LinuxStore()
     let machine = try LinuxMachine(
       address: address, port: UInt16(configuration.port),
       groupPort: UInt16(configuration.groupPort),
@@ -89,7 +91,7 @@ struct Running {
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     fileServer = try FileServer(
-      node, store: try LinuxStore(),
+      node, store: store,
       exports: configuration.exports.map { export in
         Export(
           prefix: Array(export.prefix.utf8), path: export.path, isReadOnly: export.isReadOnly,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
 #include <pwd.h>
@@ -238,6 +239,22 @@ static inline int v_take_credentials(
   if ((uint32_t)syscall(SYS_setfsgid, -1) != gid) return -EPERM;
   if ((uint32_t)syscall(SYS_setfsuid, -1) != uid) return -EPERM;
   return 0;
+}
+
+// Takes the user alone; like it, but without groups.
+static inline int v_take_user(uint32_t uid) {
+  syscall(SYS_setfsuid, uid);
+  return (uint32_t)syscall(SYS_setfsuid, -1) == uid ? 0 : -EPERM;
+}
+
+// Gives up CAP_SYS_RESOURCE in this thread and those that it starts; without it already, nothing.
+static inline void v_drop_resource_capability(void) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+  if (syscall(SYS_capget, &header, data) != 0) return;
+  data[0].effective &= ~(1u << CAP_SYS_RESOURCE);
+  data[0].permitted &= ~(1u << CAP_SYS_RESOURCE);
+  syscall(SYS_capset, &header, data);
 }
 
 static inline int v_groups(uint32_t *groups, int count_max) {

@@ -2,11 +2,15 @@
 // installed header (protocol 7.38 to 7.45), and calls that Swift's Glibc does not import.
 #pragma once
 #include <linux/fuse.h>
+#include <linux/stat.h>
 #include <stddef.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 // FUSE_INIT flags2: bit n is protocol bit 32 + n.
 enum {
@@ -37,6 +41,14 @@ _Static_assert(sizeof(struct v_fuse_init_out) == 64, "the kernel reads 64 octets
 // Mounts a FUSE file system on a directory; 0 or -1 with errno.
 static inline int v_mount_fuse(const char *source, const char *target, const char *options) {
   return mount(source, target, "fuse.v", MS_NOSUID | MS_NODEV, options);
+}
+
+// Which file system is on a mount point, without a request to it; 0 if that cannot be told.
+static inline uint64_t v_mount_device(const char *target) {
+  struct statx found;
+  const int without_request = 0x4000 | 0x800;  // AT_STATX_DONT_SYNC, AT_NO_AUTOMOUNT
+  if (syscall(SYS_statx, AT_FDCWD, target, without_request, 0, &found) != 0) return 0;
+  return (uint64_t)found.stx_dev_major << 32 | found.stx_dev_minor;
 }
 
 // The open flag that hands an inode's reading and writing to its backing file.

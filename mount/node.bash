@@ -1,0 +1,149 @@
+# shellcheck shell=bash
+# What up, down and mount.v share: this host's node, found, started and ended, and what is mounted
+# where. Sourced by them, after `program` was set to the name that goes in front of messages.
+#
+# A path on V's mount is touched in one place only, `v_answers`, which has a time limit: a node
+# that hangs would hang whoever looks.
+
+repo=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P) || exit 1
+run=/run/v
+log=/var/log/vnode.log
+config=/etc/v/vnode.toml
+other_config=$run/mount.toml # of a node that mount.v was told to mount elsewhere
+ready_seconds=10
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin LC_ALL=C
+
+say() { echo "$program: $*"; }
+die() { echo "$program: $*" >&2; exit 1; }
+
+# Holds this host's node for the rest of the program.
+lock() {
+  { mkdir -p "$run" && exec 9>"$run/lock"; } || exit 1
+  flock -w 60 9 || die "another command of mount/ is at work and does not end"
+}
+
+# --- What is mounted.
+
+# The type and the source of what is on top at POINT; fails where nothing is mounted.
+mount_at() { # POINT
+  local escaped=${1//\\/\\134}
+  escaped=${escaped// /\\040}
+  point=$escaped awk '$5 == ENVIRON["point"] {
+      for (i = 7; $i != "-"; i++);
+      found = $(i + 1) " " $(i + 2)
+    }
+    END { if (found == "") exit 1; print found }' /proc/self/mountinfo
+}
+
+v_is_on() { [[ $(mount_at "$1") == "fuse.v "* ]]; }
+v_answers() { timeout -k 1 3 ls -- "$1" >/dev/null 2>&1; }
+
+# Takes away what a node that was killed left, one mount over the other perhaps.
+clear_dead() { # POINT
+  local _
+  for _ in {1..64}; do
+    v_is_on "$1" || return 0
+    timeout -k 1 5 umount -c -l -- "$1" || return 1
+  done
+}
+
+# Where a configuration says that V is to be mounted; empty if nowhere.
+configured_point() { # FILE
+  local point=/v
+  [[ ! -e $1 ]] || point=$(awk -v quote="[\"']" '
+    BEGIN { point = "/v" }
+    /^[ \t]*\[/ { exit }
+    /^[ \t]*mount[ \t]*=/ { split($0, part, quote); point = part[2] }
+    END { print point }' "$1")
+  echo "$point"
+}
+
+# --- The node. It is recorded with its start time, so that a reused number is never taken for it.
+
+start_time() { # PID; prints nothing for a process that is dead
+  local stat
+  { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+  # shellcheck disable=SC2086
+  set -- ${stat##*) }
+  [[ $1 == Z ]] || echo "${20}"
+}
+
+is_alive() { [[ -n $(start_time "$1") ]]; }
+
+# Sets `node` to the process of this host's node (empty if there is none) and `point` to where it
+# mounts, or would. One that nobody recorded is known by its program and its arguments; nodes of
+# other namespaces (a lab's, a container's) and nodes with a configuration of their own are not it.
+find_node() {
+  local start pid arguments
+  node='' point=''
+  if { read -r pid start point <"$run/vnode.pid"; } 2>/dev/null; then
+    [[ -z $start || $(start_time "$pid") != "$start" ]] || node=$pid
+  fi
+  [[ -z $node ]] || return 0
+  [[ -n $point ]] && v_is_on "$point" || point=$(configured_point "$config")
+  for pid in $(find /proc/[0-9]*/exe -maxdepth 0 \
+    \( -lname '*/vnode' -o -lname '*/vnode (deleted)' \) -printf '%h\n' 2>/dev/null); do
+    pid=${pid#/proc/}
+    mapfile -d '' -t arguments 2>/dev/null <"/proc/$pid/cmdline"
+    case ${arguments[*]:1} in '' | "--config $config") ;; *) continue ;; esac
+    [[ /proc/$pid/ns/mnt -ef /proc/self/ns/mnt && /proc/$pid/ns/net -ef /proc/self/ns/net ]] ||
+      continue
+    node=$pid
+    return
+  done
+}
+
+# The systemd unit that a process belongs to; empty where it is not one of vnode's.
+unit_of() { # PID
+  sed -nE '/\/vnode[^/]*\.service$/ { s,.*/,,p; q }' "/proc/$1/cgroup" 2>/dev/null
+}
+
+find_program() {
+  for vnode in "$repo/.build/release/vnode" /usr/local/bin/vnode /usr/bin/vnode; do
+    [[ ! -x $vnode ]] || return 0
+  done
+  die "there is no vnode: build it with $repo/mount/up"
+}
+
+# Starts the node that mounts on POINT and returns when the mount answers; else says why not.
+start_node() { # POINT ARGUMENT...
+  local began pid end=$((SECONDS + ready_seconds))
+  began=$(stat -c %s "$log" 2>/dev/null || echo 0)
+  (
+    # No descriptor of the caller's goes to the node: whoever waits for its end would wait long.
+    for fd in /proc/self/fd/*; do
+      fd=${fd##*/}
+      ((fd < 3)) || eval "exec $fd>&-"
+    done
+    cd / && umask 022
+    exec setsid env --default-signal "$vnode" "${@:2}"
+  ) </dev/null >>"$log" 2>&1 &
+  pid=$!
+  echo "$pid $(start_time $pid) $1" >"$run/vnode.pid"
+  until v_is_on "$1" && v_answers "$1"; do
+    if ! is_alive "$pid"; then
+      tail -c "+$((began + 1))" "$log" >&2
+      rm -f "$run/vnode.pid"
+      die "the node ended at once; its reason is above (and in $log)"
+    fi
+    ((SECONDS < end)) || {
+      tail -c "+$((began + 1))" "$log" >&2
+      die "the node (process $pid) runs, but $1 does not answer after $ready_seconds s; see $log"
+    }
+    sleep 0.05
+  done
+}
+
+# Ends the node, by force where it does not end by itself.
+end_node() { # PID
+  local signal end
+  for signal in TERM KILL; do
+    [[ $signal == TERM ]] || say "the node (process $1) does not end; it is killed"
+    kill "-$signal" "$1" 2>/dev/null
+    end=$((SECONDS + ready_seconds))
+    while is_alive "$1" && ((SECONDS < end)); do sleep 0.05; done
+    is_alive "$1" || break
+  done
+  ! is_alive "$1" || die "the node (process $1) can not be killed"
+  rm -f "$run/vnode.pid"
+}
