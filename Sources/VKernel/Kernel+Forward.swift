@@ -44,10 +44,9 @@ extension Kernel {
     records[key]!.handleForwardedHere()
     actions.append(
       .invoke(
-        Delivery(
-          client: client, transaction: transaction, forwardCount: forwardCount + 1,
-          addressee: addressee, server: target, message: message,
-          principal: record.principal)))
+        Request(
+          client: client, transaction: transaction, addressee: addressee, server: target,
+          forwardCount: forwardCount + 1, message: message, principal: record.principal)))
   }
 
   /// Sends a forwarded request, or the bare header that asks what became of it.

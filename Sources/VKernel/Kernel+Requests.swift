@@ -49,7 +49,12 @@ extension Kernel {
       return
     }
     if isWhole && (isDatagram || entities[server]?.serverKind == .idempotent) {
-      deliver(header, wholeMessage(header, packet), to: server, principal: nil, into: &actions)
+      actions.append(
+        .invoke(
+          Request(
+            client: header.client, transaction: header.transaction, addressee: header.server,
+            server: server, forwardCount: header.forwardCount,
+            message: wholeMessage(header, packet), principal: nil)))
       return
     }
     let key = RecordKey(
@@ -87,9 +92,9 @@ extension Kernel {
       guard entities[server]?.serverKind != nil else { break }
       actions.append(
         .invoke(
-          Delivery(
-            client: record.client, transaction: record.id, forwardCount: record.forwardCount,
-            addressee: record.addressee, server: server, message: message,
+          Request(
+            client: record.client, transaction: record.id, addressee: record.addressee,
+            server: server, forwardCount: record.forwardCount, message: message,
             principal: record.principal)))
     case .probe:
       probe(key, record, at: now, into: &actions)
@@ -172,18 +177,6 @@ extension Kernel {
     header.retransmitCount = retransmitCount
     header.forwardCount = forwardCount
     return header
-  }
-
-  private func deliver(
-    _ header: PacketHeader, _ message: Message, to server: EntityID, principal: String?,
-    into actions: inout Actions
-  ) {
-    actions.append(
-      .invoke(
-        Delivery(
-          client: header.client, transaction: header.transaction,
-          forwardCount: header.forwardCount, addressee: header.server, server: server,
-          message: message, principal: principal)))
   }
 
   /// The message of a packet that holds its whole group.

@@ -76,12 +76,12 @@ extension Kernel {
   ) {
     let principal =
       entities[server]?.serverKind == .atMostOnce
-      ? "\(entities[client]?.user ?? "")@\(host)" : nil
+      ? Principal(user: entities[client]?.user ?? "", host: host) : nil
     actions.append(
       .invoke(
-        Delivery(
-          client: client, transaction: transaction, forwardCount: forwardCount,
-          addressee: addressee, server: server, message: message, principal: principal)))
+        Request(
+          client: client, transaction: transaction, addressee: addressee, server: server,
+          forwardCount: forwardCount, message: message, principal: principal)))
   }
 
   /// Sends the blocks of a request, or asks where its server is.

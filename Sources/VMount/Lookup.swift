@@ -104,12 +104,12 @@ extension Mount {
     guard fullName.count <= ContextName.nameBytesMax else {
       return request.fail(ENAMETOOLONG)
     }
-    names.resolve(fullName, afresh: true) { [self] answer in
-      guard case .done(let binding, _) = answer, !binding.isShared,
-        binding.prefixBytes == fullName.count
+    names.query(fullName) { [self] answer in
+      guard case .done(let found, _) = answer, found.kind == .context,
+        found.prefixBytes == fullName.count
       else { return request.fail(.nonexistentEntity) }
       request.send(
-        QueryObject(ContextName(binding.context)), to: binding.manager
+        QueryObject(ContextName(found.context)), to: found.manager
       ) { [self] answer in replyEntry(request, answer, below: parent, name) }
     }
   }

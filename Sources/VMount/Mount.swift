@@ -17,6 +17,7 @@ public import VRuntime
 /// the kernel: entries and attributes are valid for no time.
 public final class Mount: Sendable {
   let backplane: any Backplane
+  let nameSpace: NameSpace
   let names: NameCache
   let clients: ClientPool
   let session: Session
@@ -38,6 +39,7 @@ public final class Mount: Sendable {
     names: NameCache, clients: ClientPool
   ) throws(MountError) {
     self.backplane = backplane
+    self.nameSpace = nameSpace
     self.names = names
     self.clients = clients
     users = Users(backplane)

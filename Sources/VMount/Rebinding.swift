@@ -134,38 +134,37 @@ extension Mount {
       return then(.invalidFileID)
     }
     guard object.manager == manager, object.context == context else { return then(.ok) }
-    names.resolve(name) { [self] answer in
-      // A manager that was started anew has another entity, and only asking tells which.
-      let isStale =
-        if case .done(let binding, _) = answer {
-          code == .nonexistentEntity && binding.manager == manager
-        } else { true }
-      find(id, name, object, code, afresh: isStale, for: request, then: then)
+    guard name.count <= ContextName.nameBytesMax else { return then(code) }
+    find(
+      id, object, ContextName(nameSpace.root, name), at: nameSpace.directory, for: request
+    ) { [self] outcome in
+      guard Self.asksForRebinding(outcome) else { return then(outcome) }
+      // The directory sent the question to a manager that is gone: who has the prefix now?
+      names.query(name) { [self] answer in
+        guard case .done(let found, _) = answer, found.kind == .context else {
+          return then(outcome)
+        }
+        let rest = Array(name[found.prefixBytes...].drop { $0 == UInt8(ascii: "/") })
+        find(
+          id, object, ContextName(found.context, rest), at: found.manager, for: request,
+          then: then)
+      }
     }
   }
 
+  /// Asks for the object of a name, and takes it if it is the one that the node stands for.
   private func find(
-    _ id: NodeID, _ name: [UInt8], _ object: Node.Object, _ code: ReplyCode, afresh: Bool,
+    _ id: NodeID, _ object: Node.Object, _ name: ContextName, at manager: EntityID,
     for request: FuseRequest, then: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    names.resolve(name, afresh: afresh) { [self] answer in
-      guard case .done(let binding, _) = answer, !binding.isShared,
-        name.count - binding.prefixBytes <= ContextName.nameBytesMax
-      else { return then(code) }
-      let rest = name[binding.prefixBytes...].drop { $0 == UInt8(ascii: "/") }
-      request.send(
-        QueryObject(ContextName(binding.context, Array(rest))), to: binding.manager
-      ) { [self] answer in
-        switch answer {
-        case .done(let descriptor, let manager):
-          guard descriptor.identity == object.identity else { return then(.invalidFileID) }
-          nodes.rebind(id, manager: manager, context: descriptor.context)
-          then(.ok)
-        case .refused(let code) where Self.asksForRebinding(code) && !afresh:
-          find(id, name, object, code, afresh: true, for: request, then: then)
-        case .refused(.notFound), .refused(.notContext): then(.invalidFileID)
-        case .refused(let code): then(code)
-        }
+    request.send(QueryObject(name), to: manager) { [self] answer in
+      switch answer {
+      case .done(let descriptor, let manager):
+        guard descriptor.identity == object.identity else { return then(.invalidFileID) }
+        nodes.rebind(id, manager: manager, context: descriptor.context)
+        then(.ok)
+      case .refused(.notFound), .refused(.notContext): then(.invalidFileID)
+      case .refused(let code): then(code)
       }
     }
   }

@@ -258,14 +258,8 @@ public final class Node: Backplane {
     switch action {
     case .transmit(let transmission):
       transmit(transmission, in: context)
-    case .invoke(let delivery):
-      guard let procedure = state.withLock({ $0.procedures[delivery.server] }) else { return }
-      procedure(
-        Request(
-          client: delivery.client, transaction: delivery.transaction,
-          addressee: delivery.addressee, server: delivery.server,
-          forwardCount: delivery.forwardCount, message: delivery.message,
-          principal: delivery.principal.flatMap { Principal($0) }))
+    case .invoke(let request):
+      state.withLock({ $0.procedures[request.server] })?(request)
     case .respond(let client, let server, let message):
       state.withLock({ $0.completions[client] })?(Response(server: server, message: message))
     case .complete(let client, let server, let message):

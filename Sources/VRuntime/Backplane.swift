@@ -1,36 +1,5 @@
 public import VProtocol
 
-/// What a server is given: one message of one client.
-public struct Request: Sendable {
-  public var client: EntityID
-  public var transaction: TransactionID
-  /// The entity or group that was addressed.
-  public var addressee: EntityID
-  /// The server, a member of the addressed group or the addressee itself.
-  public var server: EntityID
-  /// Times forwarded; part of the transaction's name.
-  public var forwardCount: UInt8
-  public var message: Message
-  /// Who the client is, where the server asked to know it.
-  public var principal: Principal?
-
-  public init(
-    client: EntityID, transaction: TransactionID, addressee: EntityID, server: EntityID,
-    forwardCount: UInt8, message: Message, principal: Principal?
-  ) {
-    self.client = client
-    self.transaction = transaction
-    self.addressee = addressee
-    self.server = server
-    self.forwardCount = forwardCount
-    self.message = message
-    self.principal = principal
-  }
-
-  /// The client is on the server's own host.
-  public var isLocal: Bool { client.kernel == server.kernel }
-}
-
 /// What a client gets: the answer, or the code of what went wrong on the way.
 public struct Response: Sendable {
   /// The server that answered, not the group that was asked; `none` if nobody did.

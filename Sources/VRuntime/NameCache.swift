@@ -7,16 +7,6 @@ public import VProtocol
 /// the user call `forget`, and ask the directory again, or, where that does not know better, the
 /// name handling group by QueryName.
 public final class NameCache: Sendable {
-  /// Who answers for a prefix.
-  public struct Binding: Equatable, Sendable {
-    public var manager: EntityID
-    public var context: ContextID
-    /// Octets of the name that the manager has already interpreted.
-    public var prefixBytes: Int
-    /// The name only leads to prefixes of several managers.
-    public var isShared: Bool
-  }
-
   /// The object that a prefix names, as it was last described; its attributes are not current.
   public struct Root: Equatable, Sendable {
     public var manager: EntityID
@@ -34,7 +24,6 @@ public final class NameCache: Sendable {
   }
 
   private struct State {
-    var bindings: [[UInt8]: Binding] = [:]
     var roots: [[UInt8]: Root] = [:]
     var counters = Counters()
   }
@@ -46,7 +35,7 @@ public final class NameCache: Sendable {
   /// A name that nobody has answered for in this time does not exist.
   static let queryTimeLimit = TimeSpan.milliseconds(200)
   /// More prefixes than a cluster has; beyond it the cache starts anew.
-  static let bindingsMax = 4096
+  static let rootsMax = 4096
 
   public init(_ backplane: any Backplane, clients: ClientPool) {
     self.backplane = backplane
@@ -55,36 +44,23 @@ public final class NameCache: Sendable {
 
   public var counters: Counters { state.withLock { $0.counters } }
 
-  /// Finds who answers for `name` (octets separated by `/`, none in front).
-  ///
-  /// `notFound` where nobody does. With `afresh` the group is asked even if an answer is known,
-  /// which is replaced by a new one and kept if there is none: a manager that is away is not a
-  /// name that does not exist.
-  public func resolve(
-    _ name: [UInt8], afresh: Bool = false,
-    completion: @escaping @Sendable (Answer<Binding>) -> Void
+  /// Asks the name handling group who answers for `name` (octets separated by `/`, none in
+  /// front); `notFound` where nobody does.
+  public func query(
+    _ name: [UInt8], completion: @escaping @Sendable (Answer<QueryName.Answer>) -> Void
   ) {
-    if !afresh, let binding = lookUp(name) {
-      completion(.done(binding, by: binding.manager))
-      return
-    }
     state.withLock { $0.counters.multicasts += 1 }
     clients.send(
       QueryName(ContextName(.none, name)), as: "nobody", to: .nameHandlingGroup,
       options: SendOptions(timeLimit: Self.queryTimeLimit)
-    ) { [self] answer in
+    ) { answer in
       switch answer {
-      case .done(let found, let server):
-        guard found.prefixBytes <= name.count else { return completion(.refused(.vmtpError)) }
-        let binding = Binding(
-          manager: found.manager, context: found.context, prefixBytes: found.prefixBytes,
-          isShared: found.kind == .sharedContext)
-        remember(binding, for: Array(name[..<found.prefixBytes]))
-        completion(.done(binding, by: server))
+      case .done(let found, _) where found.prefixBytes > name.count:
+        completion(.refused(.vmtpError))
+      case .done: completion(answer)
       case .refused(.userTimeout), .refused(.retransmissionTimeout):
         completion(.refused(.notFound))
-      case .refused(let code):
-        completion(.refused(code))
+      case .refused(let code): completion(.refused(code))
       }
     }
   }
@@ -101,7 +77,7 @@ public final class NameCache: Sendable {
   /// What the directory's answer showed; counts a miss.
   public func remember(_ descriptor: Descriptor, of manager: EntityID, for name: [UInt8]) {
     state.withLock { state in
-      if state.roots.count >= Self.bindingsMax { state.roots.removeAll() }
+      if state.roots.count >= Self.rootsMax { state.roots.removeAll() }
       state.counters.misses += 1
       state.roots[name] = Root(manager: manager, descriptor: descriptor)
     }
@@ -118,33 +94,5 @@ public final class NameCache: Sendable {
   public var prefixes: [(name: [UInt8], manager: EntityID)] {
     state.withLock { $0.roots.map { ($0.key, $0.value.manager) } }
       .sorted { $0.0.lexicographicallyPrecedes($1.0) }
-  }
-
-  private func lookUp(_ name: [UInt8]) -> Binding? {
-    state.withLock { state in
-      for end in Self.ends(of: name) {
-        guard let binding = state.bindings[Array(name[..<end])] else { continue }
-        // A shared context answers for itself only: what is below it may be anybody's.
-        if binding.isShared && end < name.count { return nil }
-        return binding
-      }
-      return nil
-    }
-  }
-
-  private func remember(_ binding: Binding, for prefix: [UInt8]) {
-    state.withLock { state in
-      if state.bindings.count >= Self.bindingsMax { state.bindings.removeAll() }
-      state.bindings[prefix] = binding
-    }
-  }
-
-  /// Where the prefixes of `name` end, longest first.
-  private static func ends(of name: [UInt8]) -> [Int] {
-    var ends = [name.count]
-    for index in name.indices.reversed() where name[index] == UInt8(ascii: "/") && index > 0 {
-      ends.append(index)
-    }
-    return ends
   }
 }

@@ -41,8 +41,8 @@ public struct ServerTransaction: Sendable {
   public private(set) var addressee: EntityID
   /// Who answered, once somebody did.
   public private(set) var responder: EntityID = .none
-  /// `user@host` of the client, once probed.
-  public private(set) var principal: String?
+  /// Who the client is, once probed.
+  public private(set) var principal: Principal?
   public private(set) var wakeAt: Time
   /// The earliest entry of this record in the timer queue, kept by the kernel.
   public var queuedAt: Time?
@@ -112,7 +112,7 @@ public struct ServerTransaction: Sendable {
     guard state == .awaitingProbe else { return .nothing }
     // An answer from before this request was sent says nothing about it: the timer asks again.
     if id.isNewer(than: answer.transaction) { return .nothing }
-    principal = answer.principal
+    principal = Principal(answer.principal)
     guard answer.transaction == id, answer.isAwaitingResponse else {
       // A late duplicate of a request that its client has long finished.
       state = .discarded

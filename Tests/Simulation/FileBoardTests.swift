@@ -8,6 +8,8 @@ import VRuntime
 final class FileReader: Sendable {
   let clients: ClientPool
   let names: NameCache
+  /// The prefix used last, as a program's own cache.
+  private let last = Shared<(prefix: [UInt8], answer: QueryName.Answer)?>(nil)
 
   init(_ node: Node) {
     clients = ClientPool(node)
@@ -17,21 +19,32 @@ final class FileReader: Sendable {
   /// The octets of the file `name`, or why not.
   func read(_ name: String, completion: @escaping @Sendable (Answer<[UInt8]>) -> Void) {
     let bytes = Array(name.utf8)
-    names.resolve(bytes) { [self] answer in
-      guard case .done(let binding, _) = answer else {
-        if case .refused(let code) = answer { completion(.refused(code)) }
-        return
+    if let last = last.value, bytes.starts(with: last.prefix) {
+      return open(bytes, last.answer, completion)
+    }
+    names.query(bytes) { [self] answer in
+      switch answer {
+      case .refused(let code): completion(.refused(code))
+      case .done(let found, _):
+        last.value = (Array(bytes[..<found.prefixBytes]), found)
+        open(bytes, found, completion)
       }
-      let rest = Array(bytes.dropFirst(binding.prefixBytes + 1))
-      clients.send(
-        CreateInstance(ContextName(binding.context, rest), mode: .read), as: "ann",
-        to: binding.manager
-      ) { [self] answer in
-        switch answer {
-        case .refused(let code): completion(.refused(code))
-        case .done(let opened, _):
-          readOn(opened.instance, of: binding.manager, [], completion)
-        }
+    }
+  }
+
+  private func open(
+    _ name: [UInt8], _ binding: QueryName.Answer,
+    _ completion: @escaping @Sendable (Answer<[UInt8]>) -> Void
+  ) {
+    let rest = Array(name.dropFirst(binding.prefixBytes + 1))
+    clients.send(
+      CreateInstance(ContextName(binding.context, rest), mode: .read), as: "ann",
+      to: binding.manager
+    ) { [self] answer in
+      switch answer {
+      case .refused(let code): completion(.refused(code))
+      case .done(let opened, _):
+        readOn(opened.instance, of: binding.manager, [], completion)
       }
     }
   }
@@ -110,7 +123,7 @@ struct FileBoardTests {
     let reader = FileReader(kea)
     func open(by owner: EntityID) throws {
       let isOpen = outcome(simulator) { completion in
-        reader.names.resolve(Array("storage/moa".utf8)) { answer in
+        reader.names.query(Array("storage/moa".utf8)) { answer in
           guard case .done(let binding, _) = answer else { return completion(false) }
           reader.clients.send(
             CreateInstance(

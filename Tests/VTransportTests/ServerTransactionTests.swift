@@ -103,7 +103,7 @@ struct ServerTransactionTests {
     let packets = try packets(.request, Self.id, segment: 2000, retransmitCount: 1)
     #expect(take(&record, packets[1], at: after(1)) == .nothing)
     #expect(record.handleProbe(state(), at: after(2)) == .deliver(message(segment: 2000)))
-    #expect(record.principal == "ann@kea")
+    #expect(record.principal == Principal("ann@kea"))
     #expect(record.echoedRetransmitCount == 1)
   }
 

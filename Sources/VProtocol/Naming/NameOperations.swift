@@ -12,20 +12,29 @@ public enum Naming {
   public static let queryStore: UInt32 = 0x00100A
 }
 
+/// An operation that says nothing but the name: words 1 and 2, and the segment.
+public protocol NameOperation: Operation {
+  var name: ContextName { get }
+  init(_ name: ContextName)
+}
+
+extension NameOperation {
+  public init(parsing message: Message) throws(WireError) {
+    self.init(try ContextName(parsing: message))
+  }
+  public var message: Message { name.message(Self.request) }
+}
+
 /// Asks the name handling group who manages the longest prefix of a name.
 ///
 /// Only a manager whose prefix it is answers, or one whose prefix lies below the name (the name
 /// is then a shared context). Words: 1, 2 name fields. Segment: name.
-public struct QueryName: Operation {
+public struct QueryName: NameOperation {
   public static let code = Naming.queryName
   public static let isIdempotent = true
 
   public var name: ContextName
   public init(_ name: ContextName) { self.name = name }
-  public init(parsing message: Message) throws(WireError) {
-    name = try ContextName(parsing: message)
-  }
-  public var message: Message { name.message(Self.request) }
 
   /// Words: 1 and 2 manager, 3 context, 4 octets of the name that are the prefix, 5 kind.
   public struct Answer: OperationAnswer {
@@ -65,17 +74,13 @@ public struct QueryName: Operation {
 /// Symbolic links are not followed.
 ///
 /// Words: 1, 2 name fields. Segment: name. Answer: descriptor.
-public struct QueryObject: Operation {
+public struct QueryObject: NameOperation {
   public typealias Answer = Descriptor
   public static let code = Naming.queryObject
   public static let isIdempotent = true
 
   public var name: ContextName
   public init(_ name: ContextName) { self.name = name }
-  public init(parsing message: Message) throws(WireError) {
-    name = try ContextName(parsing: message)
-  }
-  public var message: Message { name.message(Self.request) }
 }
 
 /// Changes attributes of an object.
@@ -241,17 +246,13 @@ public struct RenameObject: Operation {
 /// The target of a symbolic link.
 ///
 /// Words: 1, 2 name fields. Answer: segment.
-public struct ReadLink: Operation {
+public struct ReadLink: NameOperation {
   public typealias Answer = ReadInstance.Answer
   public static let code = Naming.readLink
   public static let isIdempotent = true
 
   public var name: ContextName
   public init(_ name: ContextName) { self.name = name }
-  public init(parsing message: Message) throws(WireError) {
-    name = try ContextName(parsing: message)
-  }
-  public var message: Message { name.message(Self.request) }
 }
 
 /// Whether the caller may read (4), write (2), execute (1) an object.
@@ -282,16 +283,12 @@ public struct CheckAccess: Operation {
 /// Room in the store behind a context.
 ///
 /// Words: 1, 2 name fields. Answer: store state.
-public struct QueryStore: Operation {
+public struct QueryStore: NameOperation {
   public static let code = Naming.queryStore
   public static let isIdempotent = true
 
   public var name: ContextName
   public init(_ name: ContextName) { self.name = name }
-  public init(parsing message: Message) throws(WireError) {
-    name = try ContextName(parsing: message)
-  }
-  public var message: Message { name.message(Self.request) }
 
   /// Segment: block size 8, blocks 8, free 8, available 8, objects 8, free objects 8,
   /// available objects 8, longest name 8.

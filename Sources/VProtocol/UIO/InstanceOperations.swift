@@ -88,25 +88,33 @@ public struct CreateInstance: Operation {
   }
 }
 
-/// Describes the object behind an instance.
-///
-/// Words: 1 instance. Answer: its descriptor.
-public struct QueryInstance: Operation {
-  public typealias Answer = Descriptor
-  public static let code = UIO.queryInstance
-  public static let isIdempotent = true
+/// An operation that says nothing but the instance: word 1.
+public protocol InstanceOperation: Operation {
+  var instance: InstanceID { get }
+  init(_ instance: InstanceID)
+}
 
-  public var instance: InstanceID
-
-  public init(_ instance: InstanceID) { self.instance = instance }
+extension InstanceOperation {
   public init(parsing message: Message) throws(WireError) {
-    instance = InstanceID(rawValue: message.mcb[1])
+    self.init(InstanceID(rawValue: message.mcb[1]))
   }
   public var message: Message {
     var mcb = Self.request
     mcb[1] = instance.rawValue
     return Message(mcb)
   }
+}
+
+/// Describes the object behind an instance.
+///
+/// Words: 1 instance. Answer: its descriptor.
+public struct QueryInstance: InstanceOperation {
+  public typealias Answer = Descriptor
+  public static let code = UIO.queryInstance
+  public static let isIdempotent = true
+
+  public var instance: InstanceID
+  public init(_ instance: InstanceID) { self.instance = instance }
 }
 
 /// Changes attributes of the object behind an instance.
@@ -238,21 +246,13 @@ public struct WriteInstance: Operation {
 /// Ends an instance.
 ///
 /// Words: 1 instance. Releasing one that is gone is not an error.
-public struct ReleaseInstance: Operation {
+public struct ReleaseInstance: InstanceOperation {
   public typealias Answer = Done
   public static let code = UIO.releaseInstance
   public static let isIdempotent = true
 
   public var instance: InstanceID
   public init(_ instance: InstanceID) { self.instance = instance }
-  public init(parsing message: Message) throws(WireError) {
-    instance = InstanceID(rawValue: message.mcb[1])
-  }
-  public var message: Message {
-    var mcb = Self.request
-    mcb[1] = instance.rawValue
-    return Message(mcb)
-  }
 }
 
 /// Puts what was written on the disk.
