@@ -75,6 +75,7 @@ let package = Package(
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VProtocol",
       ],
       swiftSettings: common),
+    .testTarget(name: "LabTests", exclude: ["tools"], swiftSettings: common),
     .testTarget(name: "TidyTests", swiftSettings: common),
   ]
 )

@@ -1,5 +1,6 @@
 import CVLinux
 import Glibc
+import Synchronization
 public import VProtocol
 public import VTransport
 
@@ -20,6 +21,10 @@ public final class LinuxMachine: Machine {
   private let timer: Int32
   private let state = KernelLock(State())
   private let pool = DiskPool()
+  /// Workers that wait for an event.
+  private let waiting = Atomic(0)
+  /// Set in the threads that are workers.
+  private let worker: pthread_key_t
   /// The node on this machine; set once, before `run`.
   private let node = KernelLock<Node?>(nil)
   private let dropped = KernelLock<[String: Int]>([:])
@@ -33,6 +38,11 @@ public final class LinuxMachine: Machine {
     sockets = try Sockets(
       address: address, port: port, groupPort: groupPort,
       peers: peers.map { Locator(ipv4: $0.address, port: $0.port) })
+    var worker = pthread_key_t()
+    guard unsafe pthread_key_create(&worker, nil) == 0 else {
+      throw SocketError(description: "cannot make a thread-specific key")
+    }
+    self.worker = worker
     epoll = v_epoll_create()
     timer = v_timer_create()
     guard epoll >= 0, timer >= 0 else {
@@ -59,8 +69,11 @@ public final class LinuxMachine: Machine {
   }
 
   private func work() -> Never {
+    unsafe pthread_setspecific(worker, UnsafeRawPointer(bitPattern: 1))
     while true {
+      waiting.add(1, ordering: .relaxed)
       let descriptor = v_epoll_wait(epoll, -1)
+      waiting.subtract(1, ordering: .relaxed)
       guard descriptor >= 0 else { continue }
       let handler = state.withLock { $0.watchers[descriptor] }
       handler?()
@@ -153,7 +166,15 @@ public final class LinuxMachine: Machine {
     rearm { $0.timers.push(body, at: time) }
   }
 
-  public func disk(_ work: @escaping @Sendable () -> Void) { pool.add(work) }
+  /// A worker may block if another one waits for events meanwhile: then the work is done where
+  /// it is, since handing it over takes longer than most of it. Else it goes to the pool.
+  public func disk(_ work: @escaping @Sendable () -> Void) {
+    if unsafe pthread_getspecific(worker) != nil && waiting.load(ordering: .relaxed) > 0 {
+      work()
+    } else {
+      pool.add(work)
+    }
+  }
 
   /// The most that the kernel joins into one read.
   private static let receiveBytes = 65_536

@@ -7,7 +7,7 @@ set -euo pipefail
 umask 022
 work=$1 input=$2 other=$3
 user=$(id -un)
-export LC_ALL=C TZ=UTC HOME=/nonexistent
+export LC_ALL=C TZ=UTC HOME=/nonexistent PATH=/usr/bin:/bin
 export GIT_CONFIG_GLOBAL=$input/gitconfig GIT_CONFIG_NOSYSTEM=1
 export GIT_AUTHOR_NAME=Ann GIT_AUTHOR_EMAIL=ann@v GIT_AUTHOR_DATE='2012-05-06T07:08:09Z'
 export GIT_COMMITTER_NAME=Ann GIT_COMMITTER_EMAIL=ann@v GIT_COMMITTER_DATE='2012-05-06T07:08:09Z'

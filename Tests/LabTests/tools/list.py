@@ -13,12 +13,14 @@ import os
 import pwd
 import stat
 import sys
+import time
 
 KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink",
     stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "character", stat.S_IFBLK: "block",
 }
 COPIED_BEFORE = 1577836800
+NOW = time.time()
 
 
 def named(look_up, number):
@@ -70,7 +72,10 @@ def main(top, script=None):
         is_directory = stat.S_ISDIR(status.st_mode)
         first = links.setdefault((status.st_dev, status.st_ino), path)
         differs = any(fnmatch.fnmatch(os.fsdecode(path), pattern) for pattern in exempt)
-        copied = status.st_mtime_ns < COPIED_BEFORE * 10**9
+        if status.st_mtime < COPIED_BEFORE:
+            date = str(status.st_mtime_ns)
+        else:
+            date = "now" if status.st_mtime < NOW + 60 else "later"
         print("\t".join([
             ascii(os.fsdecode(path)),
             KINDS[stat.S_IFMT(status.st_mode)],
@@ -78,7 +83,7 @@ def main(top, script=None):
             named(pwd.getpwuid, status.st_uid),
             named(grp.getgrgid, status.st_gid),
             "-" if is_directory or differs else str(status.st_size),
-            "%d" % status.st_mtime_ns if copied else "now",
+            date,
             "-" if is_directory else "%d %s" % (status.st_nlink, ascii(os.fsdecode(first))),
             "-" if differs else content(full, status),
         ]))

@@ -84,7 +84,7 @@ END
 
 # A tree with every kind of file that any user can make, and odd names, modes and times.
 make_tree() {
-  mkdir -p tree/{empty,deep/a/b/c/d/e/f/g/h/i/j,names,sticky,group}
+  mkdir -p tree/{empty,deep/a/b/c/d/e/f/g/h/i/j,names,group}
   text 1 200 >tree/text
   : >tree/nothing
   printf 'no newline' >tree/deep/a/b/c/d/e/f/g/h/i/j/bottom
@@ -109,7 +109,6 @@ make_tree() {
   done
   chmod 755 tree/script
   chmod 444 tree/read-only
-  chmod 1777 tree/sticky
   chmod 2775 tree/group
 }
 
@@ -117,8 +116,9 @@ make_tree() {
 make_root_tree() {
   local id
   cp -a tree tree-root
-  mkdir tree-root/{closed,private}
+  mkdir tree-root/{closed,private,sticky}
   text 4 5 >tree-root/private/file
+  chmod 1777 tree-root/sticky
   chmod 700 tree-root/private
   chmod 600 tree-root/private/file
   text 5 5 >tree-root/closed/file

@@ -4,8 +4,9 @@ save() { # FILE COMMAND...
   local file=$1 command arguments=()
   shift
   for command; do arguments+=(-c "$command"); done
-  vim -N -u NONE -i NONE -es --cmd 'set backupskip=' "${arguments[@]}" -c '%s/entity/ENTITY/ge' -c 'normal Golast line' \
-    -c wq "$file" </dev/null || die "vim $file: status $?"
+  vim -N -u NONE -i NONE -es --cmd 'set backupskip=' "${arguments[@]}" \
+    -c '%s/entity/ENTITY/ge' -c 'normal Golast line' -c wq "$file" </dev/null ||
+    die "vim $file: status $?"
 }
 for name in plain over renamed backup swapless linked; do
   cp "$input/tree/text" $name

@@ -1,0 +1,54 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  @Suite("One byte travels the whole way", .tags(.mount))
+  struct FirstByteTests {
+    static let cat = ["cat", "/v/storage/moa/hello"]
+
+    @Test("a file of one host is read on the other")
+    func read() async throws {
+      let lab = try await Lab.shared()
+      try put("hello from moa\n", on: lab)
+      let outcome = try await lab.run(on: "kea", Self.cat)
+      #expect(outcome.output == "hello from moa\n", "\(outcome.summary)")
+    }
+
+    @Test("every host sees the storage of every host", arguments: Lab.hosts)
+    func list(host: String) async throws {
+      let lab = try await Lab.shared()
+      let outcome = try await lab.run(on: host, ["ls", "/v/storage"])
+      let names = Set(outcome.output.split(separator: "\n").map(String.init))
+      #expect(names.subtracting(["self", "any"]) == Set(Lab.hosts), "\(outcome.summary)")
+    }
+
+    @Test("a dead node is reported in bounded time, and its successor serves the same mount")
+    func outage() async throws {
+      let lab = try await Lab.shared()
+      try put("hello again\n", on: lab)
+      let mount = try await lab.run(on: "kea", ["grep", " /v ", "/proc/self/mountinfo"])
+      expectSuccess(mount)
+      expectSuccess(try await lab.run(on: "kea", Self.cat))
+      try await lab.command("kill", ["moa"])
+      // Twice: the first finds out, the second meets a host that is known to be down.
+      for _ in 0..<2 {
+        let outcome = try await lab.run(on: "kea", Self.cat)
+        #expect(outcome.errors.contains("Host is down"), "\(outcome.summary)")
+        #expect(outcome.status == 1)
+        // Silence is final after 2 s; the rest is for a busy machine.
+        #expect(outcome.seconds < 5)
+      }
+      let listing = try await lab.run(on: "kea", ["ls", "/v"])
+      #expect(listing.isSuccess && listing.seconds < 1, "\(listing.summary)")
+      try await lab.command("start", ["moa"])
+      let outcome = try await lab.run(on: "kea", Self.cat)
+      #expect(outcome.output == "hello again\n", "\(outcome.summary)")
+      let mountNow = try await lab.run(on: "kea", ["grep", " /v ", "/proc/self/mountinfo"])
+      #expect(mountNow.output == mount.output, "kea's /v was mounted anew")
+    }
+
+    private func put(_ text: String, on lab: Lab) throws {
+      try text.write(toFile: lab.disk("moa") + "/hello", atomically: false, encoding: .utf8)
+    }
+  }
+}

@@ -1,0 +1,135 @@
+import Foundation
+import Glibc
+import Testing
+
+/// The hosts kea and moa, brought up once for the whole run and taken down when it ends.
+final class Lab: Sendable {
+  static let hosts = ["kea", "moa"]
+
+  static let root = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+  static let tools = root + "/Tests/LabTests/tools"
+
+  /// What this machine lacks for a lab, or nil.
+  static let missing: String? = {
+    guard getuid() == 0 else { return "a lab needs root" }
+    let device = open("/dev/fuse", O_RDWR | O_CLOEXEC)
+    guard device >= 0 else { return "a lab needs /dev/fuse: \(String(cString: strerror(errno)))" }
+    close(device)
+    return nil
+  }()
+
+  static var isAvailable: Bool { missing == nil }
+
+  private static let started = Task { try await Lab() }
+
+  static func shared() async throws -> Lab { try await started.value }
+
+  static let name = "check-\(getpid())"
+
+  private init() async throws {
+    try await Self.removeLeftovers()
+    atexit { Lab.down() }
+    try await command("up", Self.hosts, limit: .seconds(60))
+    for host in Self.hosts {
+      try FileManager.default.copyItem(atPath: Self.tools, toPath: disk(host) + "/tools")
+    }
+  }
+
+  /// Where this machine's disk has what a host sees as `/srv/storage`.
+  func disk(_ host: String) -> String { "/var/lib/vlab-\(Self.name)/\(host)/storage" }
+
+  /// Runs `Tests/lab COMMAND ARGUMENTS`; anything but success is thrown.
+  @discardableResult
+  func command(
+    _ command: String, _ arguments: [String], limit: Duration = .seconds(30)
+  ) async throws -> Outcome {
+    let outcome = try await Program.run(
+      Self.invocation(Self.name, [command] + arguments), limit: limit)
+    guard outcome.isSuccess else {
+      throw Program.Failure(
+        description: "lab \(command) \(arguments.joined(separator: " ")): \(outcome.summary)")
+    }
+    return outcome
+  }
+
+  /// Runs a program in a host, where it is stopped at the limit, and soon after that from here.
+  func run(
+    on host: String, as user: String = "root", _ arguments: [String],
+    limit: Duration = .seconds(10)
+  ) async throws -> Outcome {
+    let seconds = String(limit.components.seconds)
+    var outcome = try await Program.run(
+      Self.invocation(
+        Self.name,
+        ["run", "--user", user, host, "--", "timeout", "-k", "2", seconds] + arguments),
+      limit: limit + .seconds(5))
+    // How timeout(1) says so.
+    if outcome.status == 124 { outcome.status = nil }
+    return outcome
+  }
+
+  /// The same, with a script for bash.
+  func bash(
+    on host: String, as user: String = "root", _ script: String, limit: Duration = .seconds(10)
+  ) async throws -> Outcome {
+    try await run(on: host, as: user, ["bash", "-c", script], limit: limit)
+  }
+
+  /// A bash that stays, for tests that go back and forth.
+  func shell(on host: String, as user: String = "root") throws -> Shell {
+    try Shell(
+      host, Self.invocation(Self.name, ["run", "--user", user, host, "--", "bash", "--norc"]))
+  }
+
+  /// A fresh directory of a host's storage in which anyone may write; gives its name.
+  func makeDirectory(on host: String, _ name: String) async throws -> String {
+    try await command("run", [host, "--", "mkdir", "-m", "1777", "/srv/storage/\(name)"])
+    return name
+  }
+
+  private static func invocation(_ lab: String, _ arguments: [String]) -> [String] {
+    let products = ProcessInfo.processInfo.environment["V_PRODUCTS"] ?? root + "/.build/release"
+    // In the root, for a user who may not look into the project's directory.
+    return ["env", "-C", "/", "V_LAB=\(lab)", "V_PRODUCTS=\(products)", root + "/Tests/lab"]
+      + arguments
+  }
+
+  /// Labs of test processes that died.
+  private static func removeLeftovers() async throws {
+    for entry in try FileManager.default.contentsOfDirectory(atPath: "/run")
+    where entry.hasPrefix("vlab-check-") {
+      let lab = String(entry.dropFirst("vlab-".count))
+      guard let pid = pid_t(lab.dropFirst("check-".count)), kill(pid, 0) != 0 else { continue }
+      _ = try await Program.run(invocation(lab, ["down"]), limit: .seconds(30))
+    }
+  }
+
+  /// The process is about to exit, so this one waits.
+  private static func down() {
+    guard let pid = try? Program.spawn(invocation(name, ["down"]), input: 0, output: 2, errors: 2)
+    else { return }
+    for _ in 0..<3000 where waitpid(pid, nil, WNOHANG) == 0 { usleep(10_000) }
+  }
+}
+
+/// All tests that need a lab; one after the other, since they share its two hosts.
+@Suite(
+  "A lab of two hosts",
+  .serialized,
+  .enabled(if: Lab.isAvailable, "\(Lab.missing ?? "")"))
+struct LabTests {}
+
+extension Tag {
+  /// Needs /dev/fuse.
+  @Tag static var mount: Tag
+  /// Takes a minute or more.
+  @Tag static var slow: Tag
+}
+
+/// Expects that a program ended well, and shows what it said if not.
+func expectSuccess(
+  _ outcome: Outcome, _ what: String = "", sourceLocation: SourceLocation = #_sourceLocation
+) {
+  #expect(outcome.isSuccess, "\(what) \(outcome.summary)", sourceLocation: sourceLocation)
+}
