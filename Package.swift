@@ -64,6 +64,8 @@ let package = Package(
       name: "VNodeTests",
       dependencies: ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"],
       swiftSettings: common),
+    .testTarget(
+      name: "VMountTests", dependencies: ["VMount", "VProtocol"], swiftSettings: common),
     .testTarget(name: "VRuntimeTests", dependencies: ["VRuntime"], swiftSettings: common),
     .testTarget(
       name: "VFileServerTests",

@@ -130,13 +130,13 @@ extension Mount {
 
   /// V's device number (major in the high word, minor in the low one) in FUSE's 32 bits: 12 of
   /// major in the middle of 20 of minor. A larger one has no place there.
-  static func encode(device: UInt64) -> UInt32 {
+  package static func encode(device: UInt64) -> UInt32 {
     let major = UInt32(truncatingIfNeeded: device >> 32)
     let minor = UInt32(truncatingIfNeeded: device)
     return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & 0xF_FF00) << 12
   }
 
-  static func decode(device: UInt32) -> UInt64 {
+  package static func decode(device: UInt32) -> UInt64 {
     let minor = device & 0xFF | device >> 12 & 0xF_FF00
     return UInt64(device >> 8 & 0xFFF) << 32 | UInt64(minor)
   }

@@ -1,14 +1,14 @@
-internal import VProtocol
+package import VProtocol
 
 /// The objects below one prefix, as far as inode numbers and node identity go.
 ///
 /// Named by the prefix and not by the manager, whose entity changes with every restart: the same
 /// object keeps its node and its inode number over restarts of its manager, of this node and of
 /// this host.
-struct Tree: Hashable, Sendable {
+package struct Tree: Hashable, Sendable {
   private let seed: UInt64
 
-  init(prefix: [UInt8]) {
+  package init(prefix: [UInt8]) {
     // FNV-1a, 64 bits.
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     for octet in prefix { hash = (hash ^ UInt64(octet)) &* 0x100_0000_01B3 }
@@ -19,7 +19,7 @@ struct Tree: Hashable, Sendable {
   ///
   /// `mix` is a bijection, so objects of one device of one tree never share a number; among
   /// 1,000,000 objects of different ones two share a number with probability 3 in 100,000,000.
-  func inodeNumber(of identity: Descriptor.Identity) -> UInt64 {
+  package func inodeNumber(of identity: Descriptor.Identity) -> UInt64 {
     Self.usable(Self.mix(identity.inode ^ Self.mix(seed &+ identity.device)))
   }
 
