@@ -16,7 +16,8 @@ let library = common + [.strictMemorySafety()]
 let package = Package(
   name: "v",
   products: [
-    .executable(name: "vnode", targets: ["vnode"])
+    .executable(name: "vnode", targets: ["vnode"]),
+    .executable(name: "v", targets: ["v"]),
   ],
   dependencies: [
     .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
@@ -41,6 +42,16 @@ let package = Package(
     .target(
       name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
       swiftSettings: library),
+    .target(
+      name: "VAttach", dependencies: ["VRuntime", "VProtocol", "CVLinux"],
+      swiftSettings: library),
+    .executableTarget(
+      name: "v",
+      dependencies: [
+        "VAttach", "VRuntime", "VProtocol",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: common),
     .executableTarget(
       name: "vnode",
       dependencies: [
@@ -76,6 +87,10 @@ let package = Package(
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VProtocol",
       ],
+      swiftSettings: common),
+    .testTarget(
+      name: "VAttachTests",
+      dependencies: ["VAttach", "VNode", "VRuntime", "VProtocol"],
       swiftSettings: common),
     .testTarget(name: "LabTests", exclude: ["tools"], swiftSettings: common),
     .testTarget(name: "TidyTests", swiftSettings: common),

@@ -124,7 +124,7 @@ public final class Node: Backplane {
     var sender: KernelID?
     let bodyBytes: Int
     if let sealer {
-      sender = unsafe try sealer.open(packet, with: contexts.current.cipher)
+      sender = unsafe try sealer.open(packet, with: contexts.current.ciphers)
       bodyBytes = packet.count - SealedPacket.trailerBytes
     } else {
       bodyBytes = packet.count - Checksum.byteCount
@@ -300,7 +300,7 @@ public final class Node: Backplane {
       var receiver: KernelID?
       if case .peer(let kernel, _) = destination { receiver = kernel }
       return unsafe sealer.seal(
-        packet, bodyBytes: bodyBytes, for: receiver, with: context.cipher)
+        packet, bodyBytes: bodyBytes, for: receiver, with: context.ciphers)
     }
     var span = unsafe MutableRawSpan(_unsafeBytes: packet)
     let sum = Checksum.of(

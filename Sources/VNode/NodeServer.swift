@@ -11,7 +11,8 @@ import VRuntime
 public final class NodeServer: Sendable {
   private struct State: Sendable {
     var hosts: [KernelID: String] = [:]
-    var measurements = 0
+    /// Of all measurements under way.
+    var samples = 0
   }
 
   public let server: EntityID
@@ -23,14 +24,16 @@ public final class NodeServer: Sendable {
 
   /// A node of that name answers in this time, or there is none.
   private static let findTimeLimit = TimeSpan.seconds(1)
-  /// One that says nothing within this stays nameless in this answer.
-  private static let nameTimeLimit = TimeSpan.milliseconds(200)
+  /// A kernel that says nothing within this is nameless, or silent, in this answer.
+  private static let askTimeLimit = TimeSpan.milliseconds(200)
+  /// A kernel that was heard more recently is there.
+  private static let quietLimit = TimeSpan.seconds(2)
   /// How soon a new kernel is asked for its name.
   private static let nameInterval = TimeSpan.seconds(10)
-  /// Kernels asked for their name at once.
-  private static let nameQuestionsMax = 64
-  /// Each keeps its samples: together 6.4 MB at most.
-  private static let measurementsMax = 16
+  /// Kernels asked at once.
+  private static let questionsMax = 256
+  /// All measurements together keep 6.4 MB.
+  private static let samplesMax = 1_600_000
 
   /// `address` is where the node is, for people to read.
   public init(_ node: Node, address: String, attached: AttachServer?) {
@@ -71,7 +74,9 @@ public final class NodeServer: Sendable {
         }
       }
     case NodeInterface.query where !request.addressee.isGroup:
-      nameNewPeers { [self] in node.reply(QueryNode.Answer(text: report()), to: request) }
+      askPeers(evenIfNamed: true) { [self] in
+        node.reply(QueryNode.Answer(text: report()), to: request)
+      }
     case NodeInterface.measureSends where !request.addressee.isGroup:
       // A repeated packet would make another host's node measure twice.
       guard request.client.kernel == node.id else { return node.refuse(.noPermission, request) }
@@ -86,9 +91,10 @@ public final class NodeServer: Sendable {
   private func measure(_ operation: MeasureSends, _ request: Request) {
     let limit = TimeSpan.milliseconds(Int64(operation.limitMilliseconds))
     let deadline = node.now + limit
+    let count = Int(operation.count)
     let hasRoom = state.withLock { state in
-      guard state.measurements < Self.measurementsMax else { return false }
-      state.measurements += 1
+      guard state.samples + count <= Self.samplesMax else { return false }
+      state.samples += count
       return true
     }
     guard hasRoom else { return node.refuse(.busy, request) }
@@ -96,13 +102,13 @@ public final class NodeServer: Sendable {
       switch found {
       case .done(let target, _):
         let measurement = SendMeasurement(
-          node, to: target, count: Int(operation.count), until: deadline)
+          node, to: target, count: count, until: deadline)
         measurement.start { [self] answer in
-          state.withLock { $0.measurements -= 1 }
+          state.withLock { $0.samples -= count }
           node.reply(answer, to: request)
         }
       case .refused(let code):
-        state.withLock { $0.measurements -= 1 }
+        state.withLock { $0.samples -= count }
         node.refuse(code, request)
       }
     }
@@ -142,26 +148,29 @@ public final class NodeServer: Sendable {
 
   private func nameLater() {
     node.after(Self.nameInterval) { [weak self] in
-      self?.nameNewPeers { [weak self] in self?.nameLater() }
+      self?.askPeers(evenIfNamed: false) { [weak self] in self?.nameLater() }
     }
   }
 
-  /// Asks the kernels that have no name yet, then calls `completion`.
-  private func nameNewPeers(completion: @escaping @Sendable () -> Void) {
+  /// Asks the kernels that have no name yet what it is, and those that were not heard of lately
+  /// whether they are there; then calls `completion`.
+  private func askPeers(evenIfNamed: Bool, completion: @escaping @Sendable () -> Void) {
     let peers = node.peers
     let known = Set(peers.map(\.kernel))
-    let nameless: [KernelID] = state.withLock { state in
+    let asked: [KernelID] = state.withLock { state in
       for kernel in state.hosts.keys where !known.contains(kernel) { state.hosts[kernel] = nil }
-      return peers.filter { !$0.isSilent && state.hosts[$0.kernel] == nil }
-        .prefix(Self.nameQuestionsMax).map(\.kernel)
+      return peers.filter { peer in
+        let isNamed = state.hosts[peer.kernel] != nil
+        return evenIfNamed ? !isNamed || Self.isQuiet(peer) : !isNamed && !peer.isSilent
+      }.prefix(Self.questionsMax).map(\.kernel)
     }
-    guard !nameless.isEmpty else { return completion() }
-    let left = Countdown(nameless.count, completion)
-    for kernel in nameless {
+    guard !asked.isEmpty else { return completion() }
+    let left = Countdown(asked.count, completion)
+    for kernel in asked {
       let client = node.makeClient(user: "nobody")
       node.send(
         FindNode(host: ""), from: client, to: .nodeServer(of: kernel),
-        options: SendOptions(timeLimit: Self.nameTimeLimit)
+        options: SendOptions(timeLimit: Self.askTimeLimit)
       ) { [self] answer in
         node.retire(client)
         if case .done(let found, _) = answer { remember(found.host, kernel) }
@@ -193,7 +202,14 @@ public final class NodeServer: Sendable {
     lines += dropped.prefix(32).map { "dropped \($0.value) \($0.key)" }
     var room = Message.segmentBytesMax - lines.reduce(64) { $0 + $1.utf8.count + 1 }
     let hosts = state.withLock { $0.hosts }
-    let peers = node.peers
+    var present: Set<String> = []
+    // The quiet ones come last and have just been asked. One whose host is there with another
+    // kernel is of an earlier boot.
+    let peers = node.peers.filter { peer in
+      guard let host = hosts[peer.kernel] else { return true }
+      if !Self.isQuiet(peer) { present.insert(host) }
+      return !Self.isQuiet(peer) || !present.contains(host)
+    }
     for (index, peer) in peers.enumerated() {
       let line = Self.line(peer, host: hosts[peer.kernel])
       room -= line.utf8.count + 1
@@ -210,7 +226,11 @@ public final class NodeServer: Sendable {
     let place = peer.locator.map { "\($0)" } ?? "-"
     let roundTrip = peer.roundTrip.map { "\($0.nanoseconds / 1000)" } ?? "-"
     return "peer \(peer.kernel) \(host ?? "-") \(place) \(peer.age.nanoseconds / 1_000_000) "
-      + "\(roundTrip) \(peer.isSilent ? "silent" : "alive")"
+      + "\(roundTrip) \(isQuiet(peer) ? "silent" : "alive")"
+  }
+
+  private static func isQuiet(_ peer: PeerStatus) -> Bool {
+    peer.isSilent || peer.age > quietLimit
   }
 
   private static func lines(_ counters: Counters) -> [String] {

@@ -7,7 +7,7 @@ import VTransport
   var actions = Actions()
   /// This thread is performing actions further up its stack.
   var isPerforming = false
-  let cipher = Cipher()
+  let ciphers = Ciphers()
   /// Room for one packet group.
   let packets: UnsafeMutableRawBufferPointer
 

@@ -183,22 +183,23 @@ static inline int v_hkdf(const uint8_t *secret, size_t secret_size, const uint8_
   return ok;
 }
 
-// A cipher context, for one thread.
-static inline void *v_cipher_new(void) {
+// A cipher context with its key, for one thread and one direction; NULL without memory.
+static inline void *v_cipher_new(const uint8_t *key) {
   EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
-  if (context) EVP_CipherInit_ex(context, EVP_aes_128_gcm(), 0, 0, 0, 1);
-  return context;
+  if (context && EVP_CipherInit_ex(context, EVP_aes_128_gcm(), 0, key, 0, 1) > 0) return context;
+  EVP_CIPHER_CTX_free(context);
+  return 0;
 }
 
 static inline void v_cipher_free(void *context) { EVP_CIPHER_CTX_free(context); }
 
 // Encrypts `size` octets at `body` in place and writes the tag; `clear` and `trailer` are
 // authenticated with them.
-static inline int v_seal(void *context, const uint8_t *key, const uint8_t *nonce,
-                         const uint8_t *clear, int clear_size, const uint8_t *trailer,
-                         int trailer_size, uint8_t *body, int size, uint8_t *tag) {
+static inline int v_seal(void *context, const uint8_t *nonce, const uint8_t *clear,
+                         int clear_size, const uint8_t *trailer, int trailer_size, uint8_t *body,
+                         int size, uint8_t *tag) {
   int count;
-  return EVP_CipherInit_ex(context, 0, 0, key, nonce, 1) > 0 &&
+  return EVP_CipherInit_ex(context, 0, 0, 0, nonce, 1) > 0 &&
          EVP_CipherUpdate(context, 0, &count, clear, clear_size) > 0 &&
          EVP_CipherUpdate(context, 0, &count, trailer, trailer_size) > 0 &&
          EVP_CipherUpdate(context, body, &count, body, size) > 0 &&
@@ -207,12 +208,11 @@ static inline int v_seal(void *context, const uint8_t *key, const uint8_t *nonce
 }
 
 // The inverse; returns 1 if the tag is right, else `body` is worthless.
-static inline int v_open_sealed(void *context, const uint8_t *key, const uint8_t *nonce,
-                                const uint8_t *clear, int clear_size, const uint8_t *trailer,
-                                int trailer_size, uint8_t *body, int size,
-                                const uint8_t *tag) {
+static inline int v_open_sealed(void *context, const uint8_t *nonce, const uint8_t *clear,
+                                int clear_size, const uint8_t *trailer, int trailer_size,
+                                uint8_t *body, int size, const uint8_t *tag) {
   int count;
-  return EVP_CipherInit_ex(context, 0, 0, key, nonce, 0) > 0 &&
+  return EVP_CipherInit_ex(context, 0, 0, 0, nonce, 0) > 0 &&
          EVP_CipherUpdate(context, 0, &count, clear, clear_size) > 0 &&
          EVP_CipherUpdate(context, 0, &count, trailer, trailer_size) > 0 &&
          EVP_CipherUpdate(context, body, &count, body, size) > 0 &&

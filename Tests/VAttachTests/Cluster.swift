@@ -1,0 +1,142 @@
+import Foundation
+import Synchronization
+import VAttach
+import VNode
+import VProtocol
+import VRuntime
+
+/// Two nodes on loopback in this process, which find each other by multicast; for all tests.
+struct Cluster: Sendable {
+  static let shared = Cluster()
+
+  let kea: Node
+  let moa: Node
+  let keaServer: NodeServer
+  let moaServer: NodeServer
+
+  init() {
+    // Other runs on this machine must not be heard.
+    let groupPort = UInt16.random(in: 20_000...32_000)
+    func start(_ host: String) -> (Node, NodeServer) {
+      do {
+        let machine = try LinuxMachine(address: 0x7F00_0001, port: 0, groupPort: groupPort)
+        let node = Node(host: host, machine: machine, secret: nil)
+        machine.run(node)
+        node.announce()
+        return (
+          node, NodeServer(node, address: "127.0.0.1:\(machine.port)", attached: nil)
+        )
+      } catch {
+        fatalError("\(error)")
+      }
+    }
+    (kea, keaServer) = start("kea")
+    (moa, moaServer) = start("moa")
+  }
+}
+
+/// A socket of its own on a node, so that what it counts is of one test only.
+final class Door: Sendable {
+  let path: String
+  let server: AttachServer
+
+  init(_ node: Node) throws {
+    path = "/tmp/v-attach-\(getpid())-\(UInt32.random(in: 0 ... .max))/run/node.sock"
+    try FileManager.default.createDirectory(
+      atPath: String(path.dropLast("/run/node.sock".count)), withIntermediateDirectories: true)
+    server = try AttachServer(node, path: path)
+  }
+
+  deinit {
+    server.close()
+    try? FileManager.default.removeItem(atPath: String(path.dropLast("/run/node.sock".count)))
+  }
+
+  func attach() throws -> AttachedBackplane { try AttachedBackplane(socketPath: path) }
+}
+
+/// A process that speaks the frames itself, well or badly.
+final class RawProcess: Sendable {
+  let socket: Int32
+
+  init(_ path: String) throws {
+    socket = Glibc.socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0)
+    var name = Self.name(path)
+    let result = withUnsafePointer(to: &name) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+    guard result == 0 else { throw POSIXError(.ECONNREFUSED) }
+    guard case .welcome? = receive() else { throw POSIXError(.EPROTO) }
+  }
+
+  deinit { close(socket) }
+
+  static func name(_ path: String) -> sockaddr_un {
+    var name = sockaddr_un()
+    name.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &name.sun_path) { $0.copyBytes(from: path.utf8) }
+    return name
+  }
+
+  func send(_ octets: [UInt8]) {
+    _ = octets.withUnsafeBytes {
+      Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+    }
+  }
+
+  func send(_ frame: AttachFrame) { send(FrameTests.emit(frame)) }
+
+  /// The next frame; nil when the node closed the socket.
+  func receive() -> AttachFrame? {
+    var buffer = [UInt8](repeating: 0, count: AttachFrame.byteCountMax)
+    let count = recv(socket, &buffer, buffer.count, 0)
+    guard count > 0 else { return nil }
+    return try? FrameTests.parse(Array(buffer[..<count])).get()
+  }
+
+  /// Asks for an entity.
+  func make(_ frame: AttachFrame) -> EntityID? {
+    send(frame)
+    guard case .made(_, let entity)? = receive() else { return nil }
+    return entity
+  }
+}
+
+/// Waits until something is so; false after 10 seconds.
+func eventually(_ isSo: () -> Bool) -> Bool {
+  for _ in 0..<5000 {
+    if isSo() { return true }
+    usleep(2000)
+  }
+  return isSo()
+}
+
+/// Collects values from several threads.
+final class Collected<Value: Sendable>: Sendable {
+  private let state = Mutex<[Value]>([])
+  var values: [Value] { state.withLock { $0 } }
+  func append(_ value: Value) { state.withLock { $0.append(value) } }
+}
+
+extension AttachedBackplane {
+  /// A server that answers with the segment it got, and the client's principal in front.
+  func makeEcho() -> EntityID {
+    makeServer(knowsPrincipals: true) { [unowned self] request in
+      let text = "\(request.principal.map { "\($0)" } ?? "-") "
+      let segment = Array(text.utf8) + request.message.segment.prefix(16_000)
+      reply(Message(MessageControlBlock(), segment: segment), to: request)
+    }
+  }
+
+  func sendText(_ text: String, from client: EntityID, to server: EntityID) -> Response {
+    sendAndWait(
+      Message(MessageControlBlock(code: 0x7777), segment: Array(text.utf8)), from: client,
+      to: server, options: SendOptions(timeLimit: .seconds(10)))
+  }
+}
+
+extension Response {
+  var text: String { String(decoding: message.segment, as: UTF8.self) }
+}
