@@ -94,9 +94,9 @@ public final class Directory: Sendable {
 
   /// A manager of this host claims a prefix: refused while another host's claim is answered for.
   func claim(_ operation: ClaimName, _ request: Request) {
-    guard operation.manager.kernel == client.kernel else {
-      return backplane.refuse(.noPermission, request)
-    }
+    guard operation.manager.kernel == client.kernel, request.isLocal,
+      request.principal?.user == "root"
+    else { return backplane.refuse(.noPermission, request) }
     let holder = state.withLock { $0.table.entry(for: operation.name.name)?.claim }
     guard let holder, holder.state == .present, holder.host != backplane.host else {
       return accept(operation, request)

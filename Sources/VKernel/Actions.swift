@@ -10,7 +10,7 @@ public enum Action: Sendable {
   /// The transaction of a client has ended: with a response, or with a code and no server.
   case complete(client: EntityID, server: EntityID, Message)
   /// One of several responses to a client that wants all; its transaction goes on.
-  case respond(client: EntityID, server: EntityID, Message)
+  case respond(client: EntityID, TransactionID, server: EntityID, Message)
 }
 
 /// The actions of one or more entries to the kernel, in order; owned and reused by the caller.

@@ -88,16 +88,16 @@ extension Kernel {
     at now: Time, into actions: inout Actions
   ) {
     guard let old = entities[client]?.current else { return }
-    if let code = refusal(of: target, isLocal: false, at: now, into: &actions) {
+    let route = ClientTransaction.Route.peer(target.kernel)
+    if let code = refusal(of: target, by: route, at: now, into: &actions) {
       finish(client, server: .none, Message(reply: code), into: &actions)
       return
     }
-    endPending(old.server)
+    endPending(old)
     withPeer(target.kernel, at: now) { $0.addPending(at: now) }
     let next = ClientTransaction(
-      id: old.id, server: target, request: message, limit: old.limit,
-      forwardCount: forwardCount, at: now,
-      roundTrip: peers[target.kernel]?.roundTrip ?? RoundTrip())
+      id: old.id, server: target, route: route, request: message, limit: old.limit,
+      forwardCount: forwardCount, at: now, roundTrip: roundTrip(by: route))
     entities[client]!.current = next
     counters.requestsSent += 1
     transmitRequest(

@@ -33,7 +33,6 @@ extension Kernel {
   private mutating func handleHeard(
     _ kernel: KernelID, at locator: Locator, _ now: Time, into actions: inout Actions
   ) {
-    if peers[kernel] == nil && peers.count >= Self.peersMax { dropIdlePeers() }
     let isNew = withPeer(kernel, at: now) { peer in
       peer.handleHeard(at: now)
       defer { peer.locator = locator }
@@ -44,8 +43,7 @@ extension Kernel {
       handleReboot(of: old, at: now, into: &actions)
     }
     for (client, entity) in entities {
-      guard let current = entity.current, !current.server.isGroup,
-        current.server.kernel == kernel, let roundTrip = peers[kernel]?.roundTrip
+      guard entity.current?.route == .peer(kernel), let roundTrip = peers[kernel]?.roundTrip
       else { continue }
       let action = entities[client]!.current!.handleLocated(at: now, roundTrip: roundTrip)
       perform(action, of: client, responding: nil, from: kernel, at: now, into: &actions)
@@ -56,10 +54,7 @@ extension Kernel {
   private mutating func handleReboot(
     of kernel: KernelID, at now: Time, into actions: inout Actions
   ) {
-    for (client, entity) in entities {
-      guard let current = entity.current, !current.server.isGroup,
-        current.server.kernel == kernel
-      else { continue }
+    for (client, entity) in entities where entity.current?.route == .peer(kernel) {
       finish(client, server: .none, Message(reply: .nonexistentEntity), into: &actions)
     }
     for (key, record) in records where record.peer == kernel { records[key] = nil }
@@ -67,7 +62,7 @@ extension Kernel {
   }
 
   /// Forgets peers that nothing waits for.
-  private mutating func dropIdlePeers() {
+  mutating func dropIdlePeers() {
     for (kernel, peer) in peers where peer.pending == 0 {
       peers[kernel] = nil
       if let locator = peer.locator { kernelsByLocator[locator] = nil }

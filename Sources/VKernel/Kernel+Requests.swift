@@ -21,6 +21,9 @@ extension Kernel {
       return
     }
     if header.server.isGroup {
+      // With the co-resident qualifier one kernel's members alone are meant.
+      let near = header.mcb.flags.contains(.coResident) ? header.mcb.coResident : .none
+      guard near == .none || near.kernel == id else { return }
       for member in groups[header.server] ?? [] {
         handleRequest(header, packet, for: member, from: peer, at: now, into: &actions)
       }

@@ -9,10 +9,11 @@ extension Kernel {
   /// kernel costs no packet; a group is asked here and by multicast, and the first answer wins.
   /// With `collects` every member's answer is a `respond`, and the transaction ends at its limit
   /// (GetReply of V; MRD of RFC 1045).
+  @discardableResult
   public mutating func send(
     _ message: Message, from client: EntityID, to server: EntityID, limit: TimeSpan?,
     collects: Bool = false, at now: Time, into actions: inout Actions
-  ) {
+  ) -> TransactionID {
     precondition(!collects || limit != nil, "all responses are waited for up to a limit")
     var message = message
     if collects { message.mcb.flags.insert(.multipleResponses) }
@@ -20,53 +21,70 @@ extension Kernel {
     precondition(entities[client]?.current == nil, "one transaction at a time for each client")
     let transaction = entities[client]!.lastTransaction.next
     entities[client]!.lastTransaction = transaction
-    let isLocal = !server.isGroup && server.kernel == id
     if server == manager {
       actions.append(.complete(client: client, server: manager, answerOwnManager(message)))
-      return
+      return transaction
     }
-    if let code = refusal(of: server, isLocal: isLocal, at: now, into: &actions) {
+    let route = route(to: server, message)
+    if let code = refusal(of: server, by: route, at: now, into: &actions) {
       actions.append(.complete(client: client, server: .none, Message(reply: code)))
-      return
+      return transaction
     }
-    let roundTrip = peers[server.kernel]?.roundTrip ?? RoundTrip()
     entities[client]!.current = ClientTransaction(
-      id: transaction, server: server, request: message, limit: limit.map { now + $0 },
-      collects: collects, at: now, roundTrip: roundTrip)
-    if isLocal {
-      deliverLocally(message, from: client, transaction, to: server, server, into: &actions)
-      armLocal(client, limit: limit.map { now + $0 })
-      return
-    }
-    if server.isGroup {
-      for member in groups[server] ?? [] {
+      id: transaction, server: server, route: route, request: message,
+      limit: limit.map { now + $0 }, collects: collects, at: now, roundTrip: roundTrip(by: route))
+    if case .peer(let kernel) = route {
+      withPeer(kernel, at: now) { $0.addPending(at: now) }
+    } else {
+      for member in members(of: server) {
         deliverLocally(message, from: client, transaction, to: server, member, into: &actions)
       }
-    } else {
-      withPeer(server.kernel, at: now) { $0.addPending(at: now) }
     }
-    counters.requestsSent += 1
-    let whole = DeliveryMask(segmentBytes: message.segment.count)
-    transmitRequest(of: client, whole, acknowledge: false, at: now, into: &actions)
+    if route != .local {
+      counters.requestsSent += 1
+      let whole = DeliveryMask(segmentBytes: message.segment.count)
+      transmitRequest(of: client, whole, acknowledge: false, at: now, into: &actions)
+    }
     armClient(client)
+    return transaction
+  }
+
+  /// The local entities that a request to `server` is for.
+  func members(of server: EntityID) -> [EntityID] {
+    if server.isGroup { return groups[server] ?? [] }
+    return entities[server]?.serverKind == nil ? [] : [server]
+  }
+
+  /// A group is asked everywhere, unless the co-resident qualifier names the kernel: that of
+  /// some entity, or, with none, this one.
+  func route(to server: EntityID, _ message: Message) -> ClientTransaction.Route {
+    var kernel = server.kernel
+    if server.isGroup {
+      guard message.mcb.flags.contains(.coResident) else { return .multicast }
+      let near = message.mcb.coResident
+      kernel = near == .none ? id : near.kernel
+    }
+    return kernel == id ? .local : .peer(kernel)
+  }
+
+  func roundTrip(by route: ClientTransaction.Route) -> RoundTrip {
+    guard case .peer(let kernel) = route else { return RoundTrip() }
+    return peers[kernel]?.roundTrip ?? RoundTrip()
   }
 
   /// Why a request need not be sent at all: no such local server, or a silent host.
   mutating func refusal(
-    of server: EntityID, isLocal: Bool, at now: Time, into actions: inout Actions
+    of server: EntityID, by route: ClientTransaction.Route, at now: Time,
+    into actions: inout Actions
   ) -> ReplyCode? {
-    if server.isGroup { return nil }
-    if isLocal { return entities[server]?.serverKind == nil ? .nonexistentEntity : nil }
-    guard withPeer(server.kernel, at: now, { $0.isSilent }) else { return nil }
-    askForSign(of: server.kernel, at: now, into: &actions)
-    return .retransmissionTimeout
-  }
-
-  /// A local client only needs a timer where it has a time limit.
-  private mutating func armLocal(_ client: EntityID, limit: Time?) {
-    guard let limit else { return }
-    entities[client]?.queuedAt = limit
-    timers.push(.client(client), at: limit)
+    switch route {
+    case .multicast: return nil
+    case .local: return members(of: server).isEmpty ? .nonexistentEntity : nil
+    case .peer(let kernel):
+      guard withPeer(kernel, at: now, { $0.isSilent }) else { return nil }
+      askForSign(of: kernel, at: now, into: &actions)
+      return .retransmissionTimeout
+    }
   }
 
   func deliverLocally(
@@ -97,7 +115,9 @@ extension Kernel {
     header.retransmitCount = transaction.retransmitCount
     header.forwardCount = transaction.forwardCount
     if acknowledge { header.control.insert(.acknowledge) }
-    if server.isGroup {
+    switch transaction.route {
+    case .local: break
+    case .multicast:
       counters.multicastsSent += 1
       // A group's members keep no parts, so it always gets the whole request.
       actions.append(
@@ -105,14 +125,15 @@ extension Kernel {
           Transmission(
             to: .group(server), header, segment: transaction.request.segment,
             mask: transaction.wholeRequest)))
-    } else if let locator = peers[server.kernel]?.locator {
+    case .peer(let kernel):
+      guard let locator = peers[kernel]?.locator else {
+        return locate(server.isGroup ? .manager(of: kernel) : server, at: now, into: &actions)
+      }
       actions.append(
         .transmit(
           Transmission(
-            to: .peer(server.kernel, locator), header, segment: transaction.request.segment,
+            to: .peer(kernel, locator), header, segment: transaction.request.segment,
             mask: mask)))
-    } else {
-      locate(server, at: now, into: &actions)
     }
   }
 
@@ -161,7 +182,9 @@ extension Kernel {
       notifyServer(of: client, received, code, into: &actions)
       armClient(client)
     case .collect(let message, let server):
-      actions.append(.respond(client: client, server: server, message))
+      if let id = entities[client]?.current?.id {
+        actions.append(.respond(client: client, id, server: server, message))
+      }
       armClient(client)
     case .complete(let message, let server):
       if let header, let peer, header.control.contains(.acknowledge) {
@@ -178,7 +201,7 @@ extension Kernel {
     _ client: EntityID, server: EntityID, _ message: Message, into actions: inout Actions
   ) {
     guard let transaction = entities[client]?.current.take() else { return }
-    endPending(transaction.server)
+    endPending(transaction)
     actions.append(.complete(client: client, server: server, message))
   }
 }

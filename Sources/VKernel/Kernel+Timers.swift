@@ -19,30 +19,31 @@ extension Kernel {
   ) {
     guard entities[client]?.queuedAt == queued else { return }
     entities[client]!.queuedAt = nil
-    guard let server = entities[client]?.current?.server,
-      let startedAt = entities[client]?.current?.startedAt
-    else { return }
-    let isRemote = !server.isGroup && server.kernel != id
-    if isRemote, withPeer(server.kernel, at: now, { $0.checkSilence(at: now) }) {
-      counters.silentPeers += 1
+    guard let route = entities[client]?.current?.route else { return }
+    if isGivenUp(client, route, at: now) {
       finish(client, server: .none, Message(reply: .retransmissionTimeout), into: &actions)
       return
     }
-    let limit = entities[client]?.current?.limit
-    if server.isGroup && limit == nil && startedAt + Timing.silence <= now {
-      finish(client, server: .none, Message(reply: .retransmissionTimeout), into: &actions)
-      return
-    }
-    if server.kernel == id && !server.isGroup {
-      if let limit, limit <= now {
-        finish(client, server: .none, Message(reply: .userTimeout), into: &actions)
-      }
-      return
-    }
-    let roundTrip = isRemote ? peers[server.kernel]?.roundTrip ?? RoundTrip() : RoundTrip()
+    let roundTrip = roundTrip(by: route)
     let action =
       entities[client]!.current!.handleTimeout(at: now, roundTrip: roundTrip)
     perform(action, of: client, responding: nil, from: nil, at: now, into: &actions)
+  }
+
+  /// Its kernel has fallen silent, or no member of a group has answered for as long.
+  private mutating func isGivenUp(
+    _ client: EntityID, _ route: ClientTransaction.Route, at now: Time
+  ) -> Bool {
+    switch route {
+    case .local: return false
+    case .multicast:
+      guard let current = entities[client]?.current, current.limit == nil else { return false }
+      return current.startedAt + Timing.silence <= now
+    case .peer(let kernel):
+      let isSilent = withPeer(kernel, at: now) { $0.checkSilence(at: now) }
+      if isSilent { counters.silentPeers += 1 }
+      return isSilent
+    }
   }
 
   private mutating func handleRecordTimer(
@@ -68,15 +69,17 @@ extension Kernel {
   mutating func armClient(_ client: EntityID) {
     guard let entity = entities[client], let current = entity.current else { return }
     var wakeAt = current.repeatAt
-    if let limit = current.limit { wakeAt = min(wakeAt, limit) }
-    if current.server.isGroup {
-      if current.limit == nil { wakeAt = min(wakeAt, current.startedAt + Timing.silence) }
-    } else if current.server.kernel == id {
+    switch current.route {
+    case .local:
+      // Nothing to repeat; only the time limit can end it.
       guard let limit = current.limit else { return }
       wakeAt = limit
-    } else if let peer = peers[current.server.kernel] {
-      wakeAt = min(wakeAt, peer.silentAt)
+    case .multicast:
+      if current.limit == nil { wakeAt = min(wakeAt, current.startedAt + Timing.silence) }
+    case .peer(let kernel):
+      if let peer = peers[kernel] { wakeAt = min(wakeAt, peer.silentAt) }
     }
+    if let limit = current.limit { wakeAt = min(wakeAt, limit) }
     if let queued = entity.queuedAt, queued <= wakeAt { return }
     entities[client]!.queuedAt = wakeAt
     timers.push(.client(client), at: wakeAt)

@@ -95,7 +95,7 @@ extension Kernel {
   /// told.
   public mutating func retire(_ entity: EntityID, into actions: inout Actions) {
     guard let old = entities.removeValue(forKey: entity) else { return }
-    if let current = old.current { endPending(current.server) }
+    if let current = old.current { endPending(current) }
     guard old.serverKind != nil else { return }
     for group in groups.keys { groups[group]?.removeAll { $0 == entity } }
     let waiting = entities.filter { $0.value.current?.server == entity }
@@ -128,14 +128,15 @@ extension Kernel {
     TransactionID(UInt32(truncatingIfNeeded: generator.next()))
   }
 
-  /// The peer that a single entity's messages go to; groups have none.
+  /// The record of a kernel, made if there is none; room for it is what nothing waits for.
   mutating func withPeer<R>(_ kernel: KernelID, at now: Time, _ body: (inout Peer) -> R) -> R {
-    body(&peers[kernel, default: Peer(at: now)])
+    if peers.count >= Self.peersMax && peers[kernel] == nil { dropIdlePeers() }
+    return body(&peers[kernel, default: Peer(at: now)])
   }
 
-  /// A transaction to `server` no longer waits for its kernel.
-  mutating func endPending(_ server: EntityID) {
-    if !server.isGroup && server.kernel != id { peers[server.kernel]?.removePending() }
+  /// A transaction no longer waits for its kernel.
+  mutating func endPending(_ transaction: ClientTransaction) {
+    if case .peer(let kernel) = transaction.route { peers[kernel]?.removePending() }
   }
 }
 

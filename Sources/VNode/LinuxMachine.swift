@@ -85,6 +85,7 @@ public final class LinuxMachine: Machine {
     unsafe withUnsafeTemporaryAllocation(byteCount: Self.receiveBytes, alignment: 64) { buffer in
       unsafe sockets.drain(socket, into: buffer) { packets, stride, locator in
         unsafe node.handlePackets(packets, stride: stride, from: locator) { error in
+          guard error != .ownMulticast else { return }
           dropped.withLock { $0["\(error)", default: 0] += 1 }
         }
       }

@@ -15,7 +15,7 @@ public final class Node: Backplane {
   /// What the lock guards.
   struct State: ~Copyable {
     var kernel: Kernel
-    var completions: [EntityID: Completion] = [:]
+    var completions: [EntityID: (id: TransactionID, body: Completion)] = [:]
     var procedures: [EntityID: Procedure] = [:]
     /// Descriptors on their way to local clients.
     var passed: [EntityID: PassedDescriptor] = [:]
@@ -181,10 +181,10 @@ public final class Node: Backplane {
     completion: @escaping Completion
   ) {
     enter { state, actions in
-      state.completions[client] = completion
-      state.kernel.send(
+      let id = state.kernel.send(
         message, from: client, to: server, limit: options.timeLimit,
         collects: options.collectsResponses, at: machine.now, into: &actions)
+      state.completions[client] = (id, completion)
     }
   }
 
@@ -260,8 +260,11 @@ public final class Node: Backplane {
       transmit(transmission, in: context)
     case .invoke(let request):
       state.withLock({ $0.procedures[request.server] })?(request)
-    case .respond(let client, let server, let message):
-      state.withLock({ $0.completions[client] })?(Response(server: server, message: message))
+    case .respond(let client, let id, let server, let message):
+      // One that another thread overtook belongs to no transaction any more.
+      guard let completion = state.withLock({ $0.completions[client] }), completion.id == id
+      else { return }
+      completion.body(Response(server: server, message: message))
     case .complete(let client, let server, let message):
       let (completion, descriptor) = state.withLock { state in
         (
@@ -269,7 +272,7 @@ public final class Node: Backplane {
           state.passed.isEmpty ? nil : state.passed.removeValue(forKey: client)
         )
       }
-      completion?(Response(server: server, message: message, descriptor: descriptor))
+      completion?.body(Response(server: server, message: message, descriptor: descriptor))
     }
   }
 

@@ -59,7 +59,8 @@ public final class Sealer: Sendable {
     let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
     let trailer = try SealedPacket.Trailer(parsing: span)
     let isMulticast = SealedPacket.isMulticast(span)
-    guard trailer.sender != kernel else { throw .badSeal }
+    // Its own multicasts come back to a host; its other packets, only if somebody reflects them.
+    guard trailer.sender != kernel else { throw isMulticast ? .ownMulticast : .badSeal }
     let id = isMulticast ? Ciphers.ID.receivingMulticast : .receiving(trailer.sender)
     let known = ciphers[id]
     let cipher =

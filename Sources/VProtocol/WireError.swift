@@ -21,6 +21,8 @@ public enum WireError: Error, Equatable, Sendable {
   case badField(StaticField)
   /// A sealed packet that no key of ours opens.
   case badSeal
+  /// A multicast of this very kernel, looped back: no fault, only not for us.
+  case ownMulticast
   /// A sealed packet whose number was seen before, or is too old to tell.
   case replayed
   /// A clear packet where packets are sealed, or the other way round.

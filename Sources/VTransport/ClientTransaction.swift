@@ -25,8 +25,20 @@ public struct ClientTransaction: Sendable {
     case nothing
   }
 
+  /// How a kernel reaches the server or the group that was asked.
+  public enum Route: Equatable, Sendable {
+    /// On this kernel: no packet.
+    case local
+    /// On all kernels that have members of the group.
+    case multicast
+    /// On one other kernel.
+    case peer(KernelID)
+  }
+
   public let id: TransactionID
   public let server: EntityID
+  /// Where the request goes.
+  public let route: Route
   public let request: Message
   /// Times that the request was forwarded before it left this kernel.
   public let forwardCount: UInt8
@@ -51,11 +63,13 @@ public struct ClientTransaction: Sendable {
   private var silentAttempts = 0
 
   public init(
-    id: TransactionID, server: EntityID, request: Message, limit: Time?,
-    forwardCount: UInt8 = 0, collects: Bool = false, at now: Time, roundTrip: RoundTrip
+    id: TransactionID, server: EntityID, route: Route = .multicast, request: Message,
+    limit: Time?, forwardCount: UInt8 = 0, collects: Bool = false, at now: Time,
+    roundTrip: RoundTrip
   ) {
     self.id = id
     self.server = server
+    self.route = route
     self.request = request
     self.limit = limit
     self.forwardCount = forwardCount

@@ -1,4 +1,5 @@
 import Testing
+import VKernel
 import VNode
 import VProtocol
 import VRuntime
@@ -136,6 +137,41 @@ struct GroupTests {
     simulator.run(for: .seconds(5)) { end.value != nil }
     #expect(end.value == .userTimeout)
     #expect(Set(heard.value) == members && heard.value.count == members.count, "V_SEED=\(seed)")
+  }
+
+  @Test("the co-resident qualifier reaches the members of one kernel and nobody else")
+  func coResident() {
+    let simulator = Simulator(seed: 4)
+    let nodes = ["kea", "moa", "tui"].map { simulator.start($0) }
+    let asked = Shared<[String]>([])
+    for node in nodes {
+      let member = node.makeServer(knowsPrincipals: false) { [unowned node] request in
+        asked.value.append(node.host)
+        node.reply(Message(reply: .ok), to: request)
+      }
+      node.join(member, group: Self.group)
+    }
+    let someone = nodes[1].makeClient(user: "bob")
+    func ask(near entity: EntityID) -> ReplyCode? {
+      asked.value = []
+      return outcome(simulator) { completion in
+        var mcb = MessageControlBlock(code: 1)
+        mcb.flags = .coResident
+        mcb.coResident = entity
+        nodes[0].send(
+          Message(mcb), from: nodes[0].makeClient(user: "ann"), to: Self.group,
+          options: SendOptions()
+        ) { completion($0.code) }
+      }
+    }
+    #expect(ask(near: someone) == .ok)
+    #expect(asked.value == ["moa"])
+    let before = nodes[0].counters.multicastsSent
+    #expect(ask(near: .none) == .ok)
+    #expect(asked.value == ["kea"], "no entity means one's own kernel")
+    #expect(nodes[0].counters.multicastsSent == before)
+    simulator.crash("moa")
+    #expect(ask(near: someone) == .retransmissionTimeout)
   }
 
   @Test("a group without members ends after 2.0 s; a time limit ends it earlier")

@@ -141,7 +141,7 @@ struct SealedNodeTests {
     bench.expectRefusal(of: forged, .badSeal, "under the other one's name")
     bench.node.announce()
     for sent in bench.machine.takeSent() {
-      for packet in sent.packets { bench.expectRefusal(of: packet, .badSeal, "own multicast") }
+      for packet in sent.packets { bench.expectRefusal(of: packet, .ownMulticast, "own multicast") }
     }
   }
 
