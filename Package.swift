@@ -38,6 +38,8 @@ let package = Package(
     .target(
       name: "VFileServer", dependencies: ["VRuntime", "VProtocol", "CVLinux"],
       swiftSettings: library),
+    .target(
+      name: "VKernelServers", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(name: "VDirectory", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(
       name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
@@ -55,7 +57,8 @@ let package = Package(
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VDirectory", "VFileServer", "VMount", "VRuntime", "VProtocol",
+        "VNode", "VKernelServers", "VDirectory", "VFileServer", "VMount", "VRuntime",
+        "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
@@ -90,7 +93,7 @@ let package = Package(
       swiftSettings: common),
     .testTarget(
       name: "VAttachTests",
-      dependencies: ["VAttach", "VNode", "VRuntime", "VProtocol"],
+      dependencies: ["VAttach", "VNode", "VKernelServers", "VRuntime", "VProtocol"],
       swiftSettings: common),
     .testTarget(name: "LabTests", exclude: ["tools"], swiftSettings: common),
     .testTarget(name: "TidyTests", swiftSettings: common),

@@ -1,29 +1,22 @@
 public import VProtocol
 public import VTransport
 
-/// What a kernel knows of another one, for those who look.
-public struct PeerStatus: Equatable, Sendable {
-  public var kernel: KernelID
-  /// Where it is; nil while it is being looked for.
-  public var locator: Locator?
-  /// Since its last valid packet.
-  public var age: TimeSpan
-  /// How long its manager takes to answer; nil before the first sample.
-  public var roundTrip: TimeSpan?
-  /// It owes an answer and has not been heard of for too long.
-  public var isSilent: Bool
-}
+/// What a kernel knows of another one, for those who look: how long ago its last valid packet
+/// came, how long its manager takes to answer (nil before the first sample), and whether it owes
+/// an answer and has not been heard of for too long.
+///
+/// A tuple: whoever reads it need not import the kernel.
+public typealias PeerStatus = (
+  kernel: KernelID, locator: Locator, age: TimeSpan, roundTrip: TimeSpan?, isSilent: Bool
+)
 
 extension Kernel {
   /// Every known kernel that was ever heard of, the most recently heard first.
   public func peerStatus(at now: Time) -> [PeerStatus] {
-    peers.filter { $0.value.locator != nil }
-      .map { kernel, peer in
-        PeerStatus(
-          kernel: kernel, locator: peer.locator, age: now - peer.heardAt,
-          roundTrip: peer.roundTrip.smoothed, isSilent: peer.isSilent)
-      }
-      .sorted { ($0.age, $0.kernel.rawValue) < ($1.age, $1.kernel.rawValue) }
+    peers.compactMap { kernel, peer in
+      peer.locator.map { (kernel, $0, now - peer.heardAt, peer.roundTrip.smoothed, peer.isSilent) }
+    }
+    .sorted { ($0.age, $0.kernel.rawValue) < ($1.age, $1.kernel.rawValue) }
   }
 
   /// A server with a well-known discriminator: 2 to 15, each once.

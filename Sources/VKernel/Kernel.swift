@@ -69,6 +69,10 @@ struct Entity: Sendable {
 struct RecordKey: Hashable, Sendable {
   var client: EntityID
   var member: EntityID
+
+  func _rawHashValue(seed: Int) -> Int {
+    client._rawHashValue(seed: member._rawHashValue(seed: seed))
+  }
 }
 
 enum TimerKey: Sendable {

@@ -7,35 +7,37 @@ import VRuntime
 /// One thread at a time sends, whichever finds frames and nobody sending; the others only queue.
 /// When the socket is full the frames stay here until it has room.
 final class AttachOutput: Sendable {
-  /// What became of a frame.
-  enum Outcome {
-    case accepted
-    /// So much is queued that only what the process asked for is added.
-    case full
-    /// More than that: the process does not read what it asked for.
-    case overflow
+  private enum Phase {
+    case idle
+    case sending
+    /// The socket has no room.
+    case blocked
+    case ended
   }
 
   private struct State: ~Copyable {
     var frames: [AttachFrame] = []
     var next = 0
-    var isSending = false
-    /// Set while the socket has no room.
-    var isBlocked = false
-    var isWatching = false
-    var isEnded = false
+    var phase = Phase.idle
 
-    var count: Int { frames.count - next }
+    /// Whether the caller is the one that sends from now on.
+    mutating func begin(after expected: Phase) -> Bool {
+      guard phase == expected else { return false }
+      phase = .sending
+      return true
+    }
 
-    mutating func dropFirst() {
-      // `end` may have emptied the queue meanwhile.
-      guard next < frames.count else { return }
-      next += 1
+    /// What the thread that sends is to send next, now that `count` more frames are sent.
+    mutating func advance(by count: Int) -> AttachFrame? {
+      guard phase == .sending else { return nil }
+      next += count
       // The array would only grow behind a process that is never quite caught up with.
-      if next >= AttachOutput.framesMax {
+      if next == frames.count || next >= AttachOutput.framesMax {
         frames.removeFirst(next)
         next = 0
       }
+      if frames.isEmpty { phase = .idle }
+      return frames.isEmpty ? nil : frames[next]
     }
   }
 
@@ -50,64 +52,56 @@ final class AttachOutput: Sendable {
   /// Answers may be as many as its clients, and as many again.
   static let framesMax = requestsMax + 2 * AttachedProcess.entitiesMax
 
-  /// `socket` stays open as long as this does.
+  /// Takes over `socket`, which stays open as long as this does.
   init(_ socket: Int32, _ node: Node) {
     self.socket = socket
     self.node = node
     room = v_epoll_create()
   }
 
-  deinit { if room >= 0 { close(room) } }
+  deinit {
+    close(socket)
+    if room >= 0 { close(room) }
+  }
 
-  /// Queues a frame and sends what the socket takes.
-  ///
-  /// With `mayRefuse` a full queue refuses it.
-  func add(_ frame: AttachFrame, mayRefuse: Bool = false) -> Outcome {
-    let outcome: Outcome? = state.withLock { state in
-      if state.isEnded { return .accepted }
-      if mayRefuse && state.count >= Self.requestsMax { return .full }
-      if state.count >= Self.framesMax { return .overflow }
-      state.frames.append(frame)
-      if state.isSending || state.isBlocked { return .accepted }
-      state.isSending = true
-      return nil
+  func start() {
+    guard room >= 0 else { return }
+    node.watch(room) { [self] in
+      _ = v_epoll_wait(room, 0)
+      if state.withLock({ $0.begin(after: .blocked) }) { send() }
     }
-    if let outcome { return outcome }
-    send()
-    return .accepted
+  }
+
+  /// Queues a frame and sends what the socket takes; false if `limit` frames wait already.
+  func add(_ frame: AttachFrame, limit: Int) -> Bool {
+    let (isTaken, isMine) = state.withLock { state in
+      if state.phase == .ended { return (true, false) }
+      guard state.frames.count - state.next < limit else { return (false, false) }
+      state.frames.append(frame)
+      return (true, state.begin(after: .idle))
+    }
+    if isMine { send() }
+    return isTaken
   }
 
   /// Nothing more is sent.
   func end() {
-    let wasWatching = state.withLock { state in
-      state.isEnded = true
-      state.frames.removeAll()
-      state.next = 0
-      return state.isWatching
-    }
-    if wasWatching { node.unwatch(room) }
+    state.withLock { $0 = State(phase: .ended) }
+    if room >= 0 { node.unwatch(room) }
   }
 
-  /// Sends until nothing is left or the socket is full; the caller has set `isSending`.
+  /// Sends until nothing is left or the socket is full.
   private func send() {
-    while true {
-      let frame: AttachFrame? = state.withLock { state in
-        guard state.next < state.frames.count else {
-          state.frames.removeAll(keepingCapacity: true)
-          state.next = 0
-          state.isSending = false
-          return nil
-        }
-        return state.frames[state.next]
-      }
-      guard let frame else { return }
+    var sent = 0
+    while let frame = state.withLock({ $0.advance(by: sent) }) {
       if sendNow(frame) == -EAGAIN {
+        state.withLock { if $0.phase == .sending { $0.phase = .blocked } }
         // Without the second descriptor this process cannot be served further.
-        if block() { return }
-      } else {
-        // What the process will not read is lost with it: its end of the socket is closed.
-        state.withLock { $0.dropFirst() }
+        if v_epoll_arm_room(room, socket) != 0 { shutdown(socket, Int32(SHUT_RDWR)) }
+        return
       }
+      // What the process will not read is lost with it: its end of the socket is closed.
+      sent = 1
     }
   }
 
@@ -117,36 +111,5 @@ final class AttachOutput: Sendable {
       let size = frame.emit(into: &span)
       return unsafe v_frame_send(socket, buffer.baseAddress, size, 0)
     }
-  }
-
-  /// Waits for room in the socket; false where that cannot be.
-  private func block() -> Bool {
-    guard room >= 0 else {
-      shutdown(socket, Int32(SHUT_RDWR))
-      return false
-    }
-    let isFirst = state.withLock { state in
-      state.isBlocked = true
-      state.isSending = false
-      defer { state.isWatching = true }
-      return !state.isWatching
-    }
-    if isFirst {
-      node.watch(room) { [self] in handleRoom() }
-      if state.withLock({ $0.isEnded }) { node.unwatch(room) }
-    }
-    _ = v_epoll_arm_room(room, socket)
-    return true
-  }
-
-  private func handleRoom() {
-    _ = v_epoll_wait(room, 0)
-    let isMine = state.withLock { state in
-      guard state.isBlocked, !state.isEnded else { return false }
-      state.isBlocked = false
-      state.isSending = true
-      return true
-    }
-    if isMine { send() }
   }
 }

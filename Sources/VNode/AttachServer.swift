@@ -13,9 +13,7 @@ public struct AttachServerError: Error, CustomStringConvertible {
 /// Anybody may connect; what a process may do follows from the user that Linux says it is.
 public final class AttachServer: Sendable {
   private struct State: ~Copyable {
-    var processes: [ObjectIdentifier: AttachedProcess] = [:]
-    /// Connections that are being looked at.
-    var arriving = 0
+    var processCount = 0
     var endings: [String: Int] = [:]
   }
 
@@ -37,7 +35,9 @@ public final class AttachServer: Sendable {
     self.node = node
     self.path = path
     if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
-      Self.makeDirectory(String(path[..<slash]))
+      let directory = String(path[..<slash])
+      // Whatever the umask is: users must reach the socket.
+      if unsafe mkdir(directory, 0o755) == 0 { unsafe chmod(directory, 0o755) }
     }
     listener = unsafe v_attach_listen(path)
     guard listener >= 0 else {
@@ -60,8 +60,8 @@ public final class AttachServer: Sendable {
     unsafe unlink(path)
   }
 
-  /// Processes attached now.
-  public var processCount: Int { state.withLock { $0.processes.count } }
+  /// Processes attached now, and those about to be.
+  public var processCount: Int { state.withLock { $0.processCount } }
 
   /// How often connections ended, by reason.
   public var endings: [String: Int] { state.withLock { $0.endings } }
@@ -86,12 +86,12 @@ public final class AttachServer: Sendable {
 
   private func admit(_ socket: Int32, _ peer: v_peer_credentials) {
     let hasRoom = state.withLock { state in
-      guard state.processes.count + state.arriving < Self.processesMax else {
-        state.endings["tooManyProcesses", default: 0] += 1
-        return false
+      if state.processCount < Self.processesMax {
+        state.processCount += 1
+        return true
       }
-      state.arriving += 1
-      return true
+      state.endings["tooManyProcesses", default: 0] += 1
+      return false
     }
     guard hasRoom else {
       Glibc.close(socket)
@@ -102,28 +102,14 @@ public final class AttachServer: Sendable {
       let rights = AttachRights(
         user: Self.userName(peer.uid), isOwner: peer.uid == 0 || peer.uid == geteuid(),
         budget: budget)
-      let process = AttachedProcess(node, socket: socket, rights: rights) {
-        [weak self] in self?.remove($0, $1)
-      }
-      state.withLock { state in
-        state.arriving -= 1
-        state.processes[ObjectIdentifier(process)] = process
+      let process = AttachedProcess(node, socket: socket, rights: rights) { [weak self] ending in
+        self?.state.withLock { state in
+          state.processCount -= 1
+          state.endings[ending.rawValue, default: 0] += 1
+        }
       }
       process.start()
     }
-  }
-
-  private func remove(_ process: AttachedProcess, _ ending: AttachEnding) {
-    state.withLock { state in
-      state.processes[ObjectIdentifier(process)] = nil
-      state.endings[ending.rawValue, default: 0] += 1
-    }
-  }
-
-  private static func makeDirectory(_ path: String) {
-    guard unsafe mkdir(path, 0o755) == 0 else { return }
-    // Whatever the umask is: users must reach the socket.
-    unsafe chmod(path, 0o755)
   }
 
   /// The name of a user; `#uid` where there is none that could be a principal's.

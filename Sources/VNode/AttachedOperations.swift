@@ -48,9 +48,12 @@ extension AttachedProcess {
   func carryOut(_ frame: AttachFrame) throws(AttachEnding) {
     switch frame {
     case .makeClient(let token, let user):
-      makeClient(token, user)
+      guard rights.mayBe(user) else { return add(.refused(token: token, .noPermission)) }
+      make(token, .client(isBusy: false)) { node.makeClient(user: user) }
     case .makeServer(let token, let knowsPrincipals):
-      makeServer(token, knowsPrincipals)
+      make(token, .server) {
+        node.makeServer(knowsPrincipals: knowsPrincipals) { [self] in deliver($0) }
+      }
     case .join(let token, let server, let group):
       try mustOwnServer(server)
       guard group.isGroup, rights.mayJoin(group) else {
@@ -71,24 +74,18 @@ extension AttachedProcess {
         node.sendDatagram(message, from: client, to: server)
       }
     case .reply(let message, let name):
-      try mustOwnServer(name.server)
-      guard let request = state.withLock({ $0.requests.removeValue(forKey: name) }) else { return }
-      node.reply(message, to: request)
+      if let request = try takeRequest(name) { node.reply(message, to: request) }
     case .forward(let message, let name, let target):
-      try forward(message, name, to: target)
+      let request = try takeRequest(name)
+      guard target.isValid, !target.isGroup else { throw .badFrame }
+      guard let request else { return }
+      // The next server acts for the client, on the word of this process.
+      guard rights.isOwner, rights.maySend(message, to: target) else {
+        return node.refuse(.noPermission, request)
+      }
+      node.forward(request, message, to: target)
     case .welcome, .made, .refused, .complete, .invoke:
       throw .badFrame
-    }
-  }
-
-  private func makeClient(_ token: UInt32, _ user: String) {
-    guard rights.mayBe(user) else { return add(.refused(token: token, .noPermission)) }
-    make(token, .client(isBusy: false)) { node.makeClient(user: user) }
-  }
-
-  private func makeServer(_ token: UInt32, _ knowsPrincipals: Bool) {
-    make(token, .server) {
-      node.makeServer(knowsPrincipals: knowsPrincipals) { [self] in deliver($0) }
     }
   }
 
@@ -104,6 +101,11 @@ extension AttachedProcess {
 
   private func mustOwnServer(_ server: EntityID) throws(AttachEnding) {
     guard case .server = state.withLock({ $0.entities[server] }) else { throw .foreignEntity }
+  }
+
+  private func takeRequest(_ name: AttachFrame.RequestName) throws(AttachEnding) -> Request? {
+    try mustOwnServer(name.server)
+    return state.withLock { $0.requests.removeValue(forKey: name) }
   }
 
   /// Checks that `client` is the process's and idle.
@@ -143,22 +145,24 @@ extension AttachedProcess {
     guard isWanted else { return }
     let frame = AttachFrame.complete(client: client, response)
     // Of all responses of a group some may be lost.
-    if isLast { add(frame) } else { _ = output.add(frame, mayRefuse: true) }
+    if isLast { add(frame) } else { _ = output.add(frame, limit: AttachOutput.requestsMax) }
   }
 
   /// A request for one of the process's servers.
   private func deliver(_ request: Request) {
     let name = AttachFrame.RequestName(request)
     let isForGroup = request.addressee.isGroup
-    let isDatagram = request.message.mcb.flags.contains(.datagram)
-    let refusal: ReplyCode? = state.withLock { state in
+    var refusal: ReplyCode? = state.withLock { state in
       // It may be asked before it is known as this process's, and after that.
       guard state.ending == nil, state.entities[request.server] != nil else {
         return .nonexistentEntity
       }
-      if isDatagram { return nil }
+      if request.message.mcb.flags.contains(.datagram) { return nil }
       if isForGroup {
-        state.rememberGroupRequest(name)
+        state.groupRequests.append(name)
+        if state.groupRequests.count > Self.groupRequestsMax {
+          state.requests[state.groupRequests.removeFirst()] = nil
+        }
       } else if state.requests.count >= Self.requestsMax {
         return .busy
       }
@@ -167,37 +171,11 @@ extension AttachedProcess {
       state.requests[name] = kept
       return nil
     }
-    var code = refusal
-    if code == nil {
-      switch output.add(.invoke(request), mayRefuse: true) {
-      case .accepted: return
-      case .full, .overflow: code = .busy
-      }
-      state.withLock { _ = $0.requests.removeValue(forKey: name) }
+    if refusal == nil && !output.add(.invoke(request), limit: AttachOutput.requestsMax) {
+      refusal = .busy
+      state.withLock { $0.requests[name] = nil }
     }
     // Of a group nobody waits for this member.
-    if let code, !isForGroup { node.refuse(code, request) }
-  }
-
-  private func forward(
-    _ message: Message, _ name: AttachFrame.RequestName, to target: EntityID
-  ) throws(AttachEnding) {
-    try mustOwnServer(name.server)
-    guard target.isValid, !target.isGroup else { throw .badFrame }
-    guard let request = state.withLock({ $0.requests.removeValue(forKey: name) }) else { return }
-    // The next server acts for the client, on the word of this process.
-    guard rights.isOwner, rights.maySend(message, to: target) else {
-      return node.refuse(.noPermission, request)
-    }
-    node.forward(request, message, to: target)
-  }
-}
-
-extension AttachedProcess.State {
-  mutating func rememberGroupRequest(_ name: AttachFrame.RequestName) {
-    groupRequests.append(name)
-    if groupRequests.count > AttachedProcess.groupRequestsMax {
-      requests[groupRequests.removeFirst()] = nil
-    }
+    if let refusal, !isForGroup { node.refuse(refusal, request) }
   }
 }

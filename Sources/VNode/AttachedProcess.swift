@@ -1,5 +1,6 @@
 import CVLinux
 import Glibc
+import Synchronization
 import VProtocol
 import VRuntime
 
@@ -29,9 +30,6 @@ final class AttachedProcess: Sendable {
     var requests: [AttachFrame.RequestName: Request] = [:]
     /// Those of `requests` that were sent to groups, oldest first, and perhaps more.
     var groupRequests: [AttachFrame.RequestName] = []
-    var isReading = false
-    /// More may have come while a thread was reading.
-    var hasMore = false
     var ending: AttachEnding?
   }
 
@@ -45,7 +43,9 @@ final class AttachedProcess: Sendable {
   let state = KernelLock(State())
   let output: AttachOutput
   private let socket: Int32
-  private let ended: @Sendable (AttachedProcess, AttachEnding) -> Void
+  private let ended: @Sendable (AttachEnding) -> Void
+  /// How often the socket became readable; 0 when nothing is left and no thread reads.
+  private let arrivals = Atomic(0)
 
   /// As many transactions as one program has under way; a board serves any number with one.
   static let entitiesMax = 1024
@@ -61,7 +61,7 @@ final class AttachedProcess: Sendable {
   /// `ended` is called once, after all of the process's entities are gone.
   init(
     _ node: Node, socket: Int32, rights: AttachRights,
-    ended: @escaping @Sendable (AttachedProcess, AttachEnding) -> Void
+    ended: @escaping @Sendable (AttachEnding) -> Void
   ) {
     self.node = node
     self.socket = socket
@@ -70,86 +70,54 @@ final class AttachedProcess: Sendable {
     output = AttachOutput(socket, node)
   }
 
-  deinit { close(socket) }
-
   func start() {
+    output.start()
     add(.welcome(node.id, Principal(user: rights.user, host: node.host)))
-    node.watch(socket) { [self] in handleReadable() }
+    node.watch(socket) { [self] in
+      // A thread that reads will see that there is more.
+      if arrivals.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 0 { read() }
+    }
   }
 
   /// Queues a frame that the process has asked for.
   func add(_ frame: AttachFrame) {
-    if output.add(frame) == .overflow { breakOff(.notReading) }
-  }
-
-  /// Ends the connection, from any thread; the thread that reads does the rest.
-  func breakOff(_ ending: AttachEnding) {
-    state.withLock { $0.ending = $0.ending ?? ending }
+    if output.add(frame, limit: AttachOutput.framesMax) { return }
+    state.withLock { $0.ending = $0.ending ?? .notReading }
+    // The thread that reads does the rest.
     shutdown(socket, Int32(SHUT_RDWR))
   }
 
-  private func handleReadable() {
-    let isMine = state.withLock { state in
-      state.hasMore = state.isReading
-      defer { state.isReading = true }
-      return !state.isReading
-    }
-    if isMine { readOn() }
-  }
-
-  /// Reads until nothing is left; `isReading` keeps all other threads out.
-  private func readOn() {
-    while true {
-      do throws(AttachEnding) {
-        guard try readTurn() else {
-          node.after(TimeSpan(nanoseconds: 0)) { [self] in readOn() }
+  /// Carries out the frames that wait; `arrivals` keeps all other threads out.
+  private func read() {
+    do throws(AttachEnding) {
+      for _ in 0..<Self.framesPerTurn {
+        let seen = arrivals.load(ordering: .acquiring)
+        if let frame = try receive() {
+          try carryOut(frame)
+        } else if arrivals.compareExchange(
+          expected: seen, desired: 0, ordering: .acquiringAndReleasing
+        ).exchanged {
           return
         }
-      } catch {
-        // Stays `isReading`: nobody reads from here on.
-        return finish(error)
       }
-      let isDone = state.withLock { state in
-        defer { state.hasMore = false }
-        state.isReading = state.hasMore
-        return !state.isReading
-      }
-      if isDone { return }
+      node.after(TimeSpan(nanoseconds: 0)) { [self] in read() }
+    } catch {
+      // `arrivals` stays: nobody reads from here on.
+      finish(error)
     }
-  }
-
-  /// Carries out the frames that wait; false if there may be more than are good for one turn.
-  private func readTurn() throws(AttachEnding) -> Bool {
-    for _ in 0..<Self.framesPerTurn {
-      guard let frame = try receive() else { return true }
-      try carryOut(frame)
-    }
-    return false
   }
 
   private func receive() throws(AttachEnding) -> AttachFrame? {
-    var result: Result<AttachFrame?, AttachEnding> = .success(nil)
-    // One more than a frame can have, so that a longer one shows.
-    unsafe withUnsafeTemporaryAllocation(
-      byteCount: AttachFrame.byteCountMax + 1, alignment: 8
+    let result: Result<AttachFrame?, AttachEnding> = unsafe withUnsafeTemporaryAllocation(
+      byteCount: AttachFrame.byteCountMax, alignment: 8
     ) { buffer in
       let count = unsafe Int(v_frame_receive(socket, buffer.baseAddress, buffer.count))
-      if count == -Int(EAGAIN) { return }
-      guard count > 0 else {
-        result = .failure(.ended)
-        return
-      }
-      guard count <= AttachFrame.byteCountMax else {
-        result = .failure(.badFrame)
-        return
-      }
-      do throws(WireError) {
-        let packet = unsafe UnsafeRawBufferPointer(rebasing: buffer[..<count])
-        result = .success(
-          try AttachFrame(parsing: unsafe RawSpan(_unsafeBytes: packet)))
-      } catch {
-        result = .failure(.badFrame)
-      }
+      if count == -Int(EAGAIN) { return .success(nil) }
+      guard count > 0 else { return .failure(.ended) }
+      guard count <= AttachFrame.byteCountMax else { return .failure(.badFrame) }
+      let packet = unsafe UnsafeRawBufferPointer(rebasing: buffer[..<count])
+      let frame = try? AttachFrame(parsing: unsafe RawSpan(_unsafeBytes: packet))
+      return frame.map { .success($0) } ?? .failure(.badFrame)
     }
     return try result.get()
   }
@@ -159,16 +127,11 @@ final class AttachedProcess: Sendable {
     shutdown(socket, Int32(SHUT_RDWR))
     output.end()
     let (entities, first) = state.withLock { state in
-      let first = state.ending ?? ending
-      state.ending = first
-      defer {
-        state.entities = [:]
-        state.requests = [:]
-        state.groupRequests = []
-      }
-      return (Array(state.entities.keys), first)
+      let (entities, first) = (Array(state.entities.keys), state.ending ?? ending)
+      state = State(ending: first)
+      return (entities, first)
     }
     for entity in entities { node.retire(entity) }
-    ended(self, first)
+    ended(first)
   }
 }

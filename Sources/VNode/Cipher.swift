@@ -51,7 +51,7 @@ final class Ciphers {
     let clear = SealedPacket.clearBytes
     return unsafe nonce(sender, number).span.withUnsafeBufferPointer { nonce in
       unsafe v_seal(
-        context, nonce.baseAddress, base, Int32(clear), base + bodyBytes, 12, base + clear,
+        context, nonce.baseAddress, base, base + bodyBytes, base + clear,
         Int32(bodyBytes - clear), base + bodyBytes + 12) == 1
     }
   }
@@ -64,8 +64,8 @@ final class Ciphers {
     let body = packet.count - SealedPacket.trailerBytes
     return unsafe nonce(sender, number).span.withUnsafeBufferPointer { nonce in
       unsafe v_open_sealed(
-        context, nonce.baseAddress, base, Int32(clear), base + body, 12, base + clear,
-        Int32(body - clear), base + body + 12) == 1
+        context, nonce.baseAddress, base, base + body, base + clear, Int32(body - clear),
+        base + body + 12) == 1
     }
   }
 

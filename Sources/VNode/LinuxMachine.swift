@@ -23,7 +23,7 @@ public final class LinuxMachine: Machine {
   private let pool = DiskPool()
   /// Workers that wait for an event.
   private let waiting = Atomic(0)
-  /// Set in the threads that are workers.
+  /// The receive buffer of each thread that is a worker.
   private let worker: pthread_key_t
   /// The node on this machine; set once, before `run`.
   private let node = KernelLock<Node?>(nil)
@@ -69,7 +69,10 @@ public final class LinuxMachine: Machine {
   }
 
   private func work() -> Never {
-    unsafe pthread_setspecific(worker, UnsafeRawPointer(bitPattern: 1))
+    // For as long as the process lives, as the thread does.
+    let buffer = UnsafeMutableRawPointer.allocate(
+      byteCount: Sockets.receiveBytes, alignment: 4096)
+    unsafe pthread_setspecific(worker, buffer)
     while true {
       waiting.add(1, ordering: .relaxed)
       let descriptor = v_epoll_wait(epoll, -1)
@@ -81,13 +84,15 @@ public final class LinuxMachine: Machine {
   }
 
   private func receive(from socket: Int32) {
-    guard let node = node.withLock({ $0 }) else { return }
-    unsafe withUnsafeTemporaryAllocation(byteCount: Self.receiveBytes, alignment: 64) { buffer in
-      unsafe sockets.drain(socket, into: buffer) { packets, stride, locator in
-        unsafe node.handlePackets(packets, stride: stride, from: locator) { error in
-          guard error != .ownMulticast else { return }
-          dropped.withLock { $0["\(error)", default: 0] += 1 }
-        }
+    guard let node = node.withLock({ $0 }), let memory = unsafe pthread_getspecific(worker) else {
+      return
+    }
+    let buffer = unsafe UnsafeMutableRawBufferPointer(
+      start: memory, count: Sockets.receiveBytes)
+    unsafe sockets.drain(socket, into: buffer) { packets, stride, locator in
+      unsafe node.handlePackets(packets, stride: stride, from: locator) { error in
+        guard error != .ownMulticast else { return }
+        dropped.withLock { $0["\(error)", default: 0] += 1 }
       }
     }
   }
@@ -176,7 +181,4 @@ public final class LinuxMachine: Machine {
       pool.add(work)
     }
   }
-
-  /// The most that the kernel joins into one read.
-  private static let receiveBytes = 65_536
 }

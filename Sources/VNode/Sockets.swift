@@ -93,22 +93,38 @@ final class Sockets: Sendable {
 
   /// Reads all that waits on `socket` and hands over the packets that arrived together, with
   /// their size, to be opened in place.
+  ///
+  /// `buffer` has `receiveBytes` octets.
   func drain(
     _ socket: Int32, into buffer: UnsafeMutableRawBufferPointer,
     _ body: (UnsafeMutableRawBufferPointer, _ stride: Int, Locator) -> Void
   ) {
+    var received = InlineArray<2, v_received>(repeating: v_received())
     while true {
-      var source: UInt32 = 0
-      var sourcePort: UInt16 = 0
-      var stride: UInt32 = 0
-      let count = unsafe v_udp_receive(
-        socket, buffer.baseAddress, buffer.count, &source, &sourcePort, &stride)
-      if count == -Int(EINTR) { continue }
-      guard count >= 0 else { return }
-      let packets = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
-      unsafe body(packets, Int(stride), Locator(ipv4: source, port: sourcePort))
+      var span = received.mutableSpan
+      let count = unsafe span.withUnsafeMutableBufferPointer {
+        unsafe v_udp_receive(
+          socket, buffer.baseAddress?.assumingMemoryBound(to: UInt8.self), Self.pieceBytes,
+          $0.baseAddress)
+      }
+      if count == -EINTR || count == -ECONNREFUSED { continue }
+      guard count > 0 else { return }
+      for index in 0..<Int(count) {
+        let piece = received[index]
+        let start = index * Self.pieceBytes
+        let packets = unsafe UnsafeMutableRawBufferPointer(
+          rebasing: buffer[start..<(start + Int(piece.size))])
+        unsafe body(
+          packets, Int(piece.stride), Locator(ipv4: piece.address, port: piece.port))
+      }
+      // A short count saw the queue empty: what comes later is a new event.
+      if count < V_RECEIVED_MAX { return }
     }
   }
+
+  /// The most that the kernel joins into one piece.
+  private static let pieceBytes = 65_536
+  static let receiveBytes = pieceBytes * Int(V_RECEIVED_MAX)
 
   private static func reason(_ result: Int32) -> String {
     unsafe String(cString: strerror(-result))

@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import VDirectory
 import VFileServer
+import VKernelServers
 import VMount
 import VNode
 import VProtocol
@@ -107,8 +108,16 @@ struct Running {
       say("\(prefix) is not served from \(export.path): \(code)")
     }
     let place = "\(formatIPv4(address)):\(machine.port)"
-    attachServer = try Self.listen(node, configuration)
-    nodeServer = NodeServer(node, address: place, attached: attachServer)
+    let attachServer = try Self.listen(node, configuration)
+    self.attachServer = attachServer
+    nodeServer = NodeServer(
+      node, kernel: node.id, address: place,
+      register: { node.makeServer(discriminator: EntityID.nodeServerDiscriminator, $0) },
+      snapshot: {
+        NodeSnapshot(
+          node, isSealing: secret != nil, droppedPackets: machine.droppedPackets,
+          attached: attachServer)
+      })
     let clients = ClientPool(node)
     mount = try configuration.mount.map { path in
       try Mount(

@@ -1,6 +1,7 @@
 import Foundation
 import Synchronization
 import VAttach
+import VKernelServers
 import VNode
 import VProtocol
 import VRuntime
@@ -23,9 +24,20 @@ struct Cluster: Sendable {
         let node = Node(host: host, machine: machine, secret: nil)
         machine.run(node)
         node.announce()
-        return (
-          node, NodeServer(node, address: "127.0.0.1:\(machine.port)", attached: nil)
-        )
+        let server = NodeServer(
+          node, kernel: node.id, address: "127.0.0.1:\(machine.port)",
+          register: { node.makeServer(discriminator: EntityID.nodeServerDiscriminator, $0) },
+          snapshot: {
+            NodeSnapshot(
+              isSealing: false, counters: [], droppedPackets: machine.droppedPackets,
+              attached: nil,
+              peers: node.peers.map {
+                NodeSnapshot.Peer(
+                  kernel: $0.kernel, locator: "\($0.locator)", age: $0.age,
+                  roundTrip: $0.roundTrip, isSilent: $0.isSilent)
+              })
+          })
+        return (node, server)
       } catch {
         fatalError("\(error)")
       }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -114,6 +115,10 @@ static inline int v_udp_send(int fd, uint32_t address, uint16_t port, const void
   struct sockaddr_in name = {.sin_family = AF_INET,
                              .sin_port = htons(port),
                              .sin_addr = {.s_addr = htonl(address)}};
+  if (size <= stride) {
+    ssize_t sent = sendto(fd, bytes, size, 0, (struct sockaddr *)&name, sizeof name);
+    return sent < 0 ? -errno : 0;
+  }
   struct iovec piece = {.iov_base = (void *)bytes, .iov_len = size};
   struct msghdr message = {
       .msg_name = &name, .msg_namelen = sizeof name, .msg_iov = &piece, .msg_iovlen = 1};
@@ -121,46 +126,65 @@ static inline int v_udp_send(int fd, uint32_t address, uint16_t port, const void
     char bytes[CMSG_SPACE(sizeof(uint16_t))];
     struct cmsghdr align;
   } control;
-  if (size > stride) {
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = IPPROTO_UDP;
-    header->cmsg_type = UDP_SEGMENT;
-    header->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-    uint16_t value = (uint16_t)stride;
-    memcpy(CMSG_DATA(header), &value, sizeof value);
-  }
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof control.bytes;
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = IPPROTO_UDP;
+  header->cmsg_type = UDP_SEGMENT;
+  header->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+  uint16_t value = (uint16_t)stride;
+  memcpy(CMSG_DATA(header), &value, sizeof value);
   return sendmsg(fd, &message, 0) < 0 ? -errno : 0;
 }
 
-// Receives one datagram, or several of the same source that the kernel joined.
-// Returns the octets received or -errno; `stride` is the size of each but the last.
-static inline ssize_t v_udp_receive(int fd, void *bytes, size_t size, uint32_t *address,
-                                    uint16_t *port, uint32_t *stride) {
-  struct sockaddr_in name;
-  struct iovec piece = {.iov_base = bytes, .iov_len = size};
+// Datagrams of one source that the kernel handed over together.
+struct v_received {
+  uint32_t address;
+  uint32_t size;
+  // Octets of each datagram but the last.
+  uint32_t stride;
+  uint16_t port;
+};
+
+enum { V_RECEIVED_MAX = 2 };
+
+struct v_mmsghdr {
+  struct msghdr header;
+  unsigned int size;
+};
+
+// Receives what waits, up to V_RECEIVED_MAX pieces, the i-th at `bytes + i * each`. Returns their
+// number or -errno; fewer than the maximum means that nothing waits any more.
+static inline int v_udp_receive(int fd, uint8_t *bytes, size_t each, struct v_received *out) {
+  struct sockaddr_in names[V_RECEIVED_MAX];
+  struct iovec pieces[V_RECEIVED_MAX];
+  struct v_mmsghdr messages[V_RECEIVED_MAX];
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
-  } control;
-  struct msghdr message = {.msg_name = &name,
-                           .msg_namelen = sizeof name,
-                           .msg_iov = &piece,
-                           .msg_iovlen = 1,
-                           .msg_control = control.bytes,
-                           .msg_controllen = sizeof control.bytes};
-  ssize_t count = recvmsg(fd, &message, 0);
+  } controls[V_RECEIVED_MAX];
+  for (int i = 0; i < V_RECEIVED_MAX; i++) {
+    pieces[i] = (struct iovec){.iov_base = bytes + i * each, .iov_len = each};
+    messages[i] = (struct v_mmsghdr){.header = {.msg_name = &names[i],
+                                                .msg_namelen = sizeof names[i],
+                                                .msg_iov = &pieces[i],
+                                                .msg_iovlen = 1,
+                                                .msg_control = controls[i].bytes,
+                                                .msg_controllen = sizeof controls[i].bytes}};
+  }
+  int count = (int)syscall(SYS_recvmmsg, fd, messages, V_RECEIVED_MAX, MSG_DONTWAIT, 0);
   if (count < 0) return -errno;
-  *address = ntohl(name.sin_addr.s_addr);
-  *port = ntohs(name.sin_port);
-  *stride = (uint32_t)count;
-  for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level == IPPROTO_UDP && header->cmsg_type == UDP_GRO) {
+  for (int i = 0; i < count; i++) {
+    struct msghdr *message = &messages[i].header;
+    out[i] = (struct v_received){.address = ntohl(names[i].sin_addr.s_addr),
+                                 .size = messages[i].size,
+                                 .stride = messages[i].size,
+                                 .port = ntohs(names[i].sin_port)};
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
+      if (part->cmsg_level != IPPROTO_UDP || part->cmsg_type != UDP_GRO) continue;
       int value;
-      memcpy(&value, CMSG_DATA(header), sizeof value);
-      if (value > 0) *stride = (uint32_t)value;
+      memcpy(&value, CMSG_DATA(part), sizeof value);
+      if (value > 0) out[i].stride = (uint32_t)value;
     }
   }
   return count;
@@ -193,15 +217,23 @@ static inline void *v_cipher_new(const uint8_t *key) {
 
 static inline void v_cipher_free(void *context) { EVP_CIPHER_CTX_free(context); }
 
-// Encrypts `size` octets at `body` in place and writes the tag; `clear` and `trailer` are
-// authenticated with them.
+// What is authenticated and stays clear: 12 octets in front and 12 behind, as one piece.
+static inline int v_authenticate(EVP_CIPHER_CTX *context, const uint8_t *clear,
+                                 const uint8_t *trailer) {
+  uint8_t both[24];
+  int count;
+  memcpy(both, clear, 12);
+  memcpy(both + 12, trailer, 12);
+  return EVP_CipherUpdate(context, 0, &count, both, sizeof both);
+}
+
+// Encrypts `size` octets at `body` in place and writes the tag; 12 octets of `clear` and 12 of
+// `trailer` are authenticated with them.
 static inline int v_seal(void *context, const uint8_t *nonce, const uint8_t *clear,
-                         int clear_size, const uint8_t *trailer, int trailer_size, uint8_t *body,
-                         int size, uint8_t *tag) {
+                         const uint8_t *trailer, uint8_t *body, int size, uint8_t *tag) {
   int count;
   return EVP_CipherInit_ex(context, 0, 0, 0, nonce, 1) > 0 &&
-         EVP_CipherUpdate(context, 0, &count, clear, clear_size) > 0 &&
-         EVP_CipherUpdate(context, 0, &count, trailer, trailer_size) > 0 &&
+         v_authenticate(context, clear, trailer) > 0 &&
          EVP_CipherUpdate(context, body, &count, body, size) > 0 &&
          EVP_CipherFinal_ex(context, body + count, &count) > 0 &&
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, 16, tag) > 0;
@@ -209,12 +241,11 @@ static inline int v_seal(void *context, const uint8_t *nonce, const uint8_t *cle
 
 // The inverse; returns 1 if the tag is right, else `body` is worthless.
 static inline int v_open_sealed(void *context, const uint8_t *nonce, const uint8_t *clear,
-                                int clear_size, const uint8_t *trailer, int trailer_size,
-                                uint8_t *body, int size, const uint8_t *tag) {
+                                const uint8_t *trailer, uint8_t *body, int size,
+                                const uint8_t *tag) {
   int count;
   return EVP_CipherInit_ex(context, 0, 0, 0, nonce, 0) > 0 &&
-         EVP_CipherUpdate(context, 0, &count, clear, clear_size) > 0 &&
-         EVP_CipherUpdate(context, 0, &count, trailer, trailer_size) > 0 &&
+         v_authenticate(context, clear, trailer) > 0 &&
          EVP_CipherUpdate(context, body, &count, body, size) > 0 &&
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_SET_TAG, 16, (void *)tag) > 0 &&
          EVP_CipherFinal_ex(context, body + count, &count) > 0;

@@ -77,13 +77,12 @@ extension AttachFrame {
       return .complete(
         client: fields.entity, Response(server: fields.other, message: fields.message))
     case .invoke:
-      let principal = fields.text.isEmpty ? nil : Principal(fields.text)
-      guard principal != nil || fields.text.isEmpty else { throw .badField(.name) }
+      // A text that is no principal is found when the fields are compared.
       return .invoke(
         Request(
           client: fields.other, transaction: TransactionID(fields.number),
           addressee: fields.addressee, server: fields.entity, forwardCount: fields.forwardCount,
-          message: fields.message, principal: principal))
+          message: fields.message, principal: Principal(fields.text)))
     }
   }
 
@@ -176,10 +175,9 @@ extension Fields {
     other = EntityID(rawValue: packet.bigEndian(at: 16))
     addressee = EntityID(rawValue: packet.bigEndian(at: 24))
     limit = packet.bigEndian(at: 32)
-    let textBytes = Int(packet.bigEndian(at: 40, as: UInt16.self))
-    guard packet.bigEndian(at: 42, as: UInt16.self) == 0,
-      packet.bigEndian(at: 44, as: UInt32.self) == 0, forwardCount <= 15
-    else { throw .badField(.operation) }
+    let textField = packet.bigEndian(at: 40, as: UInt64.self)
+    let textBytes = Int(textField >> 48)
+    guard textField << 16 == 0, forwardCount <= 15 else { throw .badField(.operation) }
     var mcb = MessageControlBlock()
     for word in 0..<8 { mcb[word] = packet.bigEndian(at: 48 + 4 * word) }
     let segmentBytes = mcb.segmentSize
@@ -208,17 +206,10 @@ extension Fields {
     packet.storeBigEndian(limit, at: 32)
     packet.storeBigEndian(UInt64(text.utf8.count) << 48, at: 40)
     for word in 0..<8 { packet.storeBigEndian(message.mcb[word], at: 48 + 4 * word) }
-    unsafe message.segment.withUnsafeBytes { source in
-      guard let start = source.baseAddress else { return }
-      unsafe packet.withUnsafeMutableBytes { target in
-        unsafe target.baseAddress!.advanced(by: AttachFrame.headerBytes)
-          .copyMemory(from: start, byteCount: source.count)
-      }
-    }
-    var end = AttachFrame.headerBytes + message.segment.count
-    for octet in text.utf8 {
-      packet.storeBigEndian(octet, at: end)
-      end += 1
+    unsafe packet.withUnsafeMutableBytes { target in
+      let tail = unsafe target[AttachFrame.headerBytes...]
+      unsafe tail.copyBytes(from: message.segment)
+      unsafe tail[(tail.startIndex + message.segment.count)...].copyBytes(from: text.utf8)
     }
   }
 }

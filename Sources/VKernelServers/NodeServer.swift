@@ -1,7 +1,6 @@
 import Synchronization
-import VKernel
 public import VProtocol
-import VRuntime
+public import VRuntime
 
 /// The server that stands for a whole node: says which host it is, how it is, and times Sends.
 ///
@@ -16,9 +15,10 @@ public final class NodeServer: Sendable {
   }
 
   public let server: EntityID
-  private let node: Node
+  private let backplane: any Backplane
+  private let kernel: KernelID
   private let address: String
-  private let attached: AttachServer?
+  private let snapshot: @Sendable () -> NodeSnapshot
   private let startedAt: Time
   private let state = Mutex(State())
 
@@ -35,18 +35,23 @@ public final class NodeServer: Sendable {
   /// All measurements together keep 6.4 MB.
   private static let samplesMax = 1_600_000
 
-  /// `address` is where the node is, for people to read.
-  public init(_ node: Node, address: String, attached: AttachServer?) {
-    self.node = node
+  /// `address` is where the node of `kernel` is, for people to read.
+  ///
+  /// `register` makes the server that every node has under `nodeServerDiscriminator`.
+  public init(
+    _ backplane: any Backplane, kernel: KernelID, address: String,
+    register: (@escaping Procedure) -> EntityID,
+    snapshot: @escaping @Sendable () -> NodeSnapshot
+  ) {
+    self.backplane = backplane
+    self.kernel = kernel
     self.address = address
-    self.attached = attached
-    startedAt = node.now
+    self.snapshot = snapshot
+    startedAt = backplane.now
     let cell = Cell()
-    server = node.makeServer(discriminator: EntityID.nodeServerDiscriminator) {
-      cell.server?.serve($0)
-    }
+    server = register { cell.server?.serve($0) }
     cell.set(self)
-    node.join(server, group: .nodeGroup)
+    backplane.join(server, group: .nodeGroup)
     nameLater()
   }
 
@@ -62,27 +67,27 @@ public final class NodeServer: Sendable {
   private func serve(_ request: Request) {
     switch request.message.mcb.code {
     case NodeInterface.ping:
-      node.reply(Message(reply: .ok), to: request)
+      backplane.reply(Message(reply: .ok), to: request)
     case NodeInterface.find:
-      node.serve(FindNode.self, request) { find in
-        let isMeant = find.host.isEmpty || find.host == node.host
+      backplane.serve(FindNode.self, request) { find in
+        let isMeant = find.host.isEmpty || find.host == backplane.host
         // Of the group only the one that is meant answers.
         if isMeant {
-          node.reply(FindNode.Answer(server: server, host: node.host), to: request)
+          backplane.reply(FindNode.Answer(server: server, host: backplane.host), to: request)
         } else if !request.addressee.isGroup {
-          node.refuse(.notFound, request)
+          backplane.refuse(.notFound, request)
         }
       }
     case NodeInterface.query where !request.addressee.isGroup:
       askPeers(evenIfNamed: true) { [self] in
-        node.reply(QueryNode.Answer(text: report()), to: request)
+        backplane.reply(QueryNode.Answer(text: report()), to: request)
       }
     case NodeInterface.measureSends where !request.addressee.isGroup:
       // A repeated packet would make another host's node measure twice.
-      guard request.client.kernel == node.id else { return node.refuse(.noPermission, request) }
-      node.serve(MeasureSends.self, request) { measure($0, request) }
+      guard request.client.kernel == kernel else { return backplane.refuse(.noPermission, request) }
+      backplane.serve(MeasureSends.self, request) { measure($0, request) }
     default:
-      if !request.addressee.isGroup { node.refuse(.illegalRequest, request) }
+      if !request.addressee.isGroup { backplane.refuse(.illegalRequest, request) }
     }
   }
 
@@ -90,26 +95,26 @@ public final class NodeServer: Sendable {
 
   private func measure(_ operation: MeasureSends, _ request: Request) {
     let limit = TimeSpan.milliseconds(Int64(operation.limitMilliseconds))
-    let deadline = node.now + limit
+    let deadline = backplane.now + limit
     let count = Int(operation.count)
     let hasRoom = state.withLock { state in
       guard state.samples + count <= Self.samplesMax else { return false }
       state.samples += count
       return true
     }
-    guard hasRoom else { return node.refuse(.busy, request) }
+    guard hasRoom else { return backplane.refuse(.busy, request) }
     find(operation.target, limit: limit) { [self] found in
       switch found {
       case .done(let target, _):
         let measurement = SendMeasurement(
-          node, to: target, count: count, until: deadline)
+          backplane, to: target, count: count, until: deadline)
         measurement.start { [self] answer in
           state.withLock { $0.samples -= count }
-          node.reply(answer, to: request)
+          backplane.reply(answer, to: request)
         }
       case .refused(let code):
         state.withLock { $0.samples -= count }
-        node.refuse(code, request)
+        backplane.refuse(code, request)
       }
     }
   }
@@ -125,11 +130,11 @@ public final class NodeServer: Sendable {
     case .entity(let entity):
       completion(.done(entity, by: entity))
     case .host(let host):
-      let client = node.makeClient(user: "nobody")
+      let client = backplane.makeClient(user: "nobody")
       let options = SendOptions(timeLimit: min(limit, Self.findTimeLimit))
-      node.send(FindNode(host: host), from: client, to: .nodeGroup, options: options) {
+      backplane.send(FindNode(host: host), from: client, to: .nodeGroup, options: options) {
         [self] answer in
-        node.retire(client)
+        backplane.retire(client)
         switch answer {
         case .done(let found, let server):
           remember(found.host, server.kernel)
@@ -147,7 +152,7 @@ public final class NodeServer: Sendable {
   // MARK: the names of other kernels' hosts
 
   private func nameLater() {
-    node.after(Self.nameInterval) { [weak self] in
+    backplane.after(Self.nameInterval) { [weak self] in
       self?.askPeers(evenIfNamed: false) { [weak self] in self?.nameLater() }
     }
   }
@@ -155,7 +160,7 @@ public final class NodeServer: Sendable {
   /// Asks the kernels that have no name yet what it is, and those that were not heard of lately
   /// whether they are there; then calls `completion`.
   private func askPeers(evenIfNamed: Bool, completion: @escaping @Sendable () -> Void) {
-    let peers = node.peers
+    let peers = snapshot().peers
     let known = Set(peers.map(\.kernel))
     let asked: [KernelID] = state.withLock { state in
       for kernel in state.hosts.keys where !known.contains(kernel) { state.hosts[kernel] = nil }
@@ -167,12 +172,12 @@ public final class NodeServer: Sendable {
     guard !asked.isEmpty else { return completion() }
     let left = Countdown(asked.count, completion)
     for kernel in asked {
-      let client = node.makeClient(user: "nobody")
-      node.send(
+      let client = backplane.makeClient(user: "nobody")
+      backplane.send(
         FindNode(host: ""), from: client, to: .nodeServer(of: kernel),
         options: SendOptions(timeLimit: Self.askTimeLimit)
       ) { [self] answer in
-        node.retire(client)
+        backplane.retire(client)
         if case .done(let found, _) = answer { remember(found.host, kernel) }
         left.countDown()
       }
@@ -181,31 +186,32 @@ public final class NodeServer: Sendable {
 
   private func remember(_ host: String, _ kernel: KernelID) {
     let isText = !host.isEmpty && host.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F }
-    guard isText, kernel != node.id else { return }
+    guard isText, kernel != self.kernel else { return }
     state.withLock { $0.hosts[kernel] = host }
   }
 
   // MARK: how this node is
 
   private func report() -> String {
+    let snapshot = snapshot()
     var lines = [
-      "host \(node.host)", "kernel \(node.id)", "address \(address)",
-      "sealing \(node.isSealing ? "sealed" : "clear")",
-      "uptime_ms \((node.now - startedAt).nanoseconds / 1_000_000)",
+      "host \(backplane.host)", "kernel \(kernel)", "address \(address)",
+      "sealing \(snapshot.isSealing ? "sealed" : "clear")",
+      "uptime_ms \((backplane.now - startedAt).nanoseconds / 1_000_000)",
     ]
-    if let attached {
-      lines.append("attached \(attached.processCount)")
-      lines += attached.endings.sorted { $0.key < $1.key }.map { "closed \($0.key) \($0.value)" }
+    if let attached = snapshot.attached {
+      lines.append("attached \(attached.count)")
+      lines += attached.closings.sorted { $0.key < $1.key }.map { "closed \($0.key) \($0.value)" }
     }
-    lines += Self.lines(node.counters)
-    let dropped = node.droppedPackets.sorted { $0.key < $1.key }
+    lines += snapshot.counters.map { "counter \($0.name) \($0.count)" }
+    let dropped = snapshot.droppedPackets.sorted { $0.key < $1.key }
     lines += dropped.prefix(32).map { "dropped \($0.value) \($0.key)" }
     var room = Message.segmentBytesMax - lines.reduce(64) { $0 + $1.utf8.count + 1 }
     let hosts = state.withLock { $0.hosts }
     var present: Set<String> = []
     // The quiet ones come last and have just been asked. One whose host is there with another
     // kernel is of an earlier boot.
-    let peers = node.peers.filter { peer in
+    let peers = snapshot.peers.filter { peer in
       guard let host = hosts[peer.kernel] else { return true }
       if !Self.isQuiet(peer) { present.insert(host) }
       return !Self.isQuiet(peer) || !present.contains(host)
@@ -222,25 +228,14 @@ public final class NodeServer: Sendable {
     return lines.map { $0 + "\n" }.joined()
   }
 
-  private static func line(_ peer: PeerStatus, host: String?) -> String {
-    let place = peer.locator.map { "\($0)" } ?? "-"
+  private static func line(_ peer: NodeSnapshot.Peer, host: String?) -> String {
     let roundTrip = peer.roundTrip.map { "\($0.nanoseconds / 1000)" } ?? "-"
-    return "peer \(peer.kernel) \(host ?? "-") \(place) \(peer.age.nanoseconds / 1_000_000) "
+    return "peer \(peer.kernel) \(host ?? "-") \(peer.locator) \(peer.age.nanoseconds / 1_000_000) "
       + "\(roundTrip) \(isQuiet(peer) ? "silent" : "alive")"
   }
 
-  private static func isQuiet(_ peer: PeerStatus) -> Bool {
+  private static func isQuiet(_ peer: NodeSnapshot.Peer) -> Bool {
     peer.isSilent || peer.age > quietLimit
-  }
-
-  private static func lines(_ counters: Counters) -> [String] {
-    [
-      ("requestsSent", counters.requestsSent), ("responsesSent", counters.responsesSent),
-      ("retransmissions", counters.retransmissions), ("duplicates", counters.duplicates),
-      ("probesSent", counters.probesSent), ("notifiesSent", counters.notifiesSent),
-      ("multicastsSent", counters.multicastsSent),
-      ("packetsIgnored", counters.packetsIgnored), ("silentPeers", counters.silentPeers),
-    ].map { "counter \($0.0) \($0.1)" }
   }
 }
 

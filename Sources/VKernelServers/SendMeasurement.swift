@@ -1,3 +1,4 @@
+import Synchronization
 import VProtocol
 import VRuntime
 
@@ -16,24 +17,24 @@ final class SendMeasurement: Sendable {
     var ended: (@Sendable (MeasureSends.Answer) -> Void)?
   }
 
-  private let node: Node
+  private let backplane: any Backplane
   private let target: EntityID
   private let count: Int
   private let deadline: Time
   private let client: EntityID
   private let message = PingNode().message
-  private let state: KernelLock<State>
+  private let state: Mutex<State>
 
   /// After a lost Send: a silent host is asked about as often as its kernel asks.
   private static let pause = TimeSpan.milliseconds(100)
 
-  init(_ node: Node, to target: EntityID, count: Int, until deadline: Time) {
-    self.node = node
+  init(_ backplane: any Backplane, to target: EntityID, count: Int, until deadline: Time) {
+    self.backplane = backplane
     self.target = target
     self.count = count
     self.deadline = deadline
-    client = node.makeClient(user: "nobody")
-    state = KernelLock(State(sentAt: node.now))
+    client = backplane.makeClient(user: "nobody")
+    state = Mutex(State(sentAt: backplane.now))
   }
 
   /// `completion` is called once, when all Sends are made or the time is over.
@@ -47,20 +48,20 @@ final class SendMeasurement: Sendable {
   }
 
   private func send() {
-    let now = node.now
+    let now = backplane.now
     let completion = state.withLock { state in
       state.sentAt = now
       return state.sent
     }
     guard let completion else { return }
     guard now < deadline else { return end(.userTimeout) }
-    node.send(
+    backplane.send(
       message, from: client, to: target, options: SendOptions(timeLimit: deadline - now),
       completion: completion)
   }
 
   private func handle(_ response: Response) {
-    let now = node.now
+    let now = backplane.now
     let isAnswered = response.server != .none
     let isDone = state.withLock { state in
       if isAnswered {
@@ -76,7 +77,7 @@ final class SendMeasurement: Sendable {
     } else if isAnswered {
       send()
     } else {
-      node.after(Self.pause) { [self] in send() }
+      backplane.after(Self.pause) { [self] in send() }
     }
   }
 
@@ -87,7 +88,7 @@ final class SendMeasurement: Sendable {
       state.sent = nil
       return (answer, state.ended.take())
     }
-    node.retire(client)
+    backplane.retire(client)
     ended?(answer)
   }
 }
