@@ -129,7 +129,9 @@ extension Mount {
   }
 
   /// V's device number (major in the high word, minor in the low one) in FUSE's 32 bits: 12 of
-  /// major in the middle of 20 of minor. A larger one has no place there.
+  /// major in the middle of 20 of minor.
+  ///
+  /// A larger one has no place there.
   package static func encode(device: UInt64) -> UInt32 {
     let major = UInt32(truncatingIfNeeded: device >> 32)
     let minor = UInt32(truncatingIfNeeded: device)

@@ -172,8 +172,10 @@ public final class LinuxMachine: Machine {
     rearm { $0.timers.push(body, at: time) }
   }
 
-  /// A worker may block if another one waits for events meanwhile: then the work is done where
-  /// it is, since handing it over takes longer than most of it. Else it goes to the pool.
+  /// A worker may block if another one waits for events meanwhile: then the work is done where it
+  /// is, since handing it over takes longer than most of it.
+  ///
+  /// Else it goes to the pool.
   public func disk(_ work: @escaping @Sendable () -> Void) {
     if unsafe pthread_getspecific(worker) != nil && waiting.load(ordering: .relaxed) > 0 {
       work()

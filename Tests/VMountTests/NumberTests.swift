@@ -32,13 +32,13 @@ struct NumberTests {
     #expect(numbers[0] == Self.known)
   }
 
-  static let known: UInt64 = 8061981968885821080
+  static let known: UInt64 = 8_061_981_968_885_821_080
 
   @Test("device numbers survive the way through FUSE's 32 bits")
   func devices() {
-    for (major, minor) in [(1, 3), (8, 0), (259, 70_000), (4095, 1_048_575), (0, 0)] as [
-      (UInt64, UInt64)
-    ] {
+    for (major, minor) in [(1, 3), (8, 0), (259, 70_000), (4095, 1_048_575), (0, 0)]
+      as [(UInt64, UInt64)]
+    {
       let number = major << 32 | minor
       #expect(Mount.decode(device: Mount.encode(device: number)) == number)
     }

@@ -62,9 +62,11 @@ public struct EntityID: Hashable, Sendable {
   private static let orderBit: UInt64 = 1 << 61
 }
 
-/// Tables by identifier are looked into some thirty times for one Send. What Dictionary does by
-/// default, SipHash against chosen keys, was a tenth of its time in this process; identifiers come
-/// from kernels that hold the cluster key, and the table's seed still goes in.
+/// Tables by identifier are looked into some thirty times for one Send.
+///
+/// What Dictionary does by default, SipHash against chosen keys, was a tenth of its time in this
+/// process; identifiers come from kernels that hold the cluster key, and the table's seed still
+/// goes in.
 @inline(__always)
 private func mixed(_ value: UInt64, _ seed: Int) -> Int {
   let product = (value ^ UInt64(bitPattern: Int64(seed))) &* 0x9E37_79B9_7F4A_7C15
