@@ -37,6 +37,12 @@ extension Mount {
     byInstance: @escaping @Sendable (InstanceID) -> ByInstance
   ) where ByName.Answer == Descriptor, ByInstance.Answer == Descriptor {
     let then: @Sendable (Answer<Descriptor>) -> Void = { [self] answer in
+      var answer = answer
+      if case .refused(.retransmissionTimeout) = answer, ByName.isIdempotent,
+        let root = absentRoot(id, node)
+      {
+        answer = .done(root.descriptor, by: root.manager)
+      }
       replyAttributes(request, answer, of: node, object)
     }
     if let handle, handles[handle] != nil {
@@ -53,6 +59,13 @@ extension Mount {
         then(answer)
       }
     }
+  }
+
+  /// What the root of a prefix was, where `node` is one.
+  private func absentRoot(_ id: NodeID, _ node: Node) -> NameCache.Root? {
+    guard nodes[node.parent]?.object.kind == .sharedContext, let name = nodes.fullName(of: id)
+    else { return nil }
+    return names.lastSeen(name)
   }
 
   func checkAccess(_ request: FuseRequest, to id: NodeID, _ mask: UInt32) {

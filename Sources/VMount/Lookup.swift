@@ -88,6 +88,12 @@ extension Mount {
       switch answer {
       case .refused(.nonexistentEntity), .refused(.invalidContext):
         searchPrefix(request, below: parent, name)
+      case .refused(.retransmissionTimeout):
+        // The name is there, its manager is away: a listing of hosts need not fail for that.
+        guard let root = names.lastSeen(fullName) else {
+          return request.fail(.retransmissionTimeout)
+        }
+        replyEntry(request, .done(root.descriptor, by: root.manager), below: parent, name)
       case .done(let descriptor, let manager) where manager != context.manager:
         names.remember(descriptor, of: manager, for: fullName)
         replyEntry(request, answer, below: parent, name)

@@ -25,6 +25,8 @@ public final class NameCache: Sendable {
 
   private struct State {
     var roots: [[UInt8]: Root] = [:]
+    /// Roots as they were when they were last described, kept when their manager goes away.
+    var described: [[UInt8]: Root] = [:]
     var counters = Counters()
   }
 
@@ -77,11 +79,19 @@ public final class NameCache: Sendable {
   /// What the directory's answer showed; counts a miss.
   public func remember(_ descriptor: Descriptor, of manager: EntityID, for name: [UInt8]) {
     state.withLock { state in
-      if state.roots.count >= Self.rootsMax { state.roots.removeAll() }
+      if state.described.count >= Self.rootsMax {
+        state.roots.removeAll()
+        state.described.removeAll()
+      }
       state.counters.misses += 1
-      state.roots[name] = Root(manager: manager, descriptor: descriptor)
+      let root = Root(manager: manager, descriptor: descriptor)
+      state.roots[name] = root
+      state.described[name] = root
     }
   }
+
+  /// The root of a prefix as it was last seen: all that can be said of it while its host is away.
+  public func lastSeen(_ name: [UInt8]) -> Root? { state.withLock { $0.described[name] } }
 
   /// Drops what is known about prefixes of `manager`, because it refused or did not answer.
   public func forget(_ manager: EntityID) {

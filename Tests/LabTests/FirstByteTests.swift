@@ -38,8 +38,16 @@ extension LabTests {
         // Silence is final after 2 s; the rest is for a busy machine.
         #expect(outcome.seconds < 5)
       }
-      let listing = try await lab.run(on: "kea", ["ls", "/v"])
-      #expect(listing.isSuccess && listing.seconds < 1, "\(listing.summary)")
+      for directory in ["/v", "/v/storage"] {
+        let listing = try await lab.run(on: "kea", ["ls", "-l", directory])
+        #expect(listing.isSuccess && listing.seconds < 1, "\(listing.summary)")
+      }
+      // A walk over everything meets the dead host and goes on.
+      let walk = try await lab.run(on: "kea", ["find", "/v", "-maxdepth", "3"])
+      #expect(walk.output.contains("/v/storage/moa\n"), "\(walk.summary)")
+      #expect(walk.output.contains("/v/storage/kea\n"), "\(walk.summary)")
+      #expect(walk.errors.contains("Host is down"), "\(walk.summary)")
+      #expect(walk.seconds < 5)
       try await lab.command("start", ["moa"])
       let outcome = try await lab.run(on: "kea", Self.cat)
       #expect(outcome.output == "hello again\n", "\(outcome.summary)")
