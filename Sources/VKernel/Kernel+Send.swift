@@ -107,33 +107,26 @@ extension Kernel {
     of client: EntityID, _ mask: DeliveryMask, acknowledge: Bool, at now: Time,
     into actions: inout Actions
   ) {
-    guard let transaction = entities[client]?.current else { return }
-    let server = transaction.server
-    var header = PacketHeader(
-      function: .request, client: client, transaction: transaction.id, server: server,
-      mcb: transaction.request.mcb)
-    header.retransmitCount = transaction.retransmitCount
-    header.forwardCount = transaction.forwardCount
-    if acknowledge { header.control.insert(.acknowledge) }
-    switch transaction.route {
+    guard
+      let (header, segment, route) = entities[client]?.current?.outgoing(
+        of: client, acknowledge: acknowledge)
+    else { return }
+    let server = header.server
+    switch route {
     case .local: break
     case .multicast:
       counters.multicastsSent += 1
       // A group's members keep no parts, so it always gets the whole request.
+      let whole = DeliveryMask(segmentBytes: segment.count)
       actions.append(
-        .transmit(
-          Transmission(
-            to: .group(server), header, segment: transaction.request.segment,
-            mask: transaction.wholeRequest)))
+        .transmit(Transmission(to: .group(server), header, segment: segment, mask: whole)))
     case .peer(let kernel):
       guard let locator = peers[kernel]?.locator else {
         return locate(server.isGroup ? .manager(of: kernel) : server, at: now, into: &actions)
       }
       actions.append(
         .transmit(
-          Transmission(
-            to: .peer(kernel, locator), header, segment: transaction.request.segment,
-            mask: mask)))
+          Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask)))
     }
   }
 

@@ -37,7 +37,9 @@ extension Kernel {
     switch route {
     case .local: return false
     case .multicast:
-      guard let current = entities[client]?.current, current.limit == nil else { return false }
+      guard let current = entities[client]?.current?.schedule, current.limit == nil else {
+        return false
+      }
       return current.startedAt + Timing.silence <= now
     case .peer(let kernel):
       let isSilent = withPeer(kernel, at: now) { $0.checkSilence(at: now) }
@@ -67,7 +69,7 @@ extension Kernel {
 
   /// Queues the next time that a remote or group transaction needs attention.
   mutating func armClient(_ client: EntityID) {
-    guard let entity = entities[client], let current = entity.current else { return }
+    guard let current = entities[client]?.current?.schedule else { return }
     var wakeAt = current.repeatAt
     switch current.route {
     case .local:
@@ -80,7 +82,7 @@ extension Kernel {
       if let peer = peers[kernel] { wakeAt = min(wakeAt, peer.silentAt) }
     }
     if let limit = current.limit { wakeAt = min(wakeAt, limit) }
-    if let queued = entity.queuedAt, queued <= wakeAt { return }
+    if let queued = entities[client]?.queuedAt, queued <= wakeAt { return }
     entities[client]!.queuedAt = wakeAt
     timers.push(.client(client), at: wakeAt)
   }

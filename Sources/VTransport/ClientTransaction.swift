@@ -89,6 +89,23 @@ public struct ClientTransaction: Sendable {
   /// Who is answering, once a part of the response came.
   public var responder: EntityID? { reception?.header.server }
 
+  /// The request as it leaves: every packet's header, and the segment whose blocks they carry.
+  public func outgoing(
+    of client: EntityID, acknowledge: Bool
+  ) -> (header: PacketHeader, segment: [UInt8], route: Route) {
+    var header = PacketHeader(
+      function: .request, client: client, transaction: id, server: server, mcb: request.mcb)
+    header.retransmitCount = retransmitCount
+    header.forwardCount = forwardCount
+    if acknowledge { header.control.insert(.acknowledge) }
+    return (header, request.segment, route)
+  }
+
+  /// What says when it needs attention next.
+  public var schedule: (route: Route, repeatAt: Time, limit: Time?, startedAt: Time) {
+    (route, repeatAt, limit, startedAt)
+  }
+
   /// All blocks of the request.
   public var wholeRequest: DeliveryMask { DeliveryMask(segmentBytes: request.segment.count) }
 
