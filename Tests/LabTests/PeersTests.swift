@@ -1,0 +1,45 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  @Suite("Hosts that multicast does not reach", .tags(.mount))
+  struct PeersTests {
+    private static let configuration = "/etc/v/vnode.toml"
+
+    @Test("find each other by the peers that their configuration names")
+    func peers() async throws {
+      let lab = try await Lab.shared()
+      try "by name\n".write(
+        toFile: lab.disk("moa") + "/hello", atomically: false, encoding: .utf8)
+      try await change(
+        """
+        nft 'add table inet v_no_multicast'
+        nft 'add chain inet v_no_multicast out { type filter hook output priority 0; }'
+        nft 'add rule inet v_no_multicast out ip daddr 224.0.0.0/4 counter drop'
+        """, on: lab)
+      // Without peers the two are alone.
+      let alone = try await lab.run(on: "kea", ["ls", "/v/storage/moa"])
+      #expect(!alone.isSuccess, "\(alone.summary)")
+      try await change(
+        "sed -i '1i peers = [\"10.77.0.1\", \"10.77.0.2\"]' \(Self.configuration)", on: lab)
+      let found = try await lab.run(on: "kea", ["cat", "/v/storage/moa/hello"])
+      #expect(found.output == "by name\n", "\(found.summary)")
+      let listed = try await lab.run(on: "moa", ["ls", "/v/storage"])
+      #expect(listed.output.contains("kea\n"), "\(listed.summary)")
+      try await change(
+        "nft delete table inet v_no_multicast; sed -i /^peers/d \(Self.configuration)", on: lab)
+      let back = try await lab.run(on: "kea", ["cat", "/v/storage/moa/hello"])
+      #expect(back.output == "by name\n", "\(back.summary)")
+    }
+
+    /// Runs `script` on every host and starts its node anew.
+    private func change(_ script: String, on lab: Lab) async throws {
+      for host in Lab.hosts {
+        let outcome = try await lab.run(on: host, ["bash", "-ec", script])
+        expectSuccess(outcome)
+        try await lab.command("kill", [host])
+      }
+      for host in Lab.hosts { try await lab.command("start", [host]) }
+    }
+  }
+}
