@@ -25,14 +25,14 @@ struct ClaimTable: Sendable {
 
   /// A clock reading later than every claim seen so far.
   mutating func tick(_ wallClock: Int64) -> UInt64 {
-    clock = max(UInt64(max(wallClock, 0)), clock + 1)
+    clock = max(UInt64(max(wallClock, 0)), clock &+ 1)
     return clock
   }
 
   /// Takes in a claim; whether it changed what is known.
   ///
   /// A host's newer claim replaces its older one; over another host's the newer wins.
-  mutating func merge(_ claim: Claim, at now: Time) -> Bool {
+  mutating func merge(_ claim: Claim, isByHolder: Bool = false, at now: Time) -> Bool {
     clock = max(clock, claim.clock)
     guard let index = entries.firstIndex(where: { $0.claim.prefix == claim.prefix }) else {
       guard entries.count < Claim.claimsMax else { return false }
@@ -44,7 +44,10 @@ struct ClaimTable: Sendable {
       entries[index].heardAt = now
       return false
     }
-    guard claim.clock > known.clock else { return false }
+    // A host that booted with its clock behind has only its new kernel to show that it is newer.
+    let isNewBoot =
+      isByHolder && claim.host == known.host && claim.manager.kernel != known.manager.kernel
+    guard claim.clock > known.clock || isNewBoot else { return false }
     entries[index] = Entry(claim: claim, heardAt: now)
     return true
   }

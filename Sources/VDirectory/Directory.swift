@@ -68,7 +68,10 @@ public final class Directory: Sendable {
     let now = backplane.now
     state.withLock { state in
       for claim in spread.claims where claim.host != backplane.host {
-        if state.table.merge(claim, at: now) { state.changedAt = backplane.wallClock }
+        let isByHolder = request.client.kernel == claim.manager.kernel
+        if state.table.merge(claim, isByHolder: isByHolder, at: now) {
+          state.changedAt = backplane.wallClock
+        }
         state.absent.removeAll()
       }
     }

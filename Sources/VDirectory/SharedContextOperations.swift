@@ -68,6 +68,10 @@ extension Directory {
     var message = request.message
     message.mcb[1] = context.rawValue
     let index = leaving == 0 ? name.name.count : name.name.count - leaving + 1
+    // A prefix that ends above this context: the name has to be given from the root.
+    guard (name.index...name.name.count).contains(index) else {
+      return backplane.refuse(.invalidContext, request)
+    }
     message.mcb[2] = UInt32(index) << 16 | UInt32(name.name.count)
     backplane.forward(request, message, to: manager)
   }

@@ -31,7 +31,13 @@ public struct Actions: ~Copyable {
       next = 0
       return nil
     }
-    defer { next += 1 }
-    return list[next]
+    let action = list[next]
+    next += 1
+    // An endless chain of messages never empties the list.
+    if next >= 64 && next * 2 >= list.count {
+      list.removeFirst(next)
+      next = 0
+    }
+    return action
   }
 }

@@ -26,6 +26,7 @@ extension Kernel {
     if client.kernel == id {
       guard entities[client]?.current?.id == transaction else { return }
       if isLocal {
+        entities[client]!.current!.holder = target
         deliverLocally(
           message, from: client, transaction, to: target, target,
           forwardCount: forwardCount + 1, into: &actions)
@@ -41,7 +42,7 @@ extension Kernel {
       perform(action, of: key, at: now, into: &actions)
       return
     }
-    records[key]!.handleForwardedHere()
+    records[key]!.handleForwardedHere(to: target)
     actions.append(
       .invoke(
         Request(

@@ -148,6 +148,16 @@ extension Kernel {
     actions.append(.transmit(Transmission(to: .group(.managerGroup), header)))
   }
 
+  /// Asks a kernel whether it is at `locator`; its answer says so.
+  mutating func challenge(
+    _ kernel: KernelID, at locator: Locator, into actions: inout Actions
+  ) {
+    counters.probesSent += 1
+    var header = managementHeader(ProbeEntity(entity: .manager(of: kernel)).message.mcb)
+    header.transaction = randomTransaction()
+    actions.append(.transmit(Transmission(to: .peer(kernel, locator), header)))
+  }
+
   /// Asks a silent kernel for a sign of life, now and then.
   mutating func askForSign(of kernel: KernelID, at now: Time, into actions: inout Actions) {
     let peer = peers[kernel]

@@ -15,6 +15,11 @@ extension Kernel {
       counters.packetsIgnored += 1
       return
     }
+    // A sealed multicast may be an old one, repeated by who has no key: it does not say where its
+    // kernel is before that has answered under the key of this pair.
+    if sender != nil, header.packetFlags.contains(.multicast), peers[peer]?.locator != locator {
+      return challenge(peer, at: locator, into: &actions)
+    }
     handleHeard(peer, at: locator, now, into: &actions)
     switch header.function {
     case .request: handleRequest(header, packet, from: peer, at: now, into: &actions)

@@ -24,7 +24,15 @@ extension Kernel {
       // With the co-resident qualifier one kernel's members alone are meant.
       let near = header.mcb.flags.contains(.coResident) ? header.mcb.coResident : .none
       guard near == .none || near.kernel == id else { return }
-      for member in groups[header.server] ?? [] {
+      let members = groups[header.server] ?? []
+      if members.isEmpty && !header.packetFlags.contains(.multicast)
+        && !header.mcb.flags.contains(.datagram)
+      {
+        return notifyClient(
+          header.client, header.transaction, .empty, .nonexistentEntity,
+          retransmitCount: header.retransmitCount, to: peer, into: &actions)
+      }
+      for member in members {
         handleRequest(header, packet, for: member, from: peer, at: now, into: &actions)
       }
       return
@@ -92,7 +100,10 @@ extension Kernel {
       return
     case .deliver(let message):
       let server = key.member == .none ? record.addressee : key.member
-      guard entities[server]?.serverKind != nil else { break }
+      guard entities[server]?.serverKind != nil else {
+        let action = records[key]!.failForward(.nonexistentEntity, at: now)
+        return perform(action, of: key, at: now, into: &actions)
+      }
       actions.append(
         .invoke(
           Request(

@@ -52,10 +52,14 @@ extension Kernel {
     _ key: RecordKey, queued: Time, at now: Time, into actions: inout Actions
   ) {
     guard let record = records[key], record.queuedAt == queued else { return }
-    records[key]!.queuedAt = nil
+    records[key]!.queuedAt = records[key]!.queuedLaterAt.take()
     let peer = withPeer(record.peer, at: now) { $0 }
+    // One whose request is worked on may be heard by its forwarder alone.
+    let isClientLost =
+      !record.isProcessing && record.client.kernel != id
+      && withPeer(record.client.kernel, at: now) { $0.isLost(at: now) }
     let action = records[key]!.handleTimeout(
-      at: now, roundTrip: peer.roundTrip, isPeerLost: peer.isLost(at: now))
+      at: now, roundTrip: peer.roundTrip, isPeerLost: peer.isLost(at: now) || isClientLost)
     perform(action, of: key, at: now, into: &actions)
   }
 
@@ -63,6 +67,7 @@ extension Kernel {
   mutating func armRecord(_ key: RecordKey) {
     guard let record = records[key] else { return }
     if let queued = record.queuedAt, queued <= record.wakeAt { return }
+    records[key]!.queuedLaterAt = record.queuedAt
     records[key]!.queuedAt = record.wakeAt
     timers.push(.record(key), at: record.wakeAt)
   }

@@ -97,15 +97,32 @@ extension Kernel {
   ///
   /// Its own transaction is abandoned without a completion; local clients that wait for it are
   /// told.
-  public mutating func retire(_ entity: EntityID, into actions: inout Actions) {
-    guard let old = entities.removeValue(forKey: entity) else { return }
-    if let current = old.current { endPending(current) }
-    guard old.serverKind != nil else { return }
+  public mutating func retire(
+    _ entity: EntityID, at now: Time, into actions: inout Actions
+  ) {
+    guard let removed = entities.removeValue(forKey: entity) else { return }
+    let old = entity
+    if let current = removed.current { endPending(current) }
+    guard removed.serverKind != nil else { return }
     for group in groups.keys { groups[group]?.removeAll { $0 == entity } }
-    let waiting = entities.filter { $0.value.current?.server == entity }
+    for (key, record) in records where record.isProcessing && holder(of: record, key) == old {
+      let action = records[key]!.failForward(.nonexistentEntity, at: now)
+      perform(action, of: key, at: now, into: &actions)
+    }
+    let waiting = entities.filter { _, entity in
+      guard let current = entity.current else { return false }
+      return current.holder == old
+        || current.route == .local && current.holder.isGroup && members(of: current.holder).isEmpty
+    }
     for client in waiting.keys {
       finish(client, server: .none, Message(reply: .nonexistentEntity), into: &actions)
     }
+  }
+
+  /// The local server that works on a remote client's request.
+  func holder(of record: ServerTransaction, _ key: RecordKey) -> EntityID {
+    if record.holder != .none { return record.holder }
+    return key.member == .none ? record.addressee : key.member
   }
 
   /// Adds a local server to a group.

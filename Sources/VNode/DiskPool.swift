@@ -39,6 +39,10 @@ import Glibc
       if next == queue.count {
         queue.removeAll(keepingCapacity: true)
         next = 0
+      } else if next >= 64 && next * 2 >= queue.count {
+        // A pool that is never idle would keep all that it ever did.
+        queue.removeFirst(next)
+        next = 0
       }
       unsafe pthread_mutex_unlock(mutex)
       work()

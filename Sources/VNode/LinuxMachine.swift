@@ -109,21 +109,22 @@ public final class LinuxMachine: Machine {
       state.nodeDeadline = nil
       return true
     }
+    // First: what is due may take long, and the timer of the others must not wait for that.
+    rearm { _ in }
     if isNodeDue { node.withLock { $0 }?.handleTimers() }
     for body in due { body() }
-    rearm { _ in }
   }
 
   /// Sets the timer for the earliest of all deadlines after `change`.
   private func rearm(_ change: (inout State) -> Void) {
-    let time: Time? = state.withLock { state in
+    state.withLock { state in
       change(&state)
       let first = [state.nodeDeadline, state.timers.first].compactMap { $0 }.min()
-      guard let first, state.armed.map({ first < $0 }) ?? true else { return nil }
+      guard let first, state.armed.map({ first < $0 }) ?? true else { return }
       state.armed = first
-      return first
+      // In the lock: else a later time, set by a slower thread, could overwrite this one.
+      _ = v_timer_set(timer, first.nanoseconds)
     }
-    if let time { _ = v_timer_set(timer, time.nanoseconds) }
   }
 
   // MARK: Machine

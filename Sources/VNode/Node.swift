@@ -164,7 +164,7 @@ public final class Node: Backplane {
 
   public func retire(_ entity: EntityID) {
     enter { state, actions in
-      state.kernel.retire(entity, into: &actions)
+      state.kernel.retire(entity, at: machine.now, into: &actions)
       state.completions[entity] = nil
       state.procedures[entity] = nil
       state.passed[entity] = nil

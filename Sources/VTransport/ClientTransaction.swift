@@ -43,6 +43,8 @@ public struct ClientTransaction: Sendable {
   /// Times that the request was forwarded before it left this kernel.
   public let forwardCount: UInt8
   public let startedAt: Time
+  /// The local server that has the request now, after forwards inside this kernel.
+  public var holder: EntityID
   /// When the user's time limit ends it.
   public let limit: Time?
   public private(set) var retransmitCount: UInt8 = 0
@@ -69,6 +71,7 @@ public struct ClientTransaction: Sendable {
   ) {
     self.id = id
     self.server = server
+    holder = server
     self.route = route
     self.request = request
     self.limit = limit

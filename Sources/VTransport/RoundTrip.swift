@@ -37,7 +37,9 @@ public struct RoundTrip: Equatable, Sendable {
   }
 
   /// When to repeat a request that a server works on.
-  public var firstRetransmission: TimeSpan { retransmission + service * 2 }
+  public var firstRetransmission: TimeSpan {
+    min(retransmission + service * 2, Timing.pingCap)
+  }
 }
 
 /// The timers of RFC 1045, section 8, with today's values.

@@ -46,6 +46,8 @@ public struct ServerTransaction: Sendable {
   public private(set) var wakeAt: Time
   /// The earliest entry of this record in the timer queue, kept by the kernel.
   public var queuedAt: Time?
+  /// A later entry that is in the queue as well, since the earlier one came after it.
+  public var queuedLaterAt: Time?
   private var retransmitCount: UInt8
   private var state = State.awaitingProbe
   /// The request so far, while awaiting a probe or receiving.
@@ -57,8 +59,13 @@ public struct ServerTransaction: Sendable {
   /// Since when that kernel owes an answer.
   public private(set) var targetAskedAt: Time?
   private var probes = 0
+  /// Times in a row that missing blocks were asked for in vain.
+  private var retries = 0
+  private static let retriesMax = 30
   /// How often one server of this kernel handed the request to another.
   private var forwardsHere: UInt8 = 0
+  /// The server of this kernel that the request was handed on to; `none` before that.
+  public private(set) var holder: EntityID = .none
 
   /// A request of a client without a record.
   ///
@@ -128,7 +135,8 @@ public struct ServerTransaction: Sendable {
   }
 
   /// The request went on to another server of this kernel, which will respond.
-  public mutating func handleForwardedHere() {
+  public mutating func handleForwardedHere(to target: EntityID) {
+    holder = target
     forwardsHere += 1
     forwardCount += 1
   }
@@ -141,6 +149,7 @@ public struct ServerTransaction: Sendable {
     state = .forwarded
     forwarded = (request, target)
     targetAskedAt = now
+    wakeAt = now + Timing.orphan
     return .forward(DeliveryMask(segmentBytes: request.segment.count), tellsClient: false)
   }
 
@@ -205,10 +214,17 @@ public struct ServerTransaction: Sendable {
       wakeAt = now + min(span, Timing.retransmissionCap)
       return .probe
     case .receiving:
-      wakeAt = now + max(Timing.reception, roundTrip.retransmission)
+      retries += 1
+      // Nobody has sent the rest for so long: a client that still waits repeats its request.
+      if retries > Self.retriesMax { return .drop }
+      let span = max(Timing.reception, roundTrip.retransmission) * (1 << Int64(min(retries - 1, 8)))
+      wakeAt = now + min(span, Timing.retransmissionCap)
       return .notifyClient(
         .retry, received: reception?.received ?? .empty, retransmitCount: retransmitCount)
-    case .processing, .forwarded:
+    case .forwarded:
+      // A client that still waits would have repeated its request.
+      return .drop
+    case .processing:
       wakeAt = now + Timing.orphan
       return .nothing
     case .responded:
@@ -223,6 +239,7 @@ public struct ServerTransaction: Sendable {
     id = header.transaction
     forwardCount = header.forwardCount
     forwardsHere = 0
+    holder = .none
     addressee = header.server
     retransmitCount = header.retransmitCount
     responder = .none
@@ -234,6 +251,7 @@ public struct ServerTransaction: Sendable {
     response = nil
     forwarded = nil
     targetAskedAt = nil
+    retries = 0
     reception = PacketGroupReception(header)
     _ = reception?.accept(header, packet)
   }
@@ -247,6 +265,7 @@ public struct ServerTransaction: Sendable {
       _ = reception?.accept(header, packet)
       return .nothing
     case .receiving:
+      retries = 0
       _ = reception?.accept(header, packet)
       return askForMissing(header, at: now) ?? deliverOrWait(at: now)
     case .processing:
@@ -257,6 +276,7 @@ public struct ServerTransaction: Sendable {
     case .forwarded:
       guard Self.asksAgain(header) else { return .nothing }
       if targetAskedAt == nil { targetAskedAt = now }
+      wakeAt = now + Timing.orphan
       return .forward(.empty, tellsClient: true)
     case .responded:
       guard let response, Self.asksAgain(header) else { return .nothing }

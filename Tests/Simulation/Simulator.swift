@@ -26,6 +26,8 @@ final class Simulator {
   private var order = 0
   private var generator: SeededGenerator
   var faults = Faults()
+  /// How far the wall clocks of hosts are off, in nanoseconds.
+  var clockOffsets: [String: Int64] = [:]
   /// Pairs of hosts that do not hear each other.
   var cut: Set<[String]> = []
   /// Drops a packet that it says true to, whatever the faults are.
@@ -175,7 +177,10 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
   }
 
   var now: Time { simulator.now }
-  var wallClock: Int64 { simulator.now.nanoseconds + 1_700_000_000_000_000_000 }
+  var wallClock: Int64 {
+    simulator.now.nanoseconds + 1_700_000_000_000_000_000
+      + simulator.clockOffsets[host, default: 0]
+  }
   func random() -> UInt64 { simulator.random() }
 
   func transmit(
