@@ -44,6 +44,7 @@ extension Kernel {
       return peer.locator != locator
     }
     guard isNew else { return }
+    dead.remove(kernel)
     if let old = kernelsByLocator.updateValue(kernel, forKey: locator), old != kernel {
       handleReboot(of: old, at: now, into: &actions)
     }
@@ -62,6 +63,8 @@ extension Kernel {
     for (client, entity) in entities where entity.current?.route == .peer(kernel) {
       finish(client, server: .none, Message(reply: .nonexistentEntity), into: &actions)
     }
+    if dead.count >= Self.peersMax { dead.removeAll() }
+    dead.insert(kernel)
     for (key, record) in records where record.peer == kernel { records[key] = nil }
     peers[kernel] = nil
   }

@@ -72,6 +72,7 @@ extension Kernel {
       client: header.client, member: header.server.isGroup ? server : .none)
     let roundTrip = withPeer(peer, at: now) { $0.roundTrip }
     let action: ServerTransaction.Action
+    let isNews = records[key]?.isMissing(header) ?? true
     if records[key] != nil {
       action = records[key]!.handleRequest(header, packet, from: peer, at: now)
     } else if records.count < Self.recordsMax {
@@ -83,7 +84,7 @@ extension Kernel {
         retransmitCount: header.retransmitCount, to: peer, into: &actions)
       return
     }
-    if action == .nothing { counters.duplicates += 1 }
+    if action == .nothing && !isNews { counters.duplicates += 1 }
     perform(action, of: key, at: now, into: &actions)
   }
 

@@ -81,6 +81,7 @@ extension Kernel {
     case .multicast: return nil
     case .local: return members(of: server).isEmpty ? .nonexistentEntity : nil
     case .peer(let kernel):
+      if dead.contains(kernel) { return .nonexistentEntity }
       guard withPeer(kernel, at: now, { $0.isSilent }) else { return nil }
       askForSign(of: kernel, at: now, into: &actions)
       return .retransmissionTimeout

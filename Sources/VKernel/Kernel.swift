@@ -28,6 +28,8 @@ public struct Kernel: ~Copyable {
   var records: [RecordKey: ServerTransaction] = [:]
   var peers: [KernelID: Peer] = [:]
   var kernelsByLocator: [Locator: KernelID] = [:]
+  /// Earlier boots of hosts that have been heard since: nothing of theirs exists any more.
+  var dead: Set<KernelID> = []
   var probes: [TransactionID: Probe] = [:]
   var timers = TimerQueue<TimerKey>()
   private var nextDiscriminator: UInt32 = 16

@@ -64,7 +64,7 @@ extension Mount {
     request.send(make(handle.instance), to: handle.manager, as: handle.user) { [self] answer in
       guard case .refused(let code) = answer else { return then(answer) }
       noteAbsence(of: handle.manager, code)
-      guard code == .invalidFileID || code == .nonexistentEntity else { return then(answer) }
+      guard code == .invalidFileID || Self.asksForRebinding(code) else { return then(answer) }
       reopen(id, lost: handle, for: request) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
         guard mayRepeat || code == .invalidFileID else { return then(.refused(.deviceError)) }
@@ -82,7 +82,8 @@ extension Mount {
   }
 
   private static func asksForRebinding(_ code: ReplyCode) -> Bool {
-    code == .invalidContext || code == .nonexistentEntity
+    // A silent manager may have come back somewhere else, as another entity.
+    code == .invalidContext || code == .nonexistentEntity || code == .retransmissionTimeout
   }
 }
 
@@ -138,7 +139,9 @@ extension Mount {
     find(
       id, object, ContextName(nameSpace.root, name), at: nameSpace.directory, for: request
     ) { [self] outcome in
-      guard Self.asksForRebinding(outcome) else { return then(outcome) }
+      guard outcome == .nonexistentEntity || outcome == .invalidContext else {
+        return then(outcome)
+      }
       // The directory sent the question to a manager that is gone: who has the prefix now?
       names.query(name) { [self] answer in
         guard case .done(let found, _) = answer, found.kind == .context else {

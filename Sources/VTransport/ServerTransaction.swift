@@ -82,6 +82,13 @@ public struct ServerTransaction: Sendable {
   }
 
   public var isProcessing: Bool { state == .processing }
+  /// Whether a packet brings something: a newer request, or blocks not yet here of this one.
+  public func isMissing(_ header: PacketHeader) -> Bool {
+    if header.transaction != id { return header.transaction.isNewer(than: id) }
+    guard let reception else { return false }
+    return !reception.received.contains(header.delivery)
+  }
+
   /// The client has its response, or will never want it: the record may go.
   public var isDiscarded: Bool { state == .discarded }
   /// What the response's RetransmitCount repeats.

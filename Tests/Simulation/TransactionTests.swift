@@ -244,5 +244,14 @@ struct PeerTests {
     simulator.run(for: .seconds(5)) { code.value != nil }
     #expect(code.value == .nonexistentEntity)
     #expect(simulator.now - start < .seconds(1))
+    // And what is asked of the earlier boot later ends at once.
+    let later = simulator.now
+    code.value = nil
+    kea.send(
+      Message(MessageControlBlock(code: 1)), from: kea.makeClient(user: "ann"), to: server,
+      options: SendOptions()
+    ) { code.value = $0.code }
+    #expect(code.value == .nonexistentEntity)
+    #expect(simulator.now == later)
   }
 }
