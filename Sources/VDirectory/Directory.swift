@@ -26,6 +26,8 @@ public final class Directory: Sendable {
 
   /// Claims are spread this often even without a change.
   static let spreadInterval = TimeSpan.seconds(30)
+  /// Whoever serves a prefix says so in this time, a lost packet included.
+  private static let claimTimeLimit = TimeSpan.milliseconds(400)
   private static let firstSpreads: [TimeSpan] = [.milliseconds(200), .seconds(1), .seconds(4)]
   /// How long a name that nobody answered for is not asked for again.
   static let absenceInterval = TimeSpan.seconds(5)
@@ -100,6 +102,29 @@ public final class Directory: Sendable {
     guard operation.manager.kernel == client.kernel, request.isLocal,
       request.principal?.user == "root"
     else { return backplane.refuse(.noPermission, request) }
+    // The table may be as new as this node: those who serve the prefix are asked themselves.
+    let isHeld = Mutex(false)
+    let asker = backplane.makeClient(user: "root")
+    backplane.send(
+      QueryName(ContextName(.none, operation.name.name)).message, from: asker,
+      to: .nameHandlingGroup,
+      options: SendOptions(timeLimit: Self.claimTimeLimit, collectsResponses: true)
+    ) { [self, client] response in
+      guard response.code.isOK else {
+        backplane.retire(asker)
+        if isHeld.withLock({ $0 }) { return backplane.refuse(.duplicateName, request) }
+        return claimUnheld(operation, request)
+      }
+      guard let found = try? QueryName.Answer(parsing: response.message),
+        found.kind == .context, found.prefixBytes == operation.name.name.count,
+        found.manager.kernel != client.kernel
+      else { return }
+      isHeld.withLock { $0 = true }
+    }
+  }
+
+  /// Nobody served the prefix just now: it is free, unless its holder lives and keeps it.
+  private func claimUnheld(_ operation: ClaimName, _ request: Request) {
     let holder = state.withLock { $0.table.entry(for: operation.name.name)?.claim }
     guard let holder, holder.state == .present, holder.host != backplane.host else {
       return accept(operation, request)

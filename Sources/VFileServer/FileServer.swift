@@ -192,6 +192,28 @@ extension FileServer {
     }
   }
 
+  /// Does `work`, which may take the last name of what `name` is, and gives the room of a file
+  /// back at once: what is written next may need it.
+  func dropping(
+    _ name: [UInt8], in directory: HeldObject, as who: Credentials,
+    _ work: () throws(StoreFailure) -> Void
+  ) throws(StoreFailure) {
+    let path = try? RelativePath(name)
+    let victim = path.flatMap { try? store.lookUp($0, in: directory.handle, as: who, .mayWait) }
+    defer { if let victim { store.close(victim) } }
+    try work()
+    if let victim { dropIfNameless(victim, export: directory.export) }
+  }
+
+  /// Lets go of a file that has no name any more and is not open.
+  func dropIfNameless(_ object: StoreHandle, export: Int) {
+    guard let state = try? store.describe(object), state.kind == .file, state.links == 0 else {
+      return
+    }
+    let key = Contexts.Key(export: export, identity: state.identity)
+    if !instances.openKeys().contains(key) { contexts.drop(key) }
+  }
+
   private func sweep() {
     isSweepDue.withLock { $0 = false }
     let open = instances.openKeys()

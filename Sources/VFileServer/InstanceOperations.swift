@@ -119,6 +119,7 @@ extension FileServer {
       guard links > 0 && !instance.mode.contains(.write) else { throw .wouldWait }
     }
     _ = instances.remove(operation.instance)
+    dropIfNameless(instance.file.handle, export: instance.file.export)
     return Done()
   }
 }
@@ -136,7 +137,8 @@ extension FileServer {
     else { throw .refused(.modeNotSupported) }
     if !mode.isDisjoint(with: [.create, .truncate]) { try turn.mustBeAbleToWait() }
     let place = try place(operation.name, turn)
-    let (identifier, opened) = try instances.admit { () throws(StoreFailure) in
+    let host = turn.request.principal?.host ?? ""
+    let (identifier, opened) = try instances.admit(of: host) { () throws(StoreFailure) in
       let opened = try open(operation, place, turn)
       return (opened.instance, opened)
     }

@@ -44,9 +44,19 @@ final class Instance: Sendable {
 package final class Instances: Sendable {
   private struct State {
     var instances: [InstanceID: Instance] = [:]
+    /// How many each host has.
+    var shares: [String: Int] = [:]
     /// Places promised to openings at work.
     var reserved = 0
     var identifiers: PermutedCounter
+
+    mutating func remove(_ identifier: InstanceID) -> Instance? {
+      guard let instance = instances.removeValue(forKey: identifier) else { return nil }
+      let host = instance.host ?? ""
+      shares[host, default: 1] -= 1
+      if shares[host] == 0 { shares[host] = nil }
+      return instance
+    }
   }
 
   private let capacity: Int
@@ -60,11 +70,15 @@ package final class Instances: Sendable {
   subscript(identifier: InstanceID) -> Instance? { state.withLock { $0.instances[identifier] } }
 
   /// Enters what `open` makes, for which a place is kept first: nothing is created in vain.
+  ///
+  /// One host has at most half of the places: the others, and this one, go on.
   func admit<Answer>(
-    _ open: () throws(StoreFailure) -> (Instance, Answer)
+    of host: String, _ open: () throws(StoreFailure) -> (Instance, Answer)
   ) throws(StoreFailure) -> (InstanceID, Answer) {
     let hasPlace = state.withLock { state in
-      guard state.instances.count + state.reserved < capacity else { return false }
+      guard state.instances.count + state.reserved < capacity,
+        state.shares[host, default: 0] < capacity / 2
+      else { return false }
       state.reserved += 1
       return true
     }
@@ -86,13 +100,14 @@ package final class Instances: Sendable {
         identifier = InstanceID(rawValue: state.identifiers.next())
       } while state.instances[identifier] != nil
       state.instances[identifier] = instance
+      state.shares[instance.host ?? "", default: 0] += 1
       return identifier
     }
   }
 
   /// Takes an instance out; it is closed when the last operation on it has ended.
   func remove(_ identifier: InstanceID) -> Instance? {
-    state.withLock { $0.instances.removeValue(forKey: identifier) }
+    state.withLock { $0.remove(identifier) }
   }
 
   /// The processes that instances belong to.
@@ -102,7 +117,7 @@ package final class Instances: Sendable {
   func removeAll(of owner: EntityID) {
     let removed = state.withLock { state in
       let removed = state.instances.filter { $0.value.owner == owner }
-      for identifier in removed.keys { state.instances[identifier] = nil }
+      for identifier in removed.keys { _ = state.remove(identifier) }
       return removed
     }
     // Closed here, outside the lock.
@@ -118,5 +133,5 @@ package final class Instances: Sendable {
   }
 
   /// Each holds a descriptor: many times what a busy host has open.
-  package static let capacityMax = 4096
+  package static let capacityMax = 8192
 }

@@ -87,7 +87,9 @@ extension FileServer {
     let place = try place(operation.name, turn)
     try mustBeWriteable(place.object.export)
     let (parent, name) = try parent(place, turn.patience, ofRoot: .inUse)
-    try store.remove(name, in: parent.handle, isDirectory: operation.isContext, as: place.who)
+    try dropping(name, in: parent, as: place.who) { () throws(StoreFailure) in
+      try store.remove(name, in: parent.handle, isDirectory: operation.isContext, as: place.who)
+    }
     return Done()
   }
 
@@ -98,9 +100,11 @@ extension FileServer {
     try mustBeWriteable(old.object.export)
     let (oldParent, oldName) = try parent(old, turn.patience, ofRoot: .inUse)
     let (newParent, newName) = try parent(new, turn.patience, ofRoot: .inUse)
-    try store.rename(
-      oldName, in: oldParent.handle, to: newName, in: newParent.handle, operation.mode,
-      as: old.who)
+    try dropping(newName, in: newParent, as: old.who) { () throws(StoreFailure) in
+      try store.rename(
+        oldName, in: oldParent.handle, to: newName, in: newParent.handle, operation.mode,
+        as: old.who)
+    }
     return Done()
   }
 

@@ -33,7 +33,13 @@ final class Sockets: Sendable {
     self.groupPort = groupPort
     self.peers = peers
     let locator = Locator(ipv4: address, port: port)
-    unicast = v_udp_open(address, port, 0)
+    // A node that was killed a moment ago may hold the port until its last thread has ended.
+    var opened = v_udp_open(address, port, 0)
+    for _ in 0..<Self.bindTries where opened == -EADDRINUSE {
+      usleep(100_000)
+      opened = v_udp_open(address, port, 0)
+    }
+    unicast = opened
     guard unicast >= 0 else {
       throw SocketError(description: "cannot use \(locator): \(Self.reason(unicast))")
     }
@@ -125,6 +131,9 @@ final class Sockets: Sendable {
   /// The most that the kernel joins into one piece.
   private static let pieceBytes = 65_536
   static let receiveBytes = pieceBytes * Int(V_RECEIVED_MAX)
+
+  /// Tenths of a second.
+  private static let bindTries = 20
 
   private static func reason(_ result: Int32) -> String {
     unsafe String(cString: strerror(-result))

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Synchronization
 import VDirectory
 import VFileServer
 import VKernelServers
@@ -102,11 +103,15 @@ struct Running {
     node.announce()
     let directory = Directory(node)
     self.directory = directory
+    let unclaimed = Mutex(configuration.exports.count)
     fileServer.claim(in: directory.server) { export, code in
+      unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
       let prefix = String(decoding: export.prefix, as: UTF8.self)
       say("\(prefix) is not served from \(export.path): \(code)")
     }
+    // Ready means that this host's own names are there; a claim takes less than a second.
+    for _ in 0..<200 where unclaimed.withLock({ $0 > 0 }) { usleep(10_000) }
     let place = "\(formatIPv4(address)):\(machine.port)"
     let attachServer = try Self.listen(node, configuration)
     self.attachServer = attachServer

@@ -143,7 +143,8 @@ struct DirectoryTests {
     simulator.run(for: .seconds(1))
     let kea = try ClaimingHost("kea", in: simulator, prefixes: ["src"])
     simulator.run(for: .seconds(5))
-    // kea had not heard of moa when it asked; the table of both then has the newer claim.
+    #expect(kea.refusals.value == [.duplicateName], "moa serves it, and says so itself")
+    #expect(moa.refusals.value.isEmpty)
     let tui = try ClaimingHost("tui", in: simulator, prefixes: [])
     simulator.run(for: .seconds(5))
     tui.board.claim(in: tui.directory.server) { _, _ in }
