@@ -55,6 +55,39 @@ extension LabTests {
       #expect(mountNow.output == mount.output, "kea's /v was mounted anew")
     }
 
+    @Test("a file that is open while its host's node is started anew is read on, and at once")
+    func openOverRestart() async throws {
+      let lab = try await Lab.shared()
+      try put("still here\n", on: lab)
+      let signal = "/tmp/v-open-\(UUID().uuidString)"
+      defer {
+        for end in ["open", "go"] {
+          try? FileManager.default.removeItem(atPath: "\(signal).\(end)")
+        }
+      }
+      let script = """
+        import os, time
+        fd = os.open('/v/storage/moa/hello', os.O_RDONLY)
+        os.pread(fd, 5, 0)
+        open('\(signal).open', 'w').close()
+        for _ in range(400):
+            if os.path.exists('\(signal).go'): break
+            time.sleep(0.05)
+        start = time.time()
+        print(os.pread(fd, 100, 0).decode(), end='')
+        print('soon' if time.time() - start < 1 else 'late')
+        """
+      async let outcome = lab.run(on: "kea", ["python3", "-c", script])
+      for _ in 0..<100 where !FileManager.default.fileExists(atPath: "\(signal).open") {
+        try await Task.sleep(for: .milliseconds(50))
+      }
+      try await lab.command("kill", ["moa"])
+      try await lab.command("start", ["moa"])
+      try "".write(toFile: "\(signal).go", atomically: false, encoding: .utf8)
+      let read = try await outcome
+      #expect(read.output == "still here\nsoon\n", "\(read.summary)")
+    }
+
     private func put(_ text: String, on lab: Lab) throws {
       try text.write(toFile: lab.disk("moa") + "/hello", atomically: false, encoding: .utf8)
     }
