@@ -21,7 +21,8 @@ struct Ping: ParsableCommand {
 
   @OptionGroup var options: CommonOptions
 
-  @Argument(help: ArgumentHelp("A host, or an entity such as BE-2-10.77.0.2.", valueName: "target"))
+  @Argument(
+    help: ArgumentHelp("A host, self, or an entity such as BE-2-10.77.0.2.", valueName: "target"))
   var target: String
 
   func validate() throws {
@@ -36,8 +37,10 @@ struct Ping: ParsableCommand {
   func run() throws {
     let node = try options.attach()
     defer { node.close() }
+    // As in /v, where `self` stands beside the hosts.
+    let host = target == "self" ? node.host : target
     let operation = MeasureSends(
-      target: EntityID(target).map { .entity($0) } ?? .host(target), count: UInt32(count),
+      target: EntityID(target).map { .entity($0) } ?? .host(host), count: UInt32(count),
       limitMilliseconds: UInt32(options.timeoutMilliseconds))
     // The node keeps the time; this limit is for a node that does not.
     let limit = TimeSpan.milliseconds(options.timeoutMilliseconds) + .seconds(2)
