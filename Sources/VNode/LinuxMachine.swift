@@ -177,8 +177,9 @@ public final class LinuxMachine: Machine {
   /// is, since handing it over takes longer than most of it.
   ///
   /// Else it goes to the pool.
-  public func disk(_ work: @escaping @Sendable () -> Void) {
-    if unsafe pthread_getspecific(worker) != nil && waiting.load(ordering: .relaxed) > 0 {
+  public func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
+    if mayRunHere, unsafe pthread_getspecific(worker) != nil && waiting.load(ordering: .relaxed) > 0
+    {
       work()
     } else {
       pool.add(work)

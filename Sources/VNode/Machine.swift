@@ -23,5 +23,7 @@ public protocol Machine: AnyObject, Sendable {
   func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void)
   func unwatch(_ descriptor: Int32)
   func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void)
-  func disk(_ work: @escaping @Sendable () -> Void)
+  /// Runs `work` where it may block: on a thread for that, or right here, if the caller has
+  /// nothing else to do (`mayRunHere`) and the machine can spare it.
+  func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void)
 }

@@ -233,7 +233,10 @@ public final class Node: Backplane {
   public func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
     machine.after(span, body)
   }
-  public func disk(_ work: @escaping @Sendable () -> Void) { machine.disk(work) }
+  /// Not here while other actions of this thread wait: they would wait for the disk too.
+  public func disk(_ work: @escaping @Sendable () -> Void) {
+    unsafe machine.disk(mayRunHere: contexts.current.actions.isEmpty, work)
+  }
 
   // MARK: entering and leaving the kernel
 
@@ -241,17 +244,17 @@ public final class Node: Backplane {
   private func enter(_ body: (inout State, inout Actions) -> Void) {
     let context = contexts.current
     let wakeAt: Time? = state.withLock { state in
-      body(&state, &context.actions)
+      unsafe body(&state, &context.actions)
       guard let deadline = state.kernel.nextDeadline else { return nil }
       if let armed = state.armed, armed <= deadline { return nil }
       state.armed = deadline
       return deadline
     }
     if let wakeAt { machine.wake(at: wakeAt) }
-    guard !context.isPerforming else { return }
-    context.isPerforming = true
-    while let action = context.actions.popFirst() { perform(action, in: context) }
-    context.isPerforming = false
+    guard unsafe !context.isPerforming else { return }
+    unsafe context.isPerforming = true
+    while let action = unsafe context.actions.popFirst() { perform(action, in: context) }
+    unsafe context.isPerforming = false
   }
 
   private func perform(_ action: Action, in context: ThreadContext) {

@@ -4,9 +4,10 @@ import VTransport
 
 /// What one thread needs to leave the kernel with: its queue of actions and its buffers.
 @safe final class ThreadContext {
-  var actions = Actions()
+  /// One thread's, and never entered while it is being entered: no check at every access.
+  @exclusivity(unchecked) var actions = Actions()
   /// This thread is performing actions further up its stack.
-  var isPerforming = false
+  @exclusivity(unchecked) var isPerforming = false
   let ciphers = Ciphers()
   /// Room for one packet group.
   let packets: UnsafeMutableRawBufferPointer

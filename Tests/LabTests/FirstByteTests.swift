@@ -36,18 +36,18 @@ extension LabTests {
         #expect(outcome.errors.contains("Host is down"), "\(outcome.summary)")
         #expect(outcome.status == 1)
         // Silence is final after 2 s; the rest is for a busy machine.
-        #expect(outcome.seconds < 5)
+        #expect(outcome.seconds < 10)
       }
       for directory in ["/v", "/v/storage"] {
         let listing = try await lab.run(on: "kea", ["ls", "-l", directory])
-        #expect(listing.isSuccess && listing.seconds < 1, "\(listing.summary)")
+        #expect(listing.isSuccess && listing.seconds < 2, "\(listing.summary)")
       }
       // A walk over everything meets the dead host and goes on.
       let walk = try await lab.run(on: "kea", ["find", "/v", "-maxdepth", "3"])
       #expect(walk.output.contains("/v/storage/moa\n"), "\(walk.summary)")
       #expect(walk.output.contains("/v/storage/kea\n"), "\(walk.summary)")
       #expect(walk.errors.contains("Host is down"), "\(walk.summary)")
-      #expect(walk.seconds < 5)
+      #expect(walk.seconds < 10)
       try await lab.command("start", ["moa"])
       let outcome = try await lab.run(on: "kea", Self.cat)
       #expect(outcome.output == "hello again\n", "\(outcome.summary)")
@@ -75,7 +75,7 @@ extension LabTests {
             time.sleep(0.05)
         start = time.time()
         print(os.pread(fd, 100, 0).decode(), end='')
-        print('soon' if time.time() - start < 1 else 'late')
+        print('soon' if time.time() - start < 10 else 'late')
         """
       async let outcome = lab.run(on: "kea", ["python3", "-c", script])
       for _ in 0..<100 where !FileManager.default.fileExists(atPath: "\(signal).open") {

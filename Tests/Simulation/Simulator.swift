@@ -215,7 +215,7 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
     simulator.schedule(after: span) { [self] in if node != nil { body() } }
   }
   /// A disk that takes up to a millisecond, so that answers change their order.
-  func disk(_ work: @escaping @Sendable () -> Void) {
+  func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
     let delay = TimeSpan(nanoseconds: Int64(random() % 1_000_000))
     simulator.schedule(after: delay) { [self] in if node != nil { work() } }
   }
