@@ -4,11 +4,15 @@ import VNode
 import VProtocol
 import VRuntime
 
-/// Seeds of one run; `V_SEEDS` asks for more, `V_SEED` for one.
+/// Seeds of one run: `V_SEEDS` of them, from `V_SEED` on; `V_SEED` alone is that one.
+///
+/// A node takes a thread-specific key, of which a process has 1024, and the boards of a simulation
+/// keep theirs to the end: 40 seeds fit one process. `Tests/check` does more in batches.
 let seeds: [UInt64] = {
   let environment = ProcessInfo.processInfo.environment
-  if let one = environment["V_SEED"].flatMap({ UInt64($0) }) { return [one] }
-  return Array(1...UInt64(environment["V_SEEDS"].flatMap { Int($0) } ?? 20))
+  let first = environment["V_SEED"].flatMap { UInt64($0) }
+  let count = environment["V_SEEDS"].flatMap { UInt64($0) } ?? (first == nil ? 20 : 1)
+  return (0..<count).map { (first ?? 1) + $0 }
 }()
 
 /// A value that closures of one simulated thread share.
