@@ -30,9 +30,10 @@ let package = Package(
     .target(name: "VTransport", dependencies: ["VProtocol"], swiftSettings: library),
     .target(name: "VKernel", dependencies: ["VTransport", "VProtocol"], swiftSettings: library),
     .target(name: "VRuntime", dependencies: ["VProtocol"], swiftSettings: library),
+    .target(name: "VThreads", dependencies: ["CVLinux"], swiftSettings: library),
     .target(
       name: "VNode",
-      dependencies: ["VKernel", "VTransport", "VRuntime", "VProtocol", "CVLinux"],
+      dependencies: ["VKernel", "VTransport", "VRuntime", "VProtocol", "VThreads", "CVLinux"],
       swiftSettings: library,
       linkerSettings: [.linkedLibrary("crypto")]),
     .target(
@@ -45,7 +46,7 @@ let package = Package(
       name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
       swiftSettings: library),
     .target(
-      name: "VAttach", dependencies: ["VRuntime", "VProtocol", "CVLinux"],
+      name: "VAttach", dependencies: ["VRuntime", "VProtocol", "VThreads", "CVLinux"],
       swiftSettings: library),
     .executableTarget(
       name: "v",

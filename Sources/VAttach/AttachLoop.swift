@@ -2,6 +2,7 @@ import CVLinux
 import Glibc
 import Synchronization
 import VProtocol
+import VThreads
 
 /// The one thread of an attached process that watches descriptors and keeps timers.
 final class AttachLoop: Sendable {

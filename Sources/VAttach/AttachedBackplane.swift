@@ -2,6 +2,7 @@ import Glibc
 import Synchronization
 public import VProtocol
 public import VRuntime
+import VThreads
 
 /// The backplane for a Linux process of its own: the same slot, over the node's local socket.
 ///

@@ -2,6 +2,7 @@ import CVLinux
 import Glibc
 import Synchronization
 public import VProtocol
+import VThreads
 public import VTransport
 
 /// The machine a node runs on: one epoll set shared by as many workers as there are CPUs.
@@ -20,7 +21,7 @@ public final class LinuxMachine: Machine {
   private let epoll: Int32
   private let timer: Int32
   private let state = KernelLock(State())
-  private let pool = DiskPool()
+  private let pool = WorkThreads()
   /// Workers that wait for an event.
   private let waiting = Atomic(0)
   /// The receive buffer of each thread that is a worker.

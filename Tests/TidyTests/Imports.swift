@@ -7,8 +7,8 @@ struct ImportTable {
 
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
-    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VNode", "VAttach",
-    "VMount", "vnode", "v",
+    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VThreads", "VNode",
+    "VAttach", "VMount", "vnode", "v",
   ]
 
   static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
@@ -24,8 +24,11 @@ struct ImportTable {
     case "VTransport": return core.union(["VProtocol"])
     case "VKernel": return core.union(["VTransport", "VProtocol"])
     case "VRuntime": return core.union(["VProtocol"])
+    case "VThreads": return system.union(["CVLinux"])
     case "VNode":
-      return system.union(["VKernel", "VTransport", "VRuntime", "VProtocol", "CVLinux"])
+      return system.union(
+        ["VKernel", "VTransport", "VRuntime", "VProtocol", "VThreads", "CVLinux"])
+    case "VAttach": return system.union(["VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
     case "vnode":
       return system.union(["VNode", "VMount", "VRuntime", "VProtocol"])

@@ -145,8 +145,10 @@ struct RuleTests {
     "an arrow outside the table is refused",
     arguments: [
       ("VProtocol", "Glibc"), ("VTransport", "VKernel"), ("VKernel", "VRuntime"),
-      ("VRuntime", "CVLinux"), ("VNode", "VMount"), ("VAttach", "VNode"), ("VMount", "VNode"),
-      ("VFileServer", "VPipeServer"), ("VFileServer", "VKernel"), ("vnode", "Foundation"),
+      ("VRuntime", "CVLinux"), ("VThreads", "VRuntime"), ("VNode", "VMount"), ("VAttach", "VNode"),
+      ("VMount", "VNode"),
+      ("VFileServer", "VPipeServer"), ("VFileServer", "VThreads"), ("VFileServer", "VKernel"),
+      ("vnode", "Foundation"),
       ("v", "VNode"), ("VNode", "FoundationEssentials"), ("VMount", "Logging"),
     ]
   )
@@ -159,7 +161,7 @@ struct RuleTests {
     "an arrow of the table is allowed",
     arguments: [
       ("VProtocol", "Synchronization"), ("VTransport", "VProtocol"), ("VKernel", "VTransport"),
-      ("VRuntime", "VProtocol"), ("VNode", "VKernel"), ("VAttach", "CVLinux"),
+      ("VRuntime", "VProtocol"), ("VNode", "VKernel"), ("VAttach", "VThreads"),
       ("VMount", "CFuse3"), ("VFileServer", "Glibc"), ("vnode", "VPipeServer"),
       ("vnode", "TOMLKit"), ("v", "VAttach"), ("v", "ArgumentParser"),
     ]

@@ -15,7 +15,8 @@ enum Rule {
 
   /// The parts every request runs through; their size is what a reader must hold in his head.
   static let spine: Set = [
-    "VProtocol", "VTransport", "VKernel", "VRuntime", "VNode", "VMount", "VFileServer",
+    "VProtocol", "VTransport", "VKernel", "VRuntime", "VThreads", "VNode", "VMount",
+    "VFileServer",
   ]
 
   static let withoutConcurrency: Set = ["VProtocol", "VTransport", "VKernel"]

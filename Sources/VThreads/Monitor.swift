@@ -1,0 +1,40 @@
+import Glibc
+
+/// A lock and what threads that hold it wait for: Hoare's monitor, with one condition.
+///
+/// `@unchecked Sendable`: both pointers are set once; what they lead to is made for many threads.
+@safe package final class Monitor: @unchecked Sendable {
+  private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+  private let condition: UnsafeMutablePointer<pthread_cond_t>
+
+  package init() {
+    unsafe mutex = .allocate(capacity: 1)
+    unsafe condition = .allocate(capacity: 1)
+    unsafe pthread_mutex_init(mutex, nil)
+    unsafe pthread_cond_init(condition, nil)
+  }
+
+  deinit {
+    // Who waits holds a reference: nobody waits.
+    unsafe pthread_cond_destroy(condition)
+    unsafe pthread_mutex_destroy(mutex)
+    unsafe condition.deallocate()
+    unsafe mutex.deallocate()
+  }
+
+  /// Runs `body` alone.
+  package func enter<Result>(_ body: () -> Result) -> Result {
+    unsafe pthread_mutex_lock(mutex)
+    defer { unsafe pthread_mutex_unlock(mutex) }
+    return body()
+  }
+
+  /// Leaves the monitor until it is signalled, or for no reason at all; only inside `enter`.
+  package func wait() { unsafe pthread_cond_wait(condition, mutex) }
+
+  /// Wakes one thread that waits.
+  package func signal() { unsafe pthread_cond_signal(condition) }
+
+  /// Wakes all threads that wait.
+  package func signalAll() { unsafe pthread_cond_broadcast(condition) }
+}

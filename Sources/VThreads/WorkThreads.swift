@@ -1,0 +1,62 @@
+/// A few plain threads for work that may block on a disk; none exist before there is work.
+///
+/// `@unchecked Sendable`: everything is touched only inside `monitor`.
+package final class WorkThreads: @unchecked Sendable {
+  private let monitor = Monitor()
+  private var queue: [@Sendable () -> Void] = []
+  private var next = 0
+  private var threads = 0
+  private var idle = 0
+  private var isEnded = false
+
+  /// As many operations as a disk can usefully have queued.
+  private static let threadsMax = 8
+
+  package init() {}
+
+  /// Runs `work` on one of the threads, in the order of the calls as far as threads are free.
+  package func add(_ work: @escaping @Sendable () -> Void) {
+    let startsThread = monitor.enter {
+      queue.append(work)
+      monitor.signal()
+      guard idle < queue.count - next && threads < Self.threadsMax else { return false }
+      threads += 1
+      return true
+    }
+    if startsThread {
+      Thread.start(name: "v-disk") { [self] in
+        while let work = take() { work() }
+      }
+    }
+  }
+
+  /// The threads end when the work that is queued is done.
+  package func end() {
+    monitor.enter {
+      isEnded = true
+      monitor.signalAll()
+    }
+  }
+
+  private func take() -> (@Sendable () -> Void)? {
+    monitor.enter {
+      while next == queue.count {
+        if isEnded { return nil }
+        idle += 1
+        monitor.wait()
+        idle -= 1
+      }
+      let work = queue[next]
+      next += 1
+      if next == queue.count {
+        queue.removeAll(keepingCapacity: true)
+        next = 0
+      } else if next >= 64 && next * 2 >= queue.count {
+        // Threads that are never idle would keep all that they ever did.
+        queue.removeFirst(next)
+        next = 0
+      }
+      return work
+    }
+  }
+}
