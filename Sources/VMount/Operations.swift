@@ -113,8 +113,8 @@ extension Mount {
         request, file!.pointee.fh, UnsafeRawBufferPointer(start: data, count: size),
         at: UInt64(offset))
     }
-    // Nothing is held back here that a close would have to wait for.
-    unsafe operations.flush = { request, _, _ in unsafe FuseRequest(request!).done() }
+    // No flush: nothing is held back here that a close would have to wait for, and libfuse's
+    // ENOSYS spares every later close its request.
     unsafe operations.fsync = { request, _, isDataOnly, file in
       let request = unsafe FuseRequest(request!)
       unsafe request.mount.sync(request, file!.pointee.fh, isDataOnly: isDataOnly != 0)

@@ -26,8 +26,6 @@ public final class LinuxMachine: Machine {
   private let waiting = Atomic(0)
   /// The receive buffer of each thread that is a worker.
   private let worker: pthread_key_t
-  /// The node on this machine; set once, before `run`.
-  private let node = KernelLock<Node?>(nil)
   private let dropped = KernelLock<[String: Int]>([:])
 
   /// Opens the sockets at an IPv4 address in host byte order.
@@ -58,11 +56,10 @@ public final class LinuxMachine: Machine {
 
   /// Starts the workers of `node`; returns at once.
   public func run(_ node: Node) {
-    self.node.withLock { $0 = node }
     for socket in [sockets.unicast, sockets.groups] {
-      watch(socket) { [self] in receive(from: socket) }
+      watch(socket) { [self] in receive(from: socket, for: node) }
     }
-    watch(timer) { [self] in handleTimer() }
+    watch(timer) { [self] in handleTimer(of: node) }
     let workers = max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     for index in 0..<workers {
       Thread.start(name: "v-worker-\(index)") { [self] in work() }
@@ -84,10 +81,8 @@ public final class LinuxMachine: Machine {
     }
   }
 
-  private func receive(from socket: Int32) {
-    guard let node = node.withLock({ $0 }), let memory = unsafe pthread_getspecific(worker) else {
-      return
-    }
+  private func receive(from socket: Int32, for node: Node) {
+    guard let memory = unsafe pthread_getspecific(worker) else { return }
     let buffer = unsafe UnsafeMutableRawBufferPointer(
       start: memory, count: Sockets.receiveBytes)
     unsafe sockets.drain(socket, into: buffer) { packets, stride, locator in
@@ -98,7 +93,7 @@ public final class LinuxMachine: Machine {
     }
   }
 
-  private func handleTimer() {
+  private func handleTimer(of node: Node) {
     var expirations: UInt64 = 0
     _ = unsafe read(timer, &expirations, 8)
     let now = now
@@ -112,7 +107,7 @@ public final class LinuxMachine: Machine {
     }
     // First: what is due may take long, and the timer of the others must not wait for that.
     rearm { _ in }
-    if isNodeDue { node.withLock { $0 }?.handleTimers() }
+    if isNodeDue { node.handleTimers() }
     for body in due { body() }
   }
 
@@ -120,8 +115,10 @@ public final class LinuxMachine: Machine {
   private func rearm(_ change: (inout State) -> Void) {
     state.withLock { state in
       change(&state)
-      let first = [state.nodeDeadline, state.timers.first].compactMap { $0 }.min()
-      guard let first, state.armed.map({ first < $0 }) ?? true else { return }
+      var first = state.timers.first
+      if let deadline = state.nodeDeadline { first = min(first ?? deadline, deadline) }
+      guard let first else { return }
+      if let armed = state.armed, armed <= first { return }
       state.armed = first
       // In the lock: else a later time, set by a slower thread, could overwrite this one.
       _ = v_timer_set(timer, first.nanoseconds)

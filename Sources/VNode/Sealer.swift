@@ -40,9 +40,7 @@ public final class Sealer: Sendable {
       ?? ciphers[.sendingMulticast] ?? ciphers.add(.sendingMulticast, multicastCipher())
     let number = nextNumber.wrappingAdd(1, ordering: .relaxed).oldValue
     var span = unsafe MutableRawSpan(_unsafeBytes: packet)
-    span.storeBigEndian(
-      unsafe UnsafeRawBufferPointer(packet).load(fromByteOffset: 8, as: UInt32.self).bigEndian
-        | 0x4000, at: 8)
+    PacketFlags.encrypted.insert(into: &span)
     SealedPacket.Trailer(sender: kernel, number: number).emit(into: &span, at: bodyBytes)
     let isSealed = unsafe cipher.seal(packet, bodyBytes: bodyBytes, from: kernel, number)
     precondition(isSealed, "libcrypto sealed a packet")

@@ -37,7 +37,7 @@ public struct Transmission: Sendable {
     PacketHeader.byteCount + blocksPerPacket * DeliveryMask.blockBytes
     + SealedPacket.trailerBytes
   /// Packets in a whole group of 16 KB.
-  public static let packetsMax = 32 / blocksPerPacket
+  public static let packetsMax = DeliveryMask.blocksMax / blocksPerPacket
 
   /// Lays out the next packet of the group without its trailer and returns its size.
   ///

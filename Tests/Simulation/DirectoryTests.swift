@@ -57,6 +57,15 @@ final class ClaimingHost: Sendable {
     }
   }
 
+  /// What this host's directory answers to `operation`; nil after 10 simulated seconds.
+  func code(of operation: some Operation, _ simulator: Simulator) -> ReplyCode? {
+    outcome(simulator) { completion in
+      clients.send(operation, as: "root", to: directory.server) { answer in
+        completion(answer.refusal ?? .ok)
+      }
+    }
+  }
+
   /// The names in the shared context `path`.
   func list(_ path: String, _ completion: @escaping @Sendable ([String]) -> Void) {
     walk(path) { [self] answer in
@@ -150,27 +159,13 @@ struct DirectoryTests {
     tui.board.claim(in: tui.directory.server) { _, _ in }
     let late = try ClaimingHost("rob", in: simulator, prefixes: [])
     simulator.run(for: .seconds(2))
-    let code = outcome(simulator) { completion in
-      late.clients.send(
-        ClaimName(
-          prefix: Array("src".utf8), context: ContextID(rawValue: 9),
-          manager: late.directory.server), as: "root", to: late.directory.server
-      ) { answer in
-        if case .refused(let code) = answer { completion(code) } else { completion(.ok) }
-      }
-    }
+    let claim = ClaimName(
+      prefix: Array("src".utf8), context: ContextID(rawValue: 9), manager: late.directory.server)
+    let code = late.code(of: claim, simulator)
     #expect(code == .duplicateName)
     simulator.crash("kea")
     simulator.crash("moa")
-    let taken = outcome(simulator) { completion in
-      late.clients.send(
-        ClaimName(
-          prefix: Array("src".utf8), context: ContextID(rawValue: 9),
-          manager: late.directory.server), as: "root", to: late.directory.server
-      ) { answer in
-        if case .refused(let code) = answer { completion(code) } else { completion(.ok) }
-      }
-    }
+    let taken = late.code(of: claim, simulator)
     #expect(taken == .ok)
     _ = (moa, kea)
   }
@@ -181,13 +176,7 @@ struct DirectoryTests {
     let kea = try ClaimingHost("kea", in: simulator)
     simulator.run(for: .seconds(1))
     let root = ContextName(kea.directory.nameSpace.root, Array("storage".utf8))
-    func code(_ operation: some Operation) -> ReplyCode? {
-      outcome(simulator) { completion in
-        kea.clients.send(operation, as: "root", to: kea.directory.server) { answer in
-          if case .refused(let code) = answer { completion(code) } else { completion(.ok) }
-        }
-      }
-    }
+    func code(_ operation: some Operation) -> ReplyCode? { kea.code(of: operation, simulator) }
     #expect(code(RemoveName(root, isContext: true)) == .notOwner)
     #expect(code(AddName(root, kind: .context, permissions: 0o755)) == .duplicateName)
     let new = ContextName(kea.directory.nameSpace.root, Array("new".utf8))

@@ -21,7 +21,7 @@ public enum Checksum {
   public static func isSound(_ packet: RawSpan, count: Int) -> Bool {
     let sent = packet.bigEndian(at: count, as: UInt32.self)
     if sent == 0 { return true }
-    let headerOnly = packet.bigEndian(at: 8, as: UInt32.self) & 0x8000 != 0
+    let headerOnly = PacketFlags(ofPacket: packet).contains(.headerChecksumOnly)
     return sent == of(packet, count: headerOnly ? PacketHeader.byteCount : count)
   }
 

@@ -11,6 +11,17 @@ public struct PacketFlags: OptionSet, Sendable {
   public static let encrypted = PacketFlags(rawValue: 2)
   /// MPG: sent to a group address.
   public static let multicast = PacketFlags(rawValue: 1)
+
+  /// The flags of a packet of at least 12 octets, sealed or not: they stay in clear.
+  public init(ofPacket packet: RawSpan) {
+    self.init(rawValue: UInt8(packet.bigEndian(at: 8, as: UInt32.self) >> 13 & 7))
+  }
+
+  /// Adds these flags to a packet that is laid out.
+  public func insert(into packet: inout MutableRawSpan) {
+    let word2 = packet.bytes.bigEndian(at: 8, as: UInt32.self)
+    packet.storeBigEndian(word2 | UInt32(rawValue) << 13, at: 8)
+  }
 }
 
 /// Bits 0 to 8 of word 3: how a packet group is handled.
@@ -53,13 +64,16 @@ public struct DeliveryMask: Equatable, Sendable {
 
   /// All blocks of a segment of `segmentBytes` octets, 0 to 16,384.
   public init(segmentBytes: Int) {
-    precondition(segmentBytes >= 0 && segmentBytes <= 16_384, "a segment has at most 32 blocks")
+    precondition(
+      segmentBytes >= 0 && segmentBytes <= Self.blocksMax * Self.blockBytes,
+      "a segment has at most 32 blocks")
     let blocks = (segmentBytes + Self.blockBytes - 1) / Self.blockBytes
-    rawValue = blocks == 32 ? .max : (1 << blocks) - 1
+    rawValue = blocks == Self.blocksMax ? .max : (1 << blocks) - 1
   }
 
   public static let empty = DeliveryMask(rawValue: 0)
   public static let blockBytes = 512
+  public static let blocksMax = 32
 
   public var isEmpty: Bool { rawValue == 0 }
   public var blockCount: Int { rawValue.nonzeroBitCount }

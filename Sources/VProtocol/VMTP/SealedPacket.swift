@@ -45,11 +45,11 @@ public enum SealedPacket {
 
   /// Whether the clear part says that the rest is encrypted.
   public static func isSealed(_ packet: RawSpan) -> Bool {
-    packet.byteCount >= clearBytes && packet.bigEndian(at: 8, as: UInt32.self) & 0x4000 != 0
+    packet.byteCount >= clearBytes && PacketFlags(ofPacket: packet).contains(.encrypted)
   }
 
   /// Whether the clear part says that the packet went to a group address.
   public static func isMulticast(_ packet: RawSpan) -> Bool {
-    packet.byteCount >= clearBytes && packet.bigEndian(at: 8, as: UInt32.self) & 0x2000 != 0
+    packet.byteCount >= clearBytes && PacketFlags(ofPacket: packet).contains(.multicast)
   }
 }
