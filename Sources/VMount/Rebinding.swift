@@ -22,8 +22,8 @@ extension Mount {
   /// Sends what `make` says about one node, or about two of one manager.
   ///
   /// Refused here are `invalidFileID` for a node that is not known, `noServerResources` for an
-  /// object that was granted no context, and
-  /// `differentManager` for two nodes that have no manager in common.
+  /// object that was granted no context, and `differentManager` for two nodes that have no manager
+  /// in common.
   func ask<Op: Operation>(
     about id: NodeID, and other: NodeID? = nil, for request: FuseRequest,
     as user: String? = nil, mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool = false,
@@ -31,8 +31,10 @@ extension Mount {
     _ make: @escaping @Sendable (Contexts) -> Op,
     then: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
-    guard case .success(let contexts) = contexts(of: id, and: other) else {
-      return then(.refused(refusal(of: id, and: other)))
+    let contexts: Contexts
+    switch self.contexts(of: id, and: other) {
+    case .failure(let refusal): return then(.refused(refusal.code))
+    case .success(let known): contexts = known
     }
     request.send(
       make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd,
@@ -44,12 +46,13 @@ extension Mount {
       rebindBoth(id, and: other, refused: contexts, code, for: request) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
         guard mayRepeat || code == .invalidContext else { return then(.refused(.deviceError)) }
-        guard case .success(let contexts) = self.contexts(of: id, and: other) else {
-          return then(.refused(refusal(of: id, and: other)))
+        switch self.contexts(of: id, and: other) {
+        case .failure(let refusal): then(.refused(refusal.code))
+        case .success(let contexts):
+          request.send(
+            make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd,
+            takeDescriptor: takeDescriptor, completion: then)
         }
-        request.send(
-          make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd,
-          takeDescriptor: takeDescriptor, completion: then)
       }
     }
   }
@@ -90,30 +93,22 @@ extension Mount {
 // MARK: - Nodes
 
 extension Mount {
-  private struct NoContexts: Error {}
+  private struct Refusal: Error { var code: ReplyCode }
 
-  private func contexts(of id: NodeID, and other: NodeID?) -> Result<Contexts, NoContexts> {
+  private func contexts(of id: NodeID, and other: NodeID?) -> Result<Contexts, Refusal> {
+    guard let object = nodes[id]?.object, let second = other.map({ nodes[$0]?.object }) ?? object
+    else { return .failure(Refusal(code: .invalidFileID)) }
     // A request in context `none` would mean the manager's root.
-    guard let object = nodes[id]?.object, object.context != .none else {
-      return .failure(NoContexts())
+    guard object.context != .none, second.context != .none else {
+      return .failure(Refusal(code: .noServerResources))
     }
-    var contexts = Contexts(manager: object.manager, object: object.context, other: .none)
-    if let other {
-      guard let second = nodes[other]?.object, second.manager == object.manager,
-        second.context != .none
-      else {
-        return .failure(NoContexts())
-      }
-      contexts.other = second.context
+    guard object.manager == second.manager else {
+      return .failure(Refusal(code: .differentManager))
     }
-    return .success(contexts)
-  }
-
-  private func refusal(of id: NodeID, and other: NodeID?) -> ReplyCode {
-    let known = [id, other ?? id].map { nodes[$0] }
-    if known.contains(where: { $0 == nil }) { return .invalidFileID }
-    let lacksContext = known.contains { $0?.object.context == ContextID.none }
-    return lacksContext ? .noServerResources : .differentManager
+    return .success(
+      Contexts(
+        manager: object.manager, object: object.context,
+        other: other == nil ? .none : second.context))
   }
 
   private func rebindBoth(
