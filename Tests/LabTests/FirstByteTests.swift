@@ -14,6 +14,13 @@ extension LabTests {
       #expect(outcome.output == "hello from moa\n", "\(outcome.summary)")
     }
 
+    @Test("a new lab has something to read on every host")
+    func greeting() async throws {
+      let lab = try await Lab.shared()
+      let outcome = try await lab.run(on: "moa", ["cat", "/v/storage/kea/hello"])
+      #expect(outcome.output == "hello from kea\n", "\(outcome.summary)")
+    }
+
     @Test("every host sees the storage of every host", arguments: Lab.hosts)
     func list(host: String) async throws {
       let lab = try await Lab.shared()
