@@ -58,7 +58,7 @@ let package = Package(
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VKernelServers", "VDirectory", "VFileServer", "VMount", "VRuntime",
+        "VNode", "VKernelServers", "VDirectory", "VFileServer", "VMount", "VAttach", "VRuntime",
         "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),

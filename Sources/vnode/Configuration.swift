@@ -1,5 +1,6 @@
 import Glibc
 import TOMLKit
+import VAttach
 import VRuntime
 
 /// What a node is told: `/etc/v/vnode.toml`, or the defaults where there is no file.

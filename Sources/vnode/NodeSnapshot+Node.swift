@@ -1,3 +1,4 @@
+import VAttach
 import VKernelServers
 import VNode
 

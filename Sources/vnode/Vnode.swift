@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import Synchronization
+import VAttach
 import VDirectory
 import VFileServer
 import VKernelServers
@@ -145,7 +146,7 @@ struct Running {
   ) throws -> AttachServer? {
     guard let path = configuration.socket else { return nil }
     do throws(AttachServerError) {
-      return try AttachServer(node, path: path)
+      return try AttachServer(node, kernel: node.id, path: path)
     } catch {
       if configuration.mustHaveSocket { throw error }
       say("\(error); no process can attach to this node")

@@ -31,7 +31,7 @@ struct ImportTable {
     case "VAttach": return system.union(["VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
     case "vnode":
-      return system.union(["VNode", "VMount", "VRuntime", "VProtocol"])
+      return system.union(["VNode", "VMount", "VAttach", "VRuntime", "VProtocol"])
         .union(boards).union(Self.packages)
     case "v": return system.union(["VAttach", "VRuntime", "VProtocol"]).union(Self.packages)
     default: return system.union(["VRuntime", "VProtocol", "CVLinux"])

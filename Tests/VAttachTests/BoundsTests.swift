@@ -143,8 +143,11 @@ struct BoundsTests {
 
   @Test("replaces a socket that nobody answers on, and leaves alone one that somebody does")
   func socketFile() throws {
+    func listen(at path: String) throws -> AttachServer {
+      try AttachServer(cluster.moa, kernel: cluster.moa.id, path: path)
+    }
     let door = try Door(cluster.kea)
-    #expect(throws: AttachServerError.self) { try AttachServer(cluster.moa, path: door.path) }
+    #expect(throws: AttachServerError.self) { try listen(at: door.path) }
     let path = door.path + ".stale"
     let stale = socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0)
     var name = RawProcess.name(path)
@@ -154,13 +157,13 @@ struct BoundsTests {
       }
     }
     close(stale)
-    let server = try AttachServer(cluster.kea, path: path)
+    let server = try listen(at: path)
     let process = try AttachedBackplane(socketPath: path)
     process.close()
     server.close()
     let file = door.path + ".file"
     #expect(FileManager.default.createFile(atPath: file, contents: Data([1])))
-    #expect(throws: AttachServerError.self) { try AttachServer(cluster.kea, path: file) }
+    #expect(throws: AttachServerError.self) { try listen(at: file) }
     #expect(FileManager.default.contents(atPath: file) == Data([1]))
   }
 

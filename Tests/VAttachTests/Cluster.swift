@@ -56,7 +56,7 @@ final class Door: Sendable {
     path = "/tmp/v-attach-\(getpid())-\(UInt32.random(in: 0 ... .max))/run/node.sock"
     try FileManager.default.createDirectory(
       atPath: String(path.dropLast("/run/node.sock".count)), withIntermediateDirectories: true)
-    server = try AttachServer(node, path: path)
+    server = try AttachServer(node, kernel: node.id, path: path)
   }
 
   deinit {

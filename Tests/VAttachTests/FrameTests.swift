@@ -1,4 +1,5 @@
 import Testing
+import VAttach
 import VProtocol
 import VRuntime
 

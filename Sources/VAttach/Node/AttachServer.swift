@@ -1,7 +1,8 @@
 import CVLinux
 import Glibc
-import VProtocol
-import VRuntime
+import Synchronization
+public import VProtocol
+public import VRuntime
 
 /// Why a node does not listen for processes.
 public struct AttachServerError: Error, CustomStringConvertible {
@@ -10,29 +11,35 @@ public struct AttachServerError: Error, CustomStringConvertible {
 
 /// The local socket at which Linux processes join a node: each becomes a team like any other.
 ///
-/// Anybody may connect; what a process may do follows from the user that Linux says it is.
+/// A board: what it does for a process it does through the node's own backplane. Anybody may connect;
+/// what a process may do follows from the user that Linux says it is.
 public final class AttachServer: Sendable {
   private struct State: ~Copyable {
     var processCount = 0
     var endings: [String: Int] = [:]
   }
 
-  private let node: Node
+  private let node: any Backplane
+  private let kernel: KernelID
   private let path: String
   private let listener: Int32
   private let budget = IdentifierBudget()
-  private let state = KernelLock(State())
+  private let state = Mutex(State())
 
   /// Attached at once: each costs two descriptors and its buffers.
   static let processesMax = 512
   /// When to look again after descriptors ran out.
   private static let acceptPause = TimeSpan.milliseconds(100)
 
-  /// Listens at `path`, making its directory if that is missing.
+  /// Listens at `path` for processes that are to join `node`, which is `kernel`; makes the directory
+  /// of `path` if that is missing.
   ///
   /// A socket there that nobody answers on is replaced.
-  public init(_ node: Node, path: String) throws(AttachServerError) {
+  public init(
+    _ node: any Backplane, kernel: KernelID, path: String
+  ) throws(AttachServerError) {
     self.node = node
+    self.kernel = kernel
     self.path = path
     if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
       let directory = String(path[..<slash])
@@ -102,7 +109,8 @@ public final class AttachServer: Sendable {
       let rights = AttachRights(
         user: Self.userName(peer.uid), isOwner: peer.uid == 0 || peer.uid == geteuid(),
         budget: budget)
-      let process = AttachedProcess(node, socket: socket, rights: rights) { [weak self] ending in
+      let process = AttachedProcess(node, kernel, socket: socket, rights: rights) {
+        [weak self] ending in
         self?.state.withLock { state in
           state.processCount -= 1
           state.endings[ending.rawValue, default: 0] += 1

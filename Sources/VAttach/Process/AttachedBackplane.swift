@@ -64,7 +64,7 @@ public final class AttachedBackplane: Backplane {
       self.kernel = kernel
       user = principal.user
       host = principal.host
-    case .frame, .nothing:
+    case .frame, .nothing, .noFrame:
       throw AttachError(description: "what listens at \(socketPath) is not a node")
     case .end:
       throw AttachError(description: "the node at \(socketPath) takes no more processes")

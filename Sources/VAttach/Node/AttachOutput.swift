@@ -1,5 +1,6 @@
 import CVLinux
 import Glibc
+import Synchronization
 import VRuntime
 
 /// The frames on their way to an attached process, in order.
@@ -41,28 +42,24 @@ final class AttachOutput: Sendable {
     }
   }
 
-  private let socket: Int32
-  private let node: Node
+  private let socket: AttachSocket
+  private let node: any Backplane
   /// Becomes readable when the socket has room again; the node's loop only watches for reading.
   private let room: Int32
-  private let state = KernelLock(State())
+  private let state = Mutex(State())
 
   /// Requests for its servers wait for a process in this number; more are told BUSY.
   static let requestsMax = 256
   /// Answers may be as many as its clients, and as many again.
   static let framesMax = requestsMax + 2 * AttachedProcess.entitiesMax
 
-  /// Takes over `socket`, which stays open as long as this does.
-  init(_ socket: Int32, _ node: Node) {
+  init(_ socket: AttachSocket, _ node: any Backplane) {
     self.socket = socket
     self.node = node
     room = v_epoll_create()
   }
 
-  deinit {
-    close(socket)
-    if room >= 0 { close(room) }
-  }
+  deinit { if room >= 0 { close(room) } }
 
   func start() {
     guard room >= 0 else { return }
@@ -94,22 +91,14 @@ final class AttachOutput: Sendable {
   private func send() {
     var sent = 0
     while let frame = state.withLock({ $0.advance(by: sent) }) {
-      if sendNow(frame) == -EAGAIN {
+      if !socket.trySend(frame) {
         state.withLock { if $0.phase == .sending { $0.phase = .blocked } }
         // Without the second descriptor this process cannot be served further.
-        if v_epoll_arm_room(room, socket) != 0 { shutdown(socket, Int32(SHUT_RDWR)) }
+        if v_epoll_arm_room(room, socket.descriptor) != 0 { socket.end() }
         return
       }
       // What the process will not read is lost with it: its end of the socket is closed.
       sent = 1
-    }
-  }
-
-  private func sendNow(_ frame: AttachFrame) -> Int32 {
-    unsafe withUnsafeTemporaryAllocation(byteCount: frame.byteCount, alignment: 8) { buffer in
-      var span = unsafe MutableRawSpan(_unsafeBytes: buffer)
-      let size = frame.emit(into: &span)
-      return unsafe v_frame_send(socket, buffer.baseAddress, size, 0)
     }
   }
 }

@@ -1,4 +1,5 @@
 public import VProtocol
+public import VRuntime
 
 /// One operation between a node and a process attached to it: one packet of the local socket.
 ///

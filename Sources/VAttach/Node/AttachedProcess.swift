@@ -38,11 +38,12 @@ final class AttachedProcess: Sendable {
     case server
   }
 
-  let node: Node
+  let node: any Backplane
   let rights: AttachRights
-  let state = KernelLock(State())
+  let state = Mutex(State())
   let output: AttachOutput
-  private let socket: Int32
+  private let socket: AttachSocket
+  private let kernel: KernelID
   private let ended: @Sendable (AttachEnding) -> Void
   /// How often the socket became readable; 0 when nothing is left and no thread reads.
   private let arrivals = Atomic(0)
@@ -60,20 +61,21 @@ final class AttachedProcess: Sendable {
   ///
   /// `ended` is called once, after all of the process's entities are gone.
   init(
-    _ node: Node, socket: Int32, rights: AttachRights,
+    _ node: any Backplane, _ kernel: KernelID, socket: Int32, rights: AttachRights,
     ended: @escaping @Sendable (AttachEnding) -> Void
   ) {
     self.node = node
-    self.socket = socket
+    self.kernel = kernel
+    self.socket = AttachSocket(socket)
     self.rights = rights
     self.ended = ended
-    output = AttachOutput(socket, node)
+    output = AttachOutput(self.socket, node)
   }
 
   func start() {
     output.start()
-    add(.welcome(node.id, Principal(user: rights.user, host: node.host)))
-    node.watch(socket) { [self] in
+    add(.welcome(kernel, Principal(user: rights.user, host: node.host)))
+    node.watch(socket.descriptor) { [self] in
       // A thread that reads will see that there is more.
       if arrivals.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 0 { read() }
     }
@@ -84,7 +86,7 @@ final class AttachedProcess: Sendable {
     if output.add(frame, limit: AttachOutput.framesMax) { return }
     state.withLock { $0.ending = $0.ending ?? .notReading }
     // The thread that reads does the rest.
-    shutdown(socket, Int32(SHUT_RDWR))
+    socket.end()
   }
 
   /// Carries out the frames that wait; `arrivals` keeps all other threads out.
@@ -92,12 +94,14 @@ final class AttachedProcess: Sendable {
     do throws(AttachEnding) {
       for _ in 0..<Self.framesPerTurn {
         let seen = arrivals.load(ordering: .acquiring)
-        if let frame = try receive() {
-          try carryOut(frame)
-        } else if arrivals.compareExchange(
-          expected: seen, desired: 0, ordering: .acquiringAndReleasing
-        ).exchanged {
-          return
+        switch socket.receive() {
+        case .frame(let frame): try carryOut(frame)
+        case .end: throw .ended
+        case .noFrame: throw .badFrame
+        case .nothing:
+          let isLeft = arrivals.compareExchange(
+            expected: seen, desired: 0, ordering: .acquiringAndReleasing)
+          if isLeft.exchanged { return }
         }
       }
       node.after(TimeSpan(nanoseconds: 0)) { [self] in read() }
@@ -107,24 +111,9 @@ final class AttachedProcess: Sendable {
     }
   }
 
-  private func receive() throws(AttachEnding) -> AttachFrame? {
-    let result: Result<AttachFrame?, AttachEnding> = unsafe withUnsafeTemporaryAllocation(
-      byteCount: AttachFrame.byteCountMax, alignment: 8
-    ) { buffer in
-      let count = unsafe Int(v_frame_receive(socket, buffer.baseAddress, buffer.count))
-      if count == -Int(EAGAIN) { return .success(nil) }
-      guard count > 0 else { return .failure(.ended) }
-      guard count <= AttachFrame.byteCountMax else { return .failure(.badFrame) }
-      let packet = unsafe UnsafeRawBufferPointer(rebasing: buffer[..<count])
-      let frame = try? AttachFrame(parsing: unsafe RawSpan(_unsafeBytes: packet))
-      return frame.map { .success($0) } ?? .failure(.badFrame)
-    }
-    return try result.get()
-  }
-
   private func finish(_ ending: AttachEnding) {
-    node.unwatch(socket)
-    shutdown(socket, Int32(SHUT_RDWR))
+    node.unwatch(socket.descriptor)
+    socket.end()
     output.end()
     let (entities, first) = state.withLock { state in
       let (entities, first) = (Array(state.entities.keys), state.ending ?? ending)

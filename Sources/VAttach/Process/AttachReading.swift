@@ -35,7 +35,8 @@ extension AttachedBackplane {
       switch socket.receive() {
       case .frame(let frame): dispatch(frame)
       case .nothing: return
-      case .end: return detach()
+      // A node that this process does not understand has ended for it.
+      case .end, .noFrame: return detach()
       }
       drainBacklog()
     }
@@ -60,7 +61,7 @@ extension AttachedBackplane {
         default: state.withLock { $0.backlog.append(frame) }
         }
       case .nothing: _ = socket.wait(milliseconds: -1)
-      case .end: return detach()
+      case .end, .noFrame: return detach()
       }
     }
   }

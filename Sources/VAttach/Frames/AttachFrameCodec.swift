@@ -1,4 +1,5 @@
 public import VProtocol
+import VRuntime
 
 /// The octets of a frame, big-endian.
 ///
