@@ -9,45 +9,42 @@ extension Kernel {
   /// simply aimed anew. A remote client's request goes on to another server of this kernel, or to
   /// a third kernel, which answers the client directly. At most 15 forwards.
   public mutating func forward(
-    _ message: Message, client: EntityID, transaction: TransactionID, addressee: EntityID,
-    from server: EntityID, forwardCount: UInt8, to target: EntityID, at now: Time,
+    _ request: Request, _ message: Message, to target: EntityID, at now: Time,
     into actions: inout Actions
   ) {
-    func refuse(_ kernel: inout Kernel, _ code: ReplyCode, _ actions: inout Actions) {
-      kernel.reply(
-        Message(reply: code), client: client, transaction: transaction, addressee: addressee,
-        server: server, forwardCount: forwardCount, at: now, into: &actions)
-    }
-    guard forwardCount < Self.forwardsMax else { return refuse(&self, .vmtpError, &actions) }
+    let client = request.client
     let isLocal = target.kernel == id
-    if isLocal && entities[target]?.serverKind == nil {
-      return refuse(&self, .nonexistentEntity, &actions)
-    }
+    var refusal: ReplyCode?
+    if isLocal && entities[target]?.serverKind == nil { refusal = .nonexistentEntity }
+    if request.forwardCount >= Self.forwardsMax { refusal = .vmtpError }
+    if let refusal { return reply(Message(reply: refusal), to: request, at: now, into: &actions) }
     if client.kernel == id {
-      guard entities[client]?.current?.id == transaction else { return }
+      guard isWaiting(client, for: request.transaction) else { return }
       if isLocal {
         entities[client]!.current!.holder = target
         deliverLocally(
-          message, from: client, transaction, to: target, target,
-          forwardCount: forwardCount + 1, into: &actions)
+          message, from: client, request.transaction, to: target, target,
+          forwardCount: request.forwardCount + 1, into: &actions)
       } else {
-        aim(client, at: target, message, forwardCount + 1, at: now, into: &actions)
+        aim(client, at: target, message, request.forwardCount + 1, at: now, into: &actions)
       }
       return
     }
-    let key = RecordKey(client: client, member: addressee.isGroup ? server : .none)
-    guard let record = records[key], record.id == transaction, record.isProcessing else { return }
+    let key = RecordKey(request)
+    guard let record = records[key], record.id == request.transaction, record.isProcessing
+    else { return }
     guard isLocal else {
       let action = records[key]!.forward(message, to: target, at: now)
       perform(action, of: key, at: now, into: &actions)
       return
     }
     records[key]!.handleForwardedHere(to: target)
-    actions.append(
-      .invoke(
-        Request(
-          client: client, transaction: transaction, addressee: addressee, server: target,
-          forwardCount: forwardCount + 1, message: message, principal: record.principal)))
+    var next = request
+    next.server = target
+    next.forwardCount += 1
+    next.message = message
+    next.principal = record.principal
+    actions.append(.invoke(next))
   }
 
   /// Sends a forwarded request, or the bare header that asks what became of it.
@@ -63,12 +60,12 @@ extension Kernel {
     }
     if tellsClient {
       notifyClient(
-        record.client, record.id, DeliveryMask(segmentBytes: request.segment.count), .ok,
+        record.client, record.id, request.blocks, .ok,
         retransmitCount: record.echoedRetransmitCount, to: record.peer, into: &actions)
       // A kernel that never heard this one cannot tell who forwards a clear packet.
       askForSign(of: target.kernel, at: now, into: &actions)
     }
-    guard let locator = peers[target.kernel]?.locator else {
+    guard peers[target.kernel]?.locator != nil else {
       return locate(target, at: now, into: &actions)
     }
     var header = PacketHeader(
@@ -77,10 +74,7 @@ extension Kernel {
     header.forwardCount = record.forwardCount + 1
     header.retransmitCount = record.echoedRetransmitCount
     header.control.insert(.acknowledge)
-    actions.append(
-      .transmit(
-        Transmission(
-          to: .peer(target.kernel, locator), header, segment: request.segment, mask: mask)))
+    transmit(to: target.kernel, header, segment: request.segment, mask: mask, into: &actions)
   }
 
   /// Aims the transaction of a local client at a server of another kernel.
@@ -102,7 +96,7 @@ extension Kernel {
     entities[client]!.current = next
     counters.requestsSent += 1
     transmitRequest(
-      of: client, next.wholeRequest, acknowledge: false, at: now, into: &actions)
+      of: client, message.blocks, acknowledge: false, at: now, into: &actions)
     armClient(client)
   }
 
@@ -123,18 +117,13 @@ extension Kernel {
     let header = PacketHeader(
       function: .request, client: client, transaction: transaction, server: server,
       mcb: message.mcb)
-    let destination: Destination
     if server.isGroup {
       counters.multicastsSent += 1
-      destination = .group(server)
-    } else if server.kernel != id, let locator = peers[server.kernel]?.locator {
-      destination = .peer(server.kernel, locator)
-    } else {
-      return
+      actions.append(
+        .transmit(Transmission(to: .group(server), header, segment: message.segment)))
+    } else if server.kernel != id {
+      transmit(to: server.kernel, header, segment: message.segment, into: &actions)
     }
-    let mask = DeliveryMask(segmentBytes: message.segment.count)
-    actions.append(
-      .transmit(Transmission(to: destination, header, segment: message.segment, mask: mask)))
   }
 
   /// The ForwardCount has four bits.

@@ -53,18 +53,14 @@ extension Kernel {
     _ header: PacketHeader, from peer: KernelID, into actions: inout Actions
   ) {
     guard !header.mcb.flags.contains(.datagram), header.client.kernel != id,
-      let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.entity.kernel == id,
-      let locator = peers[peer]?.locator
+      let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.entity.kernel == id
     else { return }
     let answer = state(of: probe.entity)
     var response = PacketHeader(
       function: .response, client: header.client, transaction: header.transaction,
       server: manager, mcb: answer.mcb)
     response.retransmitCount = header.retransmitCount
-    let mask = DeliveryMask(segmentBytes: answer.segment.count)
-    actions.append(
-      .transmit(
-        Transmission(to: .peer(peer, locator), response, segment: answer.segment, mask: mask)))
+    transmit(to: peer, response, segment: answer.segment, into: &actions)
   }
 
   /// A management request of a process of this kernel.
@@ -110,10 +106,7 @@ extension Kernel {
     let transaction = randomTransaction()
     probes[transaction] = Probe(record: key, sentAt: now)
     timers.push(.probe(transaction), at: now + Timing.silence)
-    counters.probesSent += 1
-    var header = managementHeader(ProbeEntity(entity: record.client).message.mcb)
-    header.transaction = transaction
-    actions.append(.transmit(Transmission(to: .peer(kernel, locator), header)))
+    sendProbe(of: record.client, transaction, to: .peer(kernel, locator), into: &actions)
   }
 
   mutating func handleProbeAnswer(
@@ -141,21 +134,16 @@ extension Kernel {
   /// Asks all kernels who holds `entity`; whoever answers is thereby located.
   mutating func locate(_ entity: EntityID, at now: Time, into actions: inout Actions) {
     withPeer(entity.kernel, at: now) { $0.askedAt = now }
-    counters.probesSent += 1
     counters.multicastsSent += 1
-    var header = managementHeader(ProbeEntity(entity: entity).message.mcb)
-    header.transaction = randomTransaction()
-    actions.append(.transmit(Transmission(to: .group(.managerGroup), header)))
+    sendProbe(of: entity, randomTransaction(), to: .group(.managerGroup), into: &actions)
   }
 
   /// Asks a kernel whether it is at `locator`; its answer says so.
   mutating func challenge(
     _ kernel: KernelID, at locator: Locator, into actions: inout Actions
   ) {
-    counters.probesSent += 1
-    var header = managementHeader(ProbeEntity(entity: .manager(of: kernel)).message.mcb)
-    header.transaction = randomTransaction()
-    actions.append(.transmit(Transmission(to: .peer(kernel, locator), header)))
+    sendProbe(
+      of: .manager(of: kernel), randomTransaction(), to: .peer(kernel, locator), into: &actions)
   }
 
   /// Asks a silent kernel for a sign of life, now and then.
@@ -167,10 +155,17 @@ extension Kernel {
       locate(.manager(of: kernel), at: now, into: &actions)
       return
     }
+    challenge(kernel, at: locator, into: &actions)
+  }
+
+  private mutating func sendProbe(
+    of entity: EntityID, _ transaction: TransactionID, to destination: Destination,
+    into actions: inout Actions
+  ) {
     counters.probesSent += 1
-    var header = managementHeader(ProbeEntity(entity: .manager(of: kernel)).message.mcb)
-    header.transaction = randomTransaction()
-    actions.append(.transmit(Transmission(to: .peer(kernel, locator), header)))
+    var header = managementHeader(ProbeEntity(entity: entity).message.mcb)
+    header.transaction = transaction
+    actions.append(.transmit(Transmission(to: destination, header)))
   }
 
   mutating func notifyClient(
@@ -178,45 +173,23 @@ extension Kernel {
     _ code: ReplyCode, retransmitCount: UInt8, forwardCount: UInt8 = 0, to peer: KernelID,
     into actions: inout Actions
   ) {
-    guard let locator = peers[peer]?.locator else { return }
     counters.notifiesSent += 1
     let notify = NotifyClient(
       client: client, transaction: transaction, delivery: received, code: code,
       retransmitCount: retransmitCount, forwardCount: forwardCount)
     // A forwarder is told by another code, since the client is not there.
     let mcb = peer == client.kernel ? notify.mcb : notify.remoteMCB
-    actions.append(.transmit(Transmission(to: .peer(peer, locator), managementHeader(mcb))))
+    transmit(to: peer, managementHeader(mcb), into: &actions)
   }
 
-  /// About a response that some packet carried.
   mutating func notifyServer(
-    _ header: PacketHeader, _ received: DeliveryMask, _ code: ReplyCode, to peer: KernelID,
-    into actions: inout Actions
+    _ server: EntityID, of client: EntityID, _ transaction: TransactionID,
+    _ received: DeliveryMask, _ code: ReplyCode, to peer: KernelID, into actions: inout Actions
   ) {
-    guard let locator = peers[peer]?.locator else { return }
     counters.notifiesSent += 1
     let notify = NotifyServer(
-      server: header.server, client: header.client, transaction: header.transaction,
-      delivery: received, code: code)
-    actions.append(
-      .transmit(Transmission(to: .peer(peer, locator), managementHeader(notify.mcb))))
-  }
-
-  /// About the response that a client is taking in.
-  mutating func notifyServer(
-    of client: EntityID, _ received: DeliveryMask, _ code: ReplyCode,
-    into actions: inout Actions
-  ) {
-    guard let transaction = entities[client]?.current?.id,
-      let server = entities[client]?.current?.responder,
-      let locator = peers[server.kernel]?.locator
-    else { return }
-    counters.notifiesSent += 1
-    let notify = NotifyServer(
-      server: server, client: client, transaction: transaction, delivery: received,
-      code: code)
-    actions.append(
-      .transmit(Transmission(to: .peer(server.kernel, locator), managementHeader(notify.mcb))))
+      server: server, client: client, transaction: transaction, delivery: received, code: code)
+    transmit(to: peer, managementHeader(notify.mcb), into: &actions)
   }
 
   private func managementHeader(_ mcb: MessageControlBlock) -> PacketHeader {

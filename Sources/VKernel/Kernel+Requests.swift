@@ -105,12 +105,7 @@ extension Kernel {
         let action = records[key]!.failForward(.nonexistentEntity, at: now)
         return perform(action, of: key, at: now, into: &actions)
       }
-      actions.append(
-        .invoke(
-          Request(
-            client: record.client, transaction: record.id, addressee: record.addressee,
-            server: server, forwardCount: record.forwardCount, message: message,
-            principal: record.principal)))
+      actions.append(.invoke(record.request(message, for: server)))
     case .probe:
       probe(key, record, at: now, into: &actions)
     case .notifyClient(let code, let received, let retransmitCount):
@@ -129,39 +124,33 @@ extension Kernel {
 
   /// Answers a request that a local server was given; a late or second answer is dropped.
   public mutating func reply(
-    _ message: Message, client: EntityID, transaction: TransactionID, addressee: EntityID,
-    server: EntityID, forwardCount: UInt8, at now: Time, into actions: inout Actions
+    _ message: Message, to request: Request, at now: Time, into actions: inout Actions
   ) {
+    let (client, server) = (request.client, request.server)
+    let key = RecordKey(request)
     if client.kernel == id {
       // Of a forward that came home there is a record; its work is done.
-      let key = RecordKey(client: client, member: addressee.isGroup ? server : .none)
-      if records[key]?.id == transaction { records[key] = nil }
-      guard entities[client]?.current?.id == transaction else { return }
+      if records[key]?.id == request.transaction { records[key] = nil }
+      guard isWaiting(client, for: request.transaction) else { return }
       let action = entities[client]?.current?.handleLocalResponse(message, by: server)
       perform(
         action ?? .nothing, of: client, responding: nil, from: nil, at: now, into: &actions)
       return
     }
-    let key = RecordKey(client: client, member: addressee.isGroup ? server : .none)
     let isOfRecord =
       records[key].map {
-        $0.id == transaction && $0.isProcessing && $0.addressee == addressee
+        $0.id == request.transaction && $0.isProcessing && $0.addressee == request.addressee
       } ?? false
     if isOfRecord {
       let action = records[key]!.respond(message, by: server, at: now)
       counters.responsesSent += 1
       perform(action, of: key, at: now, into: &actions)
-    } else if entities[server]?.serverKind == .idempotent,
-      let locator = peers[client.kernel]?.locator
-    {
+    } else if entities[server]?.serverKind == .idempotent {
       // Its requests leave no record.
       counters.responsesSent += 1
-      let header = responseHeader(message, client, transaction, by: server, 0, forwardCount)
-      let mask = DeliveryMask(segmentBytes: message.segment.count)
-      actions.append(
-        .transmit(
-          Transmission(
-            to: .peer(client.kernel, locator), header, segment: message.segment, mask: mask)))
+      let header = responseHeader(
+        message, client, request.transaction, by: server, 0, request.forwardCount)
+      transmit(to: client.kernel, header, segment: message.segment, into: &actions)
     }
   }
 
@@ -169,17 +158,13 @@ extension Kernel {
     _ response: Message, _ mask: DeliveryMask, _ acknowledge: Bool, _ record: ServerTransaction,
     into actions: inout Actions
   ) {
-    // The client is where its kernel is, whoever forwarded its request.
-    let kernel = record.client.kernel
-    guard let locator = peers[kernel]?.locator else { return }
     var header = responseHeader(
       response, record.client, record.id, by: record.responder, record.echoedRetransmitCount,
       record.forwardCount)
     if acknowledge { header.control.insert(.acknowledge) }
-    actions.append(
-      .transmit(
-        Transmission(
-          to: .peer(kernel, locator), header, segment: response.segment, mask: mask)))
+    // The client is where its kernel is, whoever forwarded its request.
+    transmit(
+      to: record.client.kernel, header, segment: response.segment, mask: mask, into: &actions)
   }
 
   private func responseHeader(

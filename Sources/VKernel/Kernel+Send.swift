@@ -42,8 +42,7 @@ extension Kernel {
     }
     if route != .local {
       counters.requestsSent += 1
-      let whole = DeliveryMask(segmentBytes: message.segment.count)
-      transmitRequest(of: client, whole, acknowledge: false, at: now, into: &actions)
+      transmitRequest(of: client, message.blocks, acknowledge: false, at: now, into: &actions)
     }
     armClient(client)
     return transaction
@@ -118,16 +117,12 @@ extension Kernel {
     case .multicast:
       counters.multicastsSent += 1
       // A group's members keep no parts, so it always gets the whole request.
-      let whole = DeliveryMask(segmentBytes: segment.count)
-      actions.append(
-        .transmit(Transmission(to: .group(server), header, segment: segment, mask: whole)))
+      actions.append(.transmit(Transmission(to: .group(server), header, segment: segment)))
     case .peer(let kernel):
-      guard let locator = peers[kernel]?.locator else {
+      guard peers[kernel]?.locator != nil else {
         return locate(server.isGroup ? .manager(of: kernel) : server, at: now, into: &actions)
       }
-      actions.append(
-        .transmit(
-          Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask)))
+      transmit(to: kernel, header, segment: segment, mask: mask, into: &actions)
     }
   }
 
@@ -148,7 +143,9 @@ extension Kernel {
     guard entities[header.client]?.current?.isAnswered(by: header) == true else {
       counters.packetsIgnored += 1
       if header.control.contains(.acknowledge) {
-        notifyServer(header, .empty, .responseDiscarded, to: peer, into: &actions)
+        notifyServer(
+          header.server, of: header.client, header.transaction, .empty, .responseDiscarded,
+          to: peer, into: &actions)
       }
       return
     }
@@ -173,7 +170,10 @@ extension Kernel {
       transmitRequest(of: client, mask, acknowledge: acknowledge, at: now, into: &actions)
       armClient(client)
     case .notifyServer(let received, let code):
-      notifyServer(of: client, received, code, into: &actions)
+      if let current = entities[client]?.current, let server = current.responder {
+        notifyServer(
+          server, of: client, current.id, received, code, to: server.kernel, into: &actions)
+      }
       armClient(client)
     case .collect(let message, let server):
       if let id = entities[client]?.current?.id {
@@ -182,7 +182,8 @@ extension Kernel {
       armClient(client)
     case .complete(let message, let server):
       if let header, let peer, header.control.contains(.acknowledge) {
-        notifyServer(header, .empty, .ok, to: peer, into: &actions)
+        notifyServer(
+          header.server, of: client, header.transaction, .empty, .ok, to: peer, into: &actions)
       }
       finish(client, server: server, message, into: &actions)
     case .fail(let code):

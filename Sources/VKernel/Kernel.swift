@@ -77,6 +77,14 @@ struct RecordKey: Hashable, Sendable {
   }
 }
 
+extension RecordKey {
+  /// The record of a request that a local server was given.
+  init(_ request: Request) {
+    self.init(
+      client: request.client, member: request.addressee.isGroup ? request.server : .none)
+  }
+}
+
 enum TimerKey: Sendable {
   case client(EntityID)
   case record(RecordKey)
@@ -134,9 +142,6 @@ extension Kernel {
     groups[group, default: []].append(server)
   }
 
-  /// Groups that some local entity is a member of.
-  public var joinedGroups: [EntityID] { groups.filter { !$0.value.isEmpty }.map(\.key) }
-
   private mutating func makeEntity(_ user: String, _ kind: ServerKind?) -> EntityID {
     // 28 bits last far longer than a boot: 298,000 a second for 15 minutes before T forbids it.
     precondition(nextDiscriminator < EntityID.discriminatorMax, "out of entity identifiers")
@@ -155,6 +160,16 @@ extension Kernel {
   mutating func withPeer<R>(_ kernel: KernelID, at now: Time, _ body: (inout Peer) -> R) -> R {
     if peers.count >= Self.peersMax && peers[kernel] == nil { dropIdlePeers() }
     return body(&peers[kernel, default: Peer(at: now)])
+  }
+
+  /// Sends packets to a kernel; what is for one that nobody has heard of is lost.
+  func transmit(
+    to kernel: KernelID, _ header: PacketHeader, segment: [UInt8] = [],
+    mask: DeliveryMask? = nil, into actions: inout Actions
+  ) {
+    guard let locator = peers[kernel]?.locator else { return }
+    actions.append(
+      .transmit(Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask)))
   }
 
   /// A transaction no longer waits for its kernel.

@@ -190,10 +190,7 @@ public final class Node: Backplane {
 
   public func forward(_ request: Request, _ message: Message, to server: EntityID) {
     enter { state, actions in
-      state.kernel.forward(
-        message, client: request.client, transaction: request.transaction,
-        addressee: request.addressee, from: request.server,
-        forwardCount: request.forwardCount, to: server, at: machine.now, into: &actions)
+      state.kernel.forward(request, message, to: server, at: machine.now, into: &actions)
     }
   }
 
@@ -208,10 +205,7 @@ public final class Node: Backplane {
     // Nobody waits for the answer to a datagram.
     if request.message.mcb.flags.contains(.datagram) { return }
     enter { state, actions in
-      state.kernel.reply(
-        message, client: request.client, transaction: request.transaction,
-        addressee: request.addressee, server: request.server,
-        forwardCount: request.forwardCount, at: machine.now, into: &actions)
+      state.kernel.reply(message, to: request, at: machine.now, into: &actions)
     }
   }
 

@@ -109,9 +109,6 @@ public struct ClientTransaction: Sendable {
     (route, repeatAt, limit, startedAt)
   }
 
-  /// All blocks of the request.
-  public var wholeRequest: DeliveryMask { DeliveryMask(segmentBytes: request.segment.count) }
-
   public mutating func handleTimeout(at now: Time, roundTrip: RoundTrip) -> Action {
     if let limit, limit <= now { return .fail(.userTimeout) }
     guard repeatAt <= now else { return .nothing }
@@ -199,11 +196,11 @@ public struct ClientTransaction: Sendable {
     case .retry:
       pings = 0
       repeatAt = now + roundTrip.firstRetransmission
-      let missing = wholeRequest.subtracting(notify.delivery)
+      let missing = request.blocks.subtracting(notify.delivery)
       return countTransmission(.transmit(missing, acknowledge: false), at: now)
     case .retryAll:
       repeatAt = now + roundTrip.firstRetransmission
-      return countTransmission(.transmit(wholeRequest, acknowledge: false), at: now)
+      return countTransmission(.transmit(request.blocks, acknowledge: false), at: now)
     case .busy:
       pings += 1
       repeatAt = now + doubled(roundTrip.firstRetransmission, pings, Timing.pingCap)
@@ -216,7 +213,7 @@ public struct ClientTransaction: Sendable {
   /// The server's kernel has been found: the request goes there, whole.
   public mutating func handleLocated(at now: Time, roundTrip: RoundTrip) -> Action {
     repeatAt = now + roundTrip.firstRetransmission
-    return countTransmission(.transmit(wholeRequest, acknowledge: false), at: now)
+    return countTransmission(.transmit(request.blocks, acknowledge: false), at: now)
   }
 
   private mutating func countTransmission(_ action: Action, at now: Time) -> Action {

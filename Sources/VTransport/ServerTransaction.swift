@@ -91,6 +91,12 @@ public struct ServerTransaction: Sendable {
 
   /// The client has its response, or will never want it: the record may go.
   public var isDiscarded: Bool { state == .discarded }
+  /// What `server` is given.
+  public func request(_ message: Message, for server: EntityID) -> Request {
+    Request(
+      client: client, transaction: id, addressee: addressee, server: server,
+      forwardCount: forwardCount, message: message, principal: principal)
+  }
   /// What the response's RetransmitCount repeats.
   public var echoedRetransmitCount: UInt8 { retransmitCount }
 
@@ -157,7 +163,7 @@ public struct ServerTransaction: Sendable {
     forwarded = (request, target)
     targetAskedAt = now
     wakeAt = now + Timing.orphan
-    return .forward(DeliveryMask(segmentBytes: request.segment.count), tellsClient: false)
+    return .forward(request.blocks, tellsClient: false)
   }
 
   /// The next server's kernel said what became of the forwarded request.
@@ -167,7 +173,7 @@ public struct ServerTransaction: Sendable {
     switch notify.code {
     case .ok: return .nothing
     case .retry:
-      let whole = DeliveryMask(segmentBytes: forwarded.request.segment.count)
+      let whole = forwarded.request.blocks
       return .forward(whole.subtracting(notify.delivery), tellsClient: false)
     default: return failForward(notify.code, at: now)
     }
@@ -189,13 +195,13 @@ public struct ServerTransaction: Sendable {
     self.response = response
     responder = server
     wakeAt = now + Timing.responseCheck
-    return .respond(DeliveryMask(segmentBytes: response.segment.count), acknowledge: false)
+    return .respond(response.blocks, acknowledge: false)
   }
 
   /// The client's kernel said what became of the response.
   public mutating func handleNotify(_ notify: NotifyServer, at now: Time) -> Action {
     guard notify.transaction == id, let response else { return .nothing }
-    let whole = DeliveryMask(segmentBytes: response.segment.count)
+    let whole = response.blocks
     switch notify.code {
     case .retry: return .respond(whole.subtracting(notify.delivery), acknowledge: false)
     case .retryAll: return .respond(whole, acknowledge: false)
@@ -287,7 +293,7 @@ public struct ServerTransaction: Sendable {
       return .forward(.empty, tellsClient: true)
     case .responded:
       guard let response, Self.asksAgain(header) else { return .nothing }
-      return .respond(DeliveryMask(segmentBytes: response.segment.count), acknowledge: false)
+      return .respond(response.blocks, acknowledge: false)
     case .discarded:
       guard Self.asksAgain(header) else { return .nothing }
       return .notifyClient(

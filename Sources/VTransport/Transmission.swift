@@ -19,14 +19,15 @@ public struct Transmission: Sendable {
   /// The blocks to send; empty sends the header alone.
   public var mask: DeliveryMask
 
+  /// Sends `mask` of `segment`, or the whole of it.
   public init(
     to destination: Destination, _ header: PacketHeader, segment: [UInt8] = [],
-    mask: DeliveryMask = .empty
+    mask: DeliveryMask? = nil
   ) {
     self.destination = destination
     self.header = header
     self.segment = segment
-    self.mask = mask
+    self.mask = mask ?? DeliveryMask(segmentBytes: segment.count)
     if case .group = destination { self.header.packetFlags.insert(.multicast) }
   }
 

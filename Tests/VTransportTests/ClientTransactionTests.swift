@@ -144,8 +144,8 @@ struct ClientTransactionTests {
     var transaction = begin(segment: 3000)
     #expect(
       tell(&transaction, notify(.retryAll, 0b11), at: after(3))
-        == .transmit(transaction.wholeRequest, acknowledge: false))
-    #expect(transaction.wholeRequest.rawValue == 0b111111)
+        == .transmit(transaction.request.blocks, acknowledge: false))
+    #expect(transaction.request.blocks.rawValue == 0b111111)
   }
 
   @Test("awaiting: BUSY waits, then asks with the header alone")

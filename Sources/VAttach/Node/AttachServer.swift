@@ -11,8 +11,8 @@ public struct AttachServerError: Error, CustomStringConvertible {
 
 /// The local socket at which Linux processes join a node: each becomes a team like any other.
 ///
-/// A board: what it does for a process it does through the node's own backplane. Anybody may connect;
-/// what a process may do follows from the user that Linux says it is.
+/// A board: what it does for a process it does through the node's own backplane. Anybody may
+/// connect; what a process may do follows from the user that Linux says it is.
 public final class AttachServer: Sendable {
   private struct State: ~Copyable {
     var processCount = 0
@@ -31,8 +31,8 @@ public final class AttachServer: Sendable {
   /// When to look again after descriptors ran out.
   private static let acceptPause = TimeSpan.milliseconds(100)
 
-  /// Listens at `path` for processes that are to join `node`, which is `kernel`; makes the directory
-  /// of `path` if that is missing.
+  /// Listens at `path` for processes that are to join `node`, which is `kernel`; makes the
+  /// directory of `path` if that is missing.
   ///
   /// A socket there that nobody answers on is replaced.
   public init(

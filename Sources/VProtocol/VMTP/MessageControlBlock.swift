@@ -117,6 +117,9 @@ public struct Message: Equatable, Sendable {
   /// The code of a response.
   public var reply: ReplyCode { ReplyCode(rawValue: mcb.code) }
 
+  /// All blocks of the segment.
+  public var blocks: DeliveryMask { DeliveryMask(segmentBytes: segment.count) }
+
   /// One packet group: 32 blocks of 512 octets.
   ///
   /// RFC 1045 2.8.

@@ -12,8 +12,6 @@ public enum SealedPacket {
   /// Octets that stay readable at the front.
   public static let clearBytes = 12
   public static let trailerBytes = 28
-  public static let tagBytes = 16
-  public static let nonceBytes = 12
 
   /// The clear parts of the trailer.
   public struct Trailer: Equatable, Sendable {
