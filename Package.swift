@@ -70,10 +70,14 @@ let package = Package(
     .executableTarget(
       name: "vfuzz", dependencies: ["VProtocol", "Fixtures"], path: "Tests/Fuzz",
       swiftSettings: common),
+    .target(name: "NetworkFaults", path: "Tests/NetworkFaults", swiftSettings: common),
+    .executableTarget(
+      name: "vswitch", dependencies: ["NetworkFaults"], path: "Tests/Switch",
+      swiftSettings: common),
     .testTarget(
       name: "VProtocolTests", dependencies: ["VProtocol", "Fixtures"], swiftSettings: common),
     .testTarget(
-      name: "VTransportTests", dependencies: ["VTransport", "VProtocol"],
+      name: "VTransportTests", dependencies: ["VTransport", "VProtocol", "NetworkFaults"],
       swiftSettings: common),
     .testTarget(
       name: "VNodeTests",
@@ -90,6 +94,7 @@ let package = Package(
       name: "Simulation",
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VProtocol",
+        "NetworkFaults",
       ],
       swiftSettings: common),
     .testTarget(

@@ -1,15 +1,7 @@
+import NetworkFaults
 import VNode
 import VProtocol
 import VTransport
-
-/// What a simulated network does to packets, each chance in percent.
-struct Faults {
-  var loss = 0
-  var duplication = 0
-  /// Packets that take up to `delayMax` longer and so overtake others.
-  var reordering = 0
-  var delayMax = TimeSpan.milliseconds(5)
-}
 
 /// Nodes on a simulated network, one clock, one thread, everything decided by one seed.
 ///
@@ -24,12 +16,11 @@ final class Simulator {
   private(set) var now = Time(nanoseconds: 1_000_000_000)
   private var events: [Event] = []
   private var order = 0
+  /// For all that is not the network's faults: what nodes choose, how long a packet takes.
   private var generator: SeededGenerator
-  var faults = Faults()
+  private var engine: FaultEngine
   /// How far the wall clocks of hosts are off, in nanoseconds.
   var clockOffsets: [String: Int64] = [:]
-  /// Pairs of hosts that do not hear each other.
-  var cut: Set<[String]> = []
   /// Drops a packet that it says true to, whatever the faults are.
   var dropsPacket: (([UInt8]) -> Bool)?
   private(set) var packets = 0
@@ -39,7 +30,20 @@ final class Simulator {
   private(set) var trace: [String] = []
   var keepsTrace = false
 
-  init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
+  init(seed: UInt64) {
+    generator = SeededGenerator(seed: seed)
+    engine = FaultEngine(seed: seed)
+  }
+
+  /// What happens to every packet.
+  var faults: Faults {
+    get { engine.everywhere }
+    set { engine.everywhere = newValue }
+  }
+
+  /// Keeps two hosts from hearing each other until `heal`.
+  func partition(_ one: String, _ other: String) { engine.partition(index(one), index(other)) }
+  func heal() { engine.heal() }
 
   func random() -> UInt64 { generator.next() }
 
@@ -84,25 +88,21 @@ final class Simulator {
   func carry(_ packet: [UInt8], from sender: SimulatedMachine, to destination: Destination) {
     for receiver in machines where receiver.hears(destination) {
       packets += 1
-      if isCut(sender.host, receiver.host) || chance(faults.loss)
-        || dropsPacket?(packet) == true
-      {
+      let delays = engine.delays(from: index(sender.host), to: index(receiver.host))
+      guard !delays.isEmpty, dropsPacket?(packet) != true else {
         packetsLost += 1
         continue
       }
-      deliver(packet, from: sender, to: receiver)
-      if chance(faults.duplication) { deliver(packet, from: sender, to: receiver) }
+      for delay in delays { deliver(packet, from: sender, to: receiver, after: delay) }
     }
   }
 
   private func deliver(
-    _ packet: [UInt8], from sender: SimulatedMachine, to receiver: SimulatedMachine
+    _ packet: [UInt8], from sender: SimulatedMachine, to receiver: SimulatedMachine,
+    after delay: UInt64
   ) {
-    var delay = TimeSpan(nanoseconds: 20_000 + Int64(random() % 20_000))
-    if chance(faults.reordering) {
-      delay = delay + TimeSpan(nanoseconds: Int64(random() % UInt64(faults.delayMax.nanoseconds)))
-    }
-    schedule(after: delay) { [self] in
+    let onTheWay = TimeSpan(nanoseconds: 20_000 + Int64(random() % 20_000) + Int64(delay))
+    schedule(after: onTheWay) { [self] in
       if keepsTrace {
         trace.append("\(now.nanoseconds) \(sender.host)>\(receiver.host) \(packet.count)")
       }
@@ -110,11 +110,7 @@ final class Simulator {
     }
   }
 
-  private func isCut(_ one: String, _ other: String) -> Bool {
-    cut.contains([one, other].sorted())
-  }
-
-  private func chance(_ percent: Int) -> Bool { percent > 0 && random() % 100 < percent }
+  private func index(_ host: String) -> Int { machines.firstIndex { $0.host == host }! }
 
   private func precedes(_ left: Event, _ right: Event) -> Bool {
     left.time == right.time ? left.order < right.order : left.time < right.time
@@ -218,19 +214,5 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
   func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
     let delay = TimeSpan(nanoseconds: Int64(random() % 1_000_000))
     simulator.schedule(after: delay) { [self] in if node != nil { work() } }
-  }
-}
-
-/// Chance from a seed.
-struct SeededGenerator: RandomNumberGenerator {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import NetworkFaults
 import Testing
 import VNode
 import VProtocol

@@ -1,3 +1,4 @@
+import NetworkFaults
 import Testing
 import VProtocol
 import VTransport
