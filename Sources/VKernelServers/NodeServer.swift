@@ -10,6 +10,8 @@ public import VRuntime
 public final class NodeServer: Sendable {
   private struct State: Sendable {
     var hosts: [KernelID: String] = [:]
+    /// How far other hosts' clocks are ahead of this one's.
+    var clocks: [KernelID: TimeSpan] = [:]
     /// Of all measurements under way.
     var samples = 0
   }
@@ -73,14 +75,21 @@ public final class NodeServer: Sendable {
         let isMeant = find.host.isEmpty || find.host == backplane.host
         // Of the group only the one that is meant answers.
         if isMeant {
-          backplane.reply(FindNode.Answer(server: server, host: backplane.host), to: request)
+          backplane.reply(
+            FindNode.Answer(
+              server: server, host: backplane.host, wallClock: backplane.wallClock), to: request)
         } else if !request.addressee.isGroup {
           backplane.refuse(.notFound, request)
         }
       }
     case NodeInterface.query where !request.addressee.isGroup:
-      askPeers(evenIfNamed: true) { [self] in
+      askPeers(all: true) { [self] in
         backplane.reply(QueryNode.Answer(text: report()), to: request)
+      }
+    case NodeInterface.echo where !request.addressee.isGroup:
+      backplane.serve(EchoSegment.self, request) { echo in
+        let data = [UInt8](repeating: 0, count: echo.answerBytes)
+        backplane.reply(EchoSegment.Answer(data: data), to: request)
       }
     case NodeInterface.measureSends where !request.addressee.isGroup:
       // A repeated packet would make another host's node measure twice.
@@ -107,7 +116,7 @@ public final class NodeServer: Sendable {
       switch found {
       case .done(let target, _):
         let measurement = SendMeasurement(
-          backplane, to: target, count: count, until: deadline)
+          backplane, operation, to: target, until: deadline)
         measurement.start { [self] answer in
           state.withLock { $0.samples -= count }
           backplane.reply(answer, to: request)
@@ -137,7 +146,7 @@ public final class NodeServer: Sendable {
         backplane.retire(client)
         switch answer {
         case .done(let found, let server):
-          remember(found.host, server.kernel)
+          remember(found, server.kernel)
           completion(.done(found.server, by: server))
         case .refused(.userTimeout), .refused(.retransmissionTimeout):
           let isKnown = state.withLock { $0.hosts.values.contains(host) }
@@ -153,21 +162,22 @@ public final class NodeServer: Sendable {
 
   private func nameLater() {
     backplane.after(Self.nameInterval) { [weak self] in
-      self?.askPeers(evenIfNamed: false) { [weak self] in self?.nameLater() }
+      self?.askPeers(all: false) { [weak self] in self?.nameLater() }
     }
   }
 
-  /// Asks the kernels that have no name yet what it is, and those that were not heard of lately
-  /// whether they are there; then calls `completion`.
-  private func askPeers(evenIfNamed: Bool, completion: @escaping @Sendable () -> Void) {
+  /// Asks the kernels that have no name yet what it is, or all of them, which also shows whether
+  /// they are there and what time it is on their hosts; then calls `completion`.
+  private func askPeers(all: Bool, completion: @escaping @Sendable () -> Void) {
     let peers = snapshot().peers
     let known = Set(peers.map(\.kernel))
     let asked: [KernelID] = state.withLock { state in
-      for kernel in state.hosts.keys where !known.contains(kernel) { state.hosts[kernel] = nil }
-      return peers.filter { peer in
-        let isNamed = state.hosts[peer.kernel] != nil
-        return evenIfNamed ? !isNamed || Self.isQuiet(peer) : !isNamed && !peer.isSilent
-      }.prefix(Self.questionsMax).map(\.kernel)
+      for kernel in state.hosts.keys where !known.contains(kernel) {
+        state.hosts[kernel] = nil
+        state.clocks[kernel] = nil
+      }
+      return peers.filter { all || state.hosts[$0.kernel] == nil && !$0.isSilent }
+        .prefix(Self.questionsMax).map(\.kernel)
     }
     guard !asked.isEmpty else { return completion() }
     let left = Countdown(asked.count, completion)
@@ -178,16 +188,21 @@ public final class NodeServer: Sendable {
         options: SendOptions(timeLimit: Self.askTimeLimit)
       ) { [self] answer in
         backplane.retire(client)
-        if case .done(let found, _) = answer { remember(found.host, kernel) }
+        if case .done(let found, _) = answer { remember(found, kernel) }
         left.countDown()
       }
     }
   }
 
-  private func remember(_ host: String, _ kernel: KernelID) {
+  private func remember(_ found: FindNode.Answer, _ kernel: KernelID) {
+    let host = found.host
     let isText = !host.isEmpty && host.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F }
     guard isText, kernel != self.kernel else { return }
-    state.withLock { $0.hosts[kernel] = host }
+    let ahead = found.wallClock.subtractingReportingOverflow(backplane.wallClock).partialValue
+    state.withLock { state in
+      state.hosts[kernel] = host
+      state.clocks[kernel] = TimeSpan(nanoseconds: ahead)
+    }
   }
 
   // MARK: how this node is
@@ -199,15 +214,18 @@ public final class NodeServer: Sendable {
       "sealing \(snapshot.isSealing ? "sealed" : "clear")",
       "uptime_ms \((backplane.now - startedAt).nanoseconds / 1_000_000)",
     ]
+    if let cpu = snapshot.cpu { lines.append("cpu_us \(cpu.nanoseconds / 1000)") }
     if let attached = snapshot.attached {
       lines.append("attached \(attached.count)")
       lines += attached.closings.sorted { $0.key < $1.key }.map { "closed \($0.key) \($0.value)" }
     }
     lines += snapshot.counters.map { "counter \($0.name) \($0.count)" }
-    let dropped = snapshot.droppedPackets.sorted { $0.key < $1.key }
-    lines += dropped.prefix(32).map { "dropped \($0.value) \($0.key)" }
+    lines += snapshot.configuredPeers.prefix(64).map { "configured \($0)" }
+    lines += snapshot.rejected.sorted { $0.age < $1.age }.prefix(64).map {
+      "rejected \($0.source) \($0.count) \($0.age.nanoseconds / 1_000_000) \($0.reason)"
+    }
     var room = Message.segmentBytesMax - lines.reduce(64) { $0 + $1.utf8.count + 1 }
-    let hosts = state.withLock { $0.hosts }
+    let (hosts, clocks) = state.withLock { ($0.hosts, $0.clocks) }
     var present: Set<String> = []
     // The quiet ones come last and have just been asked. One whose host is there with another
     // kernel is of an earlier boot.
@@ -217,7 +235,7 @@ public final class NodeServer: Sendable {
       return !Self.isQuiet(peer) || !present.contains(host)
     }
     for (index, peer) in peers.enumerated() {
-      let line = Self.line(peer, host: hosts[peer.kernel])
+      let line = Self.line(peer, hosts[peer.kernel], clocks[peer.kernel])
       room -= line.utf8.count + 1
       guard room >= 0 else {
         lines.append("peers_left_out \(peers.count - index)")
@@ -228,10 +246,13 @@ public final class NodeServer: Sendable {
     return lines.map { $0 + "\n" }.joined()
   }
 
-  private static func line(_ peer: NodeSnapshot.Peer, host: String?) -> String {
+  private static func line(
+    _ peer: NodeSnapshot.Peer, _ host: String?, _ clock: TimeSpan?
+  ) -> String {
     let roundTrip = peer.roundTrip.map { "\($0.nanoseconds / 1000)" } ?? "-"
+    let ahead = clock.map { "\($0.nanoseconds / 1_000_000)" } ?? "-"
     return "peer \(peer.kernel) \(host ?? "-") \(peer.locator) \(peer.age.nanoseconds / 1_000_000) "
-      + "\(roundTrip) \(isQuiet(peer) ? "silent" : "alive")"
+      + "\(roundTrip) \(isQuiet(peer) ? "silent" : "alive") \(ahead)"
   }
 
   private static func isQuiet(_ peer: NodeSnapshot.Peer) -> Bool {

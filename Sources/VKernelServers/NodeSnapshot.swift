@@ -37,24 +37,43 @@ public struct NodeSnapshot: Sendable {
     }
   }
 
+  /// Packets from one place that were not V, for one reason.
+  public struct Rejected: Sendable {
+    public var source: String
+    public var reason: String
+    public var count: Int
+    /// Since the last one.
+    public var age: TimeSpan
+
+    public init(source: String, reason: String, count: Int, age: TimeSpan) {
+      self.source = source
+      self.reason = reason
+      self.count = count
+      self.age = age
+    }
+  }
+
   /// Nothing leaves the node in clear.
   public var isSealing: Bool
   /// What the kernel has counted since it started, in the order of the report.
   public var counters: [(name: String, count: Int)]
-  /// Packets that were not V, by kind.
-  public var droppedPackets: [String: Int]
+  public var rejected: [Rejected]
+  /// Addresses that get one by one what is sent to groups.
+  public var configuredPeers: [String] = []
+  /// Processor time of the node's process since its start.
+  public var cpu: TimeSpan?
   /// Nil where no process can attach.
   public var attached: Attached?
   /// The most recently heard first.
   public var peers: [Peer]
 
   public init(
-    isSealing: Bool, counters: [(name: String, count: Int)], droppedPackets: [String: Int],
+    isSealing: Bool, counters: [(name: String, count: Int)], rejected: [Rejected],
     attached: Attached?, peers: [Peer]
   ) {
     self.isSealing = isSealing
     self.counters = counters
-    self.droppedPackets = droppedPackets
+    self.rejected = rejected
     self.attached = attached
     self.peers = peers
   }

@@ -2,7 +2,7 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// Times short Sends to one server, one after another, where they are made: inside the node.
+/// Times Sends to one server, one after another, where they are made: inside the node.
 ///
 /// A Send that ends without an answer is lost, and the next one follows after a pause; lost
 /// packets are not seen here, since the kernel repeats them. All Sends share one client, one
@@ -22,17 +22,27 @@ final class SendMeasurement: Sendable {
   private let count: Int
   private let deadline: Time
   private let client: EntityID
-  private let message = PingNode().message
+  private let message: Message
   private let state: Mutex<State>
 
   /// After a lost Send: a silent host is asked about as often as its kernel asks.
   private static let pause = TimeSpan.milliseconds(100)
 
-  init(_ backplane: any Backplane, to target: EntityID, count: Int, until deadline: Time) {
+  init(
+    _ backplane: any Backplane, _ operation: MeasureSends, to target: EntityID,
+    until deadline: Time
+  ) {
     self.backplane = backplane
     self.target = target
-    self.count = count
+    count = Int(operation.count)
     self.deadline = deadline
+    let (requestBytes, answerBytes) = (operation.requestBytes, operation.answerBytes)
+    message =
+      requestBytes + answerBytes == 0
+      ? PingNode().message
+      : EchoSegment(
+        answerBytes: answerBytes, data: [UInt8](repeating: 0x56, count: requestBytes)
+      ).message
     client = backplane.makeClient(user: "nobody")
     state = Mutex(State(sentAt: backplane.now))
   }

@@ -26,7 +26,8 @@ public final class LinuxMachine: Machine {
   private let waiting = Atomic(0)
   /// The receive buffer of each thread that is a worker.
   private let worker: pthread_key_t
-  private let dropped = KernelLock<[String: Int]>([:])
+  private let rejected = KernelLock<[Rejection: (count: Int, last: Time)]>([:])
+  private let multicasts = KernelLock<(own: Int, others: Int)>((0, 0))
 
   /// Opens the sockets at an IPv4 address in host byte order.
   ///
@@ -51,8 +52,19 @@ public final class LinuxMachine: Machine {
 
   public var port: UInt16 { sockets.port }
 
-  /// Packets that were not V, counted by kind.
-  public var droppedPackets: [String: Int] { dropped.withLock { $0 } }
+  /// Where packets that were not V came from, and why they were not.
+  public struct Rejection: Hashable, Sendable {
+    public var source: Locator
+    public var reason: String
+  }
+
+  /// Packets that were not V, the latest sources of them: how many, and when the last one came.
+  public var rejectedPackets: [Rejection: (count: Int, last: Time)] { rejected.withLock { $0 } }
+
+  /// What came to the address of a group: from this node itself, and from all others.
+  public var multicastsHeard: (own: Int, others: Int) { multicasts.withLock { $0 } }
+
+  private static let rejectionsMax = 256
 
   /// Starts the workers of `node`; returns at once.
   public func run(_ node: Node) {
@@ -86,10 +98,26 @@ public final class LinuxMachine: Machine {
     let buffer = unsafe UnsafeMutableRawBufferPointer(
       start: memory, count: Sockets.receiveBytes)
     unsafe sockets.drain(socket, into: buffer) { packets, stride, locator in
-      unsafe node.handlePackets(packets, stride: stride, from: locator) { error in
-        guard error != .ownMulticast else { return }
-        dropped.withLock { $0["\(error)", default: 0] += 1 }
+      if socket == sockets.groups { multicasts.withLock { $0.others += 1 } }
+      unsafe node.handlePackets(packets, stride: stride, from: locator) { reject($0, locator) }
+    }
+  }
+
+  private func reject(_ error: WireError, _ source: Locator) {
+    if error == .ownMulticast {
+      return multicasts.withLock { ($0.own, $0.others) = ($0.own + 1, $0.others - 1) }
+    }
+    var reason = "\(error)"
+    if case .truncated = error { reason = "truncated" }
+    let now = now
+    rejected.withLock { rejected in
+      let key = Rejection(source: source, reason: reason)
+      if rejected.count >= Self.rejectionsMax, rejected[key] == nil,
+        let oldest = rejected.min(by: { $0.value.last < $1.value.last })
+      {
+        rejected[oldest.key] = nil
       }
+      rejected[key] = ((rejected[key]?.count ?? 0) + 1, now)
     }
   }
 

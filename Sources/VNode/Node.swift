@@ -120,6 +120,8 @@ public final class Node: Backplane {
     _ packet: UnsafeMutableRawBufferPointer
   ) throws(WireError) -> (PacketHeader, KernelID?) {
     let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
+    // First: another version may seal in another way.
+    try PacketHeader.checkVersion(of: span)
     guard SealedPacket.isSealed(span) == (sealer != nil) else { throw .unexpectedSealing }
     var sender: KernelID?
     let bodyBytes: Int

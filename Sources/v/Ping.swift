@@ -12,12 +12,16 @@ struct Ping: ParsableCommand {
       Example: v ping -c 1000 moa
 
       This host's node makes the Sends, one after another, and times them itself, so that what \
-      is seen is the message kernel and not this command. A Send is lost if it ends without an \
-      answer; lost packets are sent again and only cost time.
+      is seen is the message kernel and not this command. With --attached this command makes \
+      them: that is what any program of this host gets that is attached to the node. A Send is \
+      lost if it ends without an answer; lost packets are sent again and only cost time.
       """)
 
   @Option(name: .shortAndLong, help: "How many Sends.")
   var count = 10
+
+  @Flag(help: "Make the Sends in this process, attached to the node, and not inside the node.")
+  var attached = false
 
   @OptionGroup var options: CommonOptions
 
@@ -29,66 +33,57 @@ struct Ping: ParsableCommand {
     guard 1...Int(MeasureSends.countMax) ~= count else {
       throw ValidationError("--count takes a number from 1 to \(MeasureSends.countMax).")
     }
-    guard 1...FindNode.hostBytesMax ~= target.utf8.count else {
-      throw ValidationError("'\(target)' is not the name of a host.")
-    }
+    try validateHost(target)
   }
 
   func run() throws {
-    let node = try options.attach()
-    defer { node.close() }
-    // As in /v, where `self` stands beside the hosts.
-    let host = target == "self" ? node.host : target
-    let operation = MeasureSends(
-      target: EntityID(target).map { .entity($0) } ?? .host(host), count: UInt32(count),
-      limitMilliseconds: UInt32(options.timeoutMilliseconds))
-    // The node keeps the time; this limit is for a node that does not.
-    let limit = TimeSpan.milliseconds(options.timeoutMilliseconds) + .seconds(2)
-    let answer = node.sendAndWait(
-      operation, from: node.makeClient(user: node.user), to: .nodeServer(of: node.kernel),
-      options: SendOptions(timeLimit: limit))
-    switch answer {
-    case .done(let result, _):
-      say(options.json ? json(result).text : text(result))
-      try check(result)
-    case .refused(.notFound):
-      throw Failure(status: .refused, description: "ping \(target): no node of that name answers")
-    case .refused(.userTimeout):
-      throw timeLimitReached
-    case .refused(let code):
-      guard node.isAttached else { throw Failure.nodeLost }
-      throw Failure(status: .refused, description: "ping \(target): \(code)")
+    let result: MeasureSends.Answer
+    do throws(Failure) {
+      result = try measure()
+    } catch {
+      if options.json { say(json(nil, error.description).text) }
+      throw error
     }
-  }
-
-  /// Fails unless every Send was made and answered.
-  private func check(_ result: MeasureSends.Answer) throws {
-    if result.code == .userTimeout { throw timeLimitReached }
+    say(options.json ? json(result, result.lost > 0 ? "\(result.code)" : nil).text : text(result))
+    if result.code == .userTimeout { throw options.timeLimitReached("ping \(target)", count) }
     if result.lost > 0 {
       throw Failure(status: .refused, description: "ping \(target): \(result.code)")
     }
   }
 
-  private var timeLimitReached: Failure {
-    Failure(
-      status: .timeLimit,
-      description: "ping \(target): \(count) Sends took longer than \(options.timeout) s")
+  private func measure() throws(Failure) -> MeasureSends.Answer {
+    let node = try options.attach()
+    defer { node.close() }
+    if attached {
+      let server = try options.find(target, on: node, "ping")
+      let client = node.makeClient(user: node.user)
+      var measurement = AttachedMeasurement(node, client, options, count: count)
+      return measurement.run(to: server) { PingNode().message }
+    }
+    // As in /v, where `self` stands beside the hosts.
+    let host = target == "self" ? node.host : target
+    let operation = MeasureSends(
+      target: EntityID(target).map { .entity($0) } ?? .host(host), count: UInt32(count),
+      limitMilliseconds: UInt32(options.timeoutMilliseconds))
+    return try options.measure(operation, on: node, "ping \(target)")
   }
 
-  private func json(_ result: MeasureSends.Answer) -> JSON {
-    let isMeasured = result.lost < result.count
-    func time(_ nanoseconds: UInt32) -> JSON {
-      isMeasured ? .microseconds(nanoseconds) : .null
+  private func json(_ result: MeasureSends.Answer?, _ error: String?) -> JSON {
+    func time(_ nanoseconds: UInt32?) -> JSON {
+      guard let result, result.lost < result.count, let nanoseconds else { return .null }
+      return .microseconds(nanoseconds)
     }
     return .object([
       ("schema", .integer(1)),
       ("target", .string(target)),
-      ("count", .integer(Int(result.count))),
-      ("min_us", time(result.minimum)),
-      ("p50_us", time(result.median)),
-      ("p99_us", time(result.percentile99)),
-      ("max_us", time(result.maximum)),
-      ("lost", .integer(Int(result.lost))),
+      ("from", .string(attached ? "process" : "node")),
+      ("count", .integer(Int(result?.count ?? 0))),
+      ("min_us", time(result?.minimum)),
+      ("p50_us", time(result?.median)),
+      ("p99_us", time(result?.percentile99)),
+      ("max_us", time(result?.maximum)),
+      ("lost", .integer(Int(result?.lost ?? 0))),
+      ("error", error.map { .string($0) } ?? .null),
     ])
   }
 

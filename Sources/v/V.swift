@@ -10,9 +10,10 @@ struct V: ParsableCommand {
     commandName: "v",
     abstract: "Looks at V and acts in it, through this host's node.",
     discussion: """
-      Examples:
-        v status
-        v ping -c 1000 moa
+      Example: v status
+
+      Each command has an example of its own: v help status. What they print of the system can \
+      also be read under /v. Messages go to standard error, results to standard output.
 
       Exit status: 0 done, 1 refused by the system, 2 wrong usage, 3 no node on this host, \
       4 time limit reached.
@@ -28,7 +29,8 @@ struct V: ParsableCommand {
       say("v: \(failure.description)", to: 2)
       Glibc.exit(failure.status.rawValue)
     } catch {
-      let text = fullMessage(for: error)
+      let text = nearestVerb.map { "v: there is no command '\($0.wrong)'; is it v \($0.near)?" }
+        ?? fullMessage(for: error)
       if exitCode(for: error) == .success {
         say(text)
         Glibc.exit(0)
@@ -36,6 +38,36 @@ struct V: ParsableCommand {
       say(text, to: 2)
       Glibc.exit(Failure.Status.usage.rawValue)
     }
+  }
+}
+
+extension V {
+  /// The verb that was perhaps meant, where the first argument is none.
+  private static var nearestVerb: (wrong: String, near: String)? {
+    guard CommandLine.arguments.count > 1, !CommandLine.arguments[1].hasPrefix("-") else {
+      return nil
+    }
+    let wrong = CommandLine.arguments[1]
+    let verbs = configuration.subcommands.map { $0._commandName } + ["help"]
+    guard !verbs.contains(wrong) else { return nil }
+    let near = verbs.map { ($0, distance($0, wrong)) }.min { $0.1 < $1.1 }
+    guard let near, near.1 <= 2 else { return nil }
+    return (wrong, near.0)
+  }
+
+  /// Letters to change, insert or take away.
+  private static func distance(_ left: String, _ right: String) -> Int {
+    var row = Array(0...right.utf8.count)
+    for (index, letter) in left.utf8.enumerated() {
+      var corner = row[0]
+      row[0] = index + 1
+      for (column, other) in right.utf8.enumerated() {
+        let change = corner + (letter == other ? 0 : 1)
+        corner = row[column + 1]
+        row[column + 1] = min(change, row[column] + 1, row[column + 1] + 1)
+      }
+    }
+    return row[right.utf8.count]
   }
 }
 
@@ -74,14 +106,29 @@ struct CommonOptions: ParsableArguments {
   var timeoutMilliseconds: Int64 { max(1, Int64((timeout * 1000).rounded(.up))) }
 
   /// Attaches to the node of this host.
-  func attach() throws -> AttachedBackplane {
+  func attach() throws(Failure) -> AttachedBackplane {
     do throws(AttachError) {
       return try AttachedBackplane(
-        socketPath: socket ?? AttachedBackplane.defaultSocketPath,
-        timeLimit: .milliseconds(timeoutMilliseconds))
+        socketPath: socketPath, timeLimit: .milliseconds(timeoutMilliseconds))
     } catch {
-      throw Failure(status: .noNode, description: "\(error)")
+      let isThere = error.description.contains("does not answer")
+      throw Failure(
+        status: isThere ? .timeLimit : .noNode,
+        description: "\(error)" + (isThere ? "" : "\nv: to start it: \(Self.startCommand)"))
     }
+  }
+
+  var socketPath: String { socket ?? AttachedBackplane.defaultSocketPath }
+
+  /// The one command that starts this host's node.
+  static var startCommand: String {
+    let units = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
+    if access("/run/systemd/system", F_OK) == 0,
+      units.contains(where: { access("\($0)/vnode.service", F_OK) == 0 })
+    {
+      return "systemctl start vnode"
+    }
+    return Installation.script("up") ?? "vnode"
   }
 }
 

@@ -1,23 +1,38 @@
+import Glibc
 import VAttach
 import VKernelServers
 import VNode
+import VProtocol
+import VRuntime
 
 extension NodeSnapshot {
   /// How a node is now; each counter goes by the name that the kernel has for it.
   init(
-    _ node: Node, isSealing: Bool, droppedPackets: [String: Int], attached: AttachServer?
+    _ node: Node, _ machine: LinuxMachine, isSealing: Bool, configuredPeers: [String],
+    attached: AttachServer?
   ) {
+    let multicasts = machine.multicastsHeard
     self.init(
       isSealing: isSealing,
       counters: Mirror(reflecting: node.counters).children.map {
         (name: $0.label ?? "", count: $0.value as? Int ?? 0)
+      } + [("multicastsReturned", multicasts.own), ("multicastsHeard", multicasts.others)],
+      rejected: machine.rejectedPackets.map {
+        Rejected(
+          source: "\($0.key.source)", reason: $0.key.reason, count: $0.value.count,
+          age: machine.now - $0.value.last)
       },
-      droppedPackets: droppedPackets,
       attached: attached.map { Attached(count: $0.processCount, closings: $0.endings) },
       peers: node.peers.map {
         Peer(
           kernel: $0.kernel, locator: "\($0.locator)", age: $0.age, roundTrip: $0.roundTrip,
           isSilent: $0.isSilent)
       })
+    self.configuredPeers = configuredPeers
+    var usage = rusage()
+    getrusage(RUSAGE_SELF, &usage)
+    let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
+    let microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
+    cpu = .milliseconds(Int64(seconds) * 1000) + .microseconds(Int64(microseconds))
   }
 }

@@ -87,10 +87,12 @@ struct Running {
     let secret = try configuration.keyFile.map(readKey)
     // Before the machine starts threads.
     let store = try LinuxStore()
+    let peers = try configuration.peers.map {
+      try peerAddress($0, defaultPort: configuration.port)
+    }
     let machine = try LinuxMachine(
       address: address, port: UInt16(configuration.port),
-      groupPort: UInt16(configuration.groupPort),
-      peers: try configuration.peers.map { try peerAddress($0, defaultPort: configuration.port) })
+      groupPort: UInt16(configuration.groupPort), peers: peers)
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     fileServer = try FileServer(
@@ -121,7 +123,8 @@ struct Running {
       register: { node.makeServer(discriminator: EntityID.nodeServerDiscriminator, $0) },
       snapshot: {
         NodeSnapshot(
-          node, isSealing: secret != nil, droppedPackets: machine.droppedPackets,
+          node, machine, isSealing: secret != nil,
+          configuredPeers: peers.map { "\(formatIPv4($0.address)):\($0.port)" },
           attached: attachServer)
       })
     let clients = ClientPool(node)

@@ -70,7 +70,7 @@ enum Fuzz {
       ModifyInstance(InstanceID(rawValue: 1), modification).message,
       SpreadClaims([claim, claim], wantsAnswer: true).message,
       ClaimName(prefix: claim.prefix, context: .none, manager: .managerGroup).message,
-      FindNode.Answer(server: .managerGroup, host: "desk").message,
+      FindNode.Answer(server: .managerGroup, host: "desk", wallClock: 1).message,
       MeasureSends(target: .host("desk"), count: 3, limitMilliseconds: 9).message,
       QueryStore.Answer().message,
     ]

@@ -198,7 +198,7 @@ struct AttachTests {
     let error = #expect(throws: AttachError.self) { try AttachedBackplane(socketPath: path) }
     #expect(
       error?.description
-        == "cannot reach the node at \(path): is vnode running? (start it with mount/up)")
+        == "cannot reach the node at \(path): is vnode running?")
   }
 
   @Test("whose node dies is told for all that is under way, and for all that follows")

@@ -29,8 +29,7 @@ struct Cluster: Sendable {
           register: { node.makeServer(discriminator: EntityID.nodeServerDiscriminator, $0) },
           snapshot: {
             NodeSnapshot(
-              isSealing: false, counters: [], droppedPackets: machine.droppedPackets,
-              attached: nil,
+              isSealing: false, counters: [], rejected: [], attached: nil,
               peers: node.peers.map {
                 NodeSnapshot.Peer(
                   kernel: $0.kernel, locator: "\($0.locator)", age: $0.age,

@@ -34,7 +34,8 @@ struct NodeServerTests {
         Issue.record("\(host): \(code(answer))")
         continue
       }
-      #expect(found == FindNode.Answer(server: .nodeServer(of: kernel), host: host))
+      #expect(found.server == .nodeServer(of: kernel) && found.host == host)
+      #expect(abs(found.wallClock - process.wallClock) < 60_000_000_000)
     }
     #expect(code(try ask(FindNode(host: "tui"), of: cluster.moa.id)) == .notFound)
   }
@@ -56,6 +57,26 @@ struct NodeServerTests {
       #expect(result.median <= result.percentile99)
       #expect(result.percentile99 <= result.maximum)
     }
+  }
+
+  @Test("times Sends that carry octets there, or back")
+  func segments() throws {
+    for (there, back) in [(16_384, 0), (0, 16_384), (1, 1)] {
+      var operation = MeasureSends(target: .host("moa"), count: 20, limitMilliseconds: 5000)
+      operation.requestBytes = there
+      operation.answerBytes = back
+      guard case .done(let result, _) = try ask(operation, of: cluster.kea.id) else {
+        Issue.record("not answered")
+        continue
+      }
+      #expect(result.count == 20 && result.lost == 0)
+    }
+    let echo = EchoSegment(answerBytes: 5, data: [1, 2, 3])
+    guard case .done(let answer, _) = try ask(echo, of: cluster.moa.id) else {
+      Issue.record("not answered")
+      return
+    }
+    #expect(answer.data == [0, 0, 0, 0, 0])
   }
 
   @Test("says that there is no such host, and measures only for its own host")
@@ -101,7 +122,9 @@ struct NodeServerTests {
     #expect(lines.contains("kernel \(cluster.kea.id)"))
     #expect(lines.contains("sealing clear"))
     let peer = lines.first { $0.hasPrefix("peer \(cluster.moa.id) moa 127.0.0.1:") }
-    #expect(peer?.hasSuffix(" alive") == true)
+    #expect(peer?.contains(" alive ") == true)
+    // Both have the same clock.
+    #expect(peer?.split(separator: " ").last.flatMap { Int($0) }.map { abs($0) < 60_000 } == true)
   }
 
   @Test("takes the median and the 99th percentile by nearest rank")

@@ -143,13 +143,19 @@ struct NodeOperationTests {
   @Test("what cannot be measured is refused")
   func badMeasurement() {
     let sound = MeasureSends(target: .host("kea"), count: 1, limitMilliseconds: 1).message
-    for (word, values) in [(3, [0, 100_001, .max]), (4, [0, 3_600_001])] as [(Int, [UInt32])] {
+    for (word, values) in [
+      (3, [0, 100_001, .max]), (4, [0, 3_600_001]),
+      (5, [16_385, 16_385 << 16, .max]),
+    ] as [(Int, [UInt32])] {
       for value in values {
         var message = sound
         message.mcb[word] = value
         #expect(throws: WireError.badField(.operation)) { try MeasureSends(parsing: message) }
       }
     }
+    var echo = EchoSegment(answerBytes: 16_384, data: []).message
+    echo.mcb[3] += 1
+    #expect(throws: WireError.badField(.operation)) { try EchoSegment(parsing: echo) }
     var answer = Message(reply: .ok)
     answer.mcb[2] = 1
     #expect(throws: WireError.badField(.operation)) { try MeasureSends.Answer(parsing: answer) }

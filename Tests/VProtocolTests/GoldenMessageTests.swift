@@ -129,6 +129,19 @@ struct GoldenMessageTests {
     #expect(announcement == ProbeEntity(entity: .manager(of: kernelS)).message)
   }
 
+  @Test("the operations of the node server that carry more than a name")
+  func node() throws {
+    try expect("c30", EchoSegment(answerBytes: 4096, data: Array("abc".utf8)))
+    try expect(
+      "c31",
+      FindNode.Answer(
+        server: .nodeServer(of: kernelN), host: "moa", wallClock: 0x17A0_B0C0_D0E0_F001))
+    var measure = MeasureSends(target: .host("moa"), count: 1000, limitMilliseconds: 5000)
+    measure.requestBytes = 1024
+    measure.answerBytes = 16_384
+    try expect("c32", measure)
+  }
+
   private func expect<Value: Operation>(_ fixture: String, _ value: Value) throws {
     let golden = try message(Fixture.named(fixture).body)
     #expect(golden.mcb.code == Value.code)

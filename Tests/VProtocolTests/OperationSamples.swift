@@ -112,6 +112,8 @@ enum Samples {
     operation(FindNode(host: ""), "least"),
     operation(FindNode(host: String(repeating: "h", count: 255)), tail: 255),
     operation(QueryNode()),
+    operation(EchoSegment(answerBytes: 16_384, data: everyOctet), tail: 256),
+    operation(EchoSegment(answerBytes: 0, data: []), "least"),
     operation(MeasureSends(target: .entity(all), count: 1, limitMilliseconds: 3_600_000)),
     operation(
       MeasureSends(target: .host("kea"), count: 100_000, limitMilliseconds: 1), tail: 2, "host"),
@@ -160,7 +162,8 @@ enum Samples {
     ),
     answer(
       QueryName.Answer(manager: entity, context: .none, prefixBytes: 0, kind: .context), "least"),
-    answer(FindNode.Answer(server: all, host: "kea"), tail: 3),
+    answer(FindNode.Answer(server: all, host: "kea", wallClock: .min), tail: 3),
+    answer(EchoSegment.Answer(data: everyOctet), tail: 256),
     answer(QueryNode.Answer(text: "host kea\n"), tail: 9),
     answer(measurement),
     answer(storeState),

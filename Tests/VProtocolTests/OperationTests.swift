@@ -55,6 +55,7 @@ struct OperationTests {
         0x1102: "QueryInstance", 0x1103: "ModifyInstance", 0x1104: "ReadInstance",
         0x1105: "WriteInstance", 0x1106: "ReleaseInstance", 0x1107: "SyncInstance",
         0x1201: "PingNode", 0x1202: "FindNode", 0x1203: "QueryNode", 0x1204: "MeasureSends",
+        0x1205: "EchoSegment",
         0x0101: "ProbeEntity",
       ])
   }
@@ -69,7 +70,7 @@ struct OperationTests {
       repeatable == [
         "QueryName", "QueryObject", "ReadLink", "CheckAccess", "QueryStore", "QueryInstance",
         "ReadInstance", "ReleaseInstance", "SyncInstance", "ProbeEntity", "ClaimName",
-        "SpreadClaims", "PingNode", "FindNode", "QueryNode",
+        "SpreadClaims", "PingNode", "FindNode", "QueryNode", "EchoSegment",
       ])
   }
 

@@ -6,8 +6,7 @@ public struct AttachError: Error, Equatable, Sendable, CustomStringConvertible {
   public var description: String
 
   static func noNode(_ path: String) -> AttachError {
-    AttachError(
-      description: "cannot reach the node at \(path): is vnode running? (start it with mount/up)")
+    AttachError(description: "cannot reach the node at \(path): is vnode running?")
   }
 }
 

@@ -7,6 +7,7 @@ public enum NodeInterface {
   public static let find: UInt32 = 0x001202
   public static let query: UInt32 = 0x001203
   public static let measureSends: UInt32 = 0x001204
+  public static let echo: UInt32 = 0x001205
 }
 
 extension EntityID {
@@ -47,25 +48,29 @@ public struct FindNode: Operation {
   }
   public var message: Message { Message(Self.request, segment: Array(host.utf8)) }
 
-  /// Words: 1, 2 the node's server.
+  /// Words: 1, 2 the node's server; 3, 4 nanoseconds since 1970 on its host's clock.
   ///
   /// Segment: host name.
   public struct Answer: OperationAnswer {
     public var server: EntityID
     public var host: String
+    public var wallClock: Int64
 
-    public init(server: EntityID, host: String) {
+    public init(server: EntityID, host: String, wallClock: Int64) {
       self.server = server
       self.host = host
+      self.wallClock = wallClock
     }
     public init(parsing message: Message) throws(WireError) {
       server = EntityID(rawValue: message.mcb.pair(1))
       guard server.isValid else { throw .invalidEntity }
       host = try FindNode.hostName(message)
+      wallClock = Int64(bitPattern: message.mcb.pair(3))
     }
     public var message: Message {
       var mcb = MessageControlBlock()
       mcb.setPair(1, server.rawValue)
+      mcb.setPair(3, UInt64(bitPattern: wallClock))
       return Message(mcb, segment: Array(host.utf8))
     }
   }
@@ -96,9 +101,10 @@ public struct QueryNode: Operation {
   ///
   /// ```
   /// host NAME              kernel ID          address IP:PORT     sealing sealed|clear
-  /// uptime_ms N            attached N         closed REASON N     counter NAME N
-  /// peer KERNEL HOST IP:PORT HEARD_MS RTT_US alive|silent
-  /// dropped N REASON       peers_left_out N
+  /// uptime_ms N            cpu_us N           attached N          closed REASON N
+  /// counter NAME N         configured IP:PORT rejected IP:PORT N LAST_MS REASON
+  /// peer KERNEL HOST IP:PORT HEARD_MS RTT_US alive|silent CLOCK_MS
+  /// peers_left_out N
   /// ```
   public struct Answer: OperationAnswer {
     public var text: String
@@ -111,9 +117,44 @@ public struct QueryNode: Operation {
   }
 }
 
-/// Asks this host's node to time short Sends, one after another, from inside its kernel.
+/// Sends a segment that is dropped, for one of a wanted size: what carrying octets costs.
 ///
-/// Words: 1, 2 the entity to send to, or none; 3 how many; 4 milliseconds for all together.
+/// Words: 3 octets of the answer's segment. Segment: anything.
+public struct EchoSegment: Operation {
+  public static let code = NodeInterface.echo
+  public static let isIdempotent = true
+
+  public var answerBytes: Int
+  public var data: [UInt8]
+  public init(answerBytes: Int, data: [UInt8]) {
+    self.answerBytes = answerBytes
+    self.data = data
+  }
+  public init(parsing message: Message) throws(WireError) {
+    answerBytes = Int(message.mcb[3])
+    data = message.segment
+    guard answerBytes <= Message.segmentBytesMax else { throw .badField(.operation) }
+  }
+  public var message: Message {
+    var mcb = Self.request
+    mcb[3] = UInt32(answerBytes)
+    return Message(mcb, segment: data)
+  }
+
+  /// Segment: zeros.
+  public struct Answer: OperationAnswer {
+    public var data: [UInt8]
+    public init(data: [UInt8]) { self.data = data }
+    public init(parsing message: Message) throws(WireError) { data = message.segment }
+    public var message: Message { Message(MessageControlBlock(), segment: data) }
+  }
+}
+
+/// Asks this host's node to time Sends, one after another, from inside its kernel: PingNode, or
+/// EchoSegment where octets are to be carried.
+///
+/// Words: 1, 2 the entity to send to, or none; 3 how many; 4 milliseconds for all together;
+/// 5 octets of each request's segment (high half) and of each answer's.
 /// Segment: the host whose node is sent to, where no entity is named.
 public struct MeasureSends: Operation {
   public enum Target: Equatable, Sendable {
@@ -127,6 +168,8 @@ public struct MeasureSends: Operation {
   public var target: Target
   public var count: UInt32
   public var limitMilliseconds: UInt32
+  public var requestBytes = 0
+  public var answerBytes = 0
 
   public init(target: Target, count: UInt32, limitMilliseconds: UInt32) {
     self.target = target
@@ -145,15 +188,18 @@ public struct MeasureSends: Operation {
     }
     count = message.mcb[3]
     limitMilliseconds = message.mcb[4]
-    guard 1...Self.countMax ~= count, 1...Self.limitMillisecondsMax ~= limitMilliseconds else {
-      throw .badField(.operation)
-    }
+    requestBytes = Int(message.mcb[5] >> 16)
+    answerBytes = Int(message.mcb[5] & 0xFFFF)
+    guard 1...Self.countMax ~= count, 1...Self.limitMillisecondsMax ~= limitMilliseconds,
+      max(requestBytes, answerBytes) <= Message.segmentBytesMax
+    else { throw .badField(.operation) }
   }
 
   public var message: Message {
     var mcb = Self.request
     mcb[3] = count
     mcb[4] = limitMilliseconds
+    mcb[5] = UInt32(requestBytes) << 16 | UInt32(answerBytes)
     switch target {
     case .entity(let entity):
       mcb.setPair(1, entity.rawValue)

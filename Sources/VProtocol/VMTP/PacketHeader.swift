@@ -72,8 +72,8 @@ extension PacketHeader {
     guard packet.byteCount >= bodyBytes, bodyBytes >= Self.byteCount else {
       throw .truncated(needed: Self.byteCount, found: min(bodyBytes, packet.byteCount))
     }
+    try Self.checkVersion(of: packet)
     let word2 = packet.bigEndian(at: Offset.word2, as: UInt32.self)
-    guard word2 >> 29 == 0 else { throw .badVersion(UInt8(word2 >> 29)) }
     let client = EntityID(rawValue: packet.bigEndian(at: Offset.client))
     let server = EntityID(rawValue: packet.bigEndian(at: Offset.server))
     guard client.isValid, server.isValid else { throw .invalidEntity }
@@ -96,6 +96,13 @@ extension PacketHeader {
     priority = UInt8(word3 >> 4 & 15)
     delivery = DeliveryMask(rawValue: packet.bigEndian(at: Offset.delivery))
     try check(bodyBytes: bodyBytes)
+  }
+
+  /// Throws for a packet of another version, sealed or not: it stays in clear.
+  public static func checkVersion(of packet: RawSpan) throws(WireError) {
+    guard packet.byteCount >= Offset.word3 else { return }
+    let version = UInt8(packet.bigEndian(at: Offset.word2, as: UInt32.self) >> 29)
+    guard version == 0 else { throw .badVersion(version) }
   }
 
   /// Rules 4 and 5 of RFC 1045 4.7: sizes and masks that must agree.

@@ -1,0 +1,208 @@
+/// One thing that is wrong, for a person: where, what it is, and what to do about it.
+struct Trouble {
+  enum Cause: String {
+    /// Another cluster key, or none on one side.
+    case key
+    /// Another version of the protocol.
+    case version
+    case clock
+    case multicast
+    /// The node uses an address that does not lead to the others.
+    case interface
+    case firewall
+    /// The host is there, but no node at its port.
+    case refused
+    /// Nothing comes back.
+    case unreachable
+  }
+
+  /// A host's name, or an address where no name is known.
+  var host: String
+  var cause: Cause
+  var detail: String
+  var remedy: String
+
+  var text: String { "\(host): \(cause.rawValue): \(detail)\n    \(remedy)" }
+
+  var json: JSON {
+    .object([
+      ("host", .string(host)), ("cause", .string(cause.rawValue)), ("detail", .string(detail)),
+      ("remedy", .string(remedy)),
+    ])
+  }
+}
+
+/// Why others are silent: from what the node has counted, and from a look at the network.
+struct Diagnosis {
+  private(set) var troubles: [Trouble] = []
+  private let report: NodeReport
+  private let prober: Prober
+  private let own: String
+
+  /// A packet that was rejected longer ago says nothing about now.
+  private static let rejectionMillisecondsMax = 120_000
+  /// Files of hosts whose clocks differ by more have times that tools such as make stumble over.
+  private static let clockMillisecondsMax = 5000
+  /// Every node sends to all others at least this often.
+  private static let multicastMilliseconds = 35_000
+
+  init(_ report: NodeReport, _ prober: Prober) {
+    self.report = report
+    self.prober = prober
+    own = report.values["host"] ?? "-"
+    var explained: Set<Substring> = []
+    let alive = Set(report.peers.filter { !$0.isSilent }.compactMap { $0.locator.map(Self.address) })
+    for peer in report.peers where peer.isSilent {
+      guard let locator = peer.locator, !alive.contains(Self.address(locator)),
+        explained.insert(Self.address(locator)).inserted
+      else { continue }
+      explain(locator, peer.name)
+    }
+    for locator in report.configured where !alive.contains(Self.address(locator)) {
+      guard locator != report.values["address"], explained.insert(Self.address(locator)).inserted
+      else { continue }
+      explain(locator, locator)
+    }
+    for rejected in report.rejected where !alive.contains(Self.address(rejected.source)) {
+      guard !explained.contains(Self.address(rejected.source)), isRecent(rejected),
+        let trouble = trouble(of: rejected, rejected.source)
+      else { continue }
+      explained.insert(Self.address(rejected.source))
+      troubles.append(trouble)
+    }
+    for peer in report.peers where !peer.isSilent { compareClock(peer) }
+    if report.isSealed { lookAtOwnNetwork(isAlone: alive.isEmpty) }
+  }
+
+  private static func address(_ locator: String) -> Substring {
+    locator.prefix { $0 != ":" }
+  }
+
+  private func isRecent(_ rejected: NodeReport.Rejected) -> Bool {
+    rejected.lastMilliseconds < Self.rejectionMillisecondsMax
+  }
+
+  /// Why nothing is heard from a place where a node is meant to be.
+  private mutating func explain(_ locator: String, _ name: String) {
+    let address = Self.address(locator)
+    let rejected = report.rejected.first {
+      Self.address($0.source) == address && isRecent($0) && trouble(of: $0, name) != nil
+    }
+    if let trouble = rejected.flatMap({ trouble(of: $0, name) }) {
+      troubles.append(trouble)
+      return
+    }
+    troubles.append(probe(locator, name))
+  }
+
+  /// What a rejected packet shows; nil where it shows nothing about its sender.
+  private func trouble(of rejected: NodeReport.Rejected, _ name: String) -> Trouble? {
+    let count = "\(rejected.count) packet\(rejected.count == 1 ? "" : "s") of \(rejected.source)"
+    if rejected.reason.hasPrefix("badVersion") || rejected.reason.hasPrefix("badDomain") {
+      return Trouble(
+        host: name, cause: .version,
+        detail: "\(count) are of another version of the protocol: \(rejected.reason)",
+        remedy: "run the same version of V on both hosts")
+    }
+    switch rejected.reason {
+    case "badSeal":
+      return Trouble(
+        host: name, cause: .key,
+        detail: "\(count) do not open with this host's cluster key",
+        remedy: "copy the key_file of \(own) to it, mode 600, and start its node anew")
+    case "unexpectedSealing":
+      return Trouble(
+        host: name, cause: .key,
+        detail: report.isSealed
+          ? "\(count) are not sealed: it has no cluster key"
+          : "\(count) are sealed, and this host has no cluster key",
+        remedy: "give both hosts the same key_file and start their nodes anew")
+    default: return nil
+    }
+  }
+
+  /// What the network says about a place from which nothing comes.
+  private func probe(_ locator: String, _ name: String) -> Trouble {
+    let address = String(Self.address(locator))
+    let port = locator.split(separator: ":").last.map(String.init) ?? ""
+    switch prober.probe(locator) {
+    case .blockedHere:
+      return Trouble(
+        host: name, cause: .firewall,
+        detail: "\(own) itself does not let packets out to \(locator)",
+        remedy: "let out \(port)/udp in the firewall of \(own) (nft list ruleset)")
+    case .refused:
+      return Trouble(
+        host: name, cause: .refused,
+        detail: "\(address) refuses port \(port): no node runs there, it uses another address, "
+          + "or a firewall rejects the port",
+        remedy: "there: v doctor; mount/up starts its node; nft list ruleset shows its firewall")
+    case .unreachable(let reason):
+      return Trouble(
+        host: name, cause: .unreachable, detail: "no way to \(address): \(reason)",
+        remedy: "see ip route get \(address)")
+    case .silent(answersPing: true):
+      return Trouble(
+        host: name, cause: .firewall,
+        detail: "\(address) answers a ping, but nothing answers at port \(port)",
+        remedy: "let in \(port)/udp in its firewall; if that is so already, its node hangs")
+    case .silent(answersPing: false):
+      return Trouble(
+        host: name, cause: .unreachable,
+        detail: "\(address) does not answer at all: it is off, its cable is out, or a firewall "
+          + "drops everything",
+        remedy: "ping \(address)")
+    }
+  }
+
+  private mutating func compareClock(_ peer: NodeReport.Peer) {
+    guard let ahead = peer.clockMilliseconds, abs(ahead) > Self.clockMillisecondsMax else { return }
+    troubles.append(
+      Trouble(
+        host: peer.name, cause: .clock,
+        detail: "its clock is \(Text.duration(abs(ahead))) \(ahead < 0 ? "behind" : "ahead of") "
+          + "the clock of \(own)",
+        remedy: "keep both in time by NTP (chrony, systemd-timesyncd); until then the times of "
+          + "files mislead"))
+  }
+
+  /// What keeps this host from hearing others at all.
+  private mutating func lookAtOwnNetwork(isAlone: Bool) {
+    let locator = report.values["address"] ?? ""
+    let address = String(Self.address(locator))
+    let interfaces = prober.interfaces()
+    guard let interface = interfaces.first(where: { $0.address == address }) else {
+      troubles.append(
+        Trouble(
+          host: own, cause: .interface, detail: "no interface has the node's address \(address)",
+          remedy: "set listen in the configuration and start the node anew"))
+      return
+    }
+    let isMulticasting = report.counter("multicastsSent") > 0
+    if isMulticasting && report.counter("multicastsReturned") == 0 {
+      troubles.append(
+        Trouble(
+          host: own, cause: .multicast,
+          detail: "its multicasts do not come back from \(interface.name): a firewall or the "
+            + "routes stop them",
+          remedy: "let multicasts through, or name the others in peers of the configuration"))
+    } else if !isAlone && report.configured.isEmpty && report.counter("multicastsHeard") == 0
+      && report.uptimeMilliseconds > Self.multicastMilliseconds
+    {
+      troubles.append(
+        Trouble(
+          host: own, cause: .multicast,
+          detail: "no multicast of another host arrives on \(interface.name)",
+          remedy: "let multicasts through, or name the others in peers of the configuration"))
+    }
+    let others = interfaces.filter { $0.address != address && !$0.isLoopback }
+    guard isAlone, !others.isEmpty else { return }
+    let list = others.map { "\($0.name) (\($0.address))" }.joined(separator: ", ")
+    troubles.append(
+      Trouble(
+        host: own, cause: .interface,
+        detail: "the node uses \(interface.name) (\(address)) alone, and nobody is heard there; "
+          + "this host has \(list) too",
+        remedy: "if the other hosts are there, set listen in the configuration"))
+  }
+}

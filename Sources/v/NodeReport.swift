@@ -1,0 +1,186 @@
+/// What a node says of itself, read from its lines.
+struct NodeReport {
+  struct Peer {
+    var kernel: String
+    var host: String?
+    var locator: String?
+    var heardMilliseconds: Int?
+    var roundTripMicroseconds: Int?
+    var isSilent: Bool
+    /// How far its clock is ahead of this host's.
+    var clockMilliseconds: Int?
+
+    var name: String { host ?? locator ?? kernel }
+  }
+
+  /// Packets from one place that were not V.
+  struct Rejected {
+    var source: String
+    var count: Int
+    var lastMilliseconds: Int
+    var reason: String
+  }
+
+  private(set) var values: [String: String] = [:]
+  private(set) var counters: [(name: String, count: Int)] = []
+  private(set) var rejected: [Rejected] = []
+  private(set) var peers: [Peer] = []
+  /// Addresses that the node's configuration names as peers.
+  private(set) var configured: [String] = []
+  private var closed: [(name: String, count: Int)] = []
+
+  init(_ text: String) {
+    for line in text.split(separator: "\n") {
+      let words = line.split(separator: " ").map(String.init)
+      switch (words.first, words.count) {
+      case ("counter", 3): counters.append((words[1], Int(words[2]) ?? 0))
+      case ("closed", 3): closed.append((words[1], Int(words[2]) ?? 0))
+      case ("configured", 2): configured.append(words[1])
+      case ("rejected", 5...):
+        rejected.append(
+          Rejected(
+            source: words[1], count: Int(words[2]) ?? 0, lastMilliseconds: Int(words[3]) ?? 0,
+            reason: words[4...].joined(separator: " ")))
+      case ("peer", 7...):
+        peers.append(
+          Peer(
+            kernel: words[1], host: words[2] == "-" ? nil : words[2],
+            locator: words[3] == "-" ? nil : words[3], heardMilliseconds: Int(words[4]),
+            roundTripMicroseconds: Int(words[5]), isSilent: words[6] == "silent",
+            clockMilliseconds: words.count > 7 ? Int(words[7]) : nil))
+      case (let key?, 2): values[key] = words[1]
+      default: break
+      }
+    }
+  }
+
+  var isSealed: Bool { values["sealing"] == "sealed" }
+  var uptimeMilliseconds: Int { values["uptime_ms"].flatMap { Int($0) } ?? 0 }
+  var cpuMicroseconds: Int? { values["cpu_us"].flatMap { Int($0) } }
+
+  func counter(_ name: String) -> Int { counters.first { $0.name == name }?.count ?? 0 }
+}
+
+extension NodeReport {
+  func json(_ troubles: [Trouble]) -> JSON {
+    .object([
+      ("schema", .integer(1)),
+      ("host", Self.string(values["host"])),
+      ("kernel", Self.string(values["kernel"])),
+      ("address", Self.string(values["address"])),
+      ("sealing", Self.string(values["sealing"])),
+      ("uptime_ms", Self.integer(values["uptime_ms"].flatMap { Int($0) })),
+      ("cpu_us", Self.integer(cpuMicroseconds)),
+      ("attached", Self.integer(values["attached"].flatMap { Int($0) })),
+      ("counters", Self.object(counters)),
+      ("rejected", .array(rejected.map(Self.json))),
+      ("closed", Self.object(closed)),
+      ("peers", .array(peers.map(Self.json))),
+      ("peers_left_out", Self.integer(Int(values["peers_left_out"] ?? "0"))),
+      ("troubles", .array(troubles.map(\.json))),
+    ])
+  }
+
+  private static func json(_ peer: Peer) -> JSON {
+    .object([
+      ("kernel", .string(peer.kernel)),
+      ("host", string(peer.host)),
+      ("locator", string(peer.locator)),
+      ("heard_ms", integer(peer.heardMilliseconds)),
+      ("rtt_us", integer(peer.roundTripMicroseconds)),
+      ("is_silent", .bool(peer.isSilent)),
+      ("clock_ahead_ms", integer(peer.clockMilliseconds)),
+    ])
+  }
+
+  private static func json(_ rejected: Rejected) -> JSON {
+    .object([
+      ("source", .string(rejected.source)),
+      ("reason", .string(rejected.reason)),
+      ("count", .integer(rejected.count)),
+      ("last_ms", .integer(rejected.lastMilliseconds)),
+    ])
+  }
+
+  private static func string(_ text: String?) -> JSON { text.map { .string($0) } ?? .null }
+  private static func integer(_ value: Int?) -> JSON { value.map { .integer($0) } ?? .null }
+  private static func object(_ list: [(name: String, count: Int)]) -> JSON {
+    .object(list.map { ($0.name, .integer($0.count)) })
+  }
+
+  /// For people: the node, its peers as a table, what is wrong, then what was counted and is not
+  /// zero.
+  func text(_ troubles: [Trouble]) -> String {
+    let sealing = isSealed ? "sealed" : "no key: clear packets"
+    var lines = [
+      "\(values["host"] ?? "-")  \(values["address"] ?? "-")  kernel \(values["kernel"] ?? "-")  "
+        + "\(sealing)  up \(Text.duration(uptimeMilliseconds))  "
+        + "\(values["attached"] ?? "0") attached"
+    ]
+    if peers.isEmpty {
+      lines.append("no other node was heard")
+    } else {
+      lines.append("")
+      lines += Text.table(
+        [["HOST", "ADDRESS", "KERNEL", "HEARD", "RTT", "STATE"]]
+          + peers.map { peer in
+            [
+              peer.host ?? "-", peer.locator ?? "-", peer.kernel,
+              peer.heardMilliseconds.map { Text.duration($0) + " ago" } ?? "-",
+              peer.roundTripMicroseconds.map { "\($0) us" } ?? "-",
+              peer.isSilent ? "silent" : "alive",
+            ]
+          })
+    }
+    if let count = values["peers_left_out"] { lines.append("and \(count) more") }
+    if !troubles.isEmpty { lines.append("") }
+    lines += troubles.map(\.text)
+    let counts = counters.filter { $0.count > 0 }.map { "\($0.name) \($0.count)" }
+    if !counts.isEmpty { lines += ["", counts.joined(separator: "  ")] }
+    lines += rejected.prefix(8).map {
+      "rejected \($0.count) of \($0.source): \($0.reason), last "
+        + "\(Text.duration($0.lastMilliseconds)) ago"
+    }
+    lines += closed.filter { $0.name != "ended" }.map { "closed \($0.count): \($0.name)" }
+    return lines.joined(separator: "\n")
+  }
+}
+
+/// Forms of text that several commands print.
+enum Text {
+  /// Columns as wide as their widest entry; the first row is the heading.
+  static func table(_ rows: [[String]]) -> [String] {
+    let columns = rows[0].indices
+    let widths = columns.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    return rows.map { row in
+      columns.map { column in
+        let isLast = column == columns.last
+        let pad = isLast ? 0 : widths[column] - row[column].count
+        return row[column] + String(repeating: " ", count: pad)
+      }.joined(separator: "  ")
+    }
+  }
+
+  static func duration(_ milliseconds: Int) -> String {
+    switch milliseconds {
+    case ..<1000: "\(milliseconds) ms"
+    case ..<60_000: "\(milliseconds / 1000).\(milliseconds % 1000 / 100) s"
+    case ..<3_600_000: "\(milliseconds / 60_000) min"
+    case ..<172_800_000: "\(milliseconds / 3_600_000) h"
+    default: "\(milliseconds / 86_400_000) days"
+    }
+  }
+
+  /// A number with so many decimals.
+  static func decimal(_ value: Double, _ places: Int) -> String {
+    guard value.isFinite else { return "-" }
+    var factor = 1.0
+    for _ in 0..<places { factor *= 10 }
+    let scaled = Int((abs(value) * factor).rounded())
+    let sign = value < 0 && scaled > 0 ? "-" : ""
+    guard places > 0 else { return "\(sign)\(scaled)" }
+    let rest = "\(scaled % Int(factor))"
+    return "\(sign)\(scaled / Int(factor))."
+      + String(repeating: "0", count: places - rest.count) + rest
+  }
+}
