@@ -51,7 +51,8 @@ struct Diagnosis {
     self.prober = prober
     own = report.values["host"] ?? "-"
     var explained: Set<Substring> = []
-    let alive = Set(report.peers.filter { !$0.isSilent }.compactMap { $0.locator.map(Self.address) })
+    let alive = Set(
+      report.peers.filter { !$0.isSilent }.compactMap { $0.locator.map(Self.address) })
     for peer in report.peers where peer.isSilent {
       guard let locator = peer.locator, !alive.contains(Self.address(locator)),
         explained.insert(Self.address(locator)).inserted
@@ -144,8 +145,8 @@ struct Diagnosis {
     case .silent(answersPing: true):
       return Trouble(
         host: name, cause: .firewall,
-        detail: "\(address) answers a ping, but nothing answers at port \(port)",
-        remedy: "let in \(port)/udp in its firewall; if that is so already, its node hangs")
+        detail: "\(address) answers a ping, but nothing comes back from port \(port)",
+        remedy: "there: v doctor shows whether its node runs; let \(port)/udp in in its firewall")
     case .silent(answersPing: false):
       return Trouble(
         host: name, cause: .unreachable,

@@ -1,7 +1,7 @@
 import Glibc
 
 /// Looks at the network from this process: what a place answers, and which interfaces there are.
-struct Prober {
+final class Prober {
   enum Finding {
     /// This host's own firewall keeps packets in.
     case blockedHere
@@ -20,6 +20,10 @@ struct Prober {
 
   /// A host on the same network answers within a few milliseconds.
   private static let waitMilliseconds: Int32 = 300
+  /// Linux answers a closed port once a second, and the node's own packets use that up; so a port
+  /// of a host that is there is tried again. For all places together.
+  private var retries = 12
+  private static let attemptsMax = 5
 
   /// Sends an empty datagram, which a node ignores, to `ADDRESS:PORT`, and hears what comes back.
   func probe(_ locator: String) -> Finding {
@@ -34,13 +38,20 @@ struct Prober {
     var one: Int32 = 1
     setsockopt(socket, Int32(IPPROTO_IP), IP_RECVERR, &one, socklen_t(MemoryLayout<Int32>.size))
     guard Self.connect(socket, name) else { return finding(errno) }
-    guard send(socket, nil, 0, 0) >= 0 else { return finding(errno) }
-    guard Self.wait(socket) else { return .silent(answersPing: answersPing(name)) }
-    var octet: UInt8 = 0
-    guard recv(socket, &octet, 1, Int32(MSG_DONTWAIT.rawValue)) < 0 else {
-      return .silent(answersPing: true)
+    var isThere = false
+    for attempt in 1... {
+      guard send(socket, nil, 0, 0) >= 0 else { return finding(errno) }
+      var octet: UInt8 = 0
+      if Self.wait(socket), recv(socket, &octet, 1, Int32(MSG_DONTWAIT)) < 0 {
+        return finding(errno)
+      }
+      isThere = isThere || answersPing(name)
+      guard isThere, retries > 0, attempt < Self.attemptsMax else {
+        return .silent(answersPing: isThere)
+      }
+      retries -= 1
     }
-    return finding(errno)
+    return .silent(answersPing: isThere)
   }
 
   private func finding(_ error: Int32) -> Finding {
@@ -67,7 +78,7 @@ struct Prober {
     guard send(socket, request, request.count, 0) == request.count else { return false }
     for _ in 0..<8 where Self.wait(socket) {
       var answer = [UInt8](repeating: 0, count: 128)
-      let count = recv(socket, &answer, answer.count, Int32(MSG_DONTWAIT.rawValue))
+      let count = recv(socket, &answer, answer.count, Int32(MSG_DONTWAIT))
       // Type 0 is the answer; this host's own request is not.
       if count >= header + 8, answer[header] == 0 { return true }
     }
@@ -85,7 +96,7 @@ struct Prober {
       next = entry.pointee.ifa_next
       let flags = entry.pointee.ifa_flags
       guard let name = entry.pointee.ifa_addr, name.pointee.sa_family == sa_family_t(AF_INET),
-        flags & UInt32(IFF_UP.rawValue) != 0
+        flags & UInt32(IFF_UP) != 0
       else { continue }
       let address = name.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
         UInt32(bigEndian: $0.pointee.sin_addr.s_addr)
@@ -94,8 +105,8 @@ struct Prober {
         Interface(
           name: String(cString: entry.pointee.ifa_name),
           address: [24, 16, 8, 0].map { "\(address >> UInt32($0) & 255)" }.joined(separator: "."),
-          isLoopback: flags & UInt32(IFF_LOOPBACK.rawValue) != 0,
-          isMulticast: flags & UInt32(IFF_MULTICAST.rawValue) != 0))
+          isLoopback: flags & UInt32(IFF_LOOPBACK) != 0,
+          isMulticast: flags & UInt32(IFF_MULTICAST) != 0))
     }
     return found
   }

@@ -27,9 +27,11 @@ struct V: ParsableCommand {
       try command.run()
     } catch let failure as Failure {
       say("v: \(failure.description)", to: 2)
+      if let remedy = failure.remedy { say("v: \(remedy)", to: 2) }
       Glibc.exit(failure.status.rawValue)
     } catch {
-      let text = nearestVerb.map { "v: there is no command '\($0.wrong)'; is it v \($0.near)?" }
+      let text =
+        nearestVerb.map { "v: there is no command '\($0.wrong)'; is it v \($0.near)?" }
         ?? fullMessage(for: error)
       if exitCode(for: error) == .success {
         say(text)
@@ -82,6 +84,8 @@ struct Failure: Error, CustomStringConvertible {
 
   var status: Status
   var description: String
+  /// What to do about it.
+  var remedy: String?
 }
 
 /// What every command takes.
@@ -114,7 +118,7 @@ struct CommonOptions: ParsableArguments {
       let isThere = error.description.contains("does not answer")
       throw Failure(
         status: isThere ? .timeLimit : .noNode,
-        description: "\(error)" + (isThere ? "" : "\nv: to start it: \(Self.startCommand)"))
+        description: "\(error)", remedy: isThere ? nil : "to start it: \(Self.startCommand)")
     }
   }
 

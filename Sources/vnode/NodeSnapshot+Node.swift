@@ -30,7 +30,7 @@ extension NodeSnapshot {
       })
     self.configuredPeers = configuredPeers
     var usage = rusage()
-    getrusage(RUSAGE_SELF, &usage)
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
     let microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
     cpu = .milliseconds(Int64(seconds) * 1000) + .microseconds(Int64(microseconds))

@@ -1,0 +1,82 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  @Suite("The command v", .tags(.mount))
+  struct CommandTests {
+    private func json(_ outcome: Outcome) throws -> [String: Any] {
+      let value = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8))
+      return try #require(value as? [String: Any], "\(outcome.summary)")
+    }
+
+    @Test("says at once that the node is dead, and how to start it")
+    func dead() async throws {
+      let lab = try await Lab.shared()
+      try await lab.command("kill", ["moa"])
+      for verb in [["status"], ["ping", "kea"]] {
+        let outcome = try await lab.bash(
+          on: "moa",
+          "a=${EPOCHREALTIME/./}; v \(verb.joined(separator: " ")); s=$?"
+            + "; echo $((${EPOCHREALTIME/./} - a)); exit $s")
+        #expect(outcome.status == 3, "\(outcome.summary)")
+        #expect(outcome.errors.contains("to start it: "), "\(outcome.errors)")
+        let microseconds = try #require(Int(outcome.output.split(separator: "\n").last ?? ""))
+        #expect(microseconds < 100_000)
+      }
+      try await lab.command("start", ["moa"])
+    }
+
+    @Test("says so when the node hangs, at the time limit")
+    func hung() async throws {
+      let lab = try await Lab.shared()
+      try await lab.command("pause", ["moa"])
+      let outcome = try await lab.run(on: "moa", ["v", "status", "--timeout", "0.3"])
+      try await lab.command("resume", ["moa"])
+      #expect(
+        outcome.status == 4 && outcome.errors.contains("does not answer"), "\(outcome.summary)")
+    }
+
+    @Test("pings from the node and from its own process, and answers in JSON when refused too")
+    func ping() async throws {
+      let lab = try await Lab.shared()
+      let target = ["-c", "20", "kea", "--json"]
+      for from in [[], ["--attached"]] {
+        let outcome = try await lab.run(on: "moa", ["v", "ping"] + target + from)
+        let found = try json(outcome)
+        #expect(found["lost"] as? Int == 0 && found["error"] is NSNull, "\(outcome.summary)")
+        #expect(found["from"] as? String == (from.isEmpty ? "node" : "process"))
+        #expect((found["min_us"] as? Double ?? 0) > 0)
+        let nowhere = try await lab.run(on: "moa", ["v", "ping", "--json", "tui"] + from)
+        #expect(nowhere.status == 1)
+        #expect((try json(nowhere)["error"] as? String)?.contains("no node of that name") == true)
+      }
+    }
+
+    @Test("has an example of each verb, refuses what it does not know and suggests what was meant")
+    func help() async throws {
+      let lab = try await Lab.shared()
+      let verbs = try await Self.verbs(lab)
+      #expect(Set(verbs).isSuperset(of: ["status", "ping"]), "\(verbs)")
+      for verb in verbs where verb != "help" {
+        let help = try await lab.run(on: "kea", ["v", verb, "--help"])
+        #expect(help.isSuccess && help.output.contains("Example: v \(verb)"), "\(help.summary)")
+      }
+      let wrong = try await lab.run(on: "kea", ["v", "sttaus"])
+      #expect(wrong.status == 2 && wrong.errors.contains("is it v status?"), "\(wrong.summary)")
+      let option = try await lab.run(on: "kea", ["v", "status", "--nothing"])
+      #expect(option.status == 2 && option.output.isEmpty, "\(option.summary)")
+    }
+
+    /// The verbs that `v --help` lists.
+    static func verbs(_ lab: Lab) async throws -> [String] {
+      let help = try await lab.run(on: "kea", ["v", "--help"])
+      let list =
+        help.output.components(separatedBy: "SUBCOMMANDS:\n").last?
+        .components(separatedBy: "\n\n").first ?? ""
+      return list.split(separator: "\n").compactMap { line in
+        guard line.hasPrefix("  "), !line.hasPrefix("   ") else { return nil }
+        return line.split(separator: " ").first.map(String.init)
+      }
+    }
+  }
+}
