@@ -143,7 +143,8 @@ extension LabTests {
       let lab = try await Lab.shared()
       try await bash(
         """
-        ip link add d0 type veth peer name d1; ip link set d1 up; ip addr add 10.78.0.2/24 dev d0; ip link set d0 up
+        ip link add d0 type veth peer name d1; ip link set d1 up
+        ip addr add 10.78.0.2/24 dev d0; ip link set d0 up
         cp \(Self.configuration) /tmp-toml
         sed -i 's/^listen.*/listen = "10.78.0.2"/' \(Self.configuration)
         """, on: "moa", lab)
@@ -181,7 +182,8 @@ extension LabTests {
       let lab = try await Lab.shared()
       try await bash(
         """
-        cp \(Self.configuration) /tmp-toml; sed -i '1i peers = ["10.77.0.2:9"]' \(Self.configuration)
+        cp \(Self.configuration) /tmp-toml
+        sed -i '1i peers = ["10.77.0.2:9"]' \(Self.configuration)
         """, on: "kea", lab)
       try await lab.command("kill", ["moa"])
       try await restart("kea", lab)

@@ -85,8 +85,13 @@ struct SealedNodeTests {
       for bit in 0..<(fixture.count * 8) {
         var packet = fixture
         packet[bit / 8] ^= 0x80 >> UInt8(bit % 8)
-        let isFlag = bit == 81
-        bench.expectRefusal(of: packet, isFlag ? .unexpectedSealing : .badSeal, "bit \(bit)")
+        let error: WireError =
+          switch bit {
+          case 64..<67: .badVersion(4 >> UInt8(bit - 64))
+          case 81: .unexpectedSealing
+          default: .badSeal
+          }
+        bench.expectRefusal(of: packet, error, "bit \(bit)")
       }
     }
     // None of them used up the packets' numbers.
