@@ -20,8 +20,9 @@ final class Prober {
 
   /// A host on the same network answers within a few milliseconds.
   private static let waitMilliseconds: Int32 = 300
-  /// Linux answers a closed port once a second, and the node's own packets use that up; so a port
-  /// of a host that is there is tried again. For all places together.
+  /// Times that ports of hosts that are there are tried again, for all of them together.
+  ///
+  /// Linux says once a second that a port is closed, and the node's own packets use that up.
   private var retries = 12
   private static let attemptsMax = 5
 
