@@ -16,6 +16,7 @@ public final class FileServer: Sendable {
   let exports: Exports
   let contexts: Contexts
   let instances: Instances
+  let locks: Locks
   let claims = Mutex(Claims())
   let owners: OwnerWatch
   private let isSweepDue = Mutex(false)
@@ -41,7 +42,12 @@ public final class FileServer: Sendable {
     self.users = users
     self.contexts = contexts
     self.instances = instances
-    owners = OwnerWatch(backplane, instances)
+    let locks = Locks(backplane, store)
+    self.locks = locks
+    owners = OwnerWatch(backplane, instances) { owner in
+      instances.removeAll(of: owner)
+      locks.release { _, process in process == owner }
+    }
     var roots: [ContextID] = []
     for (number, export) in exports.enumerated() {
       do throws(StoreFailure) {
@@ -69,6 +75,9 @@ public final class FileServer: Sendable {
   /// Instances open now.
   public var instanceCount: Int { instances.count }
 
+  /// Requests that wait for a lock now.
+  public var lockWaiterCount: Int { locks.waiterCount }
+
   /// What is sent to the name handling group.
   private func answerName(_ request: Request, manager: EntityID) {
     guard request.message.mcb.code == Naming.queryName,
@@ -90,6 +99,9 @@ public final class FileServer: Sendable {
     case Naming.readLink: perform(request, .atOnce, readLink)
     case Naming.checkAccess: perform(request, .atOnce, checkAccess)
     case Naming.queryStore: perform(request, .atOnce, queryStore)
+    case Naming.queryAttribute: perform(request, .mayWait, queryAttribute)
+    case Naming.listAttributes: perform(request, .mayWait, listAttributes)
+    case Naming.changeAttribute: perform(request, .mayWait, changeAttribute)
     case UIO.createInstance: perform(request, .atOnce, createInstance)
     case UIO.queryInstance: perform(request, .atOnce, queryInstance)
     case UIO.modifyInstance: perform(request, .mayWait, modifyInstance)
@@ -97,6 +109,9 @@ public final class FileServer: Sendable {
     case UIO.writeInstance: perform(request, .atOnce, writeInstance)
     case UIO.releaseInstance: perform(request, .atOnce, releaseInstance)
     case UIO.syncInstance: perform(request, .mayWait, syncInstance)
+    case UIO.lockInstance: lockInstance(request)
+    case UIO.queryLock: perform(request, .atOnce, queryLock)
+    case UIO.cancelLock: perform(request, .atOnce, cancelLock)
     default: backplane.refuse(.illegalRequest, request)
     }
   }

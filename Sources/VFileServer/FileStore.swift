@@ -1,4 +1,5 @@
 public import VProtocol
+public import VRuntime
 
 /// The disk as the file server touches it: objects in directories, under handles.
 ///
@@ -56,6 +57,28 @@ public protocol FileStore: Sendable {
     of directory: StoreHandle, from position: UInt64
   ) throws(StoreFailure) -> [DirectoryEntry]
   func synchronize(_ file: StoreHandle, isDataOnly: Bool) throws(StoreFailure)
+
+  /// Opens a file once more, to hold one owner's locks on until it is closed.
+  func openToLock(_ file: StoreHandle, isWhole: Bool) throws(StoreFailure) -> StoreHandle
+  /// Locks a range, or by flock(2) the whole file; `wouldBlock` where a lock is in the way.
+  func lock(
+    _ file: StoreHandle, _ kind: LockKind, _ range: ClosedRange<UInt64>?) throws(StoreFailure)
+  /// What is in the way of locking a range.
+  func conflict(
+    on file: StoreHandle, _ kind: LockKind, _ range: ClosedRange<UInt64>
+  ) throws(StoreFailure) -> RangeLocks.Span?
+
+  /// An extended attribute of an object, under Linux's name for it.
+  func attribute(
+    _ name: [UInt8], of object: StoreHandle, as who: Credentials
+  ) throws(StoreFailure) -> [UInt8]
+  /// The names of an object's extended attributes that `who` may know of.
+  func attributeNames(
+    of object: StoreHandle, as who: Credentials
+  ) throws(StoreFailure) -> [[UInt8]]
+  func changeAttribute(
+    _ name: [UInt8], of object: StoreHandle, _ change: ChangeAttribute.Change,
+    as who: Credentials) throws(StoreFailure)
 
   /// Adds a name for a new object, or one more name for an object that exists.
   func add(

@@ -183,7 +183,7 @@ extension LinuxStore {
   }
 
   /// Opens what `handle` stands for once more.
-  private func reopen(
+  func reopen(
     _ handle: StoreHandle, _ flags: Int32, _ patience: Patience
   ) throws(StoreFailure) -> StoreHandle {
     let result = unsafe v_openat(descriptors, "\(handle.rawValue)", flags)

@@ -2,7 +2,7 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// Frees the instances of processes that are no more.
+/// Frees the instances and locks of processes that are no more.
 ///
 /// Death is silent in V: nobody is told. So the server asks, now and then, whether the owner of
 /// an instance lives: its kernel's manager answers, or, of a host that is away, nobody does for so
@@ -16,6 +16,7 @@ final class OwnerWatch: Sendable {
 
   private let backplane: any Backplane
   private let instances: Instances
+  private let free: @Sendable (EntityID) -> Void
   private let clients: ClientPool
   private let state = Mutex(State())
 
@@ -24,9 +25,14 @@ final class OwnerWatch: Sendable {
   /// Those of a silent host stay this long: it may have been cut off for a moment only.
   static let silenceMax = TimeSpan.seconds(10)
 
-  init(_ backplane: any Backplane, _ instances: Instances) {
+  /// `free` is told of each process that is no more.
+  init(
+    _ backplane: any Backplane, _ instances: Instances,
+    free: @escaping @Sendable (EntityID) -> Void
+  ) {
     self.backplane = backplane
     self.instances = instances
+    self.free = free
     clients = ClientPool(backplane)
   }
 
@@ -57,7 +63,7 @@ final class OwnerWatch: Sendable {
     case .done:
       state.withLock { _ = $0.silentSince.removeValue(forKey: owner.kernel) }
     case .refused(.nonexistentEntity):
-      instances.removeAll(of: owner)
+      free(owner)
     case .refused:
       let now = backplane.now
       let since = state.withLock { state in
@@ -66,7 +72,7 @@ final class OwnerWatch: Sendable {
         return now
       }
       // The first answer to fail has itself taken the time that makes a peer silent.
-      if now - since + .seconds(2) >= Self.silenceMax { instances.removeAll(of: owner) }
+      if now - since + .seconds(2) >= Self.silenceMax { free(owner) }
     }
   }
 }

@@ -92,7 +92,10 @@ extension Mount {
     guard let handle = handles.remove(id) else { return }
     if !handle.mode.contains(.directory) { backingFiles.close(handle.node) }
     nodes.countClose(of: handle.node)
-    release(handle.instance, of: handle.manager, as: handle.user)
+    let unlocks = locks.beginClose(of: id, handle.node)
+    release(handle.instance, of: handle.manager, as: handle.user) { [locks] in
+      if unlocks { locks.endClose(of: handle.node) }
+    }
   }
 }
 

@@ -16,6 +16,8 @@ final class FuseRequest: Sendable {
     var isListed = false
     var isInterrupted = false
     var waitsForOthers = false
+    /// What a signal does in the place of ending the request.
+    var onInterrupt: (@Sendable () -> Void)?
     /// What is given up together with the request.
     var transactions: [ClientPool.Transaction] = []
   }
@@ -89,6 +91,17 @@ extension FuseRequest {
     if isInterrupted { giveUp() }
   }
 
+  /// A signal is passed on and the request goes on, to end with the answer that it then gets.
+  func onInterrupt(_ body: @escaping @Sendable () -> Void) {
+    let isInterrupted = state.withLock { state in
+      state.onInterrupt = body
+      return state.isInterrupted
+    }
+    if isInterrupted { body() }
+  }
+
+  var isOpen: Bool { state.withLock { $0.phase == .open } }
+
   /// Makes the request known to INTERRUPT before it waits for anything; false if it has been
   /// given up.
   func prepareToWait() -> Bool {
@@ -103,11 +116,13 @@ extension FuseRequest {
 
   /// A signal waits for the end of this request.
   func interrupt() {
-    let waitsForOthers = state.withLock { state in
+    let (waitsForOthers, onInterrupt) = state.withLock { state in
       state.isInterrupted = true
-      return state.waitsForOthers
+      return (state.waitsForOthers, state.onInterrupt)
     }
-    if waitsForOthers {
+    if let onInterrupt {
+      onInterrupt()
+    } else if waitsForOthers {
       giveUp()
     } else {
       mount.backplane.after(Self.interruptGrace) { [self] in giveUp() }
@@ -142,7 +157,10 @@ extension FuseRequest {
     answer { unsafe fuse_reply_err($0.request, errno) }
   }
 
-  func fail(_ code: ReplyCode) { fail(code.errno == 0 ? EIO : code.errno) }
+  /// The kernel takes ENOSYS for a word about all managers and never asks again.
+  func fail(_ code: ReplyCode) {
+    fail(code == .illegalRequest ? EOPNOTSUPP : code.errno == 0 ? EIO : code.errno)
+  }
 
   /// FORGET has no answer: libfuse only frees its part.
   func forgotten() {
@@ -185,6 +203,14 @@ extension FuseRequest {
     }
   }
 
+  func reply(_ lock: flock) {
+    answer { handle in
+      unsafe withUnsafePointer(to: lock) { unsafe fuse_reply_lock(handle.request, $0) }
+    }
+  }
+
+  func reply(attributeBytes count: Int) { answer { unsafe fuse_reply_xattr($0.request, count) } }
+
   func reply(written count: Int) { answer { unsafe fuse_reply_write($0.request, count) } }
 
   func reply(_ store: statvfs) {
@@ -214,6 +240,7 @@ extension FuseRequest {
       guard state.phase == .open else { return (false, false) }
       state.phase = .answered
       state.transactions = []
+      state.onInterrupt = nil
       return (true, state.isListed)
     }
     guard isMine else { return false }

@@ -16,6 +16,8 @@ struct Handle: Sendable {
   let attributes: UIOAttributes
   var manager: EntityID
   var instance: InstanceID
+  /// A lock that was held through it may have been given to others: it can only be closed.
+  var isBroken = false
   /// Blocks read and written so far: the position of an object that has no octet positions.
   var blocksRead: UInt64 = 0
   var blocksWritten: UInt64 = 0
@@ -86,6 +88,8 @@ final class HandleTable: Sendable {
       return true
     }
   }
+
+  func markBroken(_ id: HandleID) { state.withLock { $0.handles[id]?.isBroken = true } }
 
   func countBlockRead(_ id: HandleID) { state.withLock { $0.handles[id]?.blocksRead += 1 } }
   func countBlockWritten(_ id: HandleID) { state.withLock { $0.handles[id]?.blocksWritten += 1 } }

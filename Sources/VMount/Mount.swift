@@ -24,10 +24,13 @@ public final class Mount: Sendable {
   let users: Users
   let nodes: NodeTable
   let handles = HandleTable()
+  let locks = HeldLocks()
   let backingFiles: BackingFiles
   let ownFiles: OwnFiles
   /// The process that owns all instances: they die with this mount.
   let owner: EntityID
+  /// Requests that wait until a handle has been opened anew, which one of them does.
+  let reopening = Mutex<[HandleID: [@Sendable (ReplyCode) -> Void]]>([:])
   /// Requests that INTERRUPT can find, by their unique number.
   let waiting = Mutex<[UInt64: FuseRequest]>([:])
 

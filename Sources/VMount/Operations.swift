@@ -5,8 +5,7 @@ internal import VProtocol
 
 /// The operations that libfuse calls, one line each: C values become Swift values here and
 /// nowhere else. What has no line is answered ENOSYS, which the kernel remembers: it then polls,
-/// seeks and copies by itself and knows that there are no extended attributes. Locks are not
-/// negotiated and stay on this host.
+/// seeks and copies by itself.
 extension Mount {
   static var operations: fuse_lowlevel_ops {
     var operations = fuse_lowlevel_ops()
@@ -14,6 +13,8 @@ extension Mount {
     addNameOperations(to: &operations)
     addFileOperations(to: &operations)
     addDirectoryOperations(to: &operations)
+    addLockOperations(to: &operations)
+    addAttributeOperations(to: &operations)
     return operations
   }
 
@@ -113,8 +114,6 @@ extension Mount {
         request, file!.pointee.fh, UnsafeRawBufferPointer(start: data, count: size),
         at: UInt64(offset))
     }
-    // No flush: nothing is held back here that a close would have to wait for, and libfuse's
-    // ENOSYS spares every later close its request.
     unsafe operations.fsync = { request, _, isDataOnly, file in
       let request = unsafe FuseRequest(request!)
       unsafe request.mount.sync(request, file!.pointee.fh, isDataOnly: isDataOnly != 0)
@@ -149,6 +148,62 @@ extension Mount {
     unsafe operations.releasedir = { request, _, file in
       let request = unsafe FuseRequest(request!)
       unsafe request.mount.release(request, file!.pointee.fh)
+    }
+  }
+}
+
+extension Mount {
+  private static func addLockOperations(to operations: inout fuse_lowlevel_ops) {
+    unsafe operations.getlk = { request, _, file, lock in
+      let request = unsafe FuseRequest(request!)
+      unsafe request.mount.queryLock(
+        request, file!.pointee.fh,
+        Mount.lock(lock!.pointee, owner: file!.pointee.lock_owner))
+    }
+    unsafe operations.setlk = { request, node, file, lock, waits in
+      let request = unsafe FuseRequest(request!)
+      unsafe request.mount.setLock(
+        request, node, file!.pointee.fh,
+        Mount.lock(lock!.pointee, owner: file!.pointee.lock_owner), waits: waits != 0)
+    }
+    unsafe operations.flock = { request, node, file, operation in
+      let request = unsafe FuseRequest(request!)
+      unsafe request.mount.setLock(
+        request, node, file!.pointee.fh,
+        Mount.lock(operation: operation, owner: file!.pointee.lock_owner),
+        waits: operation & LOCK_NB == 0)
+    }
+    unsafe operations.flush = { request, node, file in
+      let request = unsafe FuseRequest(request!)
+      unsafe request.mount.flush(
+        request, node, file!.pointee.fh, owner: file!.pointee.lock_owner)
+    }
+  }
+
+  private static func addAttributeOperations(to operations: inout fuse_lowlevel_ops) {
+    unsafe operations.getxattr = { request, node, name, room in
+      let request = unsafe FuseRequest(request!)
+      unsafe request.mount.getAttribute(request, of: node, octets(name), room: room)
+    }
+    unsafe operations.listxattr = { request, node, room in
+      let request = unsafe FuseRequest(request!)
+      request.mount.listAttributes(request, of: node, room: room)
+    }
+    unsafe operations.setxattr = { request, node, name, value, size, flags in
+      let request = unsafe FuseRequest(request!)
+      guard size <= ChangeAttribute.valueBytesMax else { return request.fail(E2BIG) }
+      let value = unsafe Array(UnsafeRawBufferPointer(start: value, count: size))
+      let change: ChangeAttribute.Change =
+        switch Int(flags) {
+        case XATTR_CREATE: .create(value)
+        case XATTR_REPLACE: .replace(value)
+        default: .set(value)
+        }
+      unsafe request.mount.changeAttribute(request, of: node, octets(name), change)
+    }
+    unsafe operations.removexattr = { request, node, name in
+      let request = unsafe FuseRequest(request!)
+      unsafe request.mount.changeAttribute(request, of: node, octets(name), .remove)
     }
   }
 }

@@ -64,6 +64,8 @@ final class OwnFiles: Sendable {
         backplane.reply(Done(), to: request)
       }
     case UIO.syncInstance: backplane.reply(Done(), to: request)
+    case Naming.listAttributes:
+      backplane.reply(ListAttributes.Answer(data: []), to: request)
     default: backplane.refuse(.notOwner, request)
     }
   }

@@ -54,7 +54,10 @@ extension Mount {
     }
   }
 
-  /// Joins the pieces up to the first that is short; an error counts only in front of all data.
+  /// Joins the pieces up to the first that is short.
+  ///
+  /// An error in any of them is the answer: of a short one the kernel makes the end of the file,
+  /// and zeros in memory that a program has mapped.
   private static func reply(
     _ request: FuseRequest, _ answers: [Answer<ReadInstance.Answer>?], _ size: (Int) -> Int
   ) {
@@ -65,7 +68,7 @@ extension Mount {
         if !block.data.isEmpty { pieces.append(block.data) }
         if block.data.count < size(index) { break reading }
       case .refused(let code):
-        if pieces.isEmpty && code != .endOfFile { return request.fail(code) }
+        if code != .endOfFile { return request.fail(code) }
         break reading
       case nil: break reading
       }

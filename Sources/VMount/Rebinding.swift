@@ -1,3 +1,4 @@
+internal import Synchronization
 internal import VProtocol
 internal import VRuntime
 
@@ -25,7 +26,7 @@ extension Mount {
   /// object that was granted no context, and `differentManager` for two nodes that have no manager
   /// in common.
   func ask<Op: Operation>(
-    about id: NodeID, and other: NodeID? = nil, for request: FuseRequest,
+    about id: NodeID, and other: NodeID? = nil, for request: FuseRequest?,
     as user: String? = nil, mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool = false,
     takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     _ make: @escaping @Sendable (Contexts) -> Op,
@@ -36,21 +37,23 @@ extension Mount {
     case .failure(let refusal): return then(.refused(refusal.code))
     case .success(let known): contexts = known
     }
-    request.send(
-      make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd,
+    let user = user ?? request!.user
+    send(
+      make(contexts), to: contexts.manager, for: request, as: user, mustEnd: mustEnd,
       takeDescriptor: takeDescriptor
     ) { [self] answer in
       guard case .refused(let code) = answer else { return then(answer) }
       noteAbsence(of: contexts.manager, code)
       guard Self.asksForRebinding(code) else { return then(answer) }
-      rebindBoth(id, and: other, refused: contexts, code, for: request) { [self] outcome in
+      rebindBoth(id, and: other, refused: contexts, code, for: request, as: user) {
+        [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
         guard mayRepeat || code == .invalidContext else { return then(.refused(.deviceError)) }
         switch self.contexts(of: id, and: other) {
         case .failure(let refusal): then(.refused(refusal.code))
         case .success(let contexts):
-          request.send(
-            make(contexts), to: contexts.manager, as: user, mustEnd: mustEnd,
+          send(
+            make(contexts), to: contexts.manager, for: request, as: user, mustEnd: mustEnd,
             takeDescriptor: takeDescriptor, completion: then)
         }
       }
@@ -60,22 +63,42 @@ extension Mount {
   /// Sends what `make` says about the instance of a handle.
   func use<Op: Operation>(
     _ id: HandleID, for request: FuseRequest, mayRepeat: Bool = Op.isIdempotent,
-    _ make: @escaping @Sendable (InstanceID) -> Op,
+    mustEnd: Bool = false, _ make: @escaping @Sendable (InstanceID) -> Op,
     then: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     guard let handle = handles[id] else { return then(.refused(.notReadable)) }
-    request.send(make(handle.instance), to: handle.manager, as: handle.user) { [self] answer in
+    guard !handle.isBroken else { return then(.refused(.deviceError)) }
+    request.send(
+      make(handle.instance), to: handle.manager, as: handle.user, mustEnd: mustEnd
+    ) { [self] answer in
       guard case .refused(let code) = answer else { return then(answer) }
       noteAbsence(of: handle.manager, code)
       guard code == .invalidFileID || Self.asksForRebinding(code) else { return then(answer) }
-      reopen(id, lost: handle, for: request) { [self] outcome in
+      reopen(id, lost: handle) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
         guard mayRepeat || code == .invalidFileID else { return then(.refused(.deviceError)) }
         guard let handle = handles[id] else { return then(.refused(.invalidFileID)) }
         request.send(
-          make(handle.instance), to: handle.manager, as: handle.user, completion: then)
+          make(handle.instance), to: handle.manager, as: handle.user, mustEnd: mustEnd,
+          completion: then)
       }
     }
+  }
+
+  /// Sends for a request, which a signal may end, or for all requests that need the outcome.
+  private func send<Op: Operation>(
+    _ operation: Op, to manager: EntityID, for request: FuseRequest?, as user: String,
+    mustEnd: Bool = false, takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
+    completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
+    guard let request else {
+      clients.send(
+        operation, as: user, to: manager, takeDescriptor: takeDescriptor, completion: completion)
+      return
+    }
+    request.send(
+      operation, to: manager, as: user, mustEnd: mustEnd, takeDescriptor: takeDescriptor,
+      completion: completion)
   }
 
   /// A manager that is gone or silent may have lost its prefix to another one: the next use of
@@ -113,18 +136,20 @@ extension Mount {
 
   private func rebindBoth(
     _ id: NodeID, and other: NodeID?, refused: Contexts, _ code: ReplyCode,
-    for request: FuseRequest, then: @escaping @Sendable (ReplyCode) -> Void
+    for request: FuseRequest?, as user: String, then: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    rebind(id, refused.manager, refused.object, code, for: request) { [self] outcome in
+    rebind(id, refused.manager, refused.object, code, for: request, as: user) {
+      [self] outcome in
       guard outcome.isOK, let other else { return then(outcome) }
-      rebind(other, refused.manager, refused.other, code, for: request, then: then)
+      rebind(
+        other, refused.manager, refused.other, code, for: request, as: user, then: then)
     }
   }
 
   /// Looks for the object of a node by its full name, unless that was done since it was refused.
   private func rebind(
     _ id: NodeID, _ manager: EntityID, _ context: ContextID, _ code: ReplyCode,
-    for request: FuseRequest, then: @escaping @Sendable (ReplyCode) -> Void
+    for request: FuseRequest?, as user: String, then: @escaping @Sendable (ReplyCode) -> Void
   ) {
     guard let object = nodes[id]?.object, let name = nodes.fullName(of: id) else {
       return then(.invalidFileID)
@@ -132,7 +157,8 @@ extension Mount {
     guard object.manager == manager, object.context == context else { return then(.ok) }
     guard name.count <= ContextName.nameBytesMax else { return then(code) }
     find(
-      id, object, ContextName(nameSpace.root, name), at: nameSpace.directory, for: request
+      id, object, ContextName(nameSpace.root, name), at: nameSpace.directory, for: request,
+      as: user
     ) { [self] outcome in
       guard outcome == .nonexistentEntity || outcome == .invalidContext else {
         return then(outcome)
@@ -145,7 +171,7 @@ extension Mount {
         let rest = Array(name[found.prefixBytes...].drop { $0 == UInt8(ascii: "/") })
         find(
           id, object, ContextName(found.context, rest), at: found.manager, for: request,
-          then: then)
+          as: user, then: then)
       }
     }
   }
@@ -153,9 +179,9 @@ extension Mount {
   /// Asks for the object of a name, and takes it if it is the one that the node stands for.
   private func find(
     _ id: NodeID, _ object: Node.Object, _ name: ContextName, at manager: EntityID,
-    for request: FuseRequest, then: @escaping @Sendable (ReplyCode) -> Void
+    for request: FuseRequest?, as user: String, then: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    request.send(QueryObject(name), to: manager) { [self] answer in
+    send(QueryObject(name), to: manager, for: request, as: user) { [self] answer in
       switch answer {
       case .done(let descriptor, let manager):
         guard descriptor.identity == object.identity else { return then(.invalidFileID) }
@@ -171,34 +197,82 @@ extension Mount {
 // MARK: - Handles
 
 extension Mount {
-  /// Makes the instance of a handle again, unless that was done since it was lost.
+  /// Makes the instance of a handle again, with its locks, unless that was done since it was lost.
+  ///
+  /// It is done once for all requests that found the instance lost, so no signal ends it.
   private func reopen(
-    _ id: HandleID, lost: Handle, for request: FuseRequest,
-    then: @escaping @Sendable (ReplyCode) -> Void
+    _ id: HandleID, lost: Handle, then: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    guard let handle = handles[id] else { return then(.invalidFileID) }
-    guard handle.instance == lost.instance, handle.manager == lost.manager else {
-      return then(.ok)
+    let isFirst = reopening.withLock { waiting in
+      defer { waiting[id, default: []].append(then) }
+      return waiting[id] == nil
     }
-    ask(about: lost.node, for: request, as: lost.user, mayRepeat: true, mustEnd: true) {
+    guard isFirst else { return }
+    let end = { @Sendable [self] (outcome: ReplyCode) in
+      for then in reopening.withLock({ $0.removeValue(forKey: id) ?? [] }) { then(outcome) }
+    }
+    guard let handle = handles[id] else { return end(.invalidFileID) }
+    guard !handle.isBroken else { return end(.deviceError) }
+    guard handle.instance == lost.instance, handle.manager == lost.manager else { return end(.ok) }
+    ask(about: lost.node, for: nil, as: lost.user, mayRepeat: true, mustEnd: true) {
       [owner] contexts in
       CreateInstance(ContextName(contexts.object), mode: lost.mode, owner: owner)
     } then: { [self] answer in
       switch answer {
       case .done(let created, let manager):
-        let isSame = created.descriptor.identity == nodes[lost.node]?.object.identity
-        if !isSame || !handles.replace(id, lost: lost, by: manager, created.instance) {
+        guard created.descriptor.identity == nodes[lost.node]?.object.identity else {
           release(created.instance, of: manager, as: lost.user)
+          return end(.invalidFileID)
         }
-        then(isSame ? .ok : .invalidFileID)
-      case .refused(.notFound): then(.invalidFileID)
-      case .refused(let code): then(code)
+        relock(id, lost, created.instance, of: manager) { [self] outcome in
+          if outcome.isOK && handles.replace(id, lost: lost, by: manager, created.instance) {
+            return end(.ok)
+          }
+          release(created.instance, of: manager, as: lost.user)
+          end(outcome.isOK ? .invalidFileID : outcome)
+        }
+      case .refused(.notFound): end(.invalidFileID)
+      case .refused(let code): end(code)
       }
     }
   }
 
-  /// Ends an instance; nobody waits for the answer.
-  func release(_ instance: InstanceID, of manager: EntityID, as user: String) {
-    clients.send(ReleaseInstance(instance), as: user, to: manager) { _ in }
+  /// Asks for the locks of a handle again; without one of them the handle is of no use any more.
+  private func relock(
+    _ id: HandleID, _ lost: Handle, _ instance: InstanceID, of manager: EntityID,
+    then: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    let held = locks.all(of: id, at: manager)
+    relock(held[...], id, lost, instance, of: manager, then: then)
+  }
+
+  private func relock(
+    _ held: ArraySlice<(lock: ObjectLock, since: UInt64)>, _ id: HandleID, _ lost: Handle,
+    _ instance: InstanceID, of manager: EntityID, then: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    guard let (lock, since) = held.first else { return then(.ok) }
+    clients.send(
+      LockInstance(instance, lock, .reclaiming, ticket: since), as: lost.user, to: manager
+    ) { [self] answer in
+      switch answer {
+      case .done(let answer, _):
+        let key = HeldLocks.Key(node: lost.node, owner: lock.owner, isWhole: lock.isWhole)
+        locks.note(lock, key, id, by: manager, grant: answer.grant)
+        relock(held.dropFirst(), id, lost, instance, of: manager, then: then)
+      case .refused(let code):
+        // Who is away can not have given the lock away: the next use asks again.
+        guard code != .retransmissionTimeout else { return then(code) }
+        handles.markBroken(id)
+        then(.deviceError)
+      }
+    }
+  }
+
+  /// Ends an instance; no program waits for that.
+  func release(
+    _ instance: InstanceID, of manager: EntityID, as user: String,
+    then: @escaping @Sendable () -> Void = {}
+  ) {
+    clients.send(ReleaseInstance(instance), as: user, to: manager) { _ in then() }
   }
 }

@@ -23,14 +23,17 @@ struct Parser: Sendable {
     QueryName.self, QueryObject.self, ModifyObject.self, AddName.self, LinkName.self,
     RemoveName.self, RenameObject.self, ReadLink.self, CheckAccess.self, QueryStore.self,
     ClaimName.self, SpreadClaims.self, PingNode.self, FindNode.self, QueryNode.self,
-    MeasureSends.self, EchoSegment.self,
+    MeasureSends.self, EchoSegment.self, LockInstance.self, QueryLock.self, CancelLock.self,
+    QueryAttribute.self,
+    ListAttributes.self, ChangeAttribute.self,
   ]
 
   private static let answers: [any OperationAnswer.Type] = [
     Done.self, Descriptor.self, ProbeEntity.EntityState.self, CreateInstance.Answer.self,
     ReadInstance.Answer.self, WriteInstance.Answer.self, QueryName.Answer.self,
     QueryStore.Answer.self, FindNode.Answer.self, QueryNode.Answer.self,
-    MeasureSends.Answer.self, EchoSegment.Answer.self,
+    MeasureSends.Answer.self, EchoSegment.Answer.self, LockInstance.Answer.self,
+    QueryLock.Answer.self,
   ]
 
   /// A message as an input: eight words, then the segment.

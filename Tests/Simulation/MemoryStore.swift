@@ -1,6 +1,7 @@
 import Synchronization
 import VFileServer
 import VProtocol
+import VRuntime
 
 /// The users of a simulated host; their numbers are the table's, root is 0.
 struct FixedUsers: UserTable {
@@ -113,6 +114,24 @@ final class MemoryStore: FileStore {
       return result
     }
   }
+
+  // MARK: Locks and attributes: no other program is there to lock
+
+  func openToLock(_ file: StoreHandle, isWhole: Bool) throws(StoreFailure) -> StoreHandle {
+    try object(of: file)
+  }
+  func lock(_ file: StoreHandle, _ kind: LockKind, _ range: ClosedRange<UInt64>?) {}
+  func conflict(
+    on file: StoreHandle, _ kind: LockKind, _ range: ClosedRange<UInt64>
+  ) -> RangeLocks.Span? { nil }
+  func attribute(
+    _ name: [UInt8], of object: StoreHandle, as who: Credentials
+  ) throws(StoreFailure) -> [UInt8] { throw .refused(.notSupported) }
+  func attributeNames(of object: StoreHandle, as who: Credentials) -> [[UInt8]] { [] }
+  func changeAttribute(
+    _ name: [UInt8], of object: StoreHandle, _ change: ChangeAttribute.Change,
+    as who: Credentials
+  ) throws(StoreFailure) { throw .refused(.notSupported) }
 
   func checkAccess(
     _ object: StoreHandle, mask: UInt32, as who: Credentials

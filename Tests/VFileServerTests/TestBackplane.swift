@@ -100,6 +100,17 @@ extension TestBackplane {
     _ message: Message, to addressee: EntityID, as principal: Principal?,
     waitSeconds: Double = 10
   ) -> Message? {
+    let client = begin(message, to: addressee, as: principal)
+    let end = Date(timeIntervalSinceNow: waitSeconds)
+    while Date() < end {
+      if let reply = reply(to: client) { return reply }
+      Thread.sleep(forTimeInterval: 0.0002)
+    }
+    return nil
+  }
+
+  /// Sends a message; gives the client that sent it.
+  func begin(_ message: Message, to addressee: EntityID, as principal: Principal?) -> EntityID {
     let client = newEntity()
     for server in state.withLock({ $0.groups[addressee] ?? [addressee] }) {
       guard let procedure = state.withLock({ $0.servers[server] }) else { continue }
@@ -108,14 +119,14 @@ extension TestBackplane {
           client: client, transaction: TransactionID(1), addressee: addressee,
           server: server, forwardCount: 0, message: message, principal: principal))
     }
-    let end = Date(timeIntervalSinceNow: waitSeconds)
-    while Date() < end {
-      let replies = state.withLock { $0.replies[client] ?? [] }
-      precondition(replies.count <= 1, "a request is answered once")
-      if let reply = replies.first { return reply }
-      Thread.sleep(forTimeInterval: 0.0002)
-    }
-    return nil
+    return client
+  }
+
+  /// The reply to a client so far.
+  func reply(to client: EntityID) -> Message? {
+    let replies = state.withLock { $0.replies[client] ?? [] }
+    precondition(replies.count <= 1, "a request is answered once")
+    return replies.first
   }
 
   func exchange<Op: VProtocol.Operation>(

@@ -120,6 +120,18 @@ struct GoldenMessageTests {
         InstanceID(rawValue: 9), position: 1 << 32, data: Array("hi".utf8), dropsPrivileges: true))
   }
 
+  @Test("LockInstance and ChangeAttribute")
+  func locksAndAttributes() throws {
+    let lock = ObjectLock(
+      .exclusive, isWhole: false, owner: 0x0102_0304_0506_0708, range: 10...14, process: 77)
+    try expect("c18", LockInstance(InstanceID(rawValue: 9), lock, .waiting, ticket: 1 << 32 | 5))
+    try expect(
+      "c19",
+      ChangeAttribute(
+        ContextName(ContextID(rawValue: 5)), attribute: Array("user.a".utf8),
+        .create(Array("hi".utf8))))
+  }
+
   @Test("probes of a manager, and the announcement")
   func probes() throws {
     try expect("c16", ProbeEntity(entity: .manager(of: kernelN)))

@@ -76,6 +76,11 @@ enum Samples {
     return value
   }()
 
+  static let lock = ObjectLock(
+    .exclusive, isWhole: true, owner: .max, range: .max ... .max, process: .max)
+  static let noLock = ObjectLock(.none, isWhole: false, owner: 0, range: 0...0, process: 0)
+  static let attribute = [UInt8](repeating: 0x61, count: ChangeAttribute.attributeBytesMax)
+
   static let operations: [Sample<any Operation>] =
     uio + naming + node + [
       operation(ProbeEntity(entity: entity)),
@@ -102,6 +107,10 @@ enum Samples {
       operation(ReleaseInstance(InstanceID(rawValue: .max))),
       operation(SyncInstance(InstanceID(rawValue: .max), isDataOnly: true)),
       operation(SyncInstance(InstanceID(rawValue: 0), isDataOnly: false), "least"),
+      operation(LockInstance(InstanceID(rawValue: .max), lock, .reclaiming, ticket: .max)),
+      operation(LockInstance(InstanceID(rawValue: 0), noLock, .atOnce), "least"),
+      operation(QueryLock(InstanceID(rawValue: .max), lock)),
+      operation(CancelLock(InstanceID(rawValue: .max), ticket: .max)),
     ]
 
   private static let node: [Sample<any Operation>] = [
@@ -141,6 +150,14 @@ enum Samples {
         operation(ReadLink(name), note),
         operation(CheckAccess(name, mask: .max), note),
         operation(QueryStore(name), note),
+        operation(QueryAttribute(name, attribute: Array("user.a".utf8)), tail: 6, note),
+        operation(ListAttributes(name), note),
+        operation(ChangeAttribute(name, attribute: attribute, .remove), note + " removed"),
+        operation(
+          ChangeAttribute(name, attribute: attribute, .create(everyOctet)), tail: 256, note),
+        operation(
+          ChangeAttribute(name, attribute: [], .replace(everyOctet)), tail: 256, note + " least"),
+        operation(ChangeAttribute(name, attribute: attribute, .set([])), note + " set"),
       ]
     }
 
@@ -155,6 +172,8 @@ enum Samples {
     answer(ReadInstance.Answer(data: []), "least"),
     answer(
       ReadInstance.Answer(data: [UInt8](repeating: 1, count: 16_384)), tail: 16_384),
+    answer(LockInstance.Answer(grant: .max)),
+    answer(QueryLock.Answer(lock: lock)),
     answer(WriteInstance.Answer(count: 0xFFFF_FFFF, size: .max)),
     answer(
       QueryName.Answer(

@@ -51,16 +51,18 @@ struct OperationTests {
         0x1001: "QueryName", 0x1002: "QueryObject", 0x1003: "ModifyObject", 0x1004: "AddName",
         0x1005: "LinkName", 0x1006: "RemoveName", 0x1007: "RenameObject", 0x1008: "ReadLink",
         0x1009: "CheckAccess", 0x100A: "QueryStore", 0x100B: "ClaimName",
-        0x100C: "SpreadClaims", 0x1101: "CreateInstance",
+        0x100C: "SpreadClaims", 0x100D: "QueryAttribute", 0x100E: "ListAttributes",
+        0x100F: "ChangeAttribute", 0x1101: "CreateInstance",
         0x1102: "QueryInstance", 0x1103: "ModifyInstance", 0x1104: "ReadInstance",
         0x1105: "WriteInstance", 0x1106: "ReleaseInstance", 0x1107: "SyncInstance",
+        0x1108: "LockInstance", 0x1109: "QueryLock", 0x110A: "CancelLock",
         0x1201: "PingNode", 0x1202: "FindNode", 0x1203: "QueryNode", 0x1204: "MeasureSends",
         0x1205: "EchoSegment",
         0x0101: "ProbeEntity",
       ])
   }
 
-  @Test("what may be repeated is what looks, releases, claims or puts on the disk")
+  @Test("what may be repeated is what looks, locks, releases, claims or puts on the disk")
   func idempotence() {
     let repeatable = Set(
       Samples.operations.filter { type(of: $0.value).isIdempotent }.map {
@@ -71,6 +73,8 @@ struct OperationTests {
         "QueryName", "QueryObject", "ReadLink", "CheckAccess", "QueryStore", "QueryInstance",
         "ReadInstance", "ReleaseInstance", "SyncInstance", "ProbeEntity", "ClaimName",
         "SpreadClaims", "PingNode", "FindNode", "QueryNode", "EchoSegment",
+        "LockInstance", "QueryLock",
+        "CancelLock", "QueryAttribute", "ListAttributes",
       ])
   }
 

@@ -12,11 +12,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,6 +55,58 @@ static inline int v_openat2(
 
 static inline int v_openat(int directory, const char *path, int flags) {
   V_CALL(int, openat(directory, path, flags));
+}
+
+// ---- Locks of open file descriptions
+
+#define V_F_OFD_GETLK 36
+#define V_F_OFD_SETLK 37
+
+// Takes a lock of `type` (F_RDLCK, F_WRLCK, F_UNLCK) on `count` octets, 0 for all to the end.
+static inline int v_lock_range(int file, int type, int64_t start, int64_t count) {
+  struct flock lock;
+  memset(&lock, 0, sizeof lock);
+  lock.l_type = (short)type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = start;
+  lock.l_len = count;
+  V_CALL(int, fcntl(file, V_F_OFD_SETLK, &lock));
+}
+
+// Changes the lock that is asked for into one that is in its way; its type is F_UNLCK if none is.
+static inline int v_query_lock(int file, int *type, int64_t *start, int64_t *count) {
+  struct flock lock;
+  memset(&lock, 0, sizeof lock);
+  lock.l_type = (short)*type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = *start;
+  lock.l_len = *count;
+  int result = fcntl(file, V_F_OFD_GETLK, &lock);
+  *type = lock.l_type;
+  *start = lock.l_start;
+  *count = lock.l_len;
+  return result < 0 ? -errno : 0;
+}
+
+static inline int v_flock(int file, int operation) { V_CALL(int, flock(file, operation)); }
+
+// ---- Extended attributes, by a path since no O_PATH descriptor has them
+
+static inline int64_t v_getxattr(const char *path, const char *name, void *value, size_t count) {
+  V_CALL(int64_t, getxattr(path, name, value, count));
+}
+
+static inline int64_t v_listxattr(const char *path, char *names, size_t count) {
+  V_CALL(int64_t, listxattr(path, names, count));
+}
+
+static inline int v_setxattr(
+    const char *path, const char *name, const void *value, size_t count, int flags) {
+  V_CALL(int, setxattr(path, name, value, count, flags));
+}
+
+static inline int v_removexattr(const char *path, const char *name) {
+  V_CALL(int, removexattr(path, name));
 }
 
 // ---- What an object is

@@ -10,6 +10,9 @@ public enum Naming {
   public static let readLink: UInt32 = 0x001008
   public static let checkAccess: UInt32 = 0x001009
   public static let queryStore: UInt32 = 0x00100A
+  public static let queryAttribute: UInt32 = 0x00100D
+  public static let listAttributes: UInt32 = 0x00100E
+  public static let changeAttribute: UInt32 = 0x00100F
 }
 
 /// An operation that says nothing but the name: words 1 and 2, and the segment.

@@ -20,6 +20,19 @@ public struct UIOAttributes: OptionSet, Sendable {
   public static let randomAccess = UIOAttributes(rawValue: 512)
 }
 
+extension UIOAttributes: CustomStringConvertible {
+  /// The names of the attributes, as V writes them.
+  public var description: String {
+    Self.names.enumerated().filter { rawValue >> $0.offset & 1 != 0 }.map(\.element)
+      .joined(separator: " ")
+  }
+
+  private static let names = [
+    "READABLE", "WRITEABLE", "APPEND_ONLY", "STREAM", "FIXED_LENGTH", "VARIABLE_BLOCK",
+    "MULTI_BLOCK", "INTERACTIVE", "STORAGE", "RANDOM_ACCESS",
+  ]
+}
+
 /// What an object is: the type tag of its descriptor.
 public struct ObjectKind: Hashable, Sendable {
   public var rawValue: UInt16

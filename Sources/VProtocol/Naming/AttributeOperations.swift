@@ -1,0 +1,96 @@
+/// Reads one extended attribute of an object.
+///
+/// Words: 1, 2 name fields. Segment: name, attribute's name. Answer: value as the segment.
+/// `noAttribute` if the object has none of that name, `notSupported` for a name that the manager
+/// does not keep attributes under.
+public struct QueryAttribute: Operation {
+  public typealias Answer = ReadInstance.Answer
+  public static let code = Naming.queryAttribute
+  public static let isIdempotent = true
+
+  public var name: ContextName
+  public var attribute: [UInt8]
+
+  public init(_ name: ContextName, attribute: [UInt8]) {
+    self.name = name
+    self.attribute = attribute
+  }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+    var reader = name.readerBehindName(message)
+    attribute = try reader.octets(reader.remaining)
+  }
+  public var message: Message { name.message(Self.request, more: attribute) }
+}
+
+/// Lists the names of an object's extended attributes.
+///
+/// Words: 1, 2 name fields. Segment: name. Answer: as the segment each name and a zero octet.
+public struct ListAttributes: NameOperation {
+  public typealias Answer = ReadInstance.Answer
+  public static let code = Naming.listAttributes
+  public static let isIdempotent = true
+
+  public var name: ContextName
+  public init(_ name: ContextName) { self.name = name }
+}
+
+/// Sets or removes an extended attribute.
+///
+/// Words: 1, 2 name fields; 3 how (0 set, 1 only if there is none, 2 only if there is one, 3
+/// remove). Segment: name, attribute's name with its length in front (16 bits), value.
+public struct ChangeAttribute: Operation {
+  public typealias Answer = Done
+  public static let code = Naming.changeAttribute
+  public static let isIdempotent = false
+
+  public enum Change: Equatable, Sendable {
+    case set([UInt8])
+    case create([UInt8])
+    case replace([UInt8])
+    case remove
+  }
+
+  public var name: ContextName
+  public var attribute: [UInt8]
+  public var change: Change
+
+  public init(_ name: ContextName, attribute: [UInt8], _ change: Change) {
+    self.name = name
+    self.attribute = attribute
+    self.change = change
+  }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+    var reader = name.readerBehindName(message)
+    attribute = try reader.octets(Int(reader.integer(UInt16.self)))
+    let value = try reader.octets(reader.remaining)
+    switch message.mcb[3] {
+    case 0: change = .set(value)
+    case 1: change = .create(value)
+    case 2: change = .replace(value)
+    case 3: change = .remove
+    default: throw .badField(.operation)
+    }
+  }
+  public var message: Message {
+    let (how, value): (UInt32, [UInt8]) =
+      switch change {
+      case .set(let value): (0, value)
+      case .create(let value): (1, value)
+      case .replace(let value): (2, value)
+      case .remove: (3, [])
+      }
+    var mcb = Self.request
+    mcb[3] = how
+    var writer = SegmentWriter(reserving: 2 + attribute.count + value.count)
+    writer.integer(UInt16(attribute.count))
+    writer.octets(attribute)
+    writer.octets(value)
+    return name.message(mcb, more: writer.bytes)
+  }
+
+  /// Linux's bound for the name of an attribute, and what is left of a segment for its value.
+  public static let attributeBytesMax = 255
+  public static let valueBytesMax = 16_000
+}

@@ -1,0 +1,52 @@
+public import VProtocol
+
+/// The locks of one owner on one object: ranges in order, none touching another of its kind.
+public struct RangeLocks: Equatable, Sendable {
+  public struct Span: Equatable, Sendable {
+    public var range: ClosedRange<UInt64>
+    public var kind: LockKind
+
+    public init(range: ClosedRange<UInt64>, kind: LockKind) {
+      self.range = range
+      self.kind = kind
+    }
+  }
+
+  public private(set) var spans: [Span] = []
+
+  public init() {}
+
+  public var isEmpty: Bool { spans.isEmpty }
+
+  /// Gives every octet of `range` this kind of lock, whatever it had.
+  public mutating func set(_ kind: LockKind, _ range: ClosedRange<UInt64>) {
+    let (first, last) = (range.lowerBound, range.upperBound)
+    // Neighbours of one kind are one.
+    let grown = (first - min(first, 1))...(last + min(UInt64.max - last, 1))
+    var result: [Span] = []
+    var new = Span(range: range, kind: kind)
+    for span in spans {
+      let (spanFirst, spanLast) = (span.range.lowerBound, span.range.upperBound)
+      if span.kind == kind && span.range.overlaps(grown) {
+        new.range = min(spanFirst, new.range.lowerBound)...max(spanLast, new.range.upperBound)
+        continue
+      }
+      guard span.range.overlaps(range) else {
+        result.append(span)
+        continue
+      }
+      if spanFirst < first { result.append(Span(range: spanFirst...(first - 1), kind: span.kind)) }
+      if spanLast > last { result.append(Span(range: (last + 1)...spanLast, kind: span.kind)) }
+    }
+    if kind != .none { result.append(new) }
+    spans = result.sorted { $0.range.lowerBound < $1.range.lowerBound }
+  }
+
+  /// The first range here that keeps another owner from such a lock.
+  public func conflict(with kind: LockKind, _ range: ClosedRange<UInt64>) -> Span? {
+    spans.first { $0.range.overlaps(range) && $0.kind.conflicts(with: kind) }
+  }
+
+  /// One owner's ranges on one object: a program that needs more is told so.
+  public static let spansMax = 4096
+}

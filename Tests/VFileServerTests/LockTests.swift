@@ -1,0 +1,209 @@
+import Foundation
+import Testing
+import VFileServer
+import VProtocol
+import VRuntime
+
+@Suite("Locks")
+struct LockTests {
+  /// A file that several owners have open.
+  private final class Locked {
+    let served: Served
+    let instance: InstanceID
+
+    init() throws {
+      served = try Served()
+      instance = try served.open("f", [.read, .write, .create])
+    }
+
+    func lock(
+      _ kind: LockKind, _ range: ClosedRange<UInt64> = 0...9, by owner: UInt64,
+      isWhole: Bool = false, _ how: LockInstance.How = .atOnce, ticket: UInt64 = 0,
+      in other: InstanceID? = nil
+    ) -> LockInstance {
+      LockInstance(
+        other ?? instance,
+        ObjectLock(kind, isWhole: isWhole, owner: owner, range: range, process: 77), how,
+        ticket: ticket)
+    }
+
+    func code(_ operation: LockInstance) -> ReplyCode { served.code(operation) }
+
+    /// Asks for a lock that has to be waited for.
+    func begin(_ operation: LockInstance) -> EntityID {
+      served.backplane.begin(operation.message, to: served.manager, as: Served.local)
+    }
+
+    func reply(to client: EntityID) -> ReplyCode? { served.backplane.reply(to: client)?.reply }
+  }
+
+  @Test("owners keep each other out where their ranges meet, and only there")
+  func ranges() throws {
+    let file = try Locked()
+    #expect(file.code(file.lock(.exclusive, 0...9, by: 1)) == .ok)
+    #expect(file.code(file.lock(.exclusive, 0...9, by: 1)) == .ok, "its own")
+    #expect(file.code(file.lock(.shared, 9...9, by: 2)) == .wouldBlock)
+    #expect(file.code(file.lock(.exclusive, 10 ... .max, by: 2)) == .ok)
+    #expect(file.code(file.lock(.none, 4...5, by: 1)) == .ok)
+    #expect(file.code(file.lock(.exclusive, 4...5, by: 3)) == .ok)
+    let query = try file.served.ask(
+      QueryLock(
+        file.instance,
+        ObjectLock(.shared, isWhole: false, owner: 3, range: 0...3, process: 0)))
+    #expect(query.lock.kind == .exclusive && query.lock.range == 0...3)
+    #expect(query.lock.process == 77)
+  }
+
+  @Test("locks of flock and of fcntl do not see each other")
+  func scopes() throws {
+    let file = try Locked()
+    #expect(file.code(file.lock(.exclusive, by: 1)) == .ok)
+    #expect(file.code(file.lock(.exclusive, 0 ... .max, by: 2, isWhole: true)) == .ok)
+    #expect(file.code(file.lock(.shared, 0 ... .max, by: 3, isWhole: true)) == .wouldBlock)
+  }
+
+  @Test("programs of this host and clients keep each other out")
+  func localPrograms() throws {
+    let file = try Locked()
+    let own = open(file.served.path + "/f", O_RDWR)
+    defer { close(own) }
+    try #require(flock(own, LOCK_EX | LOCK_NB) == 0)
+    #expect(file.code(file.lock(.shared, 0 ... .max, by: 1, isWhole: true)) == .wouldBlock)
+    let waiter = file.begin(file.lock(.shared, 0 ... .max, by: 1, isWhole: true, .waiting))
+    file.served.backplane.runTimers()
+    #expect(file.reply(to: waiter) == nil)
+    try #require(flock(own, LOCK_UN) == 0)
+    file.served.backplane.runTimers()
+    #expect(file.reply(to: waiter) == .ok, "nobody tells of an unlock: it is looked for")
+    #expect(flock(own, LOCK_EX | LOCK_NB) != 0)
+    _ = try file.served.ask(ReleaseInstance(file.instance))
+    #expect(flock(own, LOCK_EX | LOCK_NB) == 0)
+  }
+
+  @Test("who waits is served at the unlock, in the order of coming")
+  func waiting() throws {
+    let file = try Locked()
+    #expect(file.code(file.lock(.exclusive, by: 1)) == .ok)
+    let second = file.begin(file.lock(.exclusive, by: 2, .waiting, ticket: 2))
+    let third = file.begin(file.lock(.shared, by: 3, .waiting, ticket: 3))
+    #expect(file.reply(to: second) == nil && file.reply(to: third) == nil)
+    #expect(file.code(file.lock(.none, by: 1)) == .ok)
+    #expect(file.reply(to: second) == .ok && file.reply(to: third) == nil)
+    #expect(file.code(file.lock(.shared, by: 2)) == .ok, "less than it had")
+    #expect(file.reply(to: third) == .ok)
+  }
+
+  @Test("a wait that is ended leaves neither lock nor waiter")
+  func cancelling() throws {
+    let file = try Locked()
+    let other = try file.served.open("f", [.read, .write])
+    #expect(file.code(file.lock(.exclusive, by: 1)) == .ok)
+    let waiter = file.begin(file.lock(.exclusive, by: 2, .waiting, ticket: 5, in: other))
+    #expect(file.served.code(CancelLock(other, ticket: 6)) == .notFound)
+    #expect(file.served.code(CancelLock(other, ticket: 5)) == .ok)
+    #expect(file.reply(to: waiter) == .interrupted)
+    let again = file.begin(file.lock(.exclusive, by: 2, .waiting, ticket: 7, in: other))
+    _ = try file.served.ask(ReleaseInstance(other))
+    #expect(file.reply(to: again) == .invalidFileID)
+    #expect(file.code(file.lock(.none, by: 1)) == .ok)
+    #expect(file.code(file.lock(.exclusive, by: 3)) == .ok)
+  }
+
+  @Test("who would wait in a circle is told so, also of three")
+  func deadlock() throws {
+    let file = try Locked()
+    for owner in 1...3 as ClosedRange<UInt64> {
+      #expect(file.code(file.lock(.exclusive, owner...owner, by: owner)) == .ok)
+    }
+    let first = file.begin(file.lock(.shared, 2...2, by: 1, .waiting))
+    let second = file.begin(file.lock(.shared, 3...3, by: 2, .waiting))
+    #expect(file.code(file.lock(.exclusive, 1...1, by: 3, .waiting)) == .deadlock)
+    #expect(file.reply(to: first) == nil && file.reply(to: second) == nil)
+    #expect(file.code(file.lock(.none, 3...3, by: 3)) == .ok)
+    #expect(file.reply(to: second) == .ok && file.reply(to: first) == nil)
+  }
+
+  @Test("a flock that can not change its kind is given up, as on Linux")
+  func conversion() throws {
+    let file = try Locked()
+    let all: ClosedRange<UInt64> = 0 ... .max
+    #expect(file.code(file.lock(.shared, all, by: 1, isWhole: true)) == .ok)
+    #expect(file.code(file.lock(.shared, all, by: 2, isWhole: true)) == .ok)
+    #expect(file.code(file.lock(.exclusive, all, by: 1, isWhole: true)) == .wouldBlock)
+    #expect(file.code(file.lock(.exclusive, all, by: 2, isWhole: true)) == .ok)
+  }
+
+  @Test("a lost lock goes on only if nobody had one against it meanwhile")
+  func reclaiming() throws {
+    let file = try Locked()
+    let grant = try file.served.ask(file.lock(.shared, by: 1)).grant
+    #expect(file.code(file.lock(.none, by: 1)) == .ok)
+    #expect(file.code(file.lock(.shared, by: 1, .reclaiming, ticket: grant)) == .ok)
+    #expect(file.code(file.lock(.none, by: 1)) == .ok)
+    let other = try file.served.ask(file.lock(.shared, by: 2))
+    #expect(file.code(file.lock(.none, by: 2)) == .ok)
+    #expect(file.code(file.lock(.shared, by: 1, .reclaiming, ticket: grant)) == .ok)
+    #expect(file.code(file.lock(.none, by: 1)) == .ok)
+    #expect(file.code(file.lock(.exclusive, by: 1, .reclaiming, ticket: grant)) == .wouldBlock)
+    #expect(other.grant > grant)
+    _ = try file.served.ask(file.lock(.exclusive, 100...100, by: 2))
+    #expect(file.code(file.lock(.shared, by: 1, .reclaiming, ticket: grant)) == .wouldBlock)
+  }
+
+  @Test("a lock on a range needs the right that it protects")
+  func rights() throws {
+    let file = try Locked()
+    let reader = try file.served.open("f", .read)
+    let writer = try file.served.open("f", .write)
+    #expect(file.code(file.lock(.exclusive, by: 1, in: reader)) == .notWriteable)
+    #expect(file.code(file.lock(.shared, by: 1, in: writer)) == .notReadable)
+    #expect(file.code(file.lock(.exclusive, 0 ... .max, by: 1, isWhole: true, in: reader)) == .ok)
+    #expect(
+      file.served.code(
+        file.lock(.shared, by: 1), as: Principal(user: "root", host: "moa")) == .noPermission)
+  }
+}
+
+@Suite("Extended attributes", .enabled(if: Served.isRoot, "trusted attributes need root"))
+struct ExtendedAttributeTests {
+  private func change(
+    _ served: Served, _ attribute: String, _ change: ChangeAttribute.Change,
+    as who: Principal? = Served.local
+  ) -> ReplyCode {
+    served.code(
+      ChangeAttribute(served.name("f"), attribute: Array(attribute.utf8), change), as: who)
+  }
+
+  @Test("are kept on the disk, under the rights of the caller")
+  func attributes() throws {
+    let served = try Served()
+    try served.put("", at: "f")
+    chmod(served.path + "/f", 0o644)
+    #expect(change(served, "user.a", .set([1, 2, 3])) == .ok)
+    #expect(change(served, "user.a", .create([])) == .duplicateName)
+    #expect(change(served, "user.b", .replace([])) == .noAttribute)
+    #expect(change(served, "trusted.t", .set([])) == .ok)
+    let ann = Principal(user: "ann", host: "kea")
+    #expect(change(served, "user.a", .remove, as: ann) == .noPermission)
+    #expect(change(served, "trusted.t", .set([]), as: ann) == .notOwner)
+    let value = try served.ask(
+      QueryAttribute(served.name("f"), attribute: Array("user.a".utf8)))
+    #expect(value.data == [1, 2, 3])
+    func names(_ who: Principal?) throws -> Set<String> {
+      let list = try served.ask(ListAttributes(served.name("f")), as: who).data
+      return Set(list.split(separator: 0).map { String(decoding: $0, as: UTF8.self) })
+    }
+    #expect(try names(Served.local) == ["user.a", "trusted.t"])
+    #expect(try names(ann) == ["user.a"])
+  }
+
+  @Test("are not kept where they would mean another thing on another host")
+  func refused() throws {
+    let served = try Served()
+    try served.put("", at: "f")
+    for name in ["system.posix_acl_access", "security.capability", "user", ""] {
+      #expect(change(served, name, .set([1])) == .notSupported)
+    }
+    #expect(change(served, "user." + String(repeating: "x", count: 300), .set([])) == .notSupported)
+  }
+}
