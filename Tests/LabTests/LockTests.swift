@@ -196,7 +196,7 @@ extension LabTests {
       let lab = try await Lab.shared()
       let directory = try await lab.makeDirectory(on: "moa", "attributes")
       let script = """
-        import os, sys
+        import os, struct, sys
         path = sys.argv[1]
         open(path, "w").close()
         def attempt(what, *arguments):
@@ -211,7 +211,9 @@ extension LabTests {
         attempt(os.listxattr)
         attempt(os.removexattr, "user.a")
         attempt(os.getxattr, "user.a")
-        attempt(os.setxattr, "system.posix_acl_access", b"x")
+        entries = [(tag, 7, 2**32 - 1) for tag in (1, 4, 32)]
+        acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+        attempt(os.setxattr, "system.posix_acl_access", acl)
         attempt(os.getxattr, "user.v.manager")
         attempt(os.setxattr, "user.v.manager", b"x")
         attempt(os.setxattr, "user.b", bytes(20000))
