@@ -1,3 +1,4 @@
+import NetworkFaults
 import Testing
 import VFileServer
 import VNode
@@ -159,12 +160,12 @@ struct LockSimulationTests {
     tui.run(1)
     simulator.run(for: .seconds(1))
     #expect(tui.done.value == 0)
-    simulator.cut = [["kea", "moa"]]
+    simulator.partition("kea", "moa")
     simulator.run(for: .seconds(8))
     #expect(tui.done.value == 0, "it may be away for a moment only")
     simulator.run(for: .seconds(12))
     #expect(tui.done.value == 1)
-    simulator.cut = []
+    simulator.heal()
     simulator.run(for: .seconds(5))
     goOn.value?()
     simulator.run(for: .seconds(5))
