@@ -10,6 +10,7 @@ extension Kernel {
       case .client(let client): handleClientTimer(client, queued: time, at: now, into: &actions)
       case .record(let key): handleRecordTimer(key, queued: time, at: now, into: &actions)
       case .probe(let transaction): probes[transaction] = nil
+      case .silence(let kernel): watchSilence(of: kernel, at: now, into: &actions)
       }
     }
   }
@@ -42,10 +43,23 @@ extension Kernel {
       }
       return current.startedAt + Timing.silence <= now
     case .peer(let kernel):
-      let isSilent = withPeer(kernel, at: now) { $0.checkSilence(at: now) }
+      let (wasSilent, isSilent) = withPeer(kernel, at: now) {
+        ($0.isSilent, $0.checkSilence(at: now))
+      }
       if isSilent { counters.silentPeers += 1 }
+      if isSilent && !wasSilent { timers.push(.silence(kernel), at: now + Timing.signInterval) }
       return isSilent
     }
+  }
+
+  /// Asks a silent kernel for a sign of life for as long as it is silent: it may have come back
+  /// without a word, and whoever wants something of it is to find it back.
+  private mutating func watchSilence(
+    of kernel: KernelID, at now: Time, into actions: inout Actions
+  ) {
+    guard let peer = peers[kernel], peer.isSilent, let locator = peer.locator else { return }
+    challenge(kernel, at: locator, into: &actions)
+    timers.push(.silence(kernel), at: now + Timing.signInterval)
   }
 
   private mutating func handleRecordTimer(

@@ -89,6 +89,7 @@ enum TimerKey: Sendable {
   case client(EntityID)
   case record(RecordKey)
   case probe(TransactionID)
+  case silence(KernelID)
 }
 
 /// A question to a client's manager, on behalf of a record.

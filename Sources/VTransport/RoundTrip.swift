@@ -53,6 +53,9 @@ public enum Timing {
   public static let pingCap = TimeSpan.milliseconds(500)
   /// A peer kernel that sent nothing valid for so long is silent.
   public static let silence = TimeSpan.seconds(2)
+  /// How often a silent kernel is asked for a sign of life: a host that is back is found back
+  /// before 2 s have passed, the loss of one packet included.
+  public static let signInterval = TimeSpan.milliseconds(800)
   /// A block is missing although a later one came.
   public static let hole = TimeSpan.microseconds(250)
   /// The rest of a group is late.
