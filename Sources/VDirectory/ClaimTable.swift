@@ -2,19 +2,32 @@ import VProtocol
 
 /// Who claims which prefix, as far as this node has heard: a value, merged entry by entry.
 ///
-/// Entries are never deleted, so that a manager that is away can be told from a name that does
-/// not exist, and an entry's number is a stable position in a listing.
+/// Entries outlive their holders, so that a manager that is away can be told from a name that does
+/// not exist; an entry's number is a stable position in a listing. A full table gives up what was
+/// withdrawn, then what is away, the longest unheard first; what is present is never given up.
 struct ClaimTable: Sendable {
   struct Entry: Sendable {
     var claim: Claim
-    /// When it was last heard, on this node's clock.
-    var heardAt: Time
+    /// When its holder last said so itself, on this node's clock; nil where only others did.
+    var heardAt: Time?
+
+    /// Whether its holder has been silent for several times of spreading.
+    func isAway(at now: Time) -> Bool { heardAt.map { $0 + ClaimTable.awayAfter <= now } ?? true }
+  }
+
+  /// What a claim that was heard turned out to be.
+  enum Outcome: Equatable, Sendable {
+    /// It is in the table now, in the place of another one or a new one.
+    case news(replaced: Claim?)
+    case known
+    /// A newer one is known, or there is no room for it.
+    case refused
   }
 
   /// Where a name leads.
   enum Place: Equatable, Sendable {
     /// A manager answers for the first `prefixBytes` octets of the name.
-    case claimed(Int, prefixBytes: Int)
+    case claimed(Claim, prefixBytes: Int)
     /// The name only leads to prefixes.
     case shared
     case unknown
@@ -23,50 +36,96 @@ struct ClaimTable: Sendable {
   private(set) var entries: [Entry] = []
   private var clock: UInt64 = 0
 
+  /// Three spreadings in a row were lost, or there were none.
+  static let awayAfter = TimeSpan.seconds(90)
+
   /// A clock reading later than every claim seen so far.
   mutating func tick(_ wallClock: Int64) -> UInt64 {
     clock = max(UInt64(max(wallClock, 0)), clock &+ 1)
     return clock
   }
 
-  /// Takes in a claim; whether it changed what is known.
+  /// Takes in a claim: of two on one prefix the newer holds, whoever tells of it.
   ///
-  /// A host's newer claim replaces its older one; over another host's the newer wins.
-  mutating func merge(_ claim: Claim, isByHolder: Bool = false, at now: Time) -> Bool {
+  /// `isByHolder`: it came from the kernel of its manager.
+  mutating func merge(_ claim: Claim, isByHolder: Bool, at now: Time) -> Outcome {
     clock = max(clock, claim.clock)
-    guard let index = entries.firstIndex(where: { $0.claim.prefix == claim.prefix }) else {
-      guard entries.count < Claim.claimsMax else { return false }
-      entries.append(Entry(claim: claim, heardAt: now))
-      return true
+    let new = Entry(claim: claim, heardAt: isByHolder ? now : nil)
+    guard let index = index(of: claim.prefix) else {
+      if entries.count < Claim.claimsMax {
+        entries.append(new)
+      } else if let index = spareIndex(at: now), isByHolder {
+        // What others tell of is not worth that: tables would push out each other's memories.
+        entries[index] = new
+      } else {
+        return .refused
+      }
+      return .news(replaced: nil)
     }
     let known = entries[index].claim
     if claim == known {
-      entries[index].heardAt = now
-      return false
+      if isByHolder { entries[index].heardAt = now }
+      return .known
     }
     // A host that booted with its clock behind has only its new kernel to show that it is newer.
     let isNewBoot =
       isByHolder && claim.host == known.host && claim.manager.kernel != known.manager.kernel
-    guard claim.clock > known.clock || isNewBoot else { return false }
-    entries[index] = Entry(claim: claim, heardAt: now)
-    return true
+    guard claim.isNewer(than: known) || isNewBoot else { return .refused }
+    entries[index] = new
+    return .news(replaced: known)
   }
 
-  func entry(for prefix: [UInt8]) -> Entry? { entries.first { $0.claim.prefix == prefix } }
+  /// Withdraws what earlier boots of a host claimed and `kernel` did not claim anew; the withdrawn
+  /// are newer than everything else.
+  mutating func withdraw(host: String, besides kernel: KernelID, _ wallClock: Int64) -> Bool {
+    var isChanged = false
+    for index in entries.indices {
+      let claim = entries[index].claim
+      guard claim.host == host, claim.state == .present, claim.manager.kernel != kernel
+      else { continue }
+      entries[index].claim.state = .withdrawn
+      entries[index].claim.clock = tick(wallClock)
+      isChanged = true
+    }
+    return isChanged
+  }
+
+  /// Says that all claims of `kernel` still stand.
+  mutating func refresh(_ kernel: KernelID, at now: Time) {
+    for index in entries.indices where entries[index].claim.manager.kernel == kernel {
+      entries[index].heardAt = now
+    }
+  }
+
+  func claim(on prefix: [UInt8]) -> Claim? { index(of: prefix).map { entries[$0].claim } }
+
+  private func index(of prefix: [UInt8]) -> Int? {
+    entries.firstIndex { $0.claim.prefix == prefix }
+  }
+
+  private func spareIndex(at now: Time) -> Int? {
+    func rank(_ index: Int) -> (Int, Int64) {
+      let entry = entries[index]
+      return (entry.claim.state == .withdrawn ? 0 : 1, entry.heardAt?.nanoseconds ?? .min)
+    }
+    return entries.indices
+      .filter { entries[$0].claim.state == .withdrawn || entries[$0].isAway(at: now) }
+      .min { rank($0) < rank($1) }
+  }
 
   /// Whose the longest claimed prefix of `name` is.
   func place(of name: [UInt8]) -> Place {
-    var best: (index: Int, bytes: Int)?
+    var best: Claim?
     var leadsOn = name.isEmpty
-    for (index, entry) in entries.enumerated() where entry.claim.state == .present {
+    for entry in entries where entry.claim.state == .present {
       let prefix = entry.claim.prefix
       if prefix == name || name.starts(with: prefix + [Self.slash]) {
-        if prefix.count > best?.bytes ?? -1 { best = (index, prefix.count) }
+        if prefix.count > best?.prefix.count ?? -1 { best = entry.claim }
       } else if prefix.starts(with: name + [Self.slash]) {
         leadsOn = true
       }
     }
-    if let best { return .claimed(best.index, prefixBytes: best.bytes) }
+    if let best { return .claimed(best, prefixBytes: best.prefix.count) }
     return leadsOn ? .shared : .unknown
   }
 
@@ -85,4 +144,26 @@ struct ClaimTable: Sendable {
   }
 
   static let slash = UInt8(ascii: "/")
+}
+
+// MARK: The table on a disk
+
+extension ClaimTable {
+  /// The records of all claims, one after another, as they are spread.
+  var octets: [UInt8] {
+    var writer = SegmentWriter()
+    for entry in entries { entry.claim.emit(into: &writer) }
+    return writer.bytes
+  }
+
+  /// What `octets` were; from where they make no sense on, nothing.
+  init(octets: [UInt8]) {
+    var reader = SegmentReader(octets)
+    while reader.remaining > 0, entries.count < Claim.claimsMax,
+      let claim = try? Claim(parsing: &reader)
+    {
+      clock = max(clock, claim.clock)
+      entries.append(Entry(claim: claim, heardAt: nil))
+    }
+  }
 }

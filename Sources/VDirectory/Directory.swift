@@ -7,7 +7,7 @@ public import VRuntime
 /// Every node has one. It keeps the table of claims, answers for the shared contexts from it
 /// without a packet, and hands a request for a claimed prefix on to its manager, whatever the
 /// operation is. With the table lost, names are still found: by QueryName, which asks the
-/// managers themselves.
+/// managers themselves, and from the tables of the others, which all tell of everything they know.
 public final class Directory: Sendable {
   struct State: Sendable {
     var table = ClaimTable()
@@ -15,6 +15,12 @@ public final class Directory: Sendable {
     /// Names that nobody answered for, and until when that is believed.
     var absent: [[UInt8]: Time] = [:]
     var changedAt: Int64
+    /// Hosts that prefixes were refused for to managers of this one.
+    var holders: [[UInt8]: String] = [:]
+    var withdrawsEarlier = false
+    /// The table on the disk is older than this one, and somebody is writing it.
+    var isUnsaved = false
+    var isSaving = false
   }
 
   let backplane: any Backplane
@@ -23,6 +29,7 @@ public final class Directory: Sendable {
   let state: Mutex<State>
   private let client: EntityID
   private let clients: ClientPool
+  private let store: ClaimStore?
 
   /// Claims are spread this often even without a change.
   static let spreadInterval = TimeSpan.seconds(30)
@@ -36,9 +43,12 @@ public final class Directory: Sendable {
   /// Names believed absent at once; beyond it all are forgotten.
   static let absentMax = 1024
 
-  public init(_ backplane: any Backplane) {
+  /// `store` keeps the table from one boot to the next.
+  public init(_ backplane: any Backplane, store: ClaimStore? = nil) {
     self.backplane = backplane
-    state = Mutex(State(changedAt: backplane.wallClock))
+    self.store = store
+    let table = ClaimTable(octets: store?.load() ?? [])
+    state = Mutex(State(table: table, changedAt: backplane.wallClock))
     client = backplane.makeClient(user: "root")
     clients = ClientPool(backplane)
     let cell = DirectoryCell()
@@ -62,31 +72,119 @@ public final class Directory: Sendable {
 
   // MARK: claims
 
-  /// A claim of another node's directory.
-  private func hear(_ request: Request) {
-    guard request.message.mcb.code == SpreadClaims.code,
-      let spread = try? SpreadClaims(parsing: request.message)
-    else { return }
-    let now = backplane.now
-    state.withLock { state in
-      for claim in spread.claims where claim.host != backplane.host {
-        let isByHolder = request.client.kernel == claim.manager.kernel
-        if state.table.merge(claim, isByHolder: isByHolder, at: now) {
-          state.changedAt = backplane.wallClock
-        }
-        state.absent.removeAll()
-      }
-    }
-    if spread.wantsAnswer && request.client.kernel != client.kernel { self.spread() }
+  /// The host that has a prefix, as far as this one has heard.
+  public func holder(of prefix: [UInt8]) -> String? {
+    state.withLock { $0.holders[prefix] ?? $0.table.claim(on: prefix)?.host }
   }
 
-  /// Tells all directories what this host claims.
-  func spread(wantsAnswer: Bool = false) {
-    let own = state.withLock { state in
-      state.table.entries.map(\.claim).filter { $0.host == backplane.host }
+  /// The claims that another node's directory knows.
+  private func hear(_ request: Request) {
+    guard request.message.mcb.code == SpreadClaims.code,
+      let spread = try? SpreadClaims(parsing: request.message),
+      request.client.kernel != client.kernel
+    else { return }
+    var isAsked = spread.wantsAnswer
+    var lost: [(prefix: Claim, to: Claim)] = []
+    for claim in spread.claims {
+      switch take(claim, from: request.client.kernel) {
+      case .news(let replaced?) where isOwn(replaced) && !isOwn(claim):
+        lost.append((replaced, claim))
+      case .news: break
+      case .known: continue
+      // Who tells of it has missed what this host claims.
+      case .refused: isAsked = isAsked || isHeldHere(claim.prefix)
+      }
     }
-    for message in SpreadClaims.messages(own, wantsAnswer: wantsAnswer) {
+    for (own, claim) in lost {
+      let notice = SpreadClaims([claim], wantsAnswer: false)
+      backplane.sendDatagram(notice.message, from: client, to: own.manager)
+    }
+    if isAsked { self.spread() }
+  }
+
+  /// Puts what another directory told in the table.
+  private func take(_ claim: Claim, from kernel: KernelID) -> ClaimTable.Outcome {
+    let now = backplane.now
+    let wallClock = backplane.wallClock
+    let isByHolder = kernel == claim.manager.kernel
+    // Another node that has this host's name: no claim can mend that.
+    if claim.host == backplane.host && (isByHolder || isOwn(claim)) { return .known }
+    let outcome = state.withLock { state in
+      let own = state.table.claim(on: claim.prefix)
+      if claim.host == backplane.host, var own, isOwn(own), claim.isNewer(than: own) {
+        // An earlier boot of this host, whose clock was ahead.
+        _ = state.table.tick(Int64(clamping: claim.clock))
+        own.clock = state.table.tick(wallClock)
+        _ = state.table.merge(own, isByHolder: true, at: now)
+        return ClaimTable.Outcome.refused
+      }
+      let outcome = state.table.merge(claim, isByHolder: isByHolder, at: now)
+      if case .news = outcome {
+        state.changedAt = wallClock
+        state.absent.removeAll()
+      }
+      return outcome
+    }
+    if outcome != .known { saveLater() }
+    return outcome
+  }
+
+  private func isOwn(_ claim: Claim) -> Bool {
+    claim.state == .present && claim.manager.kernel == client.kernel
+  }
+
+  private func isHeldHere(_ prefix: [UInt8]) -> Bool {
+    state.withLock { $0.table.claim(on: prefix) }.map(isOwn) ?? false
+  }
+
+  /// Withdraws what this host claimed at earlier boots and has not claimed again: to be called once
+  /// its managers have claimed what they have now, and from then on done at every spreading.
+  public func withdrawEarlierClaims() {
+    state.withLock { $0.withdrawsEarlier = true }
+    spread()
+  }
+
+  /// Tells all directories what this one knows.
+  func spread(wantsAnswer: Bool = false) {
+    let now = backplane.now
+    let wallClock = backplane.wallClock
+    let (claims, isChanged) = state.withLock { state in
+      state.table.refresh(client.kernel, at: now)
+      let isChanged =
+        state.withdrawsEarlier
+        && state.table.withdraw(host: backplane.host, besides: client.kernel, wallClock)
+      if isChanged { state.changedAt = wallClock }
+      return (state.table.entries.map(\.claim), isChanged)
+    }
+    if isChanged { saveLater() }
+    for message in SpreadClaims.messages(claims, wantsAnswer: wantsAnswer) {
       backplane.sendDatagram(message.message, from: client, to: .nameHandlingGroup)
+    }
+  }
+
+  /// Writes the table, where no other thread is about to.
+  private func saveLater() {
+    guard let store else { return }
+    let begins = state.withLock { state in
+      state.isUnsaved = true
+      defer { state.isSaving = true }
+      return !state.isSaving
+    }
+    guard begins else { return }
+    backplane.disk { [self] in
+      while let octets = unsaved() { store.save(octets) }
+    }
+  }
+
+  /// The table, if it has changed since it was last taken to be written; else nobody writes it.
+  private func unsaved() -> [UInt8]? {
+    state.withLock { state in
+      guard state.isUnsaved else {
+        state.isSaving = false
+        return nil
+      }
+      state.isUnsaved = false
+      return state.table.octets
     }
   }
 
@@ -103,7 +201,7 @@ public final class Directory: Sendable {
       request.principal?.user == "root"
     else { return backplane.refuse(.noPermission, request) }
     // The table may be as new as this node: those who serve the prefix are asked themselves.
-    let isHeld = Mutex(false)
+    let holder = Mutex(EntityID.none)
     let asker = backplane.makeClient(user: "root")
     backplane.send(
       QueryName(ContextName(.none, operation.name.name)).message, from: asker,
@@ -112,46 +210,54 @@ public final class Directory: Sendable {
     ) { [self, client] response in
       guard response.code.isOK else {
         backplane.retire(asker)
-        if isHeld.withLock({ $0 }) { return backplane.refuse(.duplicateName, request) }
-        return claimUnheld(operation, request)
+        return claim(operation, request, heldBy: holder.withLock { $0 })
       }
       guard let found = try? QueryName.Answer(parsing: response.message),
         found.kind == .context, found.prefixBytes == operation.name.name.count,
         found.manager.kernel != client.kernel
       else { return }
-      isHeld.withLock { $0 = true }
+      holder.withLock { $0 = found.manager }
     }
   }
 
-  /// Nobody served the prefix just now: it is free, unless its holder lives and keeps it.
-  private func claimUnheld(_ operation: ClaimName, _ request: Request) {
-    let holder = state.withLock { $0.table.entry(for: operation.name.name)?.claim }
-    guard let holder, holder.state == .present, holder.host != backplane.host else {
-      return accept(operation, request)
+  /// `found` said just now that it serves the prefix; if it is none, the prefix is free unless its
+  /// holder lives and keeps it.
+  private func claim(_ operation: ClaimName, _ request: Request, heldBy found: EntityID) {
+    let prefix = operation.name.name
+    var holder = found
+    if found == .none {
+      let known = state.withLock { $0.table.claim(on: prefix) }
+      guard let known, known.state == .present, known.host != backplane.host else {
+        return accept(operation, request)
+      }
+      holder = known.manager
     }
     clients.send(
-      ProbeEntity(entity: holder.manager), as: "root", to: .manager(of: holder.manager.kernel)
+      ProbeEntity(entity: holder), as: "root", to: .manager(of: holder.kernel)
     ) { [self] answer in
-      switch answer {
-      case .done: backplane.refuse(.duplicateName, request)
-      case .refused: accept(operation, request)
+      if case .done(let holder, _) = answer, let host = Principal(holder.principal)?.host {
+        state.withLock { $0.holders[prefix] = host }
+      } else if found == .none {
+        return accept(operation, request)
       }
+      backplane.refuse(.duplicateName, request)
     }
   }
 
   private func accept(_ operation: ClaimName, _ request: Request) {
     let now = backplane.now
     let wallClock = backplane.wallClock
-    let isTaken = state.withLock { state in
+    let outcome = state.withLock { state in
       let claim = Claim(
         prefix: operation.name.name, manager: operation.manager, context: operation.context,
         host: backplane.host, clock: state.table.tick(wallClock), state: .present)
-      guard state.table.merge(claim, at: now) else { return false }
+      state.holders[claim.prefix] = nil
       state.changedAt = wallClock
-      return true
+      return state.table.merge(claim, isByHolder: true, at: now)
     }
-    guard isTaken else { return backplane.refuse(.noServerResources, request) }
+    guard outcome != .refused else { return backplane.refuse(.noServerResources, request) }
     backplane.reply(Done(), to: request)
+    saveLater()
     spread()
   }
 
@@ -179,6 +285,23 @@ public final class Directory: Sendable {
       }
       found(value)
     }
+  }
+}
+
+/// Where a directory keeps its table of claims while its node is down.
+///
+/// With the table lost, what is known of hosts that are away is lost, unless others tell.
+public struct ClaimStore: Sendable {
+  /// What was saved last; nothing where that is not to be had.
+  public var load: @Sendable () -> [UInt8]
+  /// Replaces what was saved, whole or not at all; may wait.
+  public var save: @Sendable ([UInt8]) -> Void
+
+  public init(
+    load: @escaping @Sendable () -> [UInt8], save: @escaping @Sendable ([UInt8]) -> Void
+  ) {
+    self.load = load
+    self.save = save
   }
 }
 

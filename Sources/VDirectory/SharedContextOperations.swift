@@ -34,12 +34,12 @@ extension Directory {
     }
     let rest = Array(name.rest)
     let full = context.isEmpty || rest.isEmpty ? context + rest : context + [slash] + rest
+    if request.message.mcb.code == QueryName.code { return answerName(name, full, request) }
     if rest.isEmpty { return serveOwn(full, isNamed: false, request) }
     if target(ofLink: full) != nil { return serveOwn(full, isNamed: true, request) }
     let place = state.withLock { $0.table.place(of: full) }
     switch place {
-    case .claimed(let index, let prefixBytes):
-      let claim = state.withLock { $0.table.entries[index].claim }
+    case .claimed(let claim, let prefixBytes):
       handOn(request, name, leaving: full.count - prefixBytes, to: claim.manager, claim.context)
     case .shared:
       serveOwn(full, isNamed: true, request)
@@ -51,6 +51,28 @@ extension Directory {
           request, name, leaving: full.count - answer.prefixBytes, to: answer.manager,
           answer.context)
       }
+    }
+  }
+
+  /// Whose a name is, as the table says; the manager may be away.
+  private func answerName(_ name: ContextName, _ full: [UInt8], _ request: Request) {
+    switch state.withLock({ $0.table.place(of: full) }) {
+    case .claimed(let claim, let prefixBytes):
+      let prefixBytes = name.name.count - (full.count - prefixBytes)
+      guard prefixBytes >= name.index else { return backplane.refuse(.invalidContext, request) }
+      backplane.reply(
+        QueryName.Answer(
+          manager: claim.manager, context: claim.context, prefixBytes: prefixBytes,
+          kind: .context), to: request)
+    case .shared:
+      guard let context = state.withLock({ $0.contexts.context(of: full) }) else {
+        return backplane.refuse(.noServerResources, request)
+      }
+      backplane.reply(
+        QueryName.Answer(
+          manager: server, context: context, prefixBytes: name.name.count, kind: .sharedContext),
+        to: request)
+    case .unknown: backplane.refuse(.notFound, request)
     }
   }
 

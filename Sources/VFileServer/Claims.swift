@@ -8,16 +8,22 @@ struct Claims: Sendable {
   var manager = EntityID.none
   /// Exports whose prefix another host has.
   var refused: Set<Int> = []
+  /// Who is told what became of a claim.
+  var observer: (@Sendable (Export, ReplyCode) -> Void)?
 }
 
 extension FileServer {
-  /// Claims the prefix of every export in this host's directory; `completion` is called for each.
+  /// Claims the prefix of every export in this host's directory; `completion` is called for each,
+  /// and once more with `duplicateName` for one that is lost later to a newer claim.
   ///
   /// A prefix that another host answers for (`duplicateName`) is not served.
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (Export, ReplyCode) -> Void
   ) {
-    let manager = claims.withLock { $0.manager }
+    let manager = claims.withLock { claims in
+      claims.observer = completion
+      return claims.manager
+    }
     for number in exports.indices {
       let export = exports[number]
       let client = backplane.makeClient(user: "root")
@@ -26,10 +32,29 @@ extension FileServer {
         from: client, to: directory
       ) { [self] answer in
         backplane.retire(client)
-        guard case .refused(let code) = answer else { return completion(export, .ok) }
-        if code == .duplicateName { claims.withLock { _ = $0.refused.insert(number) } }
+        var code = ReplyCode.ok
+        if case .refused(let refusal) = answer { code = refusal }
+        claims.withLock { claims in
+          if code.isOK { claims.refused.remove(number) }
+          if code == .duplicateName { claims.refused.insert(number) }
+        }
         completion(export, code)
       }
+    }
+  }
+
+  /// The directory of this host tells of claims that are newer than this server's.
+  func handleLoss(_ request: Request) {
+    guard request.isLocal, request.principal?.user == "root",
+      let news = try? SpreadClaims(parsing: request.message)
+    else { return }
+    for claim in news.claims {
+      guard let number = exports.indices.first(where: { exports[$0].prefix == claim.prefix })
+      else { continue }
+      let observer = claims.withLock { claims in
+        claims.refused.insert(number).inserted ? claims.observer : nil
+      }
+      observer?(exports[number], .duplicateName)
     }
   }
 

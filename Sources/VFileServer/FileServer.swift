@@ -112,6 +112,7 @@ public final class FileServer: Sendable {
     case UIO.lockInstance: lockInstance(request)
     case UIO.queryLock: perform(request, .atOnce, queryLock)
     case UIO.cancelLock: perform(request, .atOnce, cancelLock)
+    case SpreadClaims.code: handleLoss(request)
     default: backplane.refuse(.illegalRequest, request)
     }
   }

@@ -89,11 +89,7 @@ extension Mount {
       case .refused(.nonexistentEntity), .refused(.invalidContext):
         searchPrefix(request, below: parent, name)
       case .refused(.retransmissionTimeout):
-        // The name is there, its manager is away: a listing of hosts need not fail for that.
-        guard let root = names.lastSeen(fullName) else {
-          return request.fail(.retransmissionTimeout)
-        }
-        replyEntry(request, .done(root.descriptor, by: root.manager), below: parent, name)
+        describeAbsent(request, below: parent, context, name)
       case .done(let descriptor, let manager) where manager != context.manager:
         names.remember(descriptor, of: manager, for: fullName)
         replyEntry(request, answer, below: parent, name)
@@ -116,7 +112,44 @@ extension Mount {
       else { return request.fail(.nonexistentEntity) }
       request.send(
         QueryObject(ContextName(found.context)), to: found.manager
-      ) { [self] answer in replyEntry(request, answer, below: parent, name) }
+      ) { [self] answer in
+        switch answer {
+        case .done(let descriptor, let manager):
+          names.remember(descriptor, of: manager, for: fullName)
+        case .refused(let code): noteAbsence(of: found.manager, code)
+        }
+        replyEntry(request, answer, below: parent, name)
+      }
+    }
+  }
+
+  /// The name is there, its manager is away: a listing of hosts need not fail for that.
+  ///
+  /// The prefix is described as it was last seen, or, if it never was, from its claim; then only
+  /// its name and that it is a directory are true.
+  private func describeAbsent(
+    _ request: FuseRequest, below parent: NodeID, _ context: Node.Object, _ name: [UInt8]
+  ) {
+    let fullName = fullName(parent, name)
+    if let root = names.lastSeen(fullName) {
+      return replyEntry(
+        request, .done(root.descriptor, by: root.manager), below: parent, name)
+    }
+    request.send(
+      QueryName(ContextName(context.context, name)), to: context.manager
+    ) { [self] answer in
+      guard case .done(let claim, _) = answer, claim.kind == .context else {
+        return request.fail(.retransmissionTimeout)
+      }
+      var descriptor = Descriptor(
+        kind: .context,
+        identity: Descriptor.Identity(
+          device: claim.manager.rawValue, inode: UInt64(claim.context.rawValue), generation: 0))
+      descriptor.context = claim.context
+      descriptor.permissions = 0o755
+      descriptor.links = 2
+      names.remember(descriptor, of: claim.manager, for: fullName)
+      replyEntry(request, .done(descriptor, by: claim.manager), below: parent, name)
     }
   }
 }

@@ -101,10 +101,10 @@ extension Mount {
       completion: completion)
   }
 
-  /// A manager that is gone or silent may have lost its prefix to another one: the next use of
-  /// the prefix asks.
-  private func noteAbsence(of manager: EntityID, _ code: ReplyCode) {
-    if code == .nonexistentEntity || code == .retransmissionTimeout { names.forget(manager) }
+  /// A manager that is gone or silent or does not know its contexts may have lost its prefix to
+  /// another one: the next use of the prefix asks.
+  func noteAbsence(of manager: EntityID, _ code: ReplyCode) {
+    if Self.asksForRebinding(code) { names.forget(manager) }
   }
 
   private static func asksForRebinding(_ code: ReplyCode) -> Bool {

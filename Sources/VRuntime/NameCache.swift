@@ -27,6 +27,8 @@ public final class NameCache: Sendable {
     var roots: [[UInt8]: Root] = [:]
     /// Roots as they were when they were last described, kept when their manager goes away.
     var described: [[UInt8]: Root] = [:]
+    /// What the name handling group answered, by prefix.
+    var answers: [[UInt8]: QueryName.Answer] = [:]
     var counters = Counters()
   }
 
@@ -48,18 +50,35 @@ public final class NameCache: Sendable {
 
   /// Asks the name handling group who answers for `name` (octets separated by `/`, none in
   /// front); `notFound` where nobody does.
+  ///
+  /// It is asked once for a prefix, until `forget`.
   public func query(
     _ name: [UInt8], completion: @escaping @Sendable (Answer<QueryName.Answer>) -> Void
   ) {
-    state.withLock { $0.counters.multicasts += 1 }
+    let known = state.withLock { state in
+      let known = state.answers.filter { prefix, _ in
+        name.starts(with: prefix)
+          && (name.count == prefix.count || name[prefix.count] == UInt8(ascii: "/"))
+      }
+      if known.isEmpty { state.counters.multicasts += 1 }
+      return known.values.max { $0.prefixBytes < $1.prefixBytes }
+    }
+    if let known { return completion(.done(known, by: known.manager)) }
     clients.send(
       QueryName(ContextName(.none, name)), as: "nobody", to: .nameHandlingGroup,
       options: SendOptions(timeLimit: Self.queryTimeLimit)
-    ) { answer in
+    ) { [self] answer in
       switch answer {
       case .done(let found, _) where found.prefixBytes > name.count:
         completion(.refused(.vmtpError))
-      case .done: completion(answer)
+      case .done(let found, _):
+        if found.kind == .context {
+          state.withLock { state in
+            if state.answers.count >= Self.rootsMax { state.answers.removeAll() }
+            state.answers[Array(name[..<found.prefixBytes])] = found
+          }
+        }
+        completion(answer)
       case .refused(.userTimeout), .refused(.retransmissionTimeout):
         completion(.refused(.notFound))
       case .refused(let code): completion(.refused(code))
@@ -97,6 +116,7 @@ public final class NameCache: Sendable {
   public func forget(_ manager: EntityID) {
     state.withLock { state in
       state.roots = state.roots.filter { $0.value.manager != manager }
+      state.answers = state.answers.filter { $0.value.manager != manager }
     }
   }
 

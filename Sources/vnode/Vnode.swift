@@ -104,17 +104,21 @@ struct Running {
       })
     machine.run(node)
     node.announce()
-    let directory = Directory(node)
+    let directory = Directory(node, store: claimStore(in: Self.stateDirectory))
     self.directory = directory
     let unclaimed = Mutex(configuration.exports.count)
     fileServer.claim(in: directory.server) { export, code in
       unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
       let prefix = String(decoding: export.prefix, as: UTF8.self)
-      say("\(prefix) is not served from \(export.path): \(code)")
+      let holder =
+        code == .duplicateName ? directory.holder(of: export.prefix).map { ", by \($0)" } : nil
+      say("\(prefix) is not served from \(export.path): \(code)\(holder ?? "")")
     }
-    // Ready means that this host's own names are there; a claim takes less than a second.
-    for _ in 0..<200 where unclaimed.withLock({ $0 > 0 }) { usleep(10_000) }
+    // Ready means that this host's own names are there; a claim takes half a second, or the 2 s
+    // more in which a host that had the prefix falls silent.
+    for _ in 0..<300 where unclaimed.withLock({ $0 > 0 }) { usleep(10_000) }
+    directory.withdrawEarlierClaims()
     let place = "\(formatIPv4(address)):\(machine.port)"
     let attachServer = try Self.listen(node, configuration)
     self.attachServer = attachServer
@@ -142,6 +146,9 @@ struct Running {
     mount?.unmount()
     attachServer?.close()
   }
+
+  /// Where the node keeps what it would miss after a restart.
+  private static let stateDirectory = "/var/lib/v"
 
   /// Where only the default path cannot be used, the node does without.
   private static func listen(

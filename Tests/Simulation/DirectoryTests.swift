@@ -15,10 +15,18 @@ final class ClaimingHost: Sendable {
   let clients: ClientPool
   let refusals = Shared<[ReplyCode]>([])
 
-  init(_ host: String, in simulator: Simulator, prefixes: [String]? = nil) throws {
+  init(
+    _ host: String, in simulator: Simulator, prefixes: [String]? = nil,
+    claims: Shared<[UInt8]>? = nil
+  ) throws {
+    let prefixes = prefixes ?? ["storage/\(host)"]
     node = simulator.start(host)
     node.announce()
-    directory = Directory(node)
+    directory = Directory(
+      node,
+      store: claims.map { claims in
+        ClaimStore(load: { claims.value }, save: { claims.value = $0 })
+      })
     let store = MemoryStore()
     let root = try store.openRoot("/")
     let file = try store.create(
@@ -27,12 +35,16 @@ final class ClaimingHost: Sendable {
     store.close(file)
     board = try FileServer(
       node, store: store, users: FixedUsers(),
-      exports: (prefixes ?? ["storage/\(host)"]).map {
+      exports: prefixes.map {
         Export(prefix: Array($0.utf8), path: "/", rootHosts: ["*"])
       })
     clients = ClientPool(node)
-    board.claim(in: directory.server) { [refusals] _, code in
+    let left = Shared(prefixes.count)
+    if prefixes.isEmpty { directory.withdrawEarlierClaims() }
+    board.claim(in: directory.server) { [refusals, directory] _, code in
       if !code.isOK { refusals.value.append(code) }
+      left.value -= 1
+      if left.value == 0 { directory.withdrawEarlierClaims() }
     }
   }
 

@@ -59,6 +59,11 @@ public struct Claim: Equatable, Sendable {
 
   public var byteCount: Int { 28 + prefix.count + host.utf8.count }
 
+  /// Whether this one holds against another one on the same prefix; of two, one does.
+  public func isNewer(than other: Claim) -> Bool {
+    (clock, host, manager.rawValue) > (other.clock, other.host, other.manager.rawValue)
+  }
+
   /// Components between single slashes, none empty and none that starts with a dot: what starts
   /// with one below a shared context never costs a question to anybody.
   public static func isPrefix(_ name: [UInt8]) -> Bool {

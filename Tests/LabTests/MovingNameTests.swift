@@ -1,0 +1,105 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  /// A third host, tui, takes over the prefix `src` from moa; kea looks on.
+  @Suite("Names that move", .tags(.mount))
+  struct MovingNameTests {
+    @Test("are found where they are now, by at most one question to all")
+    func move() async throws {
+      let lab = try await Lab.shared()
+      try await serve(on: "moa", ["storage/moa", "src"], lab)
+      #expect(try await read("kea", lab) == "src of moa\n")
+      try await lab.command("up", (Lab.isBridged ? ["--bridge"] : []) + ["tui"])
+
+      // While moa serves it nobody else can, and is told who has it.
+      try await serve(on: "tui", ["src"], lab)
+      #expect(try await read("kea", lab) == "src of moa\n")
+      let log = try await lab.command("log", ["tui"]).output
+      let refusal = "src is not served from /srv/moving/src: the name is taken, by moa\n"
+      #expect(log.contains(refusal), "\(log)")
+
+      try await serve(on: "moa", ["storage/moa"], lab)
+      try await restart("tui", lab)
+      let before = try await questions(on: "kea", lab)
+      #expect(try await read("kea", lab) == "src of tui\n")
+      #expect(try await questions(on: "kea", lab) <= before + 1)
+      let unknown = try await lab.run(on: "kea", ["cat", "/v/never/claimed"])
+      #expect(unknown.errors.contains("No such file or directory"), "\(unknown.summary)")
+
+      // All the same for a host that has lost its table.
+      expectSuccess(try await lab.run(on: "kea", ["rm", "/var/lib/v/claims"]))
+      try await restart("kea", lab)
+      #expect(try await read("kea", lab) == "src of tui\n")
+      #expect(try await questions(on: "kea", lab) <= 1)
+
+      // What a host gave up is forgotten, and so tui leaves nothing behind.
+      try await serve(on: "tui", [], lab)
+      let isForgotten = try await lab.bash(
+        on: "kea", "for i in {1..90}; do ls /v | grep -qx src || exit 0; sleep .1; done; exit 1")
+      expectSuccess(isForgotten)
+      try await lab.command("kill", ["tui"])
+    }
+
+    @Test("of a host that is away are described; all below them says that it is down")
+    func absent() async throws {
+      let lab = try await Lab.shared()
+      let directory = try await lab.makeDirectory(on: "moa", "of-one-away")
+      try await lab.command("kill", ["moa"])
+      // Nothing of moa is in any memory of kea's but the table of claims.
+      try await restart("kea", lab)
+      let first = try await lab.run(on: "kea", ["stat", "-c", "%F", "/v/storage/moa"])
+      #expect(first.output == "directory\n", "\(first.summary)")
+      let known = try await lab.bash(
+        on: "kea", "timeout 1 ls -ld /v/storage/moa && timeout 1 ls -l /v/storage")
+      expectSuccess(known)
+      for script in ["ls /v/storage/moa", "cat /v/storage/moa/x", ">/v/storage/moa/x"] {
+        let below = try await lab.bash(on: "kea", "timeout 1 bash -c '\(script)'")
+        #expect(below.errors.contains("Host is down"), "\(script): \(below.summary)")
+      }
+      try await lab.command("start", ["moa"])
+      let back = try await lab.bash(
+        on: "kea",
+        "for i in {1..20}; do test -d /v/storage/moa/\(directory) && exit; sleep .1; done; exit 1")
+      expectSuccess(back)
+    }
+
+    private func read(_ host: String, _ lab: Lab) async throws -> String {
+      try await lab.run(on: host, ["cat", "/v/src/who"]).output
+    }
+
+    /// The name handling group was asked so often by the mount of `host`.
+    private func questions(on host: String, _ lab: Lab) async throws -> Int {
+      let text = try await lab.run(on: host, ["cat", "/v/.v/naming"]).output
+      let line = text.split(separator: "\n").first { $0.hasPrefix("multicasts ") }
+      return try #require(line.flatMap { Int($0.dropFirst("multicasts ".count)) }, "\(text)")
+    }
+
+    private func restart(_ host: String, _ lab: Lab) async throws {
+      try await lab.command("kill", [host])
+      try await lab.command("start", [host])
+    }
+
+    /// Gives a host's node these prefixes, `storage/HOST` for `/srv/storage` among them or not, and
+    /// starts it anew.
+    private func serve(on host: String, _ prefixes: [String], _ lab: Lab) async throws {
+      let script = """
+        file=/etc/v/vnode.toml
+        sed -i '/^export/d; /^\\[\\[export/,$d' $file
+        (($#)) || echo 'export = []' >>$file
+        for prefix; do
+          path=/srv/moving/$prefix
+          if [[ $prefix == storage/* ]]; then
+            path=/srv/storage
+          else
+            mkdir -p $path && echo "$prefix of $HOSTNAME" >$path/who
+          fi
+          printf '[[export]]\\nprefix = "%s"\\npath = "%s"\\nroot = ["*"]\\n' $prefix $path >>$file
+        done
+        """
+      expectSuccess(
+        try await lab.run(on: host, ["bash", "-ec", script, "serve"] + prefixes))
+      try await restart(host, lab)
+    }
+  }
+}

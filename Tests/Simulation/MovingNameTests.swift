@@ -1,0 +1,169 @@
+import NetworkFaults
+import Testing
+import VDirectory
+import VNode
+import VProtocol
+import VRuntime
+
+@Suite("Names that move, in the simulator")
+struct MovingNameTests {
+  /// The host that answers for `path` on the way of a walk, or the refusal.
+  private func server(
+    of path: String, from host: ClaimingHost, _ simulator: Simulator
+  ) -> Result<KernelID, Refusal> {
+    switch outcome(simulator, { host.walk(path, $0) }) {
+    case .done(_, let server): .success(server.kernel)
+    case .refused(let code): .failure(Refusal(code: code))
+    case nil: .failure(Refusal(code: .userTimeout))
+    }
+  }
+
+  private struct Refusal: Error, Equatable { var code: ReplyCode }
+
+  @Test("a prefix that one host gave up and another claimed is found there", arguments: seeds)
+  func move(seed: UInt64) throws {
+    let simulator = Simulator(seed: seed)
+    simulator.faults = Faults(loss: 5, duplication: 2, reordering: 10)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["storage/moa", "src"])
+    simulator.run(for: .seconds(10))
+    #expect(server(of: "src", from: kea, simulator) == .success(moa.node.id), "V_SEED=\(seed)")
+    simulator.crash("moa")
+    let newMoa = try ClaimingHost("moa", in: simulator)
+    let tui = try ClaimingHost("tui", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(40))
+    #expect(tui.refusals.value.isEmpty, "V_SEED=\(seed)")
+    for host in [kea, newMoa, tui] {
+      #expect(server(of: "src", from: host, simulator) == .success(tui.node.id), "V_SEED=\(seed)")
+    }
+  }
+
+  @Test("what a host does not claim again after its boot is withdrawn, on every host")
+  func withdrawal() throws {
+    let simulator = Simulator(seed: 21)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(5))
+    #expect(Set(outcome(simulator) { kea.list("", $0) } ?? []) == ["storage", "src"])
+    simulator.crash("moa")
+    let newMoa = try ClaimingHost("moa", in: simulator, prefixes: ["doc"])
+    simulator.run(for: .seconds(8))
+    for host in [kea, newMoa] {
+      #expect(Set(outcome(simulator) { host.list("", $0) } ?? []) == ["storage", "doc"])
+      #expect(server(of: "src", from: host, simulator) == .failure(Refusal(code: .notFound)))
+    }
+    _ = moa
+  }
+
+  @Test("of two claims that meet after a partition the older one ends", arguments: seeds)
+  func meeting(seed: UInt64) throws {
+    let simulator = Simulator(seed: seed)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(3))
+    // Before its claim, so that nobody hears of it.
+    let early = simulator.start("tui")
+    simulator.partition("moa", "tui")
+    simulator.partition("kea", "tui")
+    let tui = try ClaimingHost("tui", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(3))
+    #expect(moa.refusals.value.isEmpty && tui.refusals.value.isEmpty, "V_SEED=\(seed)")
+    simulator.heal()
+    simulator.run(for: .seconds(35))
+    #expect(moa.refusals.value == [.duplicateName], "V_SEED=\(seed)")
+    #expect(tui.refusals.value.isEmpty, "V_SEED=\(seed)")
+    #expect(moa.directory.holder(of: Array("src".utf8)) == "tui")
+    for host in [kea, moa, tui] {
+      #expect(server(of: "src", from: host, simulator) == .success(tui.node.id), "V_SEED=\(seed)")
+    }
+    // Nor does the loser answer for what it gave out before.
+    let name = QueryName(ContextName(.none, Array("src".utf8)))
+    let cache = NameCache(kea.node, clients: kea.clients)
+    let found = outcome(simulator) { cache.query(name.name.name, completion: $0) }
+    guard case .done(let answer, _) = found else {
+      Issue.record("nobody answers for src; V_SEED=\(seed)")
+      return
+    }
+    #expect(answer.manager.kernel == tui.node.id)
+    _ = early
+  }
+
+  @Test("a host that lost its table learns from others of hosts that are away")
+  func lostTable() throws {
+    let simulator = Simulator(seed: 22)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator)
+    let tui = try ClaimingHost("tui", in: simulator)
+    simulator.run(for: .seconds(5))
+    simulator.crash("moa")
+    simulator.crash("kea")
+    let newKea = try ClaimingHost("kea", in: simulator)
+    simulator.run(for: .seconds(1))
+    let (down, unknown) = (Refusal(code: .retransmissionTimeout), Refusal(code: .notFound))
+    #expect(server(of: "storage/moa", from: newKea, simulator) == .failure(down))
+    #expect(server(of: "storage/rob", from: newKea, simulator) == .failure(unknown))
+    _ = (kea, moa, tui)
+  }
+
+  @Test("a host that is alone knows from its disk who is away, and can say whose a name is")
+  func keptTable() throws {
+    let simulator = Simulator(seed: 23)
+    let claims = Shared<[UInt8]>([])
+    let kea = try ClaimingHost("kea", in: simulator, claims: claims)
+    let moa = try ClaimingHost("moa", in: simulator)
+    simulator.run(for: .seconds(5))
+    simulator.crash("moa")
+    simulator.crash("kea")
+    let newKea = try ClaimingHost("kea", in: simulator, claims: claims)
+    simulator.run(for: .seconds(1))
+    let down = Refusal(code: .retransmissionTimeout)
+    #expect(server(of: "storage/moa", from: newKea, simulator) == .failure(down))
+    let name = ContextName(newKea.directory.nameSpace.root, Array("storage/moa/x".utf8))
+    let found = outcome(simulator) {
+      newKea.clients.send(
+        QueryName(name), as: "root", to: newKea.directory.server, completion: $0)
+    }
+    guard case .done(let answer, _) = found else {
+      Issue.record("the directory does not say whose storage/moa is")
+      return
+    }
+    #expect(answer.manager.kernel == moa.node.id)
+    #expect(answer.prefixBytes == "storage/moa".utf8.count)
+    _ = kea
+  }
+
+  @Test("a full table has room for a new claim when a holder is away, and not before")
+  func fullTable() throws {
+    let simulator = Simulator(seed: 24)
+    let moa = try ClaimingHost(
+      "moa", in: simulator, prefixes: (0..<Claim.claimsMax).map { "p\($0)" })
+    simulator.run(for: .seconds(5))
+    #expect(moa.refusals.value.isEmpty)
+    let kea = try ClaimingHost("kea", in: simulator, prefixes: [])
+    simulator.run(for: .seconds(5))
+    #expect(outcome(simulator) { kea.list("", $0) }?.count == Claim.claimsMax)
+    let claim = ClaimName(
+      prefix: Array("src".utf8), context: ContextID(rawValue: 9), manager: kea.directory.server)
+    #expect(kea.code(of: claim, simulator) == .noServerResources)
+    simulator.crash("moa")
+    #expect(kea.code(of: claim, simulator) == .noServerResources)
+    simulator.run(for: .seconds(91))
+    #expect(kea.code(of: claim, simulator) == .ok)
+    #expect(outcome(simulator) { kea.list("", $0) }?.count == Claim.claimsMax)
+  }
+
+  @Test("a silent host that is back is found back before anybody asks for it")
+  func foundBack() throws {
+    let simulator = Simulator(seed: 25)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator)
+    simulator.run(for: .seconds(5))
+    simulator.partition("kea", "moa")
+    let down = Refusal(code: .retransmissionTimeout)
+    #expect(server(of: "storage/moa", from: kea, simulator) == .failure(down))
+    simulator.run(for: .seconds(3600))
+    simulator.heal()
+    simulator.run(for: .seconds(2))
+    #expect(server(of: "storage/moa", from: kea, simulator) == .success(moa.node.id))
+  }
+}
