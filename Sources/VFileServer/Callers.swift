@@ -46,23 +46,13 @@ extension FileServer {
     let state = try store.describe(handle)
     let owner = try users.userName(state.uid, turn.patience)
     let group = try users.groupName(state.gid, turn.patience)
-    var descriptor = Descriptor(kind: state.kind, identity: state.identity)
-    descriptor.attributes = attributes(state.kind, object.export)
-    descriptor.size = state.size
-    descriptor.allocatedBytes = state.allocatedBytes
-    descriptor.modified = state.modified
-    descriptor.changed = state.changed
-    descriptor.accessed = state.accessed
-    descriptor.born = state.born
-    descriptor.permissions = state.permissions
-    descriptor.links = state.links
-    descriptor.blockSize = state.blockSize
-    descriptor.deviceNumber = state.deviceNumber
+    var descriptor = state.descriptor
+    descriptor.attributes = attributes(descriptor.kind, object.export)
     descriptor.owner = Self.wireName(owner, state.uid)
     descriptor.group = Self.wireName(group, state.gid)
     descriptor.name = name
     descriptor.context = contexts.grant(
-      object, Contexts.Key(export: object.export, identity: state.identity))
+      object, Contexts.Key(export: object.export, identity: descriptor.identity))
     sweepLater()
     return descriptor
   }

@@ -119,34 +119,22 @@ public enum Patience: Sendable {
   case mayWait
 }
 
-/// What a store says of an object.
+/// What a store says of an object: its descriptor, in which only the numbers of this host stand for
+/// owner and group.
+@dynamicMemberLookup
 public struct ObjectState: Equatable, Sendable {
-  public var kind: ObjectKind
-  public var identity: Descriptor.Identity
-  /// The low 12 bits of a Linux mode.
-  public var permissions: UInt32
+  public var descriptor: Descriptor
   public var uid: UInt32
   public var gid: UInt32
-  public var links: UInt32 = 1
-  public var size: UInt64 = 0
-  public var allocatedBytes: UInt64 = 0
-  public var blockSize: UInt32 = 4096
-  /// Of a device object: the major number in the high word, the minor in the low.
-  public var deviceNumber: UInt64 = 0
-  /// Nanoseconds since 1970.
-  public var accessed: Int64 = 0
-  public var modified: Int64 = 0
-  public var changed: Int64 = 0
-  public var born: Int64 = 0
 
-  public init(
-    kind: ObjectKind, identity: Descriptor.Identity, permissions: UInt32, uid: UInt32, gid: UInt32
-  ) {
-    self.kind = kind
-    self.identity = identity
-    self.permissions = permissions
+  public init(_ descriptor: Descriptor, uid: UInt32, gid: UInt32) {
+    self.descriptor = descriptor
     self.uid = uid
     self.gid = gid
+  }
+
+  public subscript<Value>(dynamicMember field: KeyPath<Descriptor, Value>) -> Value {
+    descriptor[keyPath: field]
   }
 }
 

@@ -118,21 +118,21 @@ extension LinuxStore {
   public func describe(_ handle: StoreHandle) throws(StoreFailure) -> ObjectState {
     var found = v_object_state()
     _ = try Self.checked(unsafe v_describe(handle.rawValue, &found))
-    var state = ObjectState(
+    var descriptor = Descriptor(
       kind: Self.kind(ofMode: found.mode),
       identity: Descriptor.Identity(
-        device: found.device, inode: found.inode, generation: found.generation),
-      permissions: found.mode & 0o7777, uid: found.uid, gid: found.gid)
-    state.links = found.links
-    state.size = found.size
-    state.allocatedBytes = found.allocated_bytes
-    state.blockSize = found.block_size
-    state.deviceNumber = found.device_number
-    state.accessed = found.accessed
-    state.modified = found.modified
-    state.changed = found.changed
-    state.born = found.born
-    return state
+        device: found.device, inode: found.inode, generation: found.generation))
+    descriptor.permissions = found.mode & 0o7777
+    descriptor.links = found.links
+    descriptor.size = found.size
+    descriptor.allocatedBytes = found.allocated_bytes
+    descriptor.blockSize = found.block_size
+    descriptor.deviceNumber = found.device_number
+    descriptor.accessed = found.accessed
+    descriptor.modified = found.modified
+    descriptor.changed = found.changed
+    descriptor.born = found.born
+    return ObjectState(descriptor, uid: found.uid, gid: found.gid)
   }
 
   public func checkAccess(

@@ -71,11 +71,8 @@ extension Mount {
   func checkAccess(_ request: FuseRequest, to id: NodeID, _ mask: UInt32) {
     ask(about: id, for: request) {
       CheckAccess(ContextName($0.object), mask: mask & 7)
-    } then: { answer in
-      switch answer {
-      case .done: request.done()
-      case .refused(let code): request.fail(code)
-      }
+    } then: {
+      request.finish($0)
     }
   }
 
@@ -83,23 +80,18 @@ extension Mount {
     ask(about: id, for: request) {
       QueryStore(ContextName($0.object))
     } then: { answer in
-      switch answer {
-      case .done(let store, _): request.reply(Self.store(store))
-      case .refused(let code): request.fail(code)
-      }
+      request.finish(answer) { store in request.reply(Self.store(store)) }
     }
   }
 
   private func replyAttributes(
     _ request: FuseRequest, _ answer: Answer<Descriptor>, of node: Node, _ object: Node.Object
   ) {
-    switch answer {
-    case .done(let descriptor, _):
+    request.finish(answer) { descriptor in
       guard descriptor.identity == object.identity else { return request.fail(ESTALE) }
       var reply = fuse_attr_out()
       reply.attr = attributes(of: descriptor, in: node)
       request.reply(reply)
-    case .refused(let code): request.fail(code)
     }
   }
 }

@@ -43,11 +43,8 @@ extension Mount {
     guard Self.isKept(name) else { return request.fail(EOPNOTSUPP) }
     ask(about: id, for: request) {
       ChangeAttribute(ContextName($0.object), attribute: name, change)
-    } then: { answer in
-      switch answer {
-      case .done: request.done()
-      case .refused(let code): request.fail(code)
-      }
+    } then: {
+      request.finish($0)
     }
   }
 
@@ -55,12 +52,10 @@ extension Mount {
   private static func reply(
     _ request: FuseRequest, _ answer: Answer<ReadInstance.Answer>, room: Int
   ) {
-    switch answer {
-    case .done(let value, _):
+    request.finish(answer) { value in
       if room == 0 { return request.reply(attributeBytes: value.data.count) }
       guard value.data.count <= room else { return request.fail(ERANGE) }
       request.reply(value.data)
-    case .refused(let code): request.fail(code)
     }
   }
 
@@ -89,10 +84,7 @@ extension Mount {
       ask(about: id, for: request) {
         QueryObject(ContextName($0.object))
       } then: { answer in
-        switch answer {
-        case .done(let descriptor, _): reply("\(descriptor.attributes)")
-        case .refused(let code): request.fail(code)
-        }
+        request.finish(answer) { descriptor in reply("\(descriptor.attributes)") }
       }
     default: request.fail(ENODATA)
     }

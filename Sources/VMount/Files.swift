@@ -72,11 +72,8 @@ extension Mount {
   func sync(_ request: FuseRequest, _ handle: HandleID, isDataOnly: Bool) {
     use(handle, for: request) {
       SyncInstance($0, isDataOnly: isDataOnly)
-    } then: { answer in
-      switch answer {
-      case .done: request.done()
-      case .refused(let code): request.fail(code)
-      }
+    } then: {
+      request.finish($0)
     }
   }
 

@@ -157,6 +157,16 @@ extension FuseRequest {
     answer { unsafe fuse_reply_err($0.request, errno) }
   }
 
+  /// Hands a value to `reply`, or fails with the code that came in its place.
+  func finish<Value>(_ answer: Answer<Value>, _ reply: (Value) -> Void) {
+    switch answer {
+    case .done(let value, _): reply(value)
+    case .refused(let code): fail(code)
+    }
+  }
+
+  func finish(_ answer: Answer<Done>) { finish(answer) { _ in done() } }
+
   /// The kernel takes ENOSYS for a word about all managers and never asks again.
   func fail(_ code: ReplyCode) {
     fail(code == .illegalRequest ? EOPNOTSUPP : code.errno == 0 ? EIO : code.errno)

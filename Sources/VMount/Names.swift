@@ -65,11 +65,8 @@ extension Mount {
     guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
     ask(about: parent, for: request) { contexts in
       RemoveName(ContextName(contexts.object, name), isContext: isContext)
-    } then: { answer in
-      switch answer {
-      case .done: request.done()
-      case .refused(let code): request.fail(code)
-      }
+    } then: {
+      request.finish($0)
     }
   }
 
@@ -86,12 +83,8 @@ extension Mount {
       RenameObject(
         ContextName(contexts.object, old.name), to: contexts.other, new.name, mode: mode)
     } then: { [self] answer in
-      switch answer {
-      case .done:
-        nodes.rename(from: old, to: new, isExchange: mode == .exchange)
-        request.done()
-      case .refused(let code): request.fail(code)
-      }
+      if case .done = answer { nodes.rename(from: old, to: new, isExchange: mode == .exchange) }
+      request.finish(answer)
     }
   }
 
@@ -99,10 +92,7 @@ extension Mount {
     ask(about: id, for: request) {
       ReadLink(ContextName($0.object))
     } then: { answer in
-      switch answer {
-      case .done(let target, _): request.reply(target.data)
-      case .refused(let code): request.fail(code)
-      }
+      request.finish(answer) { target in request.reply(target.data) }
     }
   }
 }

@@ -101,17 +101,17 @@ final class MemoryStore: FileStore {
     try with { state throws(StoreFailure) in
       let number = try state.node(handle)
       guard let node = state.nodes[number] else { throw .refused(.deviceError) }
-      var result = ObjectState(
+      var result = Descriptor(
         kind: node.kind,
-        identity: Descriptor.Identity(device: 1, inode: UInt64(number), generation: 1),
-        permissions: node.permissions, uid: node.uid, gid: node.gid)
+        identity: Descriptor.Identity(device: 1, inode: UInt64(number), generation: 1))
+      result.permissions = node.permissions
       result.links = node.links
       result.size = UInt64(node.data.count)
       result.allocatedBytes = UInt64((node.data.count + 511) / 512 * 512)
       result.deviceNumber = node.deviceNumber
       (result.born, result.modified) = (node.born, node.modified)
       (result.accessed, result.changed) = (node.accessed, node.changed)
-      return result
+      return ObjectState(result, uid: node.uid, gid: node.gid)
     }
   }
 
