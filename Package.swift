@@ -37,7 +37,9 @@ let package = Package(
       swiftSettings: library,
       linkerSettings: [.linkedLibrary("crypto")]),
     .target(
-      name: "VFileServer", dependencies: ["VRuntime", "VProtocol", "CVLinux"],
+      name: "VFileServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
+    .target(
+      name: "VLinuxStore", dependencies: ["VFileServer", "VRuntime", "VProtocol", "CVLinux"],
       swiftSettings: library),
     .target(
       name: "VKernelServers", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
@@ -58,8 +60,8 @@ let package = Package(
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VKernelServers", "VDirectory", "VFileServer", "VMount", "VAttach", "VRuntime",
-        "VProtocol",
+        "VNode", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore", "VMount", "VAttach",
+        "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
@@ -88,13 +90,13 @@ let package = Package(
     .testTarget(name: "VRuntimeTests", dependencies: ["VRuntime"], swiftSettings: common),
     .testTarget(
       name: "VFileServerTests",
-      dependencies: ["VFileServer", "VRuntime", "VProtocol"],
+      dependencies: ["VFileServer", "VLinuxStore", "VRuntime", "VProtocol"],
       swiftSettings: common),
     .testTarget(
       name: "Simulation",
       dependencies: [
-        "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VProtocol",
-        "NetworkFaults",
+        "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
+        "VProtocol", "NetworkFaults",
       ],
       swiftSettings: common),
     .testTarget(

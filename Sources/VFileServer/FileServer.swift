@@ -24,7 +24,7 @@ public final class FileServer: Sendable {
   /// Starts serving; `ExportFailure` where a prefix is empty or used twice or a path is no
   /// directory.
   public convenience init(
-    _ backplane: any Backplane, store: some FileStore, users: some UserTable = LinuxUsers(),
+    _ backplane: any Backplane, store: some FileStore, users: some UserTable,
     exports: [Export]
   ) throws(ExportFailure) {
     try self.init(

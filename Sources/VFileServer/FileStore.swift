@@ -3,9 +3,10 @@ public import VRuntime
 
 /// The disk as the file server touches it: objects in directories, under handles.
 ///
-/// `LinuxStore` is the real one; the simulator has one in memory. A store follows no symbolic link
-/// and leaves no directory upwards, so what is found from an export's root lies inside the export.
-/// `who` is whose rights an operation is checked against and who owns what it makes.
+/// `LinuxStore`, in a room of its own, is the real one; the simulator has one in memory. A store
+/// follows no symbolic link and leaves no directory upwards, so what is found from an export's root
+/// lies inside the export. `who` is whose rights an operation is checked against and who owns what
+/// it makes.
 ///
 /// Calls come from many threads at once, except that `entries` of one handle are asked one at a
 /// time. No handle is used after `close`.

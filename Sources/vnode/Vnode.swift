@@ -5,6 +5,7 @@ import VAttach
 import VDirectory
 import VFileServer
 import VKernelServers
+import VLinuxStore
 import VMount
 import VNode
 import VProtocol
@@ -96,7 +97,7 @@ struct Running {
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     fileServer = try FileServer(
-      node, store: store,
+      node, store: store, users: LinuxUsers(),
       exports: configuration.exports.map { export in
         Export(
           prefix: Array(export.prefix.utf8), path: export.path, isReadOnly: export.isReadOnly,

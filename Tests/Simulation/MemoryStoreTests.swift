@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import VFileServer
+import VLinuxStore
 import VProtocol
 
 /// Does the same on a directory of the real disk and on a disk in memory.

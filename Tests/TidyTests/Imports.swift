@@ -8,7 +8,7 @@ struct ImportTable {
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
     "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VThreads", "VNode",
-    "VAttach", "VMount", "vnode", "v",
+    "VAttach", "VLinuxStore", "VMount", "vnode", "v",
   ]
 
   static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
@@ -29,9 +29,11 @@ struct ImportTable {
       return system.union(
         ["VKernel", "VTransport", "VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "VAttach": return system.union(["VRuntime", "VProtocol", "VThreads", "CVLinux"])
+    case "VLinuxStore":
+      return system.union(["VFileServer", "VRuntime", "VProtocol", "CVLinux"])
     case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
     case "vnode":
-      return system.union(["VNode", "VMount", "VAttach", "VRuntime", "VProtocol"])
+      return system.union(["VNode", "VLinuxStore", "VMount", "VAttach", "VRuntime", "VProtocol"])
         .union(boards).union(Self.packages)
     case "v": return system.union(["VAttach", "VRuntime", "VProtocol"]).union(Self.packages)
     default: return system.union(["VRuntime", "VProtocol", "CVLinux"])

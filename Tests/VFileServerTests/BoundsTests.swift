@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import VFileServer
+import VLinuxStore
 import VProtocol
 import VRuntime
 

@@ -1,5 +1,6 @@
 import CVLinux
 import Glibc
+public import VFileServer
 public import VProtocol
 public import VRuntime
 

@@ -1,5 +1,6 @@
 import CVLinux
 import Synchronization
+public import VFileServer
 import VProtocol
 
 /// The user table of this host, as the name service switch gives it.

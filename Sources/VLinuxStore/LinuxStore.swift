@@ -1,6 +1,7 @@
 import CVLinux
 import Glibc
 import Synchronization
+public import VFileServer
 public import VProtocol
 
 /// The disk of this host.

@@ -1,5 +1,6 @@
 import CVLinux
 import Glibc
+public import VFileServer
 public import VProtocol
 
 /// Changes of names and attributes.
