@@ -154,6 +154,20 @@ struct GoldenMessageTests {
     try expect("c32", measure)
   }
 
+  @Test("delay, its answer, and wake up, by the co-resident qualifier")
+  func time() throws {
+    try expect("c22", DelayProcess(.milliseconds(1500), near: .manager(of: kernelN)))
+    #expect(try parse(Fixture.named("c22").body).server == .timeGroup)
+    try expect("c23", Nanoseconds(500_000_000))
+    try expect("c24", WakeUp(EntityID(kernel: kernelS, discriminator: 16)))
+  }
+
+  @Test("QueryProcess")
+  func queryProcess() throws {
+    try expect("c25", QueryProcess(EntityID(kernel: kernelS, discriminator: 16)))
+    #expect(try parse(Fixture.named("c25").body).server == .processGroup)
+  }
+
   private func expect<Value: Operation>(_ fixture: String, _ value: Value) throws {
     let golden = try message(Fixture.named(fixture).body)
     #expect(golden.mcb.code == Value.code)

@@ -123,6 +123,13 @@ enum Samples {
     operation(QueryNode()),
     operation(EchoSegment(answerBytes: 16_384, data: everyOctet), tail: 256),
     operation(EchoSegment(answerBytes: 0, data: []), "least"),
+    operation(GetTime()),
+    operation(GetTime(near: all), "of a host"),
+    operation(DelayProcess(TimeSpan(nanoseconds: 0)), "least"),
+    operation(
+      DelayProcess(TimeSpan(nanoseconds: DelayProcess.nanosecondsMax), near: all), "longest"),
+    operation(WakeUp(all)),
+    operation(QueryProcess(entity)),
     operation(MeasureSends(target: .entity(all), count: 1, limitMilliseconds: 3_600_000)),
     operation(
       MeasureSends(target: .host("kea"), count: 100_000, limitMilliseconds: 1), tail: 2, "host"),
@@ -185,6 +192,8 @@ enum Samples {
     answer(EchoSegment.Answer(data: everyOctet), tail: 256),
     answer(QueryNode.Answer(text: "host kea\n"), tail: 9),
     answer(measurement),
+    answer(Nanoseconds(.min)),
+    answer(Nanoseconds(.max), "most"),
     answer(storeState),
     answer(QueryStore.Answer(), "least"),
     answer(

@@ -58,6 +58,7 @@ struct OperationTests {
         0x1108: "LockInstance", 0x1109: "QueryLock", 0x110A: "CancelLock",
         0x1201: "PingNode", 0x1202: "FindNode", 0x1203: "QueryNode", 0x1204: "MeasureSends",
         0x1205: "EchoSegment",
+        0x1301: "GetTime", 0x1302: "DelayProcess", 0x1303: "WakeUp", 0x1401: "QueryProcess",
         0x0101: "ProbeEntity",
       ])
   }
@@ -72,9 +73,8 @@ struct OperationTests {
       repeatable == [
         "QueryName", "QueryObject", "ReadLink", "CheckAccess", "QueryStore", "QueryInstance",
         "ReadInstance", "ReleaseInstance", "SyncInstance", "ProbeEntity", "ClaimName",
-        "SpreadClaims", "PingNode", "FindNode", "QueryNode", "EchoSegment",
-        "LockInstance", "QueryLock",
-        "CancelLock", "QueryAttribute", "ListAttributes",
+        "SpreadClaims", "PingNode", "FindNode", "QueryNode", "EchoSegment", "LockInstance",
+        "QueryLock", "CancelLock", "QueryAttribute", "ListAttributes", "GetTime", "QueryProcess",
       ])
   }
 

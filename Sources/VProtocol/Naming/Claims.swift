@@ -75,8 +75,13 @@ public struct Claim: Equatable, Sendable {
 
   public static let prefixBytesMax = 255
   public static let hostBytesMax = 64
-  /// Claims of one cluster.
+  /// Claims of one message.
   public static let claimsMax = 64
+}
+
+extension EntityID {
+  /// Discriminator 3 of every kernel is its directory, whose context 1 is the root of all names.
+  public static let directoryDiscriminator: UInt32 = 3
 }
 
 /// Tells this node's directory that a manager answers for a prefix.

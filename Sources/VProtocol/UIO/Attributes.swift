@@ -74,4 +74,12 @@ public struct OpenMode: OptionSet, Sendable {
   public static let dropPrivileges = OpenMode(rawValue: 256)
   /// Opened to be run: execute permission is wanted, not read permission.
   public static let execute = OpenMode(rawValue: 512)
+
+  /// What an instance is for, as people read it: `read,write`.
+  public var words: String {
+    [
+      (OpenMode.read, "read"), (.write, "write"), (.append, "append"), (.execute, "execute"),
+      (.directory, "directory"),
+    ].filter { contains($0.0) }.map(\.1).joined(separator: ",")
+  }
 }

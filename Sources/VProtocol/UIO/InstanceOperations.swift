@@ -153,7 +153,7 @@ public struct ModifyInstance: Operation {
 ///
 /// Words: 1 instance, 2 octets wanted, 3 and 4 position.
 ///
-/// The position is an octet offset for STORAGE with RANDOM_ACCESS, the position of a record for a
+/// The position is an octet offset for RANDOM_ACCESS without STREAM, the position of a record for a
 /// directory, else a block number. Fewer octets than wanted means that the object ends there, or,
 /// for a stream, that no more are there now. Directories answer whole descriptor records.
 public struct ReadInstance: Operation {

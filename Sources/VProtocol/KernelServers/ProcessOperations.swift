@@ -1,0 +1,126 @@
+/// The operations of the time server: interface 0x0013.
+///
+/// Every node has one, in the time group; the co-resident qualifier says which one is meant.
+public enum TimeInterface {
+  public static let get: UInt32 = 0x001301
+  public static let delay: UInt32 = 0x001302
+  public static let wakeUp: UInt32 = 0x001303
+}
+
+extension EntityID {
+  /// The time servers of all nodes.
+  public static let timeGroup = EntityID(group: 0x13, low: 0xE000_0100, isUnrestricted: false)
+  /// The process servers of all nodes.
+  public static let processGroup = EntityID(group: 0x14, low: 0xE000_0100, isUnrestricted: false)
+}
+
+/// The time: nanoseconds since 1970, GMT.
+///
+/// Words: 1, 2 any entity of the host that is asked, or none for one's own host.
+public struct GetTime: Operation {
+  public typealias Answer = Nanoseconds
+  public static let code = TimeInterface.get
+  public static let isIdempotent = true
+
+  /// Which host's time.
+  public var near: EntityID
+  public init(near: EntityID = .none) { self.near = near }
+  public init(parsing message: Message) throws(WireError) { near = message.mcb.coResident }
+  public var message: Message { Message(Self.request(near: near)) }
+}
+
+/// Words: 1, 2 signed nanoseconds.
+public struct Nanoseconds: OperationAnswer {
+  public var count: Int64
+  public init(_ count: Int64) { self.count = count }
+  public init(parsing message: Message) throws(WireError) {
+    count = Int64(bitPattern: message.mcb.pair(1))
+  }
+  public var message: Message {
+    var mcb = MessageControlBlock()
+    mcb.setPair(1, UInt64(bitPattern: count))
+    return Message(mcb)
+  }
+}
+
+/// Lets the client wait: it is answered when the time is over, or when somebody wakes it up, with
+/// the nanoseconds that were left.
+///
+/// Words: 1, 2 any entity of the host that is asked, or none; 3, 4 nanoseconds.
+public struct DelayProcess: Operation {
+  public typealias Answer = Nanoseconds
+  public static let code = TimeInterface.delay
+  public static let isIdempotent = false
+
+  public var span: TimeSpan
+  public var near: EntityID
+  public init(_ span: TimeSpan, near: EntityID = .none) {
+    self.span = span
+    self.near = near
+  }
+  public init(parsing message: Message) throws(WireError) {
+    near = message.mcb.coResident
+    span = TimeSpan(nanoseconds: Int64(bitPattern: message.mcb.pair(3)))
+    guard 0...Self.nanosecondsMax ~= span.nanoseconds else { throw .badField(.operation) }
+  }
+  public var message: Message {
+    var mcb = Self.request(near: near)
+    mcb.setPair(3, UInt64(bitPattern: span.nanoseconds))
+    return Message(mcb)
+  }
+
+  /// A year.
+  public static let nanosecondsMax: Int64 = 31_536_000_000_000_000
+}
+
+/// An operation on one process, for the server that is on its host.
+///
+/// Words: 1, 2 and 3, 4 the process.
+public protocol ProcessOperation: Operation {
+  var process: EntityID { get }
+  init(_ process: EntityID)
+}
+
+extension ProcessOperation {
+  public init(parsing message: Message) throws(WireError) {
+    self.init(EntityID(rawValue: message.mcb.pair(3)))
+    guard process.isValid else { throw .invalidEntity }
+  }
+  public var message: Message {
+    var mcb = Self.request(near: process)
+    mcb.setPair(3, process.rawValue)
+    return Message(mcb)
+  }
+}
+
+/// Ends the delay of a process; `noProcess` where it has none.
+public struct WakeUp: ProcessOperation {
+  public typealias Answer = Done
+  public static let code = TimeInterface.wakeUp
+  public static let isIdempotent = false
+
+  public var process: EntityID
+  public init(_ process: EntityID) { self.process = process }
+}
+
+/// How a process is: interface 0x0014, the process server's.
+///
+/// Answer: lines of a word and its values.
+public struct QueryProcess: ProcessOperation {
+  public typealias Answer = QueryNode.Answer
+  public static let code: UInt32 = 0x001401
+  public static let isIdempotent = true
+
+  public var process: EntityID
+  public init(_ process: EntityID) { self.process = process }
+}
+
+extension Operation {
+  /// An empty request for the member of a group that is on an entity's host, or on one's own.
+  fileprivate static func request(near entity: EntityID) -> MessageControlBlock {
+    var mcb = request
+    mcb.flags = [.coResident, .publicInterface]
+    mcb.coResident = entity
+    return mcb
+  }
+}
