@@ -96,7 +96,7 @@ let package = Package(
       name: "Simulation",
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
-        "VProtocol", "NetworkFaults",
+        "VKernelServers", "VProtocol", "NetworkFaults",
       ],
       swiftSettings: common),
     .testTarget(

@@ -44,7 +44,13 @@ public final class Directory: Sendable {
   static let absentMax = 1024
 
   /// `store` keeps the table from one boot to the next.
-  public init(_ backplane: any Backplane, store: ClaimStore? = nil) {
+  ///
+  /// `register` makes the server that every node
+  /// has under `directoryDiscriminator`; without it, it is one like any other.
+  public init(
+    _ backplane: any Backplane, store: ClaimStore? = nil,
+    register: ((@escaping Procedure) -> EntityID)? = nil
+  ) {
     self.backplane = backplane
     self.store = store
     let table = ClaimTable(octets: store?.load() ?? [])
@@ -52,7 +58,8 @@ public final class Directory: Sendable {
     client = backplane.makeClient(user: "root")
     clients = ClientPool(backplane)
     let cell = DirectoryCell()
-    server = backplane.makeServer(knowsPrincipals: true) { cell.directory?.serve($0) }
+    let procedure: Procedure = { cell.directory?.serve($0) }
+    server = register?(procedure) ?? backplane.makeServer(knowsPrincipals: true, procedure)
     let listener = backplane.makeServer(knowsPrincipals: false) { cell.directory?.hear($0) }
     backplane.join(listener, group: .nameHandlingGroup)
     cell.set(self)

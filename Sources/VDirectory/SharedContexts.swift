@@ -9,7 +9,7 @@ struct SharedContexts: Sendable {
 
   /// The top of the name space.
   static let root = ContextID(rawValue: 1)
-  /// Names above prefixes are few: at most those that 64 claims have, and their links.
+  /// Names above prefixes are few: at most those that 128 claims have, and their links.
   private static let namesMax = 4096
 
   /// Nil where the table is full.

@@ -78,6 +78,17 @@ public final class FileServer: Sendable {
   /// Requests that wait for a lock now.
   public var lockWaiterCount: Int { locks.waiterCount }
 
+  /// Every open instance as a line: its number, this manager, its owner and that one's host, how it
+  /// was opened, the prefix and the inode of the object.
+  public var instancesText: String {
+    let manager = claims.withLock { $0.manager }
+    return instances.all.map { identifier, instance in
+      let prefix = String(decoding: exports[instance.file.export].prefix, as: UTF8.self)
+      return "\(identifier.rawValue) \(manager) \(instance.owner) \(instance.host ?? "-") "
+        + "\(instance.mode.words) \(prefix) \(instance.identity.inode)\n"
+    }.joined()
+  }
+
   /// What is sent to the name handling group.
   private func answerName(_ request: Request, manager: EntityID) {
     guard request.message.mcb.code == Naming.queryName,

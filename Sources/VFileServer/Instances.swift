@@ -124,6 +124,13 @@ package final class Instances: Sendable {
     withExtendedLifetime(removed) {}
   }
 
+  /// In the order of their numbers.
+  var all: [(InstanceID, Instance)] {
+    state.withLock { state in
+      state.instances.sorted { $0.key.rawValue < $1.key.rawValue }.map { ($0.key, $0.value) }
+    }
+  }
+
   var count: Int { state.withLock { $0.instances.count } }
 
   /// The objects that are open.

@@ -10,7 +10,26 @@ public typealias PeerStatus = (
   kernel: KernelID, locator: Locator, age: TimeSpan, roundTrip: TimeSpan?, isSilent: Bool
 )
 
+/// A local entity, for those who look: its user (of a server none), whether it serves, whom its
+/// transaction waits for (`none` where it has none), and its groups.
+public typealias EntityStatus = (
+  entity: EntityID, user: String, isServer: Bool, awaits: EntityID, groups: [EntityID]
+)
+
 extension Kernel {
+  /// All local entities in the order of their making, or one of them.
+  public func entityStatus(of one: EntityID?) -> [EntityStatus] {
+    let found = one.map { [$0] } ?? Array(entities.keys)
+    return found.compactMap { entity in
+      guard let known = entities[entity] else { return nil }
+      return (
+        entity, known.user, known.serverKind != nil, known.current?.holder ?? .none,
+        groups.filter { $0.value.contains(entity) }.map(\.key)
+      )
+    }
+    .sorted { $0.entity.discriminator < $1.entity.discriminator }
+  }
+
   /// Every known kernel that was ever heard of, the most recently heard first.
   public func peerStatus(at now: Time) -> [PeerStatus] {
     peers.compactMap { kernel, peer in

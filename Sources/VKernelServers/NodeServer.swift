@@ -17,10 +17,10 @@ public final class NodeServer: Sendable {
   }
 
   public let server: EntityID
-  private let backplane: any Backplane
-  private let kernel: KernelID
-  private let address: String
-  private let snapshot: @Sendable () -> NodeSnapshot
+  let backplane: any Backplane
+  let kernel: KernelID
+  let address: String
+  let snapshot: @Sendable () -> NodeSnapshot
   private let startedAt: Time
   private let state = Mutex(State())
 
@@ -168,7 +168,7 @@ public final class NodeServer: Sendable {
 
   /// Asks the kernels that have no name yet what it is, or all of them, which also shows whether
   /// they are there and what time it is on their hosts; then calls `completion`.
-  private func askPeers(all: Bool, completion: @escaping @Sendable () -> Void) {
+  func askPeers(all: Bool, completion: @escaping @Sendable () -> Void) {
     let peers = snapshot().peers
     let known = Set(peers.map(\.kernel))
     let asked: [KernelID] = state.withLock { state in
@@ -209,22 +209,43 @@ public final class NodeServer: Sendable {
 
   private func report() -> String {
     let snapshot = snapshot()
+    var lines = statusLines(snapshot)
+    lines += snapshot.counters.map { "counter \($0.name) \($0.count)" }
+    lines += rejectionLines(snapshot)
+    let room = Message.segmentBytesMax - lines.reduce(64) { $0 + $1.utf8.count + 1 }
+    return (lines + peerLines(snapshot, room: room)).map { $0 + "\n" }.joined()
+  }
+
+  func statusLines(_ snapshot: NodeSnapshot) -> [String] {
     var lines = [
       "host \(backplane.host)", "kernel \(kernel)", "address \(address)",
       "sealing \(snapshot.isSealing ? "sealed" : "clear")",
-      "uptime_ms \((backplane.now - startedAt).nanoseconds / 1_000_000)",
+      "uptime_ms \(uptime)",
     ]
     if let cpu = snapshot.cpu { lines.append("cpu_us \(cpu.nanoseconds / 1000)") }
     if let attached = snapshot.attached {
       lines.append("attached \(attached.count)")
       lines += attached.closings.sorted { $0.key < $1.key }.map { "closed \($0.key) \($0.value)" }
     }
-    lines += snapshot.counters.map { "counter \($0.name) \($0.count)" }
-    lines += snapshot.configuredPeers.prefix(64).map { "configured \($0)" }
-    lines += snapshot.rejected.sorted { $0.age < $1.age }.prefix(64).map {
-      "rejected \($0.source) \($0.count) \($0.age.nanoseconds / 1_000_000) \($0.reason)"
-    }
-    var room = Message.segmentBytesMax - lines.reduce(64) { $0 + $1.utf8.count + 1 }
+    return lines
+  }
+
+  var uptime: Int64 { (backplane.now - startedAt).nanoseconds / 1_000_000 }
+
+  /// The hosts of the kernels that have said it.
+  var hosts: [KernelID: String] { state.withLock { $0.hosts } }
+
+  /// What tells why a peer is not heard: where the node looks for peers, and what it did not take.
+  func rejectionLines(_ snapshot: NodeSnapshot) -> [String] {
+    snapshot.configuredPeers.prefix(64).map { "configured \($0)" }
+      + snapshot.rejected.sorted { $0.age < $1.age }.prefix(64).map {
+        "rejected \($0.source) \($0.count) \($0.age.nanoseconds / 1_000_000) \($0.reason)"
+      }
+  }
+
+  func peerLines(_ snapshot: NodeSnapshot, room: Int = .max) -> [String] {
+    var room = room
+    var lines: [String] = []
     let (hosts, clocks) = state.withLock { ($0.hosts, $0.clocks) }
     var present: Set<String> = []
     // The quiet ones come last and have just been asked. One whose host is there with another
@@ -243,7 +264,7 @@ public final class NodeServer: Sendable {
       }
       lines.append(line)
     }
-    return lines.map { $0 + "\n" }.joined()
+    return lines
   }
 
   private static func line(

@@ -24,6 +24,8 @@ struct Handle: Sendable {
 
   /// Positions are octet offsets; else the position is the handle's own.
   var isPositional: Bool { attributes.contains(.randomAccess) && !attributes.contains(.stream) }
+  /// Another instance would have other octets.
+  var isSnapshot: Bool { attributes.contains(.fixedLength) && !attributes.contains(.storage) }
   /// Reading and writing may wait for people or other programs, so a signal ends them at once.
   var waitsForOthers: Bool { !attributes.isDisjoint(with: [.stream, .interactive]) }
 

@@ -72,9 +72,9 @@ extension Mount {
   private func lookUpPrefix(
     _ request: FuseRequest, below parent: NodeID, _ context: Node.Object, _ name: [UInt8]
   ) {
-    if parent == NodeTable.root && name == OwnFiles.name {
+    if parent == NodeTable.root && name == Self.ownName {
       return request.send(
-        QueryObject(ContextName(OwnFiles.root)), to: ownFiles.server
+        QueryObject(ContextName(ContextID(rawValue: 1))), to: ownFiles
       ) { [self] answer in replyEntry(request, answer, below: parent, name) }
     }
     let fullName = fullName(parent, name)

@@ -1,7 +1,7 @@
 internal import CFuse3
 internal import Glibc
 internal import Synchronization
-internal import VProtocol
+public import VProtocol
 public import VRuntime
 
 /// The global name space of V as a file system of this host: FUSE requests become naming and UIO
@@ -26,7 +26,11 @@ public final class Mount: Sendable {
   let handles = HandleTable()
   let locks = HeldLocks()
   let backingFiles: BackingFiles
-  let ownFiles: OwnFiles
+  /// The manager of `/v/.v`: what this mount and its node know of themselves, not listed in the
+  /// root.
+  ///
+  /// Its context 1 is that directory.
+  let ownFiles: EntityID
   /// The process that owns all instances: they die with this mount.
   let owner: EntityID
   /// Requests that wait until a handle has been opened anew, which one of them does.
@@ -37,9 +41,11 @@ public final class Mount: Sendable {
   /// Mounts on the directory `mountPoint` and serves until `unmount`.
   ///
   /// `source` is what mount(8) shows as the device; `nameSpace` is what is mounted.
+  /// `serveOwnFiles` makes the manager of `/v/.v`, of files with these names and texts.
   public init(
     _ backplane: any Backplane, _ nameSpace: NameSpace, mountPoint: String, source: String,
-    names: NameCache, clients: ClientPool
+    names: NameCache, clients: ClientPool,
+    serveOwnFiles: ([(name: String, text: @Sendable () -> String)]) -> EntityID
   ) throws(MountError) {
     self.backplane = backplane
     self.nameSpace = nameSpace
@@ -52,13 +58,11 @@ public final class Mount: Sendable {
         manager: nameSpace.directory, context: nameSpace.root))
     session = try Session(mountPoint: mountPoint, source: source)
     backingFiles = BackingFiles(fuse: session.descriptor)
-    ownFiles = OwnFiles(
-      backplane,
-      [
-        ("version", { [backplane] in Self.versionText(backplane) }),
-        ("naming", { [names] in Self.namingText(names) }),
-        ("uio", { [handles] in Self.instancesText(handles) }),
-      ])
+    ownFiles = serveOwnFiles([
+      ("version", { [backplane] in Self.versionText(backplane) }),
+      ("naming", { [names] in Self.namingText(names) }),
+      ("uio", { [handles] in Self.instancesText(handles) }),
+    ])
     owner = backplane.makeClient(user: "root")
     try session.start(self)
     backplane.watch(session.descriptor) { [self] in serve() }
@@ -68,6 +72,8 @@ public final class Mount: Sendable {
   ///
   /// What is still open on it is served on.
   public func unmount() { session.unmount() }
+
+  static let ownName = Array(".v".utf8)
 
   private func serve() {
     let isEnded = session.serve { unique in

@@ -63,6 +63,7 @@ extension Mount {
     _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], isContext: Bool
   ) {
     guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
+    if parent == NodeTable.root && name == Self.ownName { return request.fail(EPERM) }
     ask(about: parent, for: request) { contexts in
       RemoveName(ContextName(contexts.object, name), isContext: isContext)
     } then: {

@@ -32,11 +32,7 @@ extension Mount {
   static func instancesText(_ handles: HandleTable) -> String {
     var text = ""
     for handle in handles.all {
-      let way = [
-        (OpenMode.read, "read"), (.write, "write"), (.append, "append"),
-        (.directory, "directory"),
-      ].filter { handle.mode.contains($0.0) }.map(\.1).joined(separator: ",")
-      text += "\(handle.instance.rawValue) \(handle.manager) \(handle.user) \(way)\n"
+      text += "\(handle.instance.rawValue) \(handle.manager) \(handle.user) \(handle.mode.words)\n"
     }
     return text
   }

@@ -211,7 +211,7 @@ extension Mount {
     let end = { @Sendable [self] (outcome: ReplyCode) in
       for then in reopening.withLock({ $0.removeValue(forKey: id) ?? [] }) { then(outcome) }
     }
-    guard let handle = handles[id] else { return end(.invalidFileID) }
+    guard let handle = handles[id], !handle.isSnapshot else { return end(.invalidFileID) }
     guard !handle.isBroken else { return end(.deviceError) }
     guard handle.instance == lost.instance, handle.manager == lost.manager else { return end(.ok) }
     ask(about: lost.node, for: nil, as: lost.user, mayRepeat: true, mustEnd: true) {

@@ -25,6 +25,7 @@ public final class Node: Backplane {
 
   public let host: String
   public let id: KernelID
+  public let trace = TransactionTrace()
   let machine: any Machine
   let sealer: Sealer?
   let state: KernelLock<State>
@@ -182,6 +183,7 @@ public final class Node: Backplane {
     _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
     completion: @escaping Completion
   ) {
+    trace.note(machine.now) { .init(client, server, message.mcb.code, at: $0) }
     enter { state, actions in
       let id = state.kernel.send(
         message, from: client, to: server, limit: options.timeLimit,
@@ -206,6 +208,7 @@ public final class Node: Backplane {
   public func reply(_ message: Message, to request: Request) {
     // Nobody waits for the answer to a datagram.
     if request.message.mcb.flags.contains(.datagram) { return }
+    if request.client.kernel != id { trace.end(request.client, message.reply, at: machine.now) }
     enter { state, actions in
       state.kernel.reply(message, to: request, at: machine.now, into: &actions)
     }
@@ -258,6 +261,11 @@ public final class Node: Backplane {
     case .transmit(let transmission):
       transmit(transmission, in: context)
     case .invoke(let request):
+      if request.client.kernel != id {
+        trace.note(machine.now) {
+          .init(request.client, request.server, request.message.mcb.code, at: $0)
+        }
+      }
       state.withLock({ $0.procedures[request.server] })?(request)
     case .respond(let client, let id, let server, let message):
       // One that another thread overtook belongs to no transaction any more.
@@ -265,6 +273,7 @@ public final class Node: Backplane {
       else { return }
       completion.body(Response(server: server, message: message))
     case .complete(let client, let server, let message):
+      trace.end(client, message.reply, at: machine.now)
       let (completion, descriptor) = state.withLock { state in
         (
           state.completions.removeValue(forKey: client),

@@ -9,10 +9,19 @@ extension Node {
     state.withLock { $0.kernel.peerStatus(at: machine.now) }
   }
 
-  /// A server under a well-known discriminator, for operations that may all be repeated.
-  public func makeServer(discriminator: UInt32, _ procedure: @escaping Procedure) -> EntityID {
+  /// The entities of this node, or one of them.
+  public func entities(_ one: EntityID? = nil) -> [EntityStatus] {
+    state.withLock { $0.kernel.entityStatus(of: one) }
+  }
+
+  /// A server under a well-known discriminator; one that knows no principals is for operations
+  /// that may all be repeated.
+  public func makeServer(
+    discriminator: UInt32, knowsPrincipals: Bool, _ procedure: @escaping Procedure
+  ) -> EntityID {
     state.withLock { state in
-      let server = state.kernel.makeServer(.idempotent, discriminator: discriminator)
+      let server = state.kernel.makeServer(
+        knowsPrincipals ? .atMostOnce : .idempotent, discriminator: discriminator)
       state.procedures[server] = procedure
       return server
     }

@@ -10,7 +10,7 @@ public enum Party: String, CaseIterable, Sendable {
   case mount
   case fileServer
   case directory
-  /// The node's own operations: status, ping.
+  /// The kernel servers: how a node is, time, devices.
   case node
   /// What a manager answers to the name handling group: QueryName, from memory.
   case nameHandler
@@ -20,10 +20,10 @@ public enum Party: String, CaseIterable, Sendable {
   public var sendsTo: [Party] {
     switch self {
     case .program: [.directory, .fileServer, .node, .nameHandler, .kernelManager]
-    case .mount: [.directory, .fileServer, .nameHandler]
+    case .mount: [.directory, .fileServer, .node, .nameHandler]
     case .fileServer: [.directory, .kernelManager]
     case .directory: [.nameHandler, .kernelManager]
-    case .node: [.kernelManager]
+    case .node: [.directory, .kernelManager]
     case .nameHandler, .kernelManager: []
     }
   }

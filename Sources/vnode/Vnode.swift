@@ -81,7 +81,7 @@ struct Running {
   private let directory: Directory
   private let fileServer: FileServer
   private let attachServer: AttachServer?
-  private let nodeServer: NodeServer
+  private let kernelServers: KernelServers
 
   init(_ configuration: Configuration) throws {
     let address = try listenAddress(configuration)
@@ -105,9 +105,12 @@ struct Running {
       })
     machine.run(node)
     node.announce()
-    let directory = Directory(node, store: claimStore(in: Self.stateDirectory))
+    let directory = Directory(node, store: claimStore(in: Self.stateDirectory)) {
+      node.makeServer(discriminator: EntityID.directoryDiscriminator, knowsPrincipals: true, $0)
+    }
     self.directory = directory
-    let unclaimed = Mutex(configuration.exports.count)
+    // Every host has one more: what its kernel servers show.
+    let unclaimed = Mutex(configuration.exports.count + 1)
     fileServer.claim(in: directory.server) { export, code in
       unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
@@ -116,27 +119,31 @@ struct Running {
         code == .duplicateName ? directory.holder(of: export.prefix).map { ", by \($0)" } : nil
       say("\(prefix) is not served from \(export.path): \(code)\(holder ?? "")")
     }
+    let place = "\(formatIPv4(address)):\(machine.port)"
+    let attachServer = try Self.listen(node, configuration)
+    self.attachServer = attachServer
+    kernelServers = KernelServers(
+      node, address: place, instances: { [fileServer] in fileServer.instancesText }
+    ) {
+      NodeSnapshot(
+        node, machine, isSealing: secret != nil,
+        configuredPeers: peers.map { "\(formatIPv4($0.address)):\($0.port)" },
+        attached: attachServer)
+    }
+    kernelServers.tree.claim(configuration.host, in: directory.server) { code in
+      unclaimed.withLock { $0 -= 1 }
+      if !code.isOK { say("host/\(configuration.host) is not served: \(code)") }
+    }
     // Ready means that this host's own names are there; a claim takes half a second, or the 2 s
     // more in which a host that had the prefix falls silent.
     for _ in 0..<300 where unclaimed.withLock({ $0 > 0 }) { usleep(10_000) }
     directory.withdrawEarlierClaims()
-    let place = "\(formatIPv4(address)):\(machine.port)"
-    let attachServer = try Self.listen(node, configuration)
-    self.attachServer = attachServer
-    nodeServer = NodeServer(
-      node, kernel: node.id, address: place,
-      register: { node.makeServer(discriminator: EntityID.nodeServerDiscriminator, $0) },
-      snapshot: {
-        NodeSnapshot(
-          node, machine, isSealing: secret != nil,
-          configuredPeers: peers.map { "\(formatIPv4($0.address)):\($0.port)" },
-          attached: attachServer)
-      })
     let clients = ClientPool(node)
     mount = try configuration.mount.map { path in
       try Mount(
         node, directory.nameSpace, mountPoint: path, source: configuration.host,
-        names: NameCache(node, clients: clients), clients: clients)
+        names: NameCache(node, clients: clients), clients: clients,
+        serveOwnFiles: { TreeManager(node, texts: $0).server })
     }
     summary =
       "\(configuration.host) at \(place), \(secret == nil ? "loopback only, no key" : "sealed")"

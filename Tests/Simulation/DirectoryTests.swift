@@ -83,19 +83,28 @@ final class ClaimingHost: Sendable {
   func list(_ path: String, _ completion: @escaping @Sendable ([String]) -> Void) {
     walk(path) { [self] answer in
       guard case .done(let descriptor, let server) = answer else { return completion([]) }
-      clients.send(
-        ReadInstance(
-          InstanceID(rawValue: descriptor.context.rawValue), position: 0, count: 16_384),
-        as: "root", to: server
-      ) { answer in
-        guard case .done(let block, _) = answer else { return completion([]) }
-        var reader = SegmentReader(block.data)
-        var names: [String] = []
-        while reader.remaining > 0, let entry = try? Descriptor(parsing: &reader) {
-          names.append(String(decoding: entry.name, as: UTF8.self))
-        }
-        completion(names)
+      let instance = InstanceID(rawValue: descriptor.context.rawValue)
+      list(instance, of: server, behind: [], from: 0, completion)
+    }
+  }
+
+  private func list(
+    _ instance: InstanceID, of server: EntityID, behind front: [String], from position: UInt64,
+    _ completion: @escaping @Sendable ([String]) -> Void
+  ) {
+    clients.send(
+      ReadInstance(instance, position: position, count: 16_384), as: "root", to: server
+    ) { [self] answer in
+      guard case .done(let block, _) = answer else { return completion([]) }
+      var reader = SegmentReader(block.data)
+      var names = front
+      var next = position
+      while reader.remaining > 0, let entry = try? Descriptor(parsing: &reader) {
+        names.append(String(decoding: entry.name, as: UTF8.self))
+        next = entry.nextPosition
       }
+      if block.data.isEmpty { return completion(names) }
+      list(instance, of: server, behind: names, from: next, completion)
     }
   }
 }

@@ -26,7 +26,10 @@ struct Cluster: Sendable {
         node.announce()
         let server = NodeServer(
           node, kernel: node.id, address: "127.0.0.1:\(machine.port)",
-          register: { node.makeServer(discriminator: EntityID.nodeServerDiscriminator, $0) },
+          register: {
+            node.makeServer(
+              discriminator: EntityID.nodeServerDiscriminator, knowsPrincipals: false, $0)
+          },
           snapshot: {
             NodeSnapshot(
               isSealing: false, counters: [], rejected: [], attached: nil,

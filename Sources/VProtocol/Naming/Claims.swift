@@ -75,8 +75,8 @@ public struct Claim: Equatable, Sendable {
 
   public static let prefixBytesMax = 255
   public static let hostBytesMax = 64
-  /// Claims of one message.
-  public static let claimsMax = 64
+  /// Claims of one cluster: two or three of each host.
+  public static let claimsMax = 128
 }
 
 extension EntityID {

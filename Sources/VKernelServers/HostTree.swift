@@ -1,0 +1,84 @@
+import Synchronization
+public import VProtocol
+public import VRuntime
+
+/// The kernel servers of one node as a tree of names: what is shown under `host/<host>`.
+///
+/// ```
+/// status time             the node; its clock
+/// proc/ENTITY entity      its processes; all of them at one look
+/// uio                     what its managers have open
+/// device/                 null zero random clock
+/// net/                    stats map peers trace
+/// ```
+public final class HostTree: Sendable {
+  /// What the tree shows of the machine and of the other boards, each from memory.
+  public struct Sources: Sendable {
+    /// Lines on the machine: a word and its values.
+    public var machine: @Sendable () -> [String]
+    /// The open instances of the other managers, as lines.
+    public var instances: @Sendable () -> String
+    /// The last transactions, as lines.
+    public var trace: @Sendable () -> String
+    /// Starts or ends keeping them.
+    public var keepTrace: @Sendable (Bool) -> Void
+
+    public init(
+      machine: @escaping @Sendable () -> [String], instances: @escaping @Sendable () -> String,
+      trace: @escaping @Sendable () -> String, keepTrace: @escaping @Sendable (Bool) -> Void
+    ) {
+      self.machine = machine
+      self.instances = instances
+      self.trace = trace
+      self.keepTrace = keepTrace
+    }
+  }
+
+  /// The manager of the tree.
+  public let manager: TreeManager
+
+  public init(
+    _ backplane: any Backplane, _ node: NodeServer, _ processes: ProcessServer,
+    _ sources: Sources
+  ) {
+    let net = TreeContext([
+      ("stats", .text(TreeText { node.countersText })),
+      ("map", .text(TreeText { node.mapText })),
+      ("peers", .text(TreeText(prepare: node.askingPeers) { node.peersText })),
+      ("trace", .text(TreeText(command: Self.traceCommand(sources), sources.trace))),
+    ])
+    let devices = TreeContext(Device.allCases.map { ($0.rawValue, .device($0)) })
+    let own = Mutex<TreeManager?>(nil)
+    let status = TreeText { node.statusText + sources.machine().map { $0 + "\n" }.joined() }
+    let open = TreeText {
+      sources.instances() + (own.withLock { $0 }?.instancesText ?? "")
+    }
+    manager = TreeManager(
+      backplane,
+      TreeContext([
+        ("status", .text(status)),
+        ("time", .text(TreeText { Device.clockLine(backplane.wallClock) })),
+        ("proc", .context(processes.processes)),
+        ("entity", .text(TreeText { processes.entitiesText })),
+        ("uio", .text(open)),
+        ("device", .context(devices)),
+        ("net", .context(net)),
+      ]))
+    own.withLock { $0 = manager }
+  }
+
+  private static func traceCommand(_ sources: Sources) -> @Sendable (String) -> ReplyCode {
+    { command in
+      guard command == "on" || command == "off" else { return .badArguments }
+      sources.keepTrace(command == "on")
+      return .ok
+    }
+  }
+
+  /// Claims `host/<host>` in this host's directory; `completion` is called once.
+  public func claim(
+    _ host: String, in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    manager.claim("host/\(host)", in: directory, completion: completion)
+  }
+}

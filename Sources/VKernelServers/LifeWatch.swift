@@ -1,0 +1,78 @@
+import Synchronization
+import VProtocol
+import VRuntime
+
+/// Asks now and then whether processes live that something is kept for: death is silent in V.
+///
+/// A process is given up when its kernel says that it is gone, or has been silent for so long that
+/// it may be. It asks only while there is somebody to ask about.
+final class LifeWatch: Sendable {
+  private struct State: Sendable {
+    var isDue = false
+    /// Since when the kernel of a process has not answered.
+    var silentSince: [KernelID: Time] = [:]
+  }
+
+  private let backplane: any Backplane
+  private let clients: ClientPool
+  private let processes: @Sendable () -> Set<EntityID>
+  private let told: @Sendable (EntityID, ProbeEntity.EntityState?) -> Void
+  private let state = Mutex(State())
+
+  /// What a dead process had is given back 5 s after its death, so it is asked for more often.
+  private static let interval = TimeSpan.seconds(4)
+  /// That of a silent host stays this long: it may have been cut off for a moment only.
+  private static let silenceMax = TimeSpan.seconds(10)
+
+  /// `told` gets what the kernel of each of `processes` says, nil where the process is given up.
+  init(
+    _ backplane: any Backplane, of processes: @escaping @Sendable () -> Set<EntityID>,
+    _ told: @escaping @Sendable (EntityID, ProbeEntity.EntityState?) -> Void
+  ) {
+    self.backplane = backplane
+    self.processes = processes
+    self.told = told
+    clients = ClientPool(backplane)
+  }
+
+  /// Called for each new process.
+  func watchLater() {
+    let isFirst = state.withLock { state in
+      defer { state.isDue = true }
+      return !state.isDue
+    }
+    guard isFirst else { return }
+    backplane.after(Self.interval) { [weak self] in self?.watch() }
+  }
+
+  private func watch() {
+    state.withLock { $0.isDue = false }
+    let processes = processes()
+    guard !processes.isEmpty else { return }
+    for process in processes {
+      clients.send(ProbeEntity(entity: process), as: "root", to: .manager(of: process.kernel)) {
+        [weak self] answer in self?.handle(answer, about: process)
+      }
+    }
+    watchLater()
+  }
+
+  private func handle(_ answer: Answer<ProbeEntity.EntityState>, about process: EntityID) {
+    switch answer {
+    case .done(let alive, _):
+      state.withLock { _ = $0.silentSince.removeValue(forKey: process.kernel) }
+      told(process, alive)
+    case .refused(.nonexistentEntity):
+      told(process, nil)
+    case .refused:
+      let now = backplane.now
+      let since = state.withLock { state in
+        if let since = state.silentSince[process.kernel] { return since }
+        state.silentSince[process.kernel] = now
+        return now
+      }
+      // The first answer to fail has itself taken the time that makes a peer silent.
+      if now - since + .seconds(2) >= Self.silenceMax { told(process, nil) }
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import VProtocol
+import VRuntime
+
+/// What a node's files below `host/<host>` say of it: lines of a word and its values.
+extension NodeServer {
+  /// Asks the peers that were not heard of lately, for at most 200 ms, then calls its argument.
+  var askingPeers: @Sendable (@escaping @Sendable () -> Void) -> Void {
+    { [self] body in askPeers(all: true, completion: body) }
+  }
+
+  /// The node, without its counters and peers.
+  var statusText: String { Self.text(statusLines(snapshot())) }
+
+  /// Everything that is counted, since the start of the node: name, count, unit.
+  var countersText: String {
+    let snapshot = snapshot()
+    let counters = snapshot.counters.map { "\($0.name) \($0.count) \(Self.unit(of: $0.name))" }
+    var dropped: [String: Int] = [:]
+    for kind in snapshot.rejected { dropped[kind.reason, default: 0] += kind.count }
+    return Self.text(
+      ["window \(uptime) ms"] + counters
+        + dropped.sorted { $0.key < $1.key }.map { "dropped \($0.value) packets \($0.key)" })
+  }
+
+  /// The other kernels as this one sees them, and why others are not seen.
+  var peersText: String {
+    let snapshot = snapshot()
+    return Self.text(peerLines(snapshot) + rejectionLines(snapshot))
+  }
+
+  /// Where each known kernel, and with it every entity that it made, is: kernel, address, host.
+  var mapText: String {
+    let hosts = hosts
+    let own = "\(kernel) \(address) \(backplane.host)"
+    let others = snapshot().peers.map { peer in
+      "\(peer.kernel) \(peer.locator) \(hosts[peer.kernel] ?? "-")"
+    }
+    return Self.text([own] + others)
+  }
+
+  private static func unit(of counter: String) -> String {
+    switch counter {
+    case "requestsSent", "duplicates": "requests"
+    case "responsesSent": "responses"
+    case "retransmissions": "transmissions"
+    case "probesSent": "probes"
+    case "notifiesSent", "multicastsSent": "messages"
+    case "packetsIgnored", "multicastsReturned", "multicastsHeard": "packets"
+    case "silentPeers": "silences"
+    default: "times"
+    }
+  }
+
+  private static func text(_ lines: [String]) -> String { lines.map { $0 + "\n" }.joined() }
+}

@@ -1,0 +1,73 @@
+public import VProtocol
+public import VRuntime
+
+/// The process server: which processes this node's kernel has, and how one of them is.
+///
+/// Processes are made, probed and ended by VMTP's management operations, which the kernel itself
+/// answers; this server only looks.
+public final class ProcessServer: Sendable {
+  /// A process as its kernel sees it: whom it waits for is `none` where it waits for nobody.
+  public typealias State = (
+    entity: EntityID, user: String, isServer: Bool, awaits: EntityID, groups: [EntityID]
+  )
+
+  private let states: @Sendable (EntityID?) -> [State]
+
+  /// Joins the process group; `states` gives all processes or one of them, from memory.
+  public init(_ backplane: any Backplane, states: @escaping @Sendable (EntityID?) -> [State]) {
+    self.states = states
+    let server = backplane.makeServer(knowsPrincipals: false) { [backplane, states] request in
+      guard request.message.mcb.code == QueryProcess.code else {
+        return backplane.refuse(.illegalRequest, request)
+      }
+      backplane.serve(QueryProcess.self, request) { query in
+        guard let state = states(query.process).first else {
+          return backplane.refuse(.nonexistentEntity, request)
+        }
+        backplane.reply(QueryProcess.Answer(text: Self.text(of: state)), to: request)
+      }
+    }
+    backplane.join(server, group: .processGroup)
+  }
+
+  /// One text for each process, by the name of its entity.
+  var processes: TreeContext {
+    TreeContext(names: { [states] in states(nil).map { "\($0.entity)" } }) { [states] name in
+      guard let entity = EntityID(name), !states(entity).isEmpty else { return nil }
+      return .text(
+        TreeText { states(entity).first.map(Self.text) ?? "entity \(entity)\nstate dead\n" })
+    }
+  }
+
+  /// Every process as a line: entity, kind, user, state, whom it waits for; then every group with
+  /// its members here.
+  var entitiesText: String {
+    let all = states(nil)
+    var members: [EntityID: [EntityID]] = [:]
+    for state in all {
+      for group in state.groups { members[group, default: []].append(state.entity) }
+    }
+    let groups = members.sorted { $0.key.rawValue < $1.key.rawValue }
+    return all.map { "\($0.entity) \(Self.words(of: $0).joined(separator: " "))\n" }.joined()
+      + groups.map { group, members in
+        "group \(group) \(members.map { "\($0)" }.joined(separator: " "))\n"
+      }.joined()
+  }
+
+  private static func words(of state: State) -> [String] {
+    [
+      state.isServer ? "server" : "client", state.user.isEmpty ? "-" : state.user,
+      state.awaits == .timeGroup
+        ? "delaying"
+        : state.awaits != .none ? "awaiting-reply" : state.isServer ? "receiving" : "ready",
+      state.awaits == .none ? "-" : "\(state.awaits)",
+    ]
+  }
+
+  private static func text(of state: State) -> String {
+    let names = ["kind", "user", "state", "awaits"]
+    return "entity \(state.entity)\n"
+      + zip(names, words(of: state)).map { "\($0) \($1)\n" }.joined()
+      + state.groups.map { "group \($0)\n" }.joined()
+  }
+}

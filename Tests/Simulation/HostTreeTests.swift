@@ -1,0 +1,326 @@
+import Testing
+import VDirectory
+import VKernelServers
+import VNode
+import VProtocol
+import VRuntime
+
+/// A host with a directory and the kernel servers.
+private final class KernelServing: Sendable {
+  let node: Node
+  let directory: Directory
+  let nodeServer: NodeServer
+  let tree: HostTree
+  let clients: ClientPool
+  let traces = Shared<[Bool]>([])
+
+  init(_ host: String, in simulator: Simulator) {
+    let node = simulator.start(host)
+    self.node = node
+    node.announce()
+    directory = Directory(node)
+    nodeServer = NodeServer(
+      node, kernel: node.id, address: "10.77.0.1:61044",
+      register: {
+        node.makeServer(
+          discriminator: EntityID.nodeServerDiscriminator, knowsPrincipals: false, $0)
+      },
+      snapshot: {
+        NodeSnapshot(
+          isSealing: true, counters: [("requestsSent", 7)],
+          rejected: [
+            NodeSnapshot.Rejected(
+              source: "10.77.0.9:61044", reason: "bad checksum", count: 2, age: .seconds(1))
+          ],
+          attached: nil,
+          peers: node.peers.map {
+            NodeSnapshot.Peer(
+              kernel: $0.kernel, locator: "\($0.locator)", age: $0.age, roundTrip: $0.roundTrip,
+              isSilent: $0.isSilent)
+          })
+      })
+    tree = HostTree(
+      node, nodeServer, ProcessServer(node, states: { node.entities($0) }),
+      HostTree.Sources(
+        machine: { ["cpus 2"] }, instances: { "9 elsewhere\n" }, trace: { "a transaction\n" },
+        keepTrace: { [traces] in traces.value.append($0) }))
+    clients = ClientPool(node)
+    tree.claim(host, in: directory.server) { _ in }
+  }
+
+  /// Sends an operation to a manager and waits.
+  func ask<Op: Operation>(
+    _ operation: Op, of manager: EntityID, _ simulator: Simulator, as user: String = "root"
+  ) -> Answer<Op.Answer>? {
+    outcome(simulator) { clients.send(operation, as: user, to: manager, completion: $0) }
+  }
+
+  /// Names a path from the root of the name space.
+  func name(_ path: String) -> ContextName {
+    ContextName(directory.nameSpace.root, Array(path.utf8))
+  }
+
+  func open(
+    _ path: String, _ mode: OpenMode, _ simulator: Simulator, as user: String = "root"
+  ) -> Answer<CreateInstance.Answer>? {
+    ask(CreateInstance(name(path), mode: mode), of: directory.server, simulator, as: user)
+  }
+
+  /// What a name gives to a reader, and the size that its opening told.
+  func read(_ path: String, _ simulator: Simulator) -> (text: String, size: Int)? {
+    guard case .done(let opened, let manager) = open(path, .read, simulator),
+      case .done(let block, _) = ask(
+        ReadInstance(opened.instance, position: 0, count: 16_384), of: manager, simulator)
+    else { return nil }
+    _ = ask(ReleaseInstance(opened.instance), of: manager, simulator)
+    return (String(decoding: block.data, as: UTF8.self), Int(opened.descriptor.size))
+  }
+
+  /// The names of a context, read by at most `count` octets at a time.
+  func list(_ path: String, _ simulator: Simulator, count: Int = 16_384) -> [String]? {
+    guard case .done(let opened, let manager) = open(path, [.read, .directory], simulator) else {
+      return nil
+    }
+    var names: [String] = []
+    var position: UInt64 = 0
+    while case .done(let block, _) = ask(
+      ReadInstance(opened.instance, position: position, count: count), of: manager, simulator),
+      !block.data.isEmpty
+    {
+      var reader = SegmentReader(block.data)
+      while reader.remaining > 0, let record = try? Descriptor(parsing: &reader) {
+        names.append(String(decoding: record.name, as: UTF8.self))
+        position = record.nextPosition
+      }
+    }
+    _ = ask(ReleaseInstance(opened.instance), of: manager, simulator)
+    return names
+  }
+}
+
+@Suite("The kernel servers' names in the simulator")
+struct HostTreeTests {
+  private let simulator = Simulator(seed: 7)
+  private let kea: KernelServing
+  private let moa: KernelServing
+
+  init() {
+    kea = KernelServing("kea", in: simulator)
+    moa = KernelServing("moa", in: simulator)
+    simulator.run(for: .seconds(12))
+  }
+
+  private func code(_ answer: Answer<some Sendable>?) -> ReplyCode? { answer?.refusal ?? .ok }
+
+  @Test("are below host/ and the host's name, on every host")
+  func names() {
+    for host in ["kea", "moa"] {
+      #expect(
+        kea.list("host/\(host)", simulator) == [
+          "status", "time", "proc", "entity", "uio", "device", "net",
+        ])
+      #expect(
+        kea.list("host/\(host)/device", simulator, count: 300) == [
+          "null", "zero", "random", "clock",
+        ])
+      #expect(kea.list("host/\(host)/net", simulator) == ["stats", "map", "peers", "trace"])
+    }
+    #expect(kea.list("host/moa/status", simulator) == nil)
+  }
+
+  @Test("live text is as long as it says, and stays as it is for whoever opened it")
+  func text() throws {
+    for file in ["status", "time", "entity", "uio", "net/stats", "net/map", "net/peers"] {
+      let read = try #require(kea.read("host/moa/\(file)", simulator))
+      #expect(read.size == read.text.utf8.count && read.size > 0, "\(file)")
+      #expect(read.text.hasSuffix("\n"))
+    }
+    let status = try #require(kea.read("host/moa/status", simulator)).text
+    #expect(status.contains("host moa\n") && status.contains("cpus 2\n"))
+    #expect(
+      try #require(kea.read("host/moa/net/stats", simulator)).text.contains(
+        "requestsSent 7 requests\ndropped 2 packets bad checksum\n"))
+    let peers = try #require(kea.read("host/moa/net/peers", simulator)).text
+    #expect(peers.hasPrefix("peer \(kea.node.id) kea ") && peers.contains(" alive 0\n"))
+    #expect(peers.hasSuffix("rejected 10.77.0.9:61044 2 1000 bad checksum\n"))
+
+    guard case .done(let first, let manager) = kea.open("host/moa/time", .read, simulator) else {
+      Issue.record("not opened")
+      return
+    }
+    simulator.run(for: .seconds(1))
+    func octets() -> [UInt8]? {
+      guard
+        case .done(let block, _) = kea.ask(
+          ReadInstance(first.instance, position: 0, count: 100), of: manager, simulator)
+      else { return nil }
+      return block.data
+    }
+    let before = octets()
+    simulator.run(for: .seconds(1))
+    #expect(octets() == before)
+    // The name is described as the one who has it open sees it, and the open file in any case.
+    for answer in [
+      kea.ask(QueryObject(kea.name("host/moa/time")), of: kea.directory.server, simulator),
+      kea.ask(QueryInstance(first.instance), of: manager, simulator),
+    ] {
+      guard case .done(let descriptor, _) = answer else {
+        Issue.record("not described")
+        continue
+      }
+      #expect(descriptor.changed == first.descriptor.changed)
+      #expect(descriptor.size == first.descriptor.size)
+    }
+    #expect(kea.read("host/moa/time", simulator)?.text.utf8.elementsEqual(before ?? []) == false)
+  }
+
+  @Test("each process is a name, and is found by its entity alone")
+  func processes() throws {
+    let client = moa.node.makeClient(user: "ann")
+    let names = try #require(kea.list("host/moa/proc", simulator))
+    #expect(names.contains("\(client)"))
+    #expect(Set(names).count == names.count)
+    let text = try #require(kea.read("host/moa/proc/\(client)", simulator)).text
+    #expect(text == "entity \(client)\nkind client\nuser ann\nstate ready\nawaits -\n")
+    let answer = kea.ask(QueryProcess(client), of: .processGroup, simulator)
+    guard case .done(let found, let server) = answer else {
+      Issue.record("\(String(describing: answer))")
+      return
+    }
+    #expect(found.text == text && server.kernel == moa.node.id)
+    let entities = try #require(kea.read("host/moa/entity", simulator)).text
+    #expect(entities.contains("\(client) client ann ready -\n"))
+    #expect(entities.contains("group \(EntityID.processGroup) "))
+    moa.node.retire(client)
+    #expect(code(kea.ask(QueryProcess(client), of: .processGroup, simulator)) == .nonexistentEntity)
+    #expect(code(kea.open("host/moa/proc/\(client)", .read, simulator)) == .notFound)
+  }
+
+  @Test("devices do what their attributes say")
+  func devices() {
+    func open(_ device: String, _ mode: OpenMode) -> (InstanceID, EntityID, UIOAttributes)? {
+      guard
+        case .done(let opened, let manager) = kea.open(
+          "host/moa/device/\(device)", mode, simulator, as: "ann")
+      else { return nil }
+      return (opened.instance, manager, opened.attributes)
+    }
+    func read(_ device: String, _ position: UInt64, _ count: Int) -> [UInt8]? {
+      guard let (instance, manager, _) = open(device, .read),
+        case .done(let block, _) = kea.ask(
+          ReadInstance(instance, position: position, count: count), of: manager, simulator,
+          as: "ann")
+      else { return nil }
+      return block.data
+    }
+    #expect(read("null", 0, 100) == [])
+    #expect(read("zero", 1 << 60, 20_000) == [UInt8](repeating: 0, count: 16_384))
+    let chance = read("random", 0, 1000) ?? []
+    #expect(chance.count == 1000 && Set(chance).count > 100)
+    #expect(read("random", 0, 1000) != chance)
+    for device in Device.allCases {
+      #expect(open(device.rawValue, .read)?.2 == device.attributes)
+      let written = open(device.rawValue, [.write, .truncate])
+      #expect((written != nil) == device.attributes.contains(.writeable), "\(device)")
+      guard let (instance, manager, _) = written else { continue }
+      let answer = kea.ask(
+        WriteInstance(instance, position: 0, data: [1, 2, 3]), of: manager, simulator, as: "ann")
+      guard case .done(let result, _) = answer else {
+        Issue.record("\(device) does not take octets")
+        continue
+      }
+      #expect(result.count == 3)
+    }
+    // The clock goes on under whoever has it open, and its line is never torn.
+    guard let (clock, manager, _) = open("clock", .read) else {
+      Issue.record("there is no clock")
+      return
+    }
+    func part(_ position: UInt64, _ count: Int) -> String {
+      guard
+        case .done(let block, _) = kea.ask(
+          ReadInstance(clock, position: position, count: count), of: manager, simulator, as: "ann")
+      else { return "" }
+      return String(decoding: block.data, as: UTF8.self)
+    }
+    let first = part(0, 100)
+    #expect(first.utf8.count == 21 && part(21, 100) == "")
+    simulator.run(for: .seconds(1))
+    #expect(part(3, 100) == first.dropFirst(3))
+    #expect(part(0, 100) > first)
+  }
+
+  @Test("nothing is made, removed or changed, and each refusal says why")
+  func refusals() {
+    func code(_ operation: some Operation) -> ReplyCode? {
+      self.code(kea.ask(operation, of: kea.directory.server, simulator))
+    }
+    let status = kea.name("host/moa/status")
+    #expect(code(RemoveName(status, isContext: false)) == .notOwner)
+    #expect(code(RemoveName(kea.name("host/moa"), isContext: true)) == .notOwner)
+    #expect(code(RemoveName(kea.name("host/moa/net"), isContext: true)) == .notOwner)
+    #expect(
+      code(AddName(kea.name("host/moa/x"), kind: .context, permissions: 0o755)) == .notOwner)
+    #expect(code(CreateInstance(kea.name("host/moa/x"), mode: [.write, .create])) == .notOwner)
+    #expect(code(CreateInstance(kea.name("host/moa/x"), mode: .read)) == .notFound)
+    #expect(code(CreateInstance(kea.name("host/moa/status/x"), mode: .read)) == .notContext)
+    #expect(code(CreateInstance(kea.name("host/moa"), mode: .read)) == .isContext)
+    #expect(code(CreateInstance(status, mode: .write)) == .noPermission)
+    #expect(code(CheckAccess(status, mask: 2)) == .noPermission)
+    #expect(code(CheckAccess(status, mask: 4)) == .ok)
+    #expect(code(ReadLink(status)) == .badArguments)
+    var modification = Modification()
+    modification.permissions = 0o777
+    #expect(code(ModifyObject(kea.name("host/moa/device/null"), modification)) == .notOwner)
+  }
+
+  @Test("root of a host alone may command it")
+  func commands() {
+    func write(_ text: String, on host: KernelServing, as user: String) -> ReplyCode? {
+      let opened = host.open("host/moa/net/trace", [.write, .truncate], simulator, as: user)
+      guard case .done(let created, let manager) = opened else { return code(opened) }
+      return code(
+        host.ask(
+          WriteInstance(created.instance, position: 0, data: Array(text.utf8)), of: manager,
+          simulator, as: user))
+    }
+    #expect(write("on\n", on: kea, as: "root") == .noPermission)
+    #expect(write("on\n", on: moa, as: "ann") == .noPermission)
+    #expect(write("loud\n", on: moa, as: "root") == .badArguments)
+    #expect(write("on\n", on: moa, as: "root") == .ok)
+    #expect(write("off", on: moa, as: "root") == .ok)
+    #expect(moa.traces.value == [true, false])
+  }
+
+  @Test("what is open is listed, and freed when its owner is no more")
+  func instances() throws {
+    let owner = kea.node.makeClient(user: "ann")
+    for _ in 0..<100 {
+      _ = kea.ask(
+        CreateInstance(kea.name("host/moa/status"), mode: .read, owner: owner),
+        of: kea.directory.server, simulator)
+    }
+    func open() throws -> [Substring] {
+      try #require(kea.read("host/moa/uio", simulator)).text.split(separator: "\n")
+    }
+    #expect(try open().first == "9 elsewhere")
+    #expect(try open().filter { $0.hasSuffix(" \(owner) kea read status") }.count == 100)
+    kea.node.retire(owner)
+    simulator.run(for: .seconds(5))
+    #expect(try open().count == 1)
+  }
+
+  @Test("an instance is used from the host that opened it alone")
+  func foreign() {
+    guard case .done(let opened, let manager) = kea.open("host/moa/status", .read, simulator) else {
+      Issue.record("not opened")
+      return
+    }
+    let read = ReadInstance(opened.instance, position: 0, count: 10)
+    #expect(code(moa.ask(read, of: manager, simulator)) == .noPermission)
+    #expect(code(kea.ask(read, of: manager, simulator)) == .ok)
+    #expect(code(kea.ask(ReleaseInstance(opened.instance), of: manager, simulator)) == .ok)
+    #expect(code(kea.ask(read, of: manager, simulator)) == .invalidFileID)
+    #expect(code(kea.ask(ReleaseInstance(opened.instance), of: manager, simulator)) == .ok)
+  }
+}
