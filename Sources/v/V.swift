@@ -19,7 +19,9 @@ struct V: ParsableCommand {
       4 time limit reached.
       """,
     version: "0.1 (VMTP domain 0x1045)",
-    subcommands: [Status.self, Ping.self])
+    subcommands: [
+      Status.self, Ping.self, Query.self, List.self, Stat.self, Trace.self,
+    ])
 
   static func main() {
     do {

@@ -1,0 +1,116 @@
+import ArgumentParser
+import Glibc
+import VAttach
+import VProtocol
+import VRuntime
+
+/// `v stat`: what a host's node has counted.
+struct Stat: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Shows what a host's node counts: each count, its unit, and in which time.",
+    discussion: """
+      Example: v stat --window 1 moa
+
+      Without a window the counts are those since the start of the node.
+      """)
+
+  @Option(help: "Count for so many seconds from now.")
+  var window: Double?
+
+  @OptionGroup var options: CommonOptions
+
+  @Argument(help: ArgumentHelp("A host; this one if none is named.", valueName: "host"))
+  var host = "self"
+
+  func validate() throws {
+    if let window, !(window > 0 && window <= 3600) {
+      throw ValidationError("--window takes a number of seconds, above 0 and at most 3600.")
+    }
+    guard !host.isEmpty, !host.contains("/") else {
+      throw ValidationError("'\(host)' is not the name of a host.")
+    }
+  }
+
+  func run() throws {
+    let node = try options.attach()
+    defer { node.close() }
+    var counts = try Counts(Names(node, options, for: "stat \(host)").lines(of: path))
+    if let window {
+      usleep(UInt32(window * 1_000_000))
+      // The wait is no part of the time limit.
+      let later = try Counts(Names(node, options, for: "stat \(host)").lines(of: path))
+      counts = later.since(counts)
+    }
+    let name = host == "self" ? node.host : host
+    say(options.json ? counts.json(name).text : counts.text(name))
+  }
+
+  private var path: String { "host/\(host)/net/stats" }
+}
+
+/// What a node counted in a window of time.
+private struct Counts {
+  struct Count {
+    var name: String
+    var count: Int
+    var unit: String
+    var reason: String?
+  }
+
+  var windowMilliseconds = 0
+  var counts: [Count] = []
+
+  init(_ lines: [Substring]) {
+    for line in lines {
+      let words = line.split(separator: " ", maxSplits: 3).map(String.init)
+      guard words.count >= 3, let count = Int(words[1]) else { continue }
+      if words[0] == "window" {
+        windowMilliseconds = count
+      } else {
+        counts.append(
+          Count(name: words[0], count: count, unit: words[2], reason: words.dropFirst(3).first))
+      }
+    }
+  }
+
+  func since(_ before: Counts) -> Counts {
+    var result = self
+    result.windowMilliseconds -= before.windowMilliseconds
+    for (index, count) in counts.enumerated() {
+      let old = before.counts.first { $0.name == count.name && $0.reason == count.reason }
+      result.counts[index].count -= old?.count ?? 0
+    }
+    return result
+  }
+
+  func text(_ host: String) -> String {
+    let width = counts.map { "\($0.count)".count }.max() ?? 0
+    let seconds = "\(windowMilliseconds / 1000).\(windowMilliseconds % 1000 / 100)"
+    return
+      (["\(host): in \(seconds) s"]
+      + counts.map { count in
+        let number = "\(count.count)"
+        return String(repeating: " ", count: width - number.count)
+          + "\(number) \(count.unit)  \(count.name)\(count.reason.map { ": \($0)" } ?? "")"
+      }).joined(separator: "\n")
+  }
+
+  func json(_ host: String) -> JSON {
+    .object([
+      ("schema", .integer(1)),
+      ("host", .string(host)),
+      ("window_ms", .integer(windowMilliseconds)),
+      (
+        "counts",
+        .array(
+          counts.map { count in
+            .object([
+              ("name", .string(count.name)), ("count", .integer(count.count)),
+              ("unit", .string(count.unit)),
+              ("reason", count.reason.map { .string($0) } ?? .null),
+            ])
+          })
+      ),
+    ])
+  }
+}

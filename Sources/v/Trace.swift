@@ -1,0 +1,91 @@
+import ArgumentParser
+import VAttach
+import VProtocol
+import VRuntime
+
+/// `v trace`: the last message transactions of a node.
+struct Trace: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Shows the last message transactions of a node, while it keeps them.",
+    discussion: """
+      Example: v trace --on; ls /v/storage/moa; v trace; v trace --off
+
+      A node keeps nothing until root of its host says so; then its last 4,096 transactions: those \
+      of its own processes, and those that it serves for others.
+      """)
+
+  @Flag(help: "Forget what was kept and keep from now on.")
+  var on = false
+
+  @Flag(help: "Keep no more; what was kept can still be shown.")
+  var off = false
+
+  @OptionGroup var options: CommonOptions
+
+  @Argument(help: ArgumentHelp("A host; this one if none is named.", valueName: "host"))
+  var host = "self"
+
+  func validate() throws {
+    guard !(on && off) else { throw ValidationError("--on and --off exclude each other.") }
+    guard !host.isEmpty, !host.contains("/") else {
+      throw ValidationError("'\(host)' is not the name of a host.")
+    }
+  }
+
+  func run() throws {
+    let node = try options.attach()
+    defer { node.close() }
+    let names = Names(node, options, for: "trace \(host)")
+    let path = "host/\(host)/net/trace"
+    if on || off { return try names.write(on ? "on" : "off", to: path) }
+    let rows = try names.lines(of: path).map { $0.split(separator: " ").map(String.init) }
+      .filter { $0.count == 6 }
+    say(options.json ? json(rows, host == "self" ? node.host : host).text : text(rows))
+  }
+
+  /// What a code says in words: of an operation its name where it is known here.
+  private static let operations: [UInt32: String] = {
+    let all: [any Operation.Type] = [
+      QueryName.self, QueryObject.self, ModifyObject.self, AddName.self, LinkName.self,
+      RemoveName.self, RenameObject.self, ReadLink.self, CheckAccess.self, QueryStore.self,
+      ClaimName.self, SpreadClaims.self, CreateInstance.self, QueryInstance.self,
+      ModifyInstance.self, ReadInstance.self, WriteInstance.self, ReleaseInstance.self,
+      SyncInstance.self, PingNode.self, FindNode.self, QueryNode.self, MeasureSends.self,
+      GetTime.self, DelayProcess.self, WakeUp.self, QueryProcess.self, ProbeEntity.self,
+    ]
+    return Dictionary(uniqueKeysWithValues: all.map { ($0.code, "\($0)") })
+  }()
+
+  private func name(_ code: String) -> String {
+    UInt32(code, radix: 16).flatMap { Self.operations[$0] } ?? code
+  }
+
+  private func text(_ rows: [[String]]) -> String {
+    let table =
+      [["SECONDS", "CLIENT", "SERVER", "OPERATION", "MICROSECONDS", "OUTCOME"]]
+      + rows.map { row in
+        let reply = UInt32(row[4]).map { "\(ReplyCode(rawValue: $0))" } ?? "under way"
+        return [row[0], row[1], row[2], name(row[3]), row[5], reply]
+      }
+    let widths = table[0].indices.map { column in table.map { $0[column].count }.max() ?? 0 }
+    return table.map { row in
+      row.enumerated().map { column, cell in
+        column == 5 ? cell : cell + String(repeating: " ", count: widths[column] - cell.count)
+      }.joined(separator: "  ")
+    }.joined(separator: "\n")
+  }
+
+  private func json(_ rows: [[String]], _ host: String) -> JSON {
+    let transactions = rows.map { row in
+      JSON.object([
+        ("seconds", .number(row[0])), ("client", .string(row[1])), ("server", .string(row[2])),
+        ("code", .string(row[3])), ("operation", .string(name(row[3]))),
+        ("reply", UInt32(row[4]).map { .integer(Int($0)) } ?? .null),
+        ("us", Int(row[5]).map { .integer($0) } ?? .null),
+      ])
+    }
+    return .object([
+      ("schema", .integer(1)), ("host", .string(host)), ("transactions", .array(transactions)),
+    ])
+  }
+}
