@@ -10,12 +10,16 @@ internal import VRuntime
 /// signal asks the manager to end the wait, and its answer ends the request.
 extension Mount {
   private static let cancelInterval = TimeSpan.milliseconds(50)
+  /// A manager that hears nothing for longer has taken back itself what this host had.
+  static let withdrawalsMax = 15
+  static let withdrawalInterval = TimeSpan.seconds(1)
 
   func setLock(
     _ request: FuseRequest, _ node: NodeID, _ handle: HandleID, _ lock: ObjectLock, waits: Bool
   ) {
     let key = HeldLocks.Key(node: node, owner: lock.owner, isWhole: lock.isWhole)
     if waits { request.onInterrupt { [self] in cancelLock(request, handle) } }
+    let asked = handles[handle]
     use(handle, for: request, mustEnd: true) {
       LockInstance($0, lock, waits ? .waiting : .atOnce, ticket: request.unique)
     } then: { [self] answer in
@@ -24,6 +28,10 @@ extension Mount {
         locks.note(lock, key, handle, by: manager, grant: answer.grant)
         request.done()
       case .refused(let code):
+        if code == .retransmissionTimeout, let asked {
+          locks.forget(key)
+          withdraw(lock, key, of: asked, ticket: request.unique)
+        }
         // A flock is given up before another kind is asked for.
         if lock.isWhole && (code == .wouldBlock || code == .interrupted) { locks.forget(key) }
         // Linux does not wait for the last close, but the program whose close it was has gone on.
@@ -50,6 +58,30 @@ extension Mount {
     }
   }
 
+  /// Takes back what a manager may have done of a request whose outcome nobody will know: a wait
+  /// that goes on, a lock that was given, an unlocking that did not come.
+  private func withdraw(
+    _ lock: ObjectLock, _ key: HeldLocks.Key, of handle: Handle, ticket: UInt64,
+    triesLeft: Int = Mount.withdrawalsMax
+  ) {
+    clients.send(CancelLock(handle.instance, ticket: ticket), as: handle.user, to: handle.manager) {
+      [self] answer in
+      // Whoever has asked for the lock once more knows what came of that.
+      guard case .refused(let code) = answer, triesLeft > 0, !locks.holds(key) else { return }
+      if code == .notFound {
+        var free = lock
+        free.kind = .none
+        clients.send(
+          LockInstance(handle.instance, free, .atOnce), as: handle.user, to: handle.manager
+        ) { _ in }
+      } else if code == .retransmissionTimeout {
+        backplane.after(Self.withdrawalInterval) { [self] in
+          withdraw(lock, key, of: handle, ticket: ticket, triesLeft: triesLeft - 1)
+        }
+      }
+    }
+  }
+
   func queryLock(
     _ request: FuseRequest, _ handle: HandleID, _ lock: ObjectLock
   ) {
@@ -66,13 +98,16 @@ extension Mount {
   /// A descriptor was closed: the process that did it has no lock on the object's ranges now.
   func flush(_ request: FuseRequest, _ node: NodeID, _ handle: HandleID, owner: UInt64) {
     let key = HeldLocks.Key(node: node, owner: owner, isWhole: false)
-    guard locks.holds(key) else { return request.done() }
+    guard locks.holds(key), let asked = handles[handle] else { return request.done() }
     let lock = ObjectLock(.none, isWhole: false, owner: owner, range: 0...UInt64.max, process: 0)
     use(handle, for: request, mustEnd: true) {
       LockInstance($0, lock, .atOnce)
-    } then: { [self] _ in
-      // Whatever the answer: a manager that is away takes the locks of the dead and gone itself.
+    } then: { [self] answer in
       locks.forget(key)
+      if case .refused(.retransmissionTimeout) = answer {
+        withdraw(lock, key, of: asked, ticket: request.unique)
+      }
+      // No program expects that a close fails for a lock.
       request.done()
     }
   }

@@ -268,11 +268,16 @@ extension Mount {
     }
   }
 
-  /// Ends an instance; no program waits for that.
+  /// Ends an instance; no program waits for that, so a manager that is silent is told later.
   func release(
     _ instance: InstanceID, of manager: EntityID, as user: String,
-    then: @escaping @Sendable () -> Void = {}
+    triesLeft: Int = Mount.withdrawalsMax, then: @escaping @Sendable () -> Void = {}
   ) {
-    clients.send(ReleaseInstance(instance), as: user, to: manager) { _ in then() }
+    clients.send(ReleaseInstance(instance), as: user, to: manager) { [self] answer in
+      guard case .refused(.retransmissionTimeout) = answer, triesLeft > 0 else { return then() }
+      backplane.after(Self.withdrawalInterval) { [self] in
+        release(instance, of: manager, as: user, triesLeft: triesLeft - 1, then: then)
+      }
+    }
   }
 }

@@ -114,6 +114,30 @@ extension LabTests {
       #expect(closed.output == "got\n", "\(closed.summary)")
     }
 
+    @Test("a wait that was cut off takes no lock later, though its file stays open")
+    func cutOff() async throws {
+      let lab = try await Lab.shared()
+      let file = try await file(lab, "cut-off")
+      for kind in ["posix", "flock"] {
+        let own = try lab.shell(on: "moa")
+        try start(own, "\(Self.tool) \(file.own) hold \(kind)")
+        let kea = try lab.shell(on: "kea")
+        _ = try kea.run(
+          """
+          coproc WAITER { \(Self.tool) \(file.shared) wait \(kind) linger; }
+          exec 4<&${WAITER[0]}- 5>&${WAITER[1]}-
+          sleep 0.5
+          """)
+        try await lab.command("partition", ["kea", "moa"])
+        let told = try kea.run("read -t 8 -r line <&4; echo \"$line\"")
+        #expect(told.output == "EHOSTDOWN\n", "\(told.output)")
+        try await lab.command("heal", [])
+        _ = try own.run("exec 5>&-; wait $worker")
+        let free = try await lab.bash(on: "moa", "\(Self.tool) \(file.own) wait \(kind)")
+        #expect(free.output == "got\n", "\(kind): \(free.summary)")
+      }
+    }
+
     @Test("flock(1) one after the other never meets the lock of the one before")
     func oneAfterTheOther() async throws {
       let lab = try await Lab.shared()
