@@ -9,6 +9,8 @@ struct Configuration {
     var prefix: String
     var path: String
     var isReadOnly = false
+    /// `file:line` of its path.
+    var place: String?
     /// Hosts that may use it; nil allows all.
     var allow: [String]?
     /// Hosts whose root is root here; `*` is every host.
@@ -28,11 +30,44 @@ struct Configuration {
   var mustHaveSocket = false
   var peers: [String] = []
   var exports: [Export]
+  /// `file:line` of each key that the file has.
+  private(set) var places: [String: String] = [:]
 
   /// The default: this host's name, `/srv/storage` served as `storage/<host>`.
   init(host: String) {
     self.host = host
     exports = [Export(prefix: "storage/\(host)", path: "/srv/storage", root: [host])]
+  }
+}
+
+extension Configuration {
+  /// What is wrong with the value of a key, and where it was set.
+  func error(_ key: String, _ value: String, _ reason: String) -> ConfigurationError {
+    let place = places[key].map { "\($0): " } ?? ""
+    return ConfigurationError(description: "\(place)\(key) = \"\(value)\": \(reason)")
+  }
+
+  /// Every key with the value that holds, as the file would have it.
+  var effectiveText: String {
+    let address = (try? listenAddress(self)).map(formatIPv4) ?? listen ?? ""
+    var lines = [
+      "host = \"\(host)\"", "listen = \"\(address)\"", "port = \(port)",
+      "group_port = \(groupPort)", "key_file = \"\(keyFile ?? "")\"",
+      "mount = \"\(mount ?? "")\"", "socket = \"\(socket ?? "")\"",
+      "peers = [\(Self.list(peers))]",
+    ]
+    for export in exports {
+      lines += [
+        "[[export]]", "prefix = \"\(export.prefix)\"", "path = \"\(export.path)\"",
+        "read_only = \(export.isReadOnly)", "root = [\(Self.list(export.root))]",
+      ]
+      if let allow = export.allow { lines.append("allow = [\(Self.list(allow))]") }
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  private static func list(_ texts: [String]) -> String {
+    texts.map { "\"\($0)\"" }.joined(separator: ", ")
   }
 }
 
@@ -58,6 +93,7 @@ extension Configuration {
       "host", "listen", "port", "group_port", "key_file", "mount", "socket", "peers", "export",
     ])
     self.init(host: try reader.string("host") ?? defaultHost)
+    for key in table.keys { places[key] = reader.place(key) }
     guard Self.isHostName(host) else {
       throw reader.error("host", "a name of letters, digits, '-', '_' and '.', at most 64 long")
     }
@@ -123,6 +159,7 @@ extension Configuration.Export {
     guard path.hasPrefix("/") else { throw reader.error("path", "an absolute path") }
     self.prefix = prefix
     self.path = path
+    place = reader.place("path")
     isReadOnly = try reader.boolean("read_only") ?? false
     allow = try reader.strings("allow")
     root = try reader.strings("root") ?? []
@@ -193,7 +230,7 @@ struct TableReader {
   }
 
   /// `file:line` of a key of this table, or of the table's head.
-  private func place(_ key: String?) -> String {
+  func place(_ key: String?) -> String {
     var number = 0
     var seen = -1
     var head = 1

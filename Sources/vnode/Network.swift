@@ -6,12 +6,11 @@ import Glibc
 func listenAddress(_ configuration: Configuration) throws -> UInt32 {
   if let text = configuration.listen {
     guard let address = parseIPv4(text) else {
-      throw ConfigurationError(description: "listen = \"\(text)\": not an IPv4 address")
+      throw configuration.error("listen", text, "not an IPv4 address such as 192.0.2.1")
     }
     guard configuration.keyFile != nil || address >> 24 == 127 else {
-      throw ConfigurationError(
-        description: "listen = \"\(text)\" needs a key_file: without a cluster key a node binds "
-          + "loopback only")
+      throw configuration.error(
+        "listen", text, "needs a key_file: without a cluster key a node binds loopback only")
     }
     return address
   }
@@ -23,31 +22,31 @@ func listenAddress(_ configuration: Configuration) throws -> UInt32 {
   return address
 }
 
-/// The address of a configured peer: `ADDRESS` or `ADDRESS:PORT`.
-func peerAddress(
-  _ text: String, defaultPort: Int
-) throws -> (address: UInt32, port: UInt16) {
-  let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-  let port = parts.count == 2 ? UInt16(parts[1]) : UInt16(exactly: defaultPort)
-  guard parts.count <= 2, let address = parseIPv4(String(parts[0])), let port, port > 0 else {
-    throw ConfigurationError(
-      description: "peers: \"\(text)\" is not an IPv4 address, or one with :PORT")
+/// The addresses of the configured peers: `ADDRESS` or `ADDRESS:PORT`.
+func peerAddresses(
+  _ configuration: Configuration
+) throws -> [(address: UInt32, port: UInt16)] {
+  try configuration.peers.map { text in
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    let port = parts.count == 2 ? UInt16(parts[1]) : UInt16(exactly: configuration.port)
+    guard parts.count <= 2, let address = parseIPv4(String(parts[0])), let port, port > 0 else {
+      throw configuration.error("peers", text, "not an IPv4 address, or one with :PORT")
+    }
+    return (address, port)
   }
-  return (address, port)
 }
 
 /// Whether a node could start with this configuration on this host.
 func check(_ configuration: Configuration) throws {
   _ = try listenAddress(configuration)
-  _ = try configuration.keyFile.map(readKey)
-  for peer in configuration.peers {
-    _ = try peerAddress(peer, defaultPort: configuration.port)
-  }
+  _ = try readKey(configuration)
+  _ = try peerAddresses(configuration)
   for export in configuration.exports {
     var status = stat()
     guard stat(export.path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
       throw ConfigurationError(
-        description: "path = \"\(export.path)\" of \(export.prefix): not a directory of this host")
+        description: (export.place.map { "\($0): " } ?? "")
+          + "path = \"\(export.path)\" of \(export.prefix): not a directory of this host")
     }
   }
 }

@@ -31,10 +31,14 @@ struct Vnode: ParsableCommand {
   @Flag(help: "Check the configuration and exit.")
   var checkConfig = false
 
+  @Flag(help: "Print every key of the configuration with the value that holds, and exit.")
+  var effectiveConfig = false
+
   func run() throws {
     let configuration: Configuration
     do {
       configuration = try load()
+      if effectiveConfig { return print(configuration.effectiveText) }
       if checkConfig {
         try check(configuration)
         print("vnode: the configuration is good")
@@ -57,7 +61,7 @@ struct Vnode: ParsableCommand {
       notifySupervisor("STOPPING=1")
       running.stop()
     } catch {
-      throw failure("\(error)")
+      throw failure("\(configuration.host): \(error)")
     }
   }
 
@@ -85,12 +89,10 @@ struct Running {
 
   init(_ configuration: Configuration) throws {
     let address = try listenAddress(configuration)
-    let secret = try configuration.keyFile.map(readKey)
+    let secret = try readKey(configuration)
     // Before the machine starts threads.
     let store = try LinuxStore()
-    let peers = try configuration.peers.map {
-      try peerAddress($0, defaultPort: configuration.port)
-    }
+    let peers = try peerAddresses(configuration)
     let machine = try LinuxMachine(
       address: address, port: UInt16(configuration.port),
       groupPort: UInt16(configuration.groupPort), peers: peers)
@@ -173,21 +175,21 @@ struct Running {
   }
 }
 
-/// The cluster key: the octets of a file that only its owner may read.
-func readKey(_ path: String) throws -> [UInt8] {
+/// The cluster key, if there is one: the octets of a file that only its owner may read.
+func readKey(_ configuration: Configuration) throws -> [UInt8]? {
+  guard let path = configuration.keyFile else { return nil }
+  func error(_ reason: String) -> ConfigurationError {
+    configuration.error("key_file", path, reason)
+  }
   var status = stat()
-  guard stat(path, &status) == 0 else {
-    throw ConfigurationError(
-      description: "key_file = \"\(path)\": \(String(cString: strerror(errno)))")
-  }
+  guard stat(path, &status) == 0 else { throw error(String(cString: strerror(errno))) }
   guard status.st_mode & 0o077 == 0 else {
-    throw ConfigurationError(
-      description: "key_file = \"\(path)\": others may read it; chmod 600 \(path)")
+    let mode = String(status.st_mode & 0o7777, radix: 8)
+    throw error("mode \(mode) lets others use it; allowed is 600: chmod 600 \(path)")
   }
-  let key = try readFile(path)
+  guard let key = try? readFile(path) else { throw error("can not be read, or is no file") }
   guard key.count >= 16 else {
-    throw ConfigurationError(
-      description: "key_file = \"\(path)\": \(key.count) octets; a cluster key has at least 16")
+    throw error("\(key.count) octets; a cluster key has at least 16")
   }
   return key
 }

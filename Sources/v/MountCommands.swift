@@ -1,0 +1,90 @@
+import ArgumentParser
+import Glibc
+
+/// `v mount`: the name space on a directory, by the node that this host has or gets.
+struct MountCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "mount",
+    abstract: "Mounts the name space; starts this host's node if need be.",
+    discussion: """
+      Example: v mount /v
+
+      A node mounts at one place, when it starts: a node that has the mount already is left \
+      alone, one whose mount was taken away is started anew, a mount whose node died is \
+      repaired. The same as mount -t v v DIR. Returns when ls DIR works.
+      """)
+
+  @Argument(help: ArgumentHelp("Where to.", valueName: "dir"))
+  var directory = "/v"
+
+  func run() throws {
+    guard geteuid() == 0 else {
+      throw Failure(status: .refused, description: "mount \(directory): only root can mount V")
+    }
+    let helpers = [Installation.script("mount.v") ?? "", "/sbin/mount.v"]
+    let helper = helpers.first { access($0, X_OK) == 0 }
+    guard let helper else {
+      throw Failure(
+        status: .refused, description: "mount \(directory): there is no /sbin/mount.v",
+        remedy: "mount/up installs it")
+    }
+    // It says itself what it does and what is wrong.
+    let outcome = Command.run([helper, "v", directory, "-v"], isShown: true)
+    guard outcome.status == 0 else {
+      throw Failure(
+        status: .refused, description: "mount \(directory): \(helper) ended with \(outcome.status)")
+    }
+  }
+}
+
+/// `v unmount`: takes the mount away, or says who keeps it.
+struct UnmountCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "unmount",
+    abstract: "Unmounts the name space, or names who holds it.",
+    discussion: """
+      Example: v unmount /v
+
+      The node goes on serving other hosts; v mount brings the mount back. A mount in use stays \
+      as it is and its holders are named, unless --lazy detaches it: what is still open on it \
+      works on until it is closed. mount/down ends the node too.
+      """)
+
+  @Flag(help: "Detach it, even if it is in use.")
+  var lazy = false
+
+  @Flag(help: "Print one JSON object instead of text for people.")
+  var json = false
+
+  @Argument(help: ArgumentHelp("The mount (default: where V is mounted).", valueName: "dir"))
+  var directory: String?
+
+  func run() throws {
+    let mounted = Mounts.all.filter { $0.type == "fuse.v" }.map(\.point)
+    let point = directory ?? mounted.last ?? "/v"
+    guard mounted.contains(point) else {
+      throw Failure(status: .refused, description: "unmount \(point): V is not mounted there")
+    }
+    let flags = Int32(8) | (lazy ? 2 : 0)  // UMOUNT_NOFOLLOW, MNT_DETACH
+    let error = umount2(point, flags) == 0 ? 0 : errno
+    let holders = error == EBUSY ? Processes.holding(mount: point) : []
+    if json {
+      say(
+        JSON.object([
+          ("schema", .integer(1)), ("mount", .string(point)), ("is_unmounted", .bool(error == 0)),
+          ("error", error == 0 ? .null : .string(Prober.reason(error))),
+          ("holders", .array(holders.map { .string($0) })),
+        ]).text)
+    }
+    guard error != 0 else { return }
+    if error == EBUSY {
+      let none = ["no process that is to be seen: perhaps a loop device or a swap file"]
+      say(
+        (["v: \(point) is held by"] + (holders.isEmpty ? none : holders).map { "  \($0)" })
+          .joined(separator: "\n"), to: 2)
+    }
+    throw Failure(
+      status: .refused, description: "unmount \(point): \(Prober.reason(error))",
+      remedy: error == EBUSY ? "end them, or detach it anyway: v unmount --lazy" : nil)
+  }
+}

@@ -1,0 +1,179 @@
+import Foundation
+import Glibc
+import Testing
+
+/// What a node says that can not start: one line that names the thing and the place.
+@Suite("Wrong configurations")
+struct ConfigurationTests {
+  private static let vnode =
+    (ProcessInfo.processInfo.environment["V_PRODUCTS"] ?? Lab.root + "/.build/release") + "/vnode"
+
+  /// A configuration in a folder of its own, that goes with it.
+  private final class Folder {
+    let path = NSTemporaryDirectory() + "v-configuration-\(UUID().uuidString)"
+    var file: String { path + "/vnode.toml" }
+
+    init(_ text: String) throws {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+      try text.replacingOccurrences(of: "DIR", with: path)
+        .write(toFile: file, atomically: false, encoding: .utf8)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    func add(_ name: String, _ octets: Int, mode: Int) throws {
+      try String(repeating: "k", count: octets)
+        .write(toFile: "\(path)/\(name)", atomically: false, encoding: .utf8)
+      try FileManager.default.setAttributes(
+        [.posixPermissions: mode], ofItemAtPath: "\(path)/\(name)")
+    }
+  }
+
+  private static let table: [(String, String)] = [
+    ("hots = \"kea\"", "DIR/vnode.toml:1: unknown key 'hots'; known are host, listen"),
+    ("\n\nport = 70000", "DIR/vnode.toml:3: 'port' must be a number from 0 to 65535"),
+    ("port = \"61044\"", "DIR/vnode.toml:1: 'port' must be a number"),
+    ("group_port = 0", "DIR/vnode.toml:1: 'group_port' must be a number from 1 to 65535"),
+    ("host = \"a b\"", "DIR/vnode.toml:1: 'host' must be a name of letters, digits"),
+    ("host = \"self\"", "DIR/vnode.toml:1: 'host' must be a name"),
+    ("host = 5", "DIR/vnode.toml:1: 'host' must be a string in quotes"),
+    ("host = \"kea", "DIR/vnode.toml:1:12: "),
+    ("# first\nlisten = \"10.0.0\"", "DIR/vnode.toml:2: listen = \"10.0.0\": not an IPv4 address"),
+    ("listen = \"192.0.2.1\"", "DIR/vnode.toml:1: listen = \"192.0.2.1\": needs a key_file"),
+    ("key_file = \"/nowhere\"", "DIR/vnode.toml:1: key_file = \"/nowhere\": No such file"),
+    ("key_file = \"DIR/open\"", "DIR/vnode.toml:1: key_file = \"DIR/open\": mode 644 lets"),
+    (
+      "key_file = \"DIR/short\"",
+      "key_file = \"DIR/short\": 15 octets; a cluster key has at least 16"
+    ),
+    ("key_file = \"DIR\"", "DIR/vnode.toml:1: key_file = \"DIR\": "),
+    ("peers = [\"moa\"]", "DIR/vnode.toml:1: peers = \"moa\": not an IPv4 address, or one with"),
+    ("peers = [\"10.0.0.1:0\"]", "peers = \"10.0.0.1:0\": not an IPv4 address"),
+    ("peers = \"10.0.0.1\"", "DIR/vnode.toml:1: 'peers' must be a list of strings"),
+    ("socket = \"run\"", "DIR/vnode.toml:1: 'socket' must be an absolute path"),
+    ("[[export]]\npath = \"/tmp\"", "DIR/vnode.toml:1: [[export]] lacks 'prefix', a name"),
+    ("\n[[export]]\nprefix = \"src\"", "DIR/vnode.toml:2: [[export]] lacks 'path'"),
+    (
+      "[[export]]\nprefix = \"a\"\npath = \"/tmp\"\n[[export]]\nprefix = \"b/../c\"\npath = \"/tmp\"",
+      "DIR/vnode.toml:5: 'prefix' must be names separated by single '/'"
+    ),
+    (
+      "[[export]]\nprefix = \"a\"\npath = \"tmp\"",
+      "DIR/vnode.toml:3: 'path' must be an absolute path"
+    ),
+    (
+      "[[export]]\nprefix = \"a\"\npath = \"/nowhere\"",
+      "DIR/vnode.toml:3: path = \"/nowhere\" of a: "
+    ),
+    (
+      "[[export]]\nprefix = \"a\"\npath = \"/tmp\"\nread_only = 1",
+      "DIR/vnode.toml:4: 'read_only' must be true or false"
+    ),
+    ("export = 3", "DIR/vnode.toml:1: 'export' must be tables headed [[export]]"),
+  ]
+
+  @Test("are refused with file, line, key and what is allowed", arguments: table)
+  func refused(text: String, message: String) async throws {
+    let folder = try Folder(text)
+    try folder.add("open", 32, mode: 0o644)
+    try folder.add("short", 15, mode: 0o600)
+    let outcome = try await Program.run(
+      [Self.vnode, "--check-config", "--config", folder.file], limit: .seconds(10))
+    let expected = "vnode: " + message.replacingOccurrences(of: "DIR", with: folder.path)
+    #expect(outcome.status == 1)
+    #expect(outcome.errors.contains(expected.dropFirst(7)), "\(outcome.errors)")
+    let lines = outcome.errors.split(separator: "\n")
+    #expect(lines.first?.hasPrefix("vnode: ") == true && lines.count == 1, "\(outcome.errors)")
+  }
+
+  @Test("a good one is told as good, and shown with every key")
+  func good() async throws {
+    let folder = try Folder("host = \"kea\"\nport = 7\n")
+    let checked = try await Program.run(
+      [Self.vnode, "--check-config", "--config", folder.file], limit: .seconds(10))
+    #expect(checked.status == (access("/srv/storage", F_OK) == 0 ? 0 : 1), "\(checked.summary)")
+    let shown = try await Program.run(
+      [Self.vnode, "--effective-config", "--config", folder.file], limit: .seconds(10))
+    #expect(shown.output.hasPrefix("host = \"kea\"\nlisten = \"127.0.0.1\"\nport = 7\n"))
+    // What is shown is a configuration too, and means the same.
+    let again = try Folder(shown.output.replacingOccurrences(of: "key_file = \"\"\n", with: ""))
+    let same = try await Program.run(
+      [Self.vnode, "--effective-config", "--config", again.file], limit: .seconds(10))
+    #expect(same.output == shown.output, "\(same.summary)")
+  }
+
+  /// A node on loopback that mounts nothing and serves one folder.
+  private static let alone = """
+    host = "kea"
+    listen = "127.0.0.1"
+    mount = ""
+    socket = "DIR/socket"
+    [[export]]
+    prefix = "storage/kea"
+    path = "DIR"
+
+    """
+
+  @Test("a port in use is named, with its host")
+  func portInUse() async throws {
+    let folder = try Folder("port = 0\n" + Self.alone)
+    // A node that has its port tells which one it is.
+    let script = """
+      import re, socket, subprocess, sys
+      s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+      s.bind(('127.0.0.1', 0))
+      text = open('\(folder.file)').read().replace('port = 0', 'port = %d' % s.getsockname()[1])
+      open('\(folder.file)', 'w').write(text)
+      p = subprocess.run(['\(Self.vnode)', '--config', '\(folder.file)'], stderr=subprocess.PIPE)
+      print(p.returncode, s.getsockname()[1], p.stderr.decode(), end='')
+      """
+    let outcome = try await Program.run(["python3", "-c", script], limit: .seconds(20))
+    let words = outcome.output.split(separator: " ", maxSplits: 2)
+    #expect(words.count == 3 && words[0] == "1", "\(outcome.summary)")
+    #expect(
+      words.last == "vnode: kea: cannot use 127.0.0.1:\(words[1]): Address already in use\n",
+      "\(outcome.summary)")
+  }
+
+  @Test(
+    "no /dev/fuse, and no directory to mount on, are named",
+    .enabled(if: getuid() == 0, "needs root"))
+  func noDevice() async throws {
+    let folder = try Folder(
+      "port = 0\n"
+        + Self.alone.replacingOccurrences(
+          of: "mount = \"\"", with: "mount = \"DIR/v\""))
+    let without = try await Program.run(
+      [
+        "unshare", "--mount", "bash", "-c",
+        "mkdir \(folder.path)/v; mount -t tmpfs none /dev && exec \(Self.vnode) --config \(folder.file)",
+      ], limit: .seconds(20))
+    #expect(
+      without.errors.contains("vnode: kea: cannot mount \(folder.path)/v: there is no /dev/fuse"),
+      "\(without.summary)")
+    try FileManager.default.removeItem(atPath: folder.path + "/v")
+    let nowhere = try await Program.run(
+      [Self.vnode, "--config", folder.file], limit: .seconds(20))
+    #expect(
+      nowhere.status == 1 && nowhere.errors.contains("\(folder.path)/v: no such directory"),
+      "\(nowhere.summary)")
+  }
+
+  @Test("the supervisor is told when the node is ready and when it ends")
+  func notify() async throws {
+    let folder = try Folder("port = 0\n" + Self.alone)
+    let script = """
+      import os, signal, socket, subprocess
+      s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+      s.bind('\(folder.path)/notify')
+      s.settimeout(10)
+      p = subprocess.Popen(['\(Self.vnode)', '--config', '\(folder.file)'],
+          env=dict(os.environ, NOTIFY_SOCKET='\(folder.path)/notify'))
+      print(s.recv(100).decode())
+      p.terminate()
+      print(s.recv(100).decode(), p.wait(10))
+      """
+    let outcome = try await Program.run(["python3", "-c", script], limit: .seconds(30))
+    #expect(outcome.output == "READY=1\nSTOPPING=1 0\n", "\(outcome.summary)")
+  }
+}

@@ -1,0 +1,141 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  @Suite("v mount, unmount, doctor and bench", .tags(.mount))
+  struct MountCommandTests {
+    private func json(_ outcome: Outcome) throws -> [String: Any] {
+      let value = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8))
+      return try #require(value as? [String: Any], "\(outcome.summary)")
+    }
+
+    /// Ends what `v mount` started, and lets the lab start its own node again.
+    private func restore(_ lab: Lab) async throws {
+      _ = try await lab.bash(
+        on: "moa",
+        """
+        read -r pid rest </run/v/vnode.pid && kill $pid && while [[ -e /proc/$pid/exe ]]; do
+          sleep 0.05; done
+        rm -f /run/v/vnode.pid; while umount -l /v; do :; done 2>/dev/null
+        """)
+      try await lab.command("start", ["moa"])
+    }
+
+    @Test("a mount in use is left alone and its holders are named; a free one goes and comes back")
+    func unmount() async throws {
+      let lab = try await Lab.shared()
+      let held = try await lab.bash(
+        on: "moa",
+        "cd /v/storage && exec 5<moa/hello && exec sleep 30 & sleep 0.3; v unmount; s=$?"
+          + "; kill $!; exit $s")
+      #expect(held.status == 1, "\(held.summary)")
+      #expect(held.errors.contains("works in /v/storage"), "\(held.errors)")
+      #expect(held.errors.contains("as descriptor 5, /v/storage/moa/hello"), "\(held.errors)")
+      expectSuccess(
+        try await lab.bash(on: "moa", "sleep 0.2; ls /v && v unmount && ! ls /v/storage"))
+      let again = try await lab.run(on: "moa", ["v", "unmount", "/v"])
+      #expect(again.status == 1 && again.errors.contains("not mounted there"), "\(again.summary)")
+      // The node serves on.
+      expectSuccess(try await lab.run(on: "kea", ["cat", "/v/storage/moa/hello"]))
+      expectSuccess(try await lab.run(on: "moa", ["v", "mount"], limit: .seconds(30)))
+      expectSuccess(try await lab.run(on: "moa", ["cat", "/v/storage/moa/hello"]))
+      // A node that was killed leaves a dead mount: the same command repairs it.
+      let repaired = try await lab.bash(
+        on: "moa",
+        """
+        read -r pid rest </run/v/vnode.pid && kill -9 $pid && sleep 0.3
+        ls /v/storage && exit 1
+        v mount && cat /v/storage/moa/hello && grep -c ' - fuse.v ' /proc/self/mountinfo
+        """, limit: .seconds(30))
+      #expect(repaired.isSuccess && repaired.output.hasSuffix("\n1\n"), "\(repaired.summary)")
+      try await restore(lab)
+    }
+
+    @Test("mount/up repairs what a killed node left")
+    func up() async throws {
+      let lab = try await Lab.shared()
+      try await lab.command("kill", ["moa"])
+      // What is built is what is tested: the build of mount/up has nothing to do here.
+      let outcome = try await lab.bash(
+        on: "moa",
+        """
+        mkdir -p /run/nothing && ln -sf /bin/true /run/nothing/swift
+        ls /v/storage && exit 1
+        PATH=/run/nothing:$PATH \(Lab.root)/mount/up && cat /v/storage/moa/hello &&
+        PATH=/run/nothing:$PATH \(Lab.root)/mount/up
+        """, limit: .seconds(60))
+      #expect(
+        outcome.isSuccess && outcome.output.contains("its mount on /v was taken away")
+          && outcome.output.contains("all is up"), "\(outcome.summary)")
+      try await restore(lab)
+    }
+
+    @Test("doctor finds a sound host sound, and names what a sick one lacks")
+    func doctor() async throws {
+      let lab = try await Lab.shared()
+      func results(_ outcome: Outcome) throws -> [String: String] {
+        let checks = try #require(try json(outcome)["checks"] as? [[String: Any]])
+        var found: [String: String] = [:]
+        for check in checks {
+          found[check["check"] as? String ?? ""] = check["result"] as? String
+        }
+        return found
+      }
+      let sound = try await lab.run(on: "moa", ["v", "doctor", "--json"])
+      #expect(sound.isSuccess, "\(sound.summary)")
+      let checks = try results(sound)
+      for name in [
+        "/dev/fuse", "fuse3", "privilege", "configuration", "cluster key", "node", "port",
+        "interface", "multicast", "mount", "peers",
+      ] {
+        #expect(checks[name] == "ok", "\(name): \(sound.output)")
+      }
+      try await lab.command("kill", ["moa"])
+      let sick = try await lab.bash(
+        on: "moa",
+        """
+        chmod 644 /etc/v/cluster.key
+        python3 -c 'import socket, time
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.bind(("10.77.0.2", 61044)); time.sleep(20)' & sleep 0.3
+        v doctor --json; s=$?; v doctor >&2
+        kill $!; chmod 600 /etc/v/cluster.key; exit $s
+        """)
+      #expect(sick.status == 1, "\(sick.summary)")
+      let found = try results(sick)
+      for name in ["configuration", "cluster key", "node", "port"] {
+        #expect(found[name] == "fail", "\(name): \(sick.output)")
+      }
+      #expect(found["mount"] != "ok")
+      #expect(sick.errors.contains("mode 644"), "\(sick.errors)")
+      #expect(sick.errors.contains("(python3)"), "\(sick.errors)")
+      #expect(sick.errors.contains("chmod 600 /etc/v/cluster.key"), "\(sick.errors)")
+      try await lab.command("start", ["moa"])
+    }
+
+    @Test("bench prints every row, beside its control")
+    func bench() async throws {
+      let lab = try await Lab.shared()
+      let echo = try lab.shell(on: "moa")
+      #expect(try echo.run("v bench echo --port 9998 & sleep 0.2").status == 0)
+      func rows(_ arguments: [String]) async throws -> [[String: Any]] {
+        let outcome = try await lab.run(
+          on: "kea", ["v", "bench"] + arguments + ["--json"], limit: .seconds(60))
+        expectSuccess(outcome)
+        return try #require(try json(outcome)["rows"] as? [[String: Any]])
+      }
+      let ipc = try await rows(["ipc", "moa", "-c", "20", "--echo", "10.77.0.2:9998"])
+      #expect(ipc.count == 22)
+      #expect(ipc.allSatisfy { ($0["p50_us"] as? Double ?? 0) > 0 && $0["ratio"] is Double })
+      let uio = try await rows(["uio", "moa", "-c", "20"])
+      #expect(uio.count == 16 && uio.allSatisfy { ($0["us_per_kb"] as? Double ?? 0) > 0 })
+      let files = try await rows(["files", "/v/storage/moa", "--control", "/tmp", "--size", "2"])
+      #expect(files.count == 8 && files.allSatisfy { $0["ratio"] is Double })
+      let stat = try await lab.run(
+        on: "kea", ["v", "bench", "stat", "/v/storage/moa/hello", "-c", "20", "--json"])
+      #expect(try json(stat)["count"] as? Int == 20)
+      let left = try await lab.bash(on: "moa", "ls -A /srv/storage | grep v-bench")
+      #expect(left.output.isEmpty)
+    }
+  }
+}
