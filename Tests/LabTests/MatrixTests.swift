@@ -24,7 +24,9 @@ extension LabTests {
           Issue.record("\(row.tool) as \(row.user), \(side.rawValue): \(why)")
         }
       }
-      let blanks = matrix.rows.filter { $0.cells.count < Matrix.Side.allCases.count }
+      let blanks = matrix.rows.filter {
+        $0.cells.count < Matrix.Side.all(for: $0.tool, as: $0.user).count
+      }
       #expect(blanks.isEmpty, "not run everywhere: \(blanks.map(\.tool))")
       #expect(matrix.rows.count == Matrix.tools.count + Matrix.toolsOfUsers.count)
     }
@@ -38,20 +40,38 @@ struct Matrix {
     "mmap", "sha256", "cp", "sed", "mv", "copy", "many",
   ]
   static let toolsOfUsers = ["cp", "tar", "git-clone", "make", "sed"]
+  static let toolsOnBadNetwork = ["git-clone", "make", "sqlite3", "cp", "sed"]
   static let inputs = "/srv/storage/inputs"
 
   /// A tool that takes longer hangs.
   static let limit = Duration.seconds(60)
   /// When all hang, nobody wants to wait for each of them.
-  static let totalLimit = Duration.seconds(480)
+  static let totalLimit = Duration.seconds(600)
 
   /// Where kea runs a tool: on its own disk past V, or on an export of its own or of moa.
   enum Side: String, CaseIterable {
     case control = "plain directory"
     case local = "local export"
     case remote = "remote export"
+    case lossy = "remote at 1 % loss"
+    case bad = "remote, bad network"
 
-    var host: String { self == .remote ? "moa" : "kea" }
+    /// Where a tool is run; a bridge makes no faults.
+    static func all(for tool: String, as user: String) -> [Side] {
+      if Lab.isBridged { return [.control, .local, .remote] }
+      let isHardy = user == "root" && Matrix.toolsOnBadNetwork.contains(tool)
+      return allCases.filter { $0 != .bad || isHardy }
+    }
+
+    var host: String { self == .control || self == .local ? "kea" : "moa" }
+    /// What is done to the packets to and from moa.
+    var faults: [[String]] {
+      switch self {
+      case .control, .local, .remote: []
+      case .lossy: [["loss", "1"]]
+      case .bad: LabTests.BadNetworkTests.faults
+      }
+    }
     /// Where tools that need two places find the second.
     var otherHost: String { self == .local ? "moa" : "kea" }
     func path(on host: String) -> String {
@@ -90,12 +110,14 @@ struct Matrix {
 
   init(lab: Lab) { self.lab = lab }
 
-  /// Runs one tool in all three places and compares.
+  /// Runs one tool in all places and compares.
   mutating func run(_ tool: String, as user: String) async throws {
     var row = Row(tool: tool, user: user)
     var control: Effect?
-    for side in Side.allCases where ContinuousClock.now < deadline {
+    for side in Side.all(for: tool, as: user) where ContinuousClock.now < deadline {
+      for fault in side.faults { try await lab.command("fault", ["moa"] + fault) }
       let outcome = try await work(tool, as: user, on: side)
+      if !side.faults.isEmpty { try await lab.command("fault", ["moa", "off"]) }
       guard outcome.isSuccess else {
         row.cells[side] = .failed("the tool failed: \(outcome.summary)")
         if side == .control { break }
@@ -113,7 +135,7 @@ struct Matrix {
   }
 
   private func directories(_ tool: String, as user: String, on side: Side) -> [(String, String)] {
-    let name = "\(side.rawValue.prefix { $0 != " " })-\(user)-\(tool)"
+    let name = "\(side)-\(user)-\(tool)"
     return [(side.host, name), (side.otherHost, name + "-other")]
   }
 
@@ -168,13 +190,13 @@ struct Matrix {
   }
 
   var table: String {
-    let heads = [["tool", "user", "local export", "remote export", "(plain directory)"]]
+    let sides = [Side.local, .remote, .lossy, .bad, .control]
+    let heads = [["tool", "user"] + sides.map(\.rawValue)]
     let lines = rows.map { row in
-      let cells = [Side.local, .remote, .control].map { row.cells[$0]?.text ?? "-" }
-      return [row.tool, row.user] + cells
+      [row.tool, row.user] + sides.map { row.cells[$0]?.text ?? "-" }
     }
     return (heads + lines).map { line in
-      zip(line, [12, 6, 16, 16, 18]).map { text, width in
+      zip(line, [12, 6, 14, 15, 20, 21, 16]).map { text, width in
         text + String(repeating: " ", count: max(1, width - text.count))
       }.joined().trimmingCharacters(in: .whitespaces)
     }.joined(separator: "\n")

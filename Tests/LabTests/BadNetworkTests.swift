@@ -1,0 +1,73 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  /// What cannot be done twice shows whether it was: once too often, or not at all.
+  @Suite(
+    "A network that loses, doubles and reorders packets", .tags(.mount),
+    .enabled(if: !Lab.isBridged, "a bridge makes no faults"))
+  struct BadNetworkTests {
+    /// Percent of the packets in each direction.
+    static let faults = [["loss", "5"], ["dup", "2"], ["reorder", "5"]]
+
+    @Test("10,000 appends of one octet by four processes make a file of 10,000")
+    func appends() async throws {
+      let outcome = try await withFaults { lab in
+        let file = "/v/storage/moa/" + (try await lab.makeDirectory(on: "moa", "octets")) + "/file"
+        let script = """
+          import os, sys
+          file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+          for _ in range(2500): assert os.write(file, b'x') == 1
+          """
+        let append = ["python3", "-c", script, file]
+        async let one = lab.run(on: "kea", append, limit: .seconds(60))
+        async let two = lab.run(on: "kea", append, limit: .seconds(60))
+        async let three = lab.run(on: "kea", append, limit: .seconds(60))
+        async let four = lab.run(on: "kea", append, limit: .seconds(60))
+        for outcome in try await [one, two, three, four] { expectSuccess(outcome) }
+        return try await lab.run(on: "kea", ["stat", "-c", "%s", file])
+      }
+      #expect(outcome.output == "10000\n", "\(outcome.summary)")
+    }
+
+    @Test("a name is counted up 10,000 times by rename, by two hosts in turns")
+    func renames() async throws {
+      let outcomes = try await withFaults { lab in
+        let directory =
+          "/v/storage/moa/" + (try await lab.makeDirectory(on: "moa", "counted"))
+        expectSuccess(try await lab.run(on: "moa", ["touch", directory + "/0"]))
+        // Each host moves what is its turn; a rename done twice, or not, would stop them both.
+        let script = """
+          import os, sys, time
+          os.chdir(sys.argv[1])
+          number, end = int(sys.argv[2]), time.time() + 80
+          while number < 10000:
+              try:
+                  os.rename(str(number), str(number + 1))
+                  number += 1 if number % 100 != 99 else 101
+              except FileNotFoundError:
+                  if time.time() > end: sys.exit(f'{number} is missing')
+          """
+        // kea takes 0 to 99, 200 to 299 and so on.
+        async let one = lab.run(
+          on: "kea", ["python3", "-c", script, directory, "0"], limit: .seconds(90))
+        async let other = lab.run(
+          on: "moa", ["python3", "-c", script, directory, "100"], limit: .seconds(90))
+        let both = [try await one, try await other]
+        return both + [try await lab.run(on: "kea", ["ls", directory])]
+      }
+      for outcome in outcomes { expectSuccess(outcome) }
+      #expect(outcomes[2].output == "10000\n", "\(outcomes[2].summary)")
+    }
+
+    /// Runs `body` on a bad network, which is good again afterwards.
+    private func withFaults<Result>(_ body: (Lab) async throws -> Result) async throws -> Result {
+      let lab = try await Lab.shared()
+      for fault in Self.faults { try await lab.command("fault", ["moa"] + fault) }
+      let result: Swift.Result<Result, any Error>
+      do { result = .success(try await body(lab)) } catch { result = .failure(error) }
+      try await lab.command("fault", ["moa", "off"])
+      return try result.get()
+    }
+  }
+}

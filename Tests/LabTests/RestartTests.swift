@@ -1,0 +1,39 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  @Suite("A node that is killed and started anew", .tags(.mount))
+  struct RestartTests {
+    @Test("has its mount repaired, lost nothing that was synced, and is used on from elsewhere")
+    func restart() async throws {
+      let lab = try await Lab.shared()
+      for host in Lab.hosts {
+        let made = try await lab.bash(
+          on: "kea", "cd /v/storage/\(host) && echo kept >synced && sync synced")
+        expectSuccess(made)
+      }
+      // moa has a file of kea open, and kea a directory that its programs are in.
+      let remote = try lab.shell(on: "moa")
+      let resident = try lab.shell(on: "kea")
+      #expect(try remote.run("exec 3<>/v/storage/kea/held; echo before >&3").status == 0)
+      #expect(try resident.run("cd /v/storage/moa").status == 0)
+
+      try await lab.command("kill", ["kea"])
+      // Who is on the dead mount is told, not kept waiting.
+      for shell in [resident, try lab.shell(on: "kea")] {
+        let told = try shell.run("timeout 5 ls /v; timeout 5 cat synced")
+        #expect(told.output.contains("not connected"), "\(told.output)")
+      }
+      try await lab.command("start", ["kea"])
+
+      let found = try await lab.bash(
+        on: "kea", "cat /v/storage/kea/synced /v/storage/moa/synced; grep -c ' /v ' /proc/mounts")
+      #expect(found.output == "kept\nkept\n1\n", "\(found.summary)")
+      let written = try remote.run("echo after >&3 && exec 3>&- && cat /v/storage/kea/held")
+      #expect(written == (0, "before\nafter\n"))
+      let disk = try String(contentsOfFile: lab.disk("kea") + "/held", encoding: .utf8)
+      #expect(disk == "before\nafter\n")
+      #expect(try resident.run("cd /v/storage/moa && cat synced") == (0, "kept\n"))
+    }
+  }
+}
