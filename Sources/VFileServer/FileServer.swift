@@ -18,7 +18,7 @@ public final class FileServer: Sendable {
   let instances: Instances
   let locks: Locks
   let claims = Mutex(Claims())
-  let owners: OwnerWatch
+  let owners: LifeWatch
   private let isSweepDue = Mutex(false)
 
   /// Starts serving; `ExportFailure` where a prefix is empty or used twice or a path is no
@@ -44,7 +44,8 @@ public final class FileServer: Sendable {
     self.instances = instances
     let locks = Locks(backplane, store)
     self.locks = locks
-    owners = OwnerWatch(backplane, instances) { owner in
+    owners = LifeWatch(backplane, of: { instances.owners() }) { owner, state in
+      guard state == nil else { return }
       instances.removeAll(of: owner)
       locks.release { _, process in process == owner }
     }

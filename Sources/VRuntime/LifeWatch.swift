@@ -1,12 +1,11 @@
 import Synchronization
-import VProtocol
-import VRuntime
+public import VProtocol
 
 /// Asks now and then whether processes live that something is kept for: death is silent in V.
 ///
 /// A process is given up when its kernel says that it is gone, or has been silent for so long that
 /// it may be. It asks only while there is somebody to ask about.
-final class LifeWatch: Sendable {
+public final class LifeWatch: Sendable {
   private struct State: Sendable {
     var isDue = false
     /// Since when the kernel of a process has not answered.
@@ -25,7 +24,7 @@ final class LifeWatch: Sendable {
   private static let silenceMax = TimeSpan.seconds(10)
 
   /// `told` gets what the kernel of each of `processes` says, nil where the process is given up.
-  init(
+  public init(
     _ backplane: any Backplane, of processes: @escaping @Sendable () -> Set<EntityID>,
     _ told: @escaping @Sendable (EntityID, ProbeEntity.EntityState?) -> Void
   ) {
@@ -36,7 +35,7 @@ final class LifeWatch: Sendable {
   }
 
   /// Called for each new process.
-  func watchLater() {
+  public func watchLater() {
     let isFirst = state.withLock { state in
       defer { state.isDue = true }
       return !state.isDue
