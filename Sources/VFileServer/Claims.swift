@@ -46,8 +46,9 @@ extension FileServer {
   /// The directory of this host tells of claims that are newer than this server's.
   func handleLoss(_ request: Request) {
     guard request.isLocal, request.principal?.user == "root",
+      request.message.mcb.flags.contains(.datagram),
       let news = try? SpreadClaims(parsing: request.message)
-    else { return }
+    else { return backplane.refuse(.illegalRequest, request) }
     for claim in news.claims {
       guard let number = exports.indices.first(where: { exports[$0].prefix == claim.prefix })
       else { continue }
