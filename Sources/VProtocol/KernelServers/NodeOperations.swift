@@ -43,9 +43,7 @@ public struct FindNode: Operation {
 
   public var host: String
   public init(host: String) { self.host = host }
-  public init(parsing message: Message) throws(WireError) {
-    host = try Self.hostName(message)
-  }
+  public init(parsing message: Message) throws(WireError) { host = try Self.hostName(message) }
   public var message: Message { Message(Self.request, segment: Array(host.utf8)) }
 
   /// Words: 1, 2 the node's server; 3, 4 nanoseconds since 1970 on its host's clock.
@@ -68,10 +66,9 @@ public struct FindNode: Operation {
       wallClock = Int64(bitPattern: message.mcb.pair(3))
     }
     public var message: Message {
-      var mcb = MessageControlBlock()
-      mcb.setPair(1, server.rawValue)
-      mcb.setPair(3, UInt64(bitPattern: wallClock))
-      return Message(mcb, segment: Array(host.utf8))
+      Message(
+        Self.answer.pair(1, server.rawValue).pair(3, UInt64(bitPattern: wallClock)),
+        segment: Array(host.utf8))
     }
   }
 
@@ -80,8 +77,7 @@ public struct FindNode: Operation {
 
   fileprivate static func hostName(_ message: Message) throws(WireError) -> String {
     guard message.segment.count <= hostBytesMax else { throw .badField(.name) }
-    var reader = SegmentReader(message.segment)
-    return try reader.string(reader.remaining)
+    return try message.text()
   }
 }
 
@@ -109,18 +105,16 @@ public struct QueryNode: Operation {
   public struct Answer: OperationAnswer {
     public var text: String
     public init(text: String) { self.text = text }
-    public init(parsing message: Message) throws(WireError) {
-      var reader = SegmentReader(message.segment)
-      text = try reader.string(reader.remaining)
-    }
-    public var message: Message { Message(MessageControlBlock(), segment: Array(text.utf8)) }
+    public init(parsing message: Message) throws(WireError) { text = try message.text() }
+    public var message: Message { Message(segment: Array(text.utf8)) }
   }
 }
 
 /// Sends a segment that is dropped, for one of a wanted size: what carrying octets costs.
 ///
-/// Words: 3 octets of the answer's segment. Segment: anything.
+/// Words: 3 octets of the answer's segment. Segment: anything. Answer: zeros as the segment.
 public struct EchoSegment: Operation {
+  public typealias Answer = ReadInstance.Answer
   public static let code = NodeInterface.echo
   public static let isIdempotent = true
 
@@ -136,17 +130,7 @@ public struct EchoSegment: Operation {
     guard answerBytes <= Message.segmentBytesMax else { throw .badField(.operation) }
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[3] = UInt32(answerBytes)
-    return Message(mcb, segment: data)
-  }
-
-  /// Segment: zeros.
-  public struct Answer: OperationAnswer {
-    public var data: [UInt8]
-    public init(data: [UInt8]) { self.data = data }
-    public init(parsing message: Message) throws(WireError) { data = message.segment }
-    public var message: Message { Message(MessageControlBlock(), segment: data) }
+    Message(Self.request.word(3, UInt32(answerBytes)), segment: data)
   }
 }
 
@@ -196,16 +180,11 @@ public struct MeasureSends: Operation {
   }
 
   public var message: Message {
-    var mcb = Self.request
-    mcb[3] = count
-    mcb[4] = limitMilliseconds
-    mcb[5] = UInt32(requestBytes) << 16 | UInt32(answerBytes)
-    switch target {
-    case .entity(let entity):
-      mcb.setPair(1, entity.rawValue)
-      return Message(mcb)
-    case .host(let host):
-      return Message(mcb, segment: Array(host.utf8))
+    let mcb = Self.request.word(3, count).word(4, limitMilliseconds)
+      .word(5, UInt32(requestBytes) << 16 | UInt32(answerBytes))
+    return switch target {
+    case .entity(let entity): Message(mcb.pair(1, entity.rawValue))
+    case .host(let host): Message(mcb, segment: Array(host.utf8))
     }
   }
 
@@ -252,15 +231,9 @@ public struct MeasureSends: Operation {
     }
 
     public var message: Message {
-      var mcb = MessageControlBlock()
-      mcb[1] = count
-      mcb[2] = lost
-      mcb[3] = minimum
-      mcb[4] = median
-      mcb[5] = percentile99
-      mcb[6] = maximum
-      mcb[7] = code.rawValue
-      return Message(mcb)
+      Message(
+        Self.answer.word(1, count).word(2, lost).word(3, minimum).word(4, median)
+          .word(5, percentile99).word(6, maximum).word(7, code.rawValue))
     }
   }
 }

@@ -37,9 +37,7 @@ public struct Nanoseconds: OperationAnswer {
     count = Int64(bitPattern: message.mcb.pair(1))
   }
   public var message: Message {
-    var mcb = MessageControlBlock()
-    mcb.setPair(1, UInt64(bitPattern: count))
-    return Message(mcb)
+    Message(Self.answer.pair(1, UInt64(bitPattern: count)))
   }
 }
 
@@ -64,9 +62,7 @@ public struct DelayProcess: Operation {
     guard 0...Self.nanosecondsMax ~= span.nanoseconds else { throw .badField(.operation) }
   }
   public var message: Message {
-    var mcb = Self.request(near: near)
-    mcb.setPair(3, UInt64(bitPattern: span.nanoseconds))
-    return Message(mcb)
+    Message(Self.request(near: near).pair(3, UInt64(bitPattern: span.nanoseconds)))
   }
 
   /// A year.
@@ -87,9 +83,7 @@ extension ProcessOperation {
     guard process.isValid else { throw .invalidEntity }
   }
   public var message: Message {
-    var mcb = Self.request(near: process)
-    mcb.setPair(3, process.rawValue)
-    return Message(mcb)
+    Message(Self.request(near: process).pair(3, process.rawValue))
   }
 }
 

@@ -81,13 +81,11 @@ public struct ChangeAttribute: Operation {
       case .replace(let value): (2, value)
       case .remove: (3, [])
       }
-    var mcb = Self.request
-    mcb[3] = how
     var writer = SegmentWriter(reserving: 2 + attribute.count + value.count)
     writer.integer(UInt16(attribute.count))
     writer.octets(attribute)
     writer.octets(value)
-    return name.message(mcb, more: writer.bytes)
+    return name.message(Self.request.word(3, how), more: writer.bytes)
   }
 
   /// Linux's bound for the name of an attribute, and what is left of a segment for its value.

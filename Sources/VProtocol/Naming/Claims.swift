@@ -109,10 +109,7 @@ public struct ClaimName: Operation {
     guard Claim.isPrefix(name.name) else { throw .badField(.claim) }
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[3] = context.rawValue
-    mcb.setPair(4, manager.rawValue)
-    return name.message(mcb)
+    name.message(Self.request.word(3, context.rawValue).pair(4, manager.rawValue))
   }
 }
 
@@ -141,11 +138,9 @@ public struct SpreadClaims: Operation {
     }
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[1] = wantsAnswer ? 1 : 0
     var writer = SegmentWriter()
     for claim in claims { claim.emit(into: &writer) }
-    return Message(mcb, segment: writer.bytes)
+    return Message(Self.request.word(1, wantsAnswer ? 1 : 0), segment: writer.bytes)
   }
 
   /// The claims cut into messages that are one packet each; at least one message.

@@ -62,12 +62,9 @@ public struct QueryName: NameOperation {
       guard kind.isContext else { throw .badField(.descriptorKind) }
     }
     public var message: Message {
-      var mcb = MessageControlBlock()
-      mcb.setPair(1, manager.rawValue)
-      mcb[3] = context.rawValue
-      mcb[4] = UInt32(prefixBytes)
-      mcb[5] = UInt32(kind.rawValue)
-      return Message(mcb)
+      Message(
+        Self.answer.pair(1, manager.rawValue).word(3, context.rawValue)
+          .word(4, UInt32(prefixBytes)).word(5, UInt32(kind.rawValue)))
     }
   }
 }
@@ -106,9 +103,7 @@ public struct ModifyObject: Operation {
     modification = try Modification(parsing: &reader)
   }
   public var message: Message {
-    var writer = SegmentWriter()
-    modification.emit(into: &writer)
-    return name.message(Self.request, more: writer.bytes)
+    name.message(Self.request, more: modification.octets)
   }
 }
 
@@ -146,11 +141,9 @@ public struct AddName: Operation {
     guard target.count <= ContextName.nameBytesMax else { throw .badField(.name) }
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[3] = UInt32(kind.rawValue)
-    mcb[4] = permissions
-    mcb.setPair(5, deviceNumber)
-    return name.message(mcb, more: target)
+    name.message(
+      Self.request.word(3, UInt32(kind.rawValue)).word(4, permissions).pair(5, deviceNumber),
+      more: target)
   }
 }
 
@@ -173,9 +166,7 @@ public struct LinkName: Operation {
     object = ContextID(rawValue: message.mcb[3])
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[3] = object.rawValue
-    return name.message(mcb)
+    name.message(Self.request.word(3, object.rawValue))
   }
 }
 
@@ -198,9 +189,7 @@ public struct RemoveName: Operation {
     isContext = message.mcb[3] == UInt32(ObjectKind.context.rawValue)
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[3] = UInt32((isContext ? ObjectKind.context : .file).rawValue)
-    return name.message(mcb)
+    name.message(Self.request.word(3, UInt32((isContext ? ObjectKind.context : .file).rawValue)))
   }
 }
 
@@ -239,10 +228,7 @@ public struct RenameObject: Operation {
     guard newName.count <= ContextName.nameBytesMax else { throw .badField(.name) }
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[3] = newContext.rawValue
-    mcb[4] = mode.rawValue
-    return old.message(mcb, more: newName)
+    old.message(Self.request.word(3, newContext.rawValue).word(4, mode.rawValue), more: newName)
   }
 }
 
@@ -277,9 +263,7 @@ public struct CheckAccess: Operation {
     mask = message.mcb[3]
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[3] = mask
-    return name.message(mcb)
+    name.message(Self.request.word(3, mask))
   }
 }
 
@@ -327,7 +311,7 @@ public struct QueryStore: NameOperation {
       writer.integer(objectsFree)
       writer.integer(objectsAvailable)
       writer.integer(nameBytesMax)
-      return Message(MessageControlBlock(), segment: writer.bytes)
+      return Message(segment: writer.bytes)
     }
   }
 }

@@ -146,6 +146,6 @@ extension Descriptor: OperationAnswer {
   public var message: Message {
     var writer = SegmentWriter(reserving: byteCount)
     emit(into: &writer)
-    return Message(MessageControlBlock(), segment: writer.bytes)
+    return Message(segment: writer.bytes)
   }
 }

@@ -49,11 +49,7 @@ public struct CreateInstance: Operation {
   }
 
   public var message: Message {
-    var mcb = Self.request
-    mcb[3] = mode.rawValue
-    mcb[4] = permissions
-    mcb.setPair(5, owner.rawValue)
-    return name.message(mcb)
+    name.message(Self.request.word(3, mode.rawValue).word(4, permissions).pair(5, owner.rawValue))
   }
 
   /// Words: 1 instance, 2 attributes, 3 whether the object was made.
@@ -82,11 +78,9 @@ public struct CreateInstance: Operation {
     }
 
     public var message: Message {
-      var mcb = MessageControlBlock()
-      mcb[1] = instance.rawValue
-      mcb[2] = attributes.rawValue
-      mcb[3] = isNew ? 1 : 0
-      return Message(mcb, segment: descriptor.message.segment)
+      Message(
+        Self.answer.word(1, instance.rawValue).word(2, attributes.rawValue)
+          .word(3, isNew ? 1 : 0), segment: descriptor.message.segment)
     }
   }
 }
@@ -102,9 +96,7 @@ extension InstanceOperation {
     self.init(InstanceID(rawValue: message.mcb[1]))
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[1] = instance.rawValue
-    return Message(mcb)
+    Message(Self.request.word(1, instance.rawValue))
   }
 }
 
@@ -141,11 +133,7 @@ public struct ModifyInstance: Operation {
     modification = try Modification(parsing: &reader)
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[1] = instance.rawValue
-    var writer = SegmentWriter()
-    modification.emit(into: &writer)
-    return Message(mcb, segment: writer.bytes)
+    Message(Self.request.word(1, instance.rawValue), segment: modification.octets)
   }
 }
 
@@ -175,11 +163,7 @@ public struct ReadInstance: Operation {
     position = message.mcb.pair(3)
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[1] = instance.rawValue
-    mcb[2] = UInt32(count)
-    mcb.setPair(3, position)
-    return Message(mcb)
+    Message(Self.request.word(1, instance.rawValue).word(2, UInt32(count)).pair(3, position))
   }
 
   /// Segment: the octets read; none at the end of the object.
@@ -187,7 +171,7 @@ public struct ReadInstance: Operation {
     public var data: [UInt8]
     public init(data: [UInt8]) { self.data = data }
     public init(parsing message: Message) throws(WireError) { data = message.segment }
-    public var message: Message { Message(MessageControlBlock(), segment: data) }
+    public var message: Message { Message(segment: data) }
   }
 }
 
@@ -218,11 +202,9 @@ public struct WriteInstance: Operation {
     data = message.segment
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[1] = instance.rawValue
-    mcb[2] = dropsPrivileges ? 1 : 0
-    mcb.setPair(3, position)
-    return Message(mcb, segment: data)
+    Message(
+      Self.request.word(1, instance.rawValue).word(2, dropsPrivileges ? 1 : 0).pair(3, position),
+      segment: data)
   }
 
   /// Words: 1 octets written, 2 and 3 size of the object afterwards.
@@ -238,10 +220,7 @@ public struct WriteInstance: Operation {
       size = message.mcb.pair(2)
     }
     public var message: Message {
-      var mcb = MessageControlBlock()
-      mcb[1] = UInt32(count)
-      mcb.setPair(2, size)
-      return Message(mcb)
+      Message(Self.answer.word(1, UInt32(count)).pair(2, size))
     }
   }
 }
@@ -277,9 +256,6 @@ public struct SyncInstance: Operation {
     isDataOnly = message.mcb[2] & 1 != 0
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[1] = instance.rawValue
-    mcb[2] = isDataOnly ? 1 : 0
-    return Message(mcb)
+    Message(Self.request.word(1, instance.rawValue).word(2, isDataOnly ? 1 : 0))
   }
 }

@@ -101,11 +101,9 @@ public struct LockInstance: Operation {
     lock = try ObjectLock(parsing: message)
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[1] = instance.rawValue
-    mcb[2] = how.rawValue
-    mcb.setPair(3, ticket)
-    return Message(mcb, segment: lock.octets)
+    Message(
+      Self.request.word(1, instance.rawValue).word(2, how.rawValue).pair(3, ticket),
+      segment: lock.octets)
   }
 
   /// Words: 1 and 2 grant, the manager's count of locks that it gave.
@@ -114,9 +112,7 @@ public struct LockInstance: Operation {
     public init(grant: UInt64) { self.grant = grant }
     public init(parsing message: Message) throws(WireError) { grant = message.mcb.pair(1) }
     public var message: Message {
-      var mcb = MessageControlBlock()
-      mcb.setPair(1, grant)
-      return Message(mcb)
+      Message(Self.answer.pair(1, grant))
     }
   }
 }
@@ -141,9 +137,7 @@ public struct QueryLock: Operation {
     lock = try ObjectLock(parsing: message)
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[1] = instance.rawValue
-    return Message(mcb, segment: lock.octets)
+    Message(Self.request.word(1, instance.rawValue), segment: lock.octets)
   }
 
   public struct Answer: OperationAnswer {
@@ -152,7 +146,7 @@ public struct QueryLock: Operation {
     public init(parsing message: Message) throws(WireError) {
       lock = try ObjectLock(parsing: message)
     }
-    public var message: Message { Message(MessageControlBlock(), segment: lock.octets) }
+    public var message: Message { Message(segment: lock.octets) }
   }
 }
 
@@ -177,9 +171,6 @@ public struct CancelLock: Operation {
     ticket = message.mcb.pair(3)
   }
   public var message: Message {
-    var mcb = Self.request
-    mcb[1] = instance.rawValue
-    mcb.setPair(3, ticket)
-    return Message(mcb)
+    Message(Self.request.word(1, instance.rawValue).pair(3, ticket))
   }
 }

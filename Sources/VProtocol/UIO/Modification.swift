@@ -38,7 +38,8 @@ public struct Modification: Equatable, Sendable {
     dropsPrivileges = mask & 256 != 0
   }
 
-  public func emit(into writer: inout SegmentWriter) {
+  public var octets: [UInt8] {
+    var writer = SegmentWriter()
     var mask: UInt32 = dropsPrivileges ? 256 : 0
     if permissions != nil { mask |= 1 }
     if size != nil { mask |= 2 }
@@ -53,6 +54,7 @@ public struct Modification: Equatable, Sendable {
     writer.integer(modifiedNanoseconds)
     writer.text(owner ?? "")
     writer.text(group ?? "")
+    return writer.bytes
   }
 
   private static func fields(

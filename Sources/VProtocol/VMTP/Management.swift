@@ -56,17 +56,14 @@ public struct ProbeEntity: Operation {
       transaction = TransactionID(message.mcb[1])
       entity = EntityID(rawValue: message.mcb.pair(2))
       isAwaitingResponse = message.mcb[4] & 1 != 0
-      var reader = SegmentReader(message.segment)
-      guard reader.remaining <= 255 else { throw .badField(.name) }
-      principal = try reader.string(reader.remaining)
+      guard message.segment.count <= 255 else { throw .badField(.name) }
+      principal = try message.text()
     }
 
     public var message: Message {
-      var mcb = MessageControlBlock()
-      mcb[1] = transaction.rawValue
-      mcb.setPair(2, entity.rawValue)
-      mcb[4] = isAwaitingResponse ? 1 : 0
-      return Message(mcb, segment: Array(principal.utf8))
+      Message(
+        Self.answer.word(1, transaction.rawValue).pair(2, entity.rawValue)
+          .word(4, isAwaitingResponse ? 1 : 0), segment: Array(principal.utf8))
     }
   }
 }
@@ -107,11 +104,8 @@ public struct NotifyClient: Equatable, Sendable {
     var mcb = MessageControlBlock(code: Management.notifyClient)
     mcb.flags = [.datagram, .coResident, .publicInterface]
     mcb.coResident = client
-    mcb[3] = UInt32(retransmitCount & 7) << 20 | UInt32(forwardCount & 15) << 16 | 1
-    mcb[5] = transaction.rawValue
-    mcb[6] = delivery.rawValue
-    mcb[7] = code.rawValue
-    return mcb
+    return mcb.word(3, UInt32(retransmitCount & 7) << 20 | UInt32(forwardCount & 15) << 16 | 1)
+      .word(5, transaction.rawValue).word(6, delivery.rawValue).word(7, code.rawValue)
   }
 
   /// The same for the kernel that forwarded the request: `NotifyRemoteVmtpClient`, without CRE
@@ -155,11 +149,7 @@ public struct NotifyServer: Equatable, Sendable {
   public var mcb: MessageControlBlock {
     var mcb = MessageControlBlock(code: Management.notifyServer)
     mcb.flags = [.datagram, .coResident, .publicInterface]
-    mcb.setPair(1, server.rawValue)
-    mcb.setPair(3, client.rawValue)
-    mcb[5] = transaction.rawValue
-    mcb[6] = delivery.rawValue
-    mcb[7] = code.rawValue
-    return mcb
+    return mcb.pair(1, server.rawValue).pair(3, client.rawValue)
+      .word(5, transaction.rawValue).word(6, delivery.rawValue).word(7, code.rawValue)
   }
 }

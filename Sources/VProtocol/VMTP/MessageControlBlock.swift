@@ -31,6 +31,18 @@ public struct MessageControlBlock: Sendable {
     words[word + 1] = UInt32(truncatingIfNeeded: value)
   }
 
+  /// This message with one more word, or two, for laying out a message in one expression.
+  func word(_ word: Int, _ value: UInt32) -> MessageControlBlock {
+    var message = self
+    message[word] = value
+    return message
+  }
+  func pair(_ word: Int, _ value: UInt64) -> MessageControlBlock {
+    var message = self
+    message.setPair(word, value)
+    return message
+  }
+
   public var flags: CodeFlags {
     get { CodeFlags(rawValue: UInt8(words[0] >> 24)) }
     set { words[0] = UInt32(newValue.rawValue) << 24 | code }
@@ -112,6 +124,15 @@ public struct Message: Equatable, Sendable {
   /// A response that carries a code and nothing else.
   public init(reply code: ReplyCode) {
     self.init(MessageControlBlock(code: code.rawValue & 0x00FF_FFFF))
+  }
+
+  /// A message of a segment alone; parsing it is `text` or `segment`.
+  init(segment: [UInt8]) { self.init(MessageControlBlock(), segment: segment) }
+
+  /// The whole segment, which must be valid UTF-8.
+  func text() throws(WireError) -> String {
+    var reader = SegmentReader(segment)
+    return try reader.string(reader.remaining)
   }
 
   /// The code of a response.

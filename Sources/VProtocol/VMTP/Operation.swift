@@ -26,6 +26,11 @@ public struct Done: OperationAnswer {
   public var message: Message { Message(reply: .ok) }
 }
 
+extension OperationAnswer {
+  /// An empty answer: reply code OK.
+  static var answer: MessageControlBlock { MessageControlBlock() }
+}
+
 extension Operation {
   /// An empty request of this operation.
   static var request: MessageControlBlock {
