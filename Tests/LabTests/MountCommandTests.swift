@@ -59,14 +59,21 @@ extension LabTests {
       let outcome = try await lab.bash(
         on: "moa",
         """
-        mkdir -p /run/nothing && ln -sf /bin/true /run/nothing/swift
+        mkdir -p /run/nothing /run/usr/{upper,work} && ln -sf /bin/true /run/nothing/swift
+        mount -t overlay overlay /usr \\
+          -o lowerdir=/usr,upperdir=/run/usr/upper,workdir=/run/usr/work || exit 1
         ls /v/storage && exit 1
         PATH=/run/nothing:$PATH \(Lab.root)/mount/up && cat /v/storage/moa/hello &&
-        PATH=/run/nothing:$PATH \(Lab.root)/mount/up
+        PATH=/run/nothing:$PATH \(Lab.root)/mount/up; s=$?
+        umount -l /usr
+        cd /run/usr/upper/local/share && ls -d man/man?/v* bash-completion/completions/v || exit 1
+        source bash-completion/completions/v; complete -p v; exit $s
         """, limit: .seconds(60))
       #expect(
         outcome.isSuccess && outcome.output.contains("its mount on /v was taken away")
           && outcome.output.contains("all is up"), "\(outcome.summary)")
+      #expect(outcome.output.contains("man/man5/vnode.toml.5"), "\(outcome.summary)")
+      #expect(outcome.output.contains("complete"), "\(outcome.summary)")
       try await restore(lab)
     }
 

@@ -1,0 +1,131 @@
+import Foundation
+import Testing
+
+/// The manual pages say all that there is.
+@Suite("Manual pages")
+struct ManualTests {
+  static let pages = ["v.1", "v.5", "vnode.toml.5", "vnode.8", "mount.v.8"]
+  private static let products =
+    ProcessInfo.processInfo.environment["V_PRODUCTS"] ?? Lab.root + "/.build/release"
+
+  static func page(_ name: String) throws -> String {
+    try String(contentsOfFile: "\(Lab.root)/mount/\(name)", encoding: .utf8)
+  }
+
+  private func help(_ arguments: [String]) async throws -> String {
+    let outcome = try await Program.run(
+      [Self.products + "/" + arguments[0]] + arguments.dropFirst() + ["--help"],
+      limit: .seconds(10))
+    expectSuccess(outcome)
+    return outcome.output
+  }
+
+  /// The verbs that a help lists.
+  private func verbs(_ help: String) -> [String] {
+    let list =
+      help.components(separatedBy: "SUBCOMMANDS:\n").dropFirst().first?
+      .components(separatedBy: "\n\n").first ?? ""
+    return list.split(separator: "\n").compactMap { line in
+      line.hasPrefix("  ") && !line.hasPrefix("   ")
+        ? line.split(separator: " ").first.map(String.init) : nil
+    }
+  }
+
+  private func options(_ help: String) -> Set<String> {
+    Set(help.matches(of: /--([a-z][a-z-]*)/).map { String($0.1) })
+      .subtracting(["version", "help"])
+  }
+
+  @Test("v(1) has every command and every option of v")
+  func commands() async throws {
+    let page = try Self.page("v.1")
+    let verbs = verbs(try await help(["v"]))
+    #expect(verbs.count >= 6)
+    for verb in verbs {
+      let help = try await help(["v", verb])
+      var words = [(verb, help)]
+      for inner in self.verbs(help) {
+        words.append(("\(verb) \(inner)", try await self.help(["v", verb, inner])))
+      }
+      // A group of commands stands in the page by its commands.
+      for (words, help) in words.dropFirst(words.count > 1 ? 1 : 0) {
+        #expect(
+          page.split(separator: "\n").contains {
+            $0 == ".It Cm \(words)" || $0.hasPrefix(".It Cm \(words) ")
+          }, "v \(words) is not in v(1)")
+        for option in options(help.components(separatedBy: "USAGE:").last ?? "") {
+          #expect(page.contains("Fl -\(option)"), "--\(option) of v \(words) is not in v(1)")
+        }
+      }
+    }
+  }
+
+  @Test("vnode(8) has every option of vnode")
+  func daemon() async throws {
+    let page = try Self.page("vnode.8")
+    for option in options(try await help(["vnode"])) {
+      #expect(page.contains("Fl -\(option)"), "--\(option) is not in vnode(8)")
+    }
+  }
+
+  @Test("vnode.toml(5) has every key of config/vnode.toml, and no other")
+  func keys() throws {
+    let file = try String(contentsOfFile: Lab.root + "/config/vnode.toml", encoding: .utf8)
+    let keys = Set(file.matches(of: /(?m)^# ([a-z_]+) = /).map { String($0.1) })
+    let page = Set(try Self.page("vnode.toml.5").matches(of: /(?m)^\.It Ic ([a-z_]+)$/).map {
+      String($0.1)
+    })
+    #expect(keys.count >= 13 && keys == page)
+  }
+
+  @Test("each page is formatted without a warning", arguments: pages)
+  func format(name: String) async throws {
+    #expect(!(try Self.page(name)).contains(/(?m)[^\S\n]$/))
+    guard
+      let outcome = try? await Program.run(
+        ["groff", "-mdoc", "-Tascii", "-ww", "-z", "\(Lab.root)/mount/\(name)"],
+        limit: .seconds(20))
+    else { return }
+    #expect(outcome.isSuccess && outcome.errors.isEmpty, "\(outcome.summary)")
+  }
+
+  @Test("completion of bash is generated, with every command")
+  func completion() async throws {
+    let outcome = try await Program.run(
+      [Self.products + "/v", "--generate-completion-script", "bash"], limit: .seconds(10))
+    expectSuccess(outcome)
+    for verb in verbs(try await help(["v"])) {
+      #expect(outcome.output.contains("_v_\(verb)()"), "\(verb)")
+    }
+  }
+}
+
+extension LabTests {
+  @Suite("v(5) describes the tree", .tags(.mount))
+  struct TreeTests {
+    @Test("every kind of file outside the exports is described")
+    func tree() async throws {
+      let lab = try await Lab.shared()
+      let outcome = try await lab.bash(
+        on: "kea", "ls -a /v/.v >/dev/null; find /v /v/.v -path '/v/storage/*/*' -prune -o -print")
+      expectSuccess(outcome)
+      let described = Set(
+        try ManualTests.page("v.5").matches(of: /(?m)^\.It Pa (\S+)$/).map { String($0.1) })
+      let names = outcome.output.split(separator: "\n").map { path -> String in
+        let parts = path.split(separator: "/").map { part in
+          Lab.hosts.contains(String(part))
+            ? "HOST" : part.contains(/^[A-Z]+-\d+-/) ? "ENTITY" : String(part)
+        }
+        return "/" + parts.joined(separator: "/")
+      }
+      let kinds = Set(names.filter { !$0.hasSuffix("/self") && !$0.hasSuffix("/any") })
+      #expect(kinds.count > 15)
+      #expect(kinds.subtracting(described).subtracting(["/v"]) == [])
+      // And nothing is described that is not there.
+      let missing = described.subtracting(kinds).filter {
+        $0.hasPrefix("/v/host") || $0.hasPrefix("/v/.v")
+      }
+      #expect(missing.isEmpty, "\(missing)")
+    }
+  }
+}
