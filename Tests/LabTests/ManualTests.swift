@@ -54,7 +54,8 @@ struct ManualTests {
             $0 == ".It Cm \(words)" || $0.hasPrefix(".It Cm \(words) ")
           }, "v \(words) is not in v(1)")
         for option in options(help.components(separatedBy: "USAGE:").last ?? "") {
-          #expect(page.contains("Fl -\(option)"), "--\(option) of v \(words) is not in v(1)")
+          let isThere = page.contains("Fl -\(option)")
+          #expect(isThere, "--\(option) of v \(words) is not in v(1)")
         }
       }
     }
@@ -64,17 +65,19 @@ struct ManualTests {
   func daemon() async throws {
     let page = try Self.page("vnode.8")
     for option in options(try await help(["vnode"])) {
-      #expect(page.contains("Fl -\(option)"), "--\(option) is not in vnode(8)")
+      let isThere = page.contains("Fl -\(option)")
+      #expect(isThere, "--\(option) is not in vnode(8)")
     }
   }
 
   @Test("vnode.toml(5) has every key of config/vnode.toml, and no other")
   func keys() throws {
     let file = try String(contentsOfFile: Lab.root + "/config/vnode.toml", encoding: .utf8)
-    let keys = Set(file.matches(of: /(?m)^# ([a-z_]+) = /).map { String($0.1) })
-    let page = Set(try Self.page("vnode.toml.5").matches(of: /(?m)^\.It Ic ([a-z_]+)$/).map {
-      String($0.1)
-    })
+    let keys = Set(file.matches(of: #/(?m)^# ([a-z_]+) =/#).map { String($0.1) })
+    let page = Set(
+      try Self.page("vnode.toml.5").matches(of: /(?m)^\.It Ic ([a-z_]+)$/).map {
+        String($0.1)
+      })
     #expect(keys.count >= 13 && keys == page)
   }
 
