@@ -61,7 +61,7 @@ extension Kernel {
     of kernel: KernelID, at now: Time, into actions: inout Actions
   ) {
     for (client, entity) in entities where entity.current?.route == .peer(kernel) {
-      finish(client, server: .none, Message(reply: .nonexistentEntity), into: &actions)
+      finish(client, server: .none, Message(reply: .outcomeUnknown), into: &actions)
     }
     if dead.count >= Self.peersMax { dead.removeAll() }
     dead.insert(kernel)

@@ -39,8 +39,10 @@ extension Kernel {
     }
     guard entities[header.server]?.serverKind != nil else {
       if !header.packetFlags.contains(.multicast) {
+        let known = records[RecordKey(client: header.client, member: .none)]?.id
         notifyClient(
-          header.client, header.transaction, .empty, .nonexistentEntity,
+          header.client, header.transaction, .empty,
+          known == header.transaction ? .outcomeUnknown : .nonexistentEntity,
           retransmitCount: header.retransmitCount, to: peer, into: &actions)
       }
       return

@@ -117,7 +117,7 @@ extension Kernel {
     guard removed.serverKind != nil else { return }
     for group in groups.keys { groups[group]?.removeAll { $0 == entity } }
     for (key, record) in records where record.isProcessing && holder(of: record, key) == old {
-      let action = records[key]!.failForward(.nonexistentEntity, at: now)
+      let action = records[key]!.failForward(.outcomeUnknown, at: now)
       perform(action, of: key, at: now, into: &actions)
     }
     let waiting = entities.filter { _, entity in
@@ -126,7 +126,7 @@ extension Kernel {
         || current.route == .local && current.holder.isGroup && members(of: current.holder).isEmpty
     }
     for client in waiting.keys {
-      finish(client, server: .none, Message(reply: .nonexistentEntity), into: &actions)
+      finish(client, server: .none, Message(reply: .outcomeUnknown), into: &actions)
     }
   }
 

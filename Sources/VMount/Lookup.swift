@@ -86,7 +86,7 @@ extension Mount {
       QueryObject(ContextName(context.context, name)), to: context.manager
     ) { [self] answer in
       switch answer {
-      case .refused(.nonexistentEntity), .refused(.invalidContext):
+      case .refused(.nonexistentEntity), .refused(.outcomeUnknown), .refused(.invalidContext):
         searchPrefix(request, below: parent, name)
       case .refused(.retransmissionTimeout):
         describeAbsent(request, below: parent, context, name)

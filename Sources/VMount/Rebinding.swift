@@ -9,8 +9,8 @@ internal import VRuntime
 /// every instance when it is started anew (`nonexistentEntity`). The object is then looked for by
 /// its full name, and used if it is the same object; if another one has the name now, or none,
 /// the answer is `invalidFileID` (ESTALE). The operation is sent at most twice. One that must not
-/// be done twice is not sent again to a new manager, because the old one may have done it: its
-/// outcome is reported as unknown (`deviceError`).
+/// be done twice is not sent again where the old manager may have done it: its outcome is reported
+/// as unknown (`deviceError`).
 extension Mount {
   /// The contexts of one or two nodes of the same manager.
   struct Contexts: Sendable {
@@ -48,7 +48,7 @@ extension Mount {
       rebindBoth(id, and: other, refused: contexts, code, for: request, as: user) {
         [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
-        guard mayRepeat || code == .invalidContext else { return then(.refused(.deviceError)) }
+        guard mayRepeat || Self.wasRefused(code) else { return then(.refused(.deviceError)) }
         switch self.contexts(of: id, and: other) {
         case .failure(let refusal): then(.refused(refusal.code))
         case .success(let contexts):
@@ -76,7 +76,7 @@ extension Mount {
       guard code == .invalidFileID || Self.asksForRebinding(code) else { return then(answer) }
       reopen(id, lost: handle) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
-        guard mayRepeat || code == .invalidFileID else { return then(.refused(.deviceError)) }
+        guard mayRepeat || Self.wasRefused(code) else { return then(.refused(.deviceError)) }
         guard let handle = handles[id] else { return then(.refused(.invalidFileID)) }
         request.send(
           make(handle.instance), to: handle.manager, as: handle.user, mustEnd: mustEnd,
@@ -109,7 +109,12 @@ extension Mount {
 
   private static func asksForRebinding(_ code: ReplyCode) -> Bool {
     // A silent manager may have come back somewhere else, as another entity.
-    code == .invalidContext || code == .nonexistentEntity || code == .retransmissionTimeout
+    [.invalidContext, .nonexistentEntity, .outcomeUnknown, .retransmissionTimeout].contains(code)
+  }
+
+  /// The operation was surely not done.
+  private static func wasRefused(_ code: ReplyCode) -> Bool {
+    code == .invalidContext || code == .invalidFileID || code == .nonexistentEntity
   }
 }
 
@@ -160,7 +165,7 @@ extension Mount {
       id, object, ContextName(nameSpace.root, name), at: nameSpace.directory, for: request,
       as: user
     ) { [self] outcome in
-      guard outcome == .nonexistentEntity || outcome == .invalidContext else {
+      guard [.nonexistentEntity, .outcomeUnknown, .invalidContext].contains(outcome) else {
         return then(outcome)
       }
       // The directory sent the question to a manager that is gone: who has the prefix now?

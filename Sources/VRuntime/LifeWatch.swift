@@ -61,7 +61,7 @@ public final class LifeWatch: Sendable {
     case .done(let alive, _):
       state.withLock { _ = $0.silentSince.removeValue(forKey: process.kernel) }
       told(process, alive)
-    case .refused(.nonexistentEntity):
+    case .refused(.nonexistentEntity), .refused(.outcomeUnknown):
       told(process, nil)
     case .refused:
       let now = backplane.now

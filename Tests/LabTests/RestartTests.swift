@@ -15,7 +15,7 @@ extension LabTests {
       // moa has a file of kea open, and kea a directory that its programs are in.
       let remote = try lab.shell(on: "moa")
       let resident = try lab.shell(on: "kea")
-      #expect(try remote.run("exec 3<>/v/storage/kea/held; echo before >&3").status == 0)
+      #expect(try remote.run("exec 3>>/v/storage/kea/held; echo before >&3").status == 0)
       #expect(try resident.run("cd /v/storage/moa").status == 0)
 
       try await lab.command("kill", ["kea"])

@@ -40,7 +40,7 @@ struct ReviewedTests {
     #expect(asked.value)
     moa.retire(second)
     simulator.run(for: .seconds(60)) { code.value != nil }
-    #expect(code.value == .nonexistentEntity)
+    #expect(code.value == .outcomeUnknown)
   }
 
   @Test("an abandoned request of several packets is not asked for for ever")

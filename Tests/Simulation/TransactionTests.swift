@@ -232,6 +232,36 @@ struct PeerTests {
     #expect(executions.value == 1)
   }
 
+  @Test("a server that ended is said to have done nothing only if that is so")
+  func serverEnds() {
+    let simulator = Simulator(seed: 12)
+    let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
+    let executions = Shared(0)
+    let server = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+      executions.value += 1
+      moa.reply(Message(reply: .ok), to: request)
+    }
+    func ask(_ completion: @escaping @Sendable (ReplyCode) -> Void) {
+      kea.send(
+        Message(MessageControlBlock(code: 1)), from: kea.makeClient(user: "ann"), to: server,
+        options: SendOptions()
+      ) { completion($0.code) }
+    }
+    #expect(outcome(simulator, ask) == ReplyCode.ok)
+    // The response is lost, and the server ends before the request is repeated.
+    let code = Shared<ReplyCode?>(nil)
+    ask { code.value = $0 }
+    simulator.dropsPacket = { _ in executions.value == 2 }
+    simulator.run(for: .seconds(1)) { executions.value == 2 }
+    simulator.run(for: .microseconds(50))
+    simulator.dropsPacket = nil
+    moa.retire(server)
+    simulator.run(for: .seconds(5)) { code.value != nil }
+    #expect(code.value == .outcomeUnknown)
+    #expect(outcome(simulator, ask) == ReplyCode.nonexistentEntity)
+    #expect(executions.value == 2)
+  }
+
   @Test("a rebooted host ends what its earlier boot had not answered, and executes nothing again")
   func reboot() {
     let simulator = Simulator(seed: 11)
@@ -247,7 +277,7 @@ struct PeerTests {
     simulator.crash("moa")
     simulator.start("moa").announce()
     simulator.run(for: .seconds(5)) { code.value != nil }
-    #expect(code.value == .nonexistentEntity)
+    #expect(code.value == .outcomeUnknown)
     #expect(simulator.now - start < .seconds(1))
     // And what is asked of the earlier boot later ends at once.
     let later = simulator.now

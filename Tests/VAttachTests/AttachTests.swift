@@ -82,7 +82,7 @@ struct AttachTests {
     #expect(eventually { heard.values.count == 2 })
     server.close()
     #expect(eventually { codes.values.count == 2 })
-    #expect(codes.values == [.nonexistentEntity, .nonexistentEntity])
+    #expect(codes.values == [.outcomeUnknown, .outcomeUnknown])
     let late = near.sendText("late", from: near.makeClient(user: near.user), to: silent)
     #expect(late.code == .nonexistentEntity)
     #expect(eventually { kea.server.processCount == 1 && kea.server.endings["ended"] == 1 })

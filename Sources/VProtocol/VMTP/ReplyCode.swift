@@ -70,6 +70,8 @@ public struct ReplyCode: Hashable, Sendable {
   public static let valueTooLarge = ReplyCode(rawValue: 0x80_0026)
   public static let notSeekable = ReplyCode(rawValue: 0x80_0027)
   public static let noProcess = ReplyCode(rawValue: 0x80_0028)
+  /// The server ended before it answered; had it done nothing, that is `nonexistentEntity`.
+  public static let outcomeUnknown = ReplyCode(rawValue: 0x80_0029)
 }
 
 extension ReplyCode: CustomStringConvertible {
@@ -139,6 +141,7 @@ extension ReplyCode: CustomStringConvertible {
     (.valueTooLarge, 75, "the value does not fit its type"),
     (.notSeekable, 29, "has no positions"),
     (.noProcess, 3, "no such process"),
+    (.outcomeUnknown, 5, "the server ended, perhaps after it had done it"),
   ]
 }
 
