@@ -119,9 +119,9 @@ struct ClaimTable: Sendable {
     var leadsOn = name.isEmpty
     for entry in entries where entry.claim.state == .present {
       let prefix = entry.claim.prefix
-      if prefix == name || name.starts(with: prefix + [Self.slash]) {
+      if Self.leads(prefix, to: name) {
         if prefix.count > best?.prefix.count ?? -1 { best = entry.claim }
-      } else if prefix.starts(with: name + [Self.slash]) {
+      } else if Self.leads(name, to: prefix) {
         leadsOn = true
       }
     }
@@ -141,6 +141,11 @@ struct ClaimTable: Sendable {
       if !found.contains(where: { $0.1 == component }) { found.append((index, component)) }
     }
     return found
+  }
+
+  /// Whether `name` is `front` or below it.
+  private static func leads(_ front: [UInt8], to name: [UInt8]) -> Bool {
+    name.starts(with: front) && (name.count == front.count || name[front.count] == slash)
   }
 
   static let slash = UInt8(ascii: "/")

@@ -27,9 +27,11 @@ public final class TreeManager: Sendable {
     let observer = observer
     self.operations = operations
     server = backplane.makeServer(knowsPrincipals: true) { request in
-      guard request.message.mcb.code == SpreadClaims.code else { return operations.serve(request) }
+      let mcb = request.message.mcb
+      guard mcb.code == SpreadClaims.code, mcb.flags.contains(.datagram), request.isLocal,
+        request.principal?.user == "root"
+      else { return operations.serve(request) }
       // The directory of this host tells of a claim that is newer than this manager's.
-      guard request.isLocal, request.principal?.user == "root" else { return }
       observer.told.withLock { $0.take() }?(.duplicateName)
     }
   }
