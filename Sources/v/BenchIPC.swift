@@ -27,7 +27,7 @@ struct BenchIPC: ParsableCommand {
 
   @OptionGroup var options: CommonOptions
 
-  @Argument(help: ArgumentHelp("The other host.", valueName: "host"))
+  @Argument(help: ArgumentHelp("The other host.", valueName: "host"), completion: .host)
   var target: String
 
   private static let rounds = 5
@@ -145,25 +145,5 @@ struct BenchIPC: ParsableCommand {
           + rows.map(\.cells)
       ).joined(separator: "\n"))
     if echo == nil { say("v: no UDP echo of two hosts: give --echo", to: 2) }
-  }
-}
-
-/// A thread that ends with the process.
-enum Background {
-  private final class Body {
-    let run: () -> Void
-    init(_ run: @escaping () -> Void) { self.run = run }
-  }
-
-  static func run(_ body: @escaping @Sendable () -> Void) {
-    var thread = pthread_t()
-    let context = Unmanaged.passRetained(Body(body)).toOpaque()
-    pthread_create(
-      &thread, nil,
-      { context in
-        if let context { Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run() }
-        return nil
-      }, context)
-    pthread_detach(thread)
   }
 }

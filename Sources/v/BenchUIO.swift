@@ -27,7 +27,9 @@ struct BenchUIO: ParsableCommand {
 
   @OptionGroup var options: CommonOptions
 
-  @Argument(help: ArgumentHelp("The other host; it serves storage/HOST.", valueName: "host"))
+  @Argument(
+    help: ArgumentHelp("The other host; it serves storage/HOST.", valueName: "host"),
+    completion: .host)
   var target: String
 
   private static let rounds = 5

@@ -9,6 +9,11 @@ func validateHost(_ name: String) throws {
   }
 }
 
+extension CompletionKind {
+  /// Names of hosts; the listing waits for none of them.
+  static let host = CompletionKind.shellCommand("ls /v/host 2>/dev/null")
+}
+
 /// Times Sends from this process, one after another, up to the command's time limit.
 struct AttachedMeasurement {
   private let node: AttachedBackplane

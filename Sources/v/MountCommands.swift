@@ -14,10 +14,25 @@ struct MountCommand: ParsableCommand {
       repaired. The same as mount -t v v DIR. Returns when ls DIR works.
       """)
 
-  @Argument(help: ArgumentHelp("Where to.", valueName: "dir"))
+  @OptionGroup var options: MountOptions
+
+  @Argument(help: ArgumentHelp("Where to.", valueName: "dir"), completion: .directory)
   var directory = "/v"
 
   func run() throws {
+    do throws(Failure) {
+      try mount()
+      options.show([("mount", .string(directory)), ("is_mounted", .bool(true))])
+    } catch {
+      options.show([
+        ("mount", .string(directory)), ("is_mounted", .bool(false)),
+        ("error", .string(error.description)),
+      ])
+      throw error
+    }
+  }
+
+  private func mount() throws(Failure) {
     guard geteuid() == 0 else {
       throw Failure(status: .refused, description: "mount \(directory): only root can mount V")
     }
@@ -29,11 +44,37 @@ struct MountCommand: ParsableCommand {
         remedy: "mount/up installs it")
     }
     // It says itself what it does and what is wrong.
-    let outcome = Command.run([helper, "v", directory, "-v"], isShown: true)
+    let outcome = Command.run(
+      ["timeout", "-k", "1", "\(options.timeout)", helper, "v", directory, "-v"],
+      isShown: !options.json)
+    if outcome.status == 124 {
+      throw Failure(
+        status: .timeLimit,
+        description: "mount \(directory): \(helper) was not done after \(options.timeout) s")
+    }
     guard outcome.status == 0 else {
       throw Failure(
         status: .refused, description: "mount \(directory): \(helper) ended with \(outcome.status)")
     }
+  }
+}
+
+/// What both take.
+struct MountOptions: ParsableArguments {
+  @Flag(help: "Print one JSON object instead of text for people.")
+  var json = false
+
+  @Option(help: "Give up after so many seconds.")
+  var timeout = 20.0
+
+  func validate() throws {
+    guard timeout > 0, timeout <= 3600 else {
+      throw ValidationError("--timeout takes a number of seconds, above 0 and at most 3600.")
+    }
+  }
+
+  func show(_ members: [(String, JSON)]) {
+    if json { say(JSON.object([("schema", .integer(1))] + members).text) }
   }
 }
 
@@ -53,29 +94,36 @@ struct UnmountCommand: ParsableCommand {
   @Flag(help: "Detach it, even if it is in use.")
   var lazy = false
 
-  @Flag(help: "Print one JSON object instead of text for people.")
-  var json = false
+  @OptionGroup var options: MountOptions
 
-  @Argument(help: ArgumentHelp("The mount (default: where V is mounted).", valueName: "dir"))
+  @Argument(
+    help: ArgumentHelp("The mount (default: where V is mounted).", valueName: "dir"),
+    completion: .directory)
   var directory: String?
 
   func run() throws {
     let mounted = Mounts.all.filter { $0.type == "fuse.v" }.map(\.point)
-    let point = directory ?? mounted.last ?? "/v"
+    let point = directory.map(Self.absolute) ?? mounted.last ?? "/v"
     guard mounted.contains(point) else {
+      options.show([
+        ("mount", .string(point)), ("is_unmounted", .bool(false)),
+        ("error", .string("not mounted")),
+        ("holders", .array([])),
+      ])
       throw Failure(status: .refused, description: "unmount \(point): V is not mounted there")
     }
-    let flags = Int32(8) | (lazy ? 2 : 0)  // UMOUNT_NOFOLLOW, MNT_DETACH
-    let error = umount2(point, flags) == 0 ? 0 : errno
-    let holders = error == EBUSY ? Processes.holding(mount: point) : []
-    if json {
-      say(
-        JSON.object([
-          ("schema", .integer(1)), ("mount", .string(point)), ("is_unmounted", .bool(error == 0)),
-          ("error", error == 0 ? .null : .string(Prober.reason(error))),
-          ("holders", .array(holders.map { .string($0) })),
-        ]).text)
+    guard let error = unmount(point) else {
+      throw Failure(
+        status: .timeLimit,
+        description: "unmount \(point): not done after \(options.timeout) s",
+        remedy: "detach it: v unmount --lazy")
     }
+    let holders = error == EBUSY ? Processes.holding(mount: point) : []
+    options.show([
+      ("mount", .string(point)), ("is_unmounted", .bool(error == 0)),
+      ("error", error == 0 ? .null : .string(Prober.reason(error))),
+      ("holders", .array(holders.map { .string($0) })),
+    ])
     guard error != 0 else { return }
     if error == EBUSY {
       let none = ["no process that is to be seen: perhaps a loop device or a swap file"]
@@ -86,5 +134,22 @@ struct UnmountCommand: ParsableCommand {
     throw Failure(
       status: .refused, description: "unmount \(point): \(Prober.reason(error))",
       remedy: error == EBUSY ? "end them, or detach it anyway: v unmount --lazy" : nil)
+  }
+  /// The error number, or nil if the system call does not end in time.
+  private func unmount(_ point: String) -> Int32? {
+    let flags = Int32(8) | (lazy ? 2 : 0)  // UMOUNT_NOFOLLOW, MNT_DETACH
+    return Background.wait(seconds: options.timeout) {
+      umount2(point, flags) == 0 ? 0 : errno
+    }
+  }
+
+  /// Without a look at what is there: a mount may hang.
+  private static func absolute(_ path: String) -> String {
+    var parts: [Substring] = []
+    let start = path.hasPrefix("/") ? "" : Files.link("/proc/self/cwd") ?? ""
+    for part in "\(start)/\(path)".split(separator: "/") where part != "." {
+      if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+    }
+    return "/" + parts.joined(separator: "/")
   }
 }

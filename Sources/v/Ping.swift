@@ -26,7 +26,8 @@ struct Ping: ParsableCommand {
   @OptionGroup var options: CommonOptions
 
   @Argument(
-    help: ArgumentHelp("A host, self, or an entity such as BE-2-10.77.0.2.", valueName: "target"))
+    help: ArgumentHelp("A host, self, or an entity such as BE-2-10.77.0.2.", valueName: "target"),
+    completion: .host)
   var target: String
 
   func validate() throws {

@@ -19,7 +19,8 @@ struct Stat: ParsableCommand {
 
   @OptionGroup var options: CommonOptions
 
-  @Argument(help: ArgumentHelp("A host; this one if none is named.", valueName: "host"))
+  @Argument(
+    help: ArgumentHelp("A host; this one if none is named.", valueName: "host"), completion: .host)
   var host = "self"
 
   func validate() throws {
