@@ -23,34 +23,32 @@ struct List: ParsableCommand {
   var target = ""
 
   func run() throws {
-    let node = try options.attach()
-    defer { node.close() }
-    let names = Names(node, options, for: target.isEmpty ? "ls" : "ls \(target)")
-    let found = try names.find(target)
-    var records = [found.descriptor]
-    if found.descriptor.kind.isContext {
-      records = try names.records(names.read(found, [.read, .directory]))
-    } else {
-      records[0].name = Array((found.path.split(separator: "/").last ?? "").utf8)
-    }
-    let rows = records.map { (name: String(decoding: $0.name, as: UTF8.self), kind: $0.kind.word) }
-      .sorted { $0.name < $1.name }
-    if options.json {
+    try options.answer(target.isEmpty ? "ls" : "ls \(target)") { names in
+      let found = try names.find(target)
+      var records = [found.descriptor]
+      if found.descriptor.kind.isContext {
+        records = try names.records(names.read(found, [.read, .directory]))
+      } else {
+        records[0].name = Array((found.path.split(separator: "/").last ?? "").utf8)
+      }
+      let rows = records.map {
+        (name: String(decoding: $0.name, as: UTF8.self), kind: $0.kind.word)
+      }.sorted { $0.name < $1.name }
       let entries = rows.map { row in
         JSON.object([("name", .string(row.name)), ("kind", .string(row.kind))])
       }
-      say(
-        JSON.object([
-          ("schema", .integer(1)), ("name", .string(found.path)), ("entries", .array(entries)),
-        ]).text)
-    } else if !rows.isEmpty {
-      let width = rows.map(\.kind.count).max() ?? 0
-      say(
-        rows.map { row in
-          long
-            ? row.kind + String(repeating: " ", count: width - row.kind.count) + "  " + row.name
-            : row.name
-        }.joined(separator: "\n"))
+      return Reply(
+        members: [("name", .string(found.path)), ("entries", .array(entries))],
+        text: text(rows))
     }
+  }
+
+  private func text(_ rows: [(name: String, kind: String)]) -> String {
+    let width = rows.map(\.kind.count).max() ?? 0
+    return rows.map { row in
+      long
+        ? row.kind + String(repeating: " ", count: width - row.kind.count) + "  " + row.name
+        : row.name
+    }.joined(separator: "\n")
   }
 }

@@ -14,7 +14,7 @@ struct Names {
     var name: ContextName { ContextName(descriptor.context) }
   }
 
-  private let node: AttachedBackplane
+  let node: AttachedBackplane
   private let client: EntityID
   private let options: CommonOptions
   private let deadline: Time
@@ -152,5 +152,33 @@ struct Names {
     defer { _ = try? send(ReleaseInstance(opened.instance), to: manager) }
     _ = try send(
       WriteInstance(opened.instance, position: 0, data: Array((text + "\n").utf8)), to: manager)
+  }
+}
+
+/// What a verb found out, for programs and for people.
+struct Reply {
+  var members: [(String, JSON)]
+  var text: String
+}
+
+extension CommonOptions {
+  /// Attaches, does the work of a verb and prints its reply.
+  ///
+  /// With `--json` a refusal is printed as well as thrown.
+  func answer(_ what: String, _ work: (Names) throws -> Reply) throws {
+    do {
+      let node = try attach()
+      defer { node.close() }
+      let reply = try work(Names(node, self, for: what))
+      guard !json else { return print(reply.members, error: .null) }
+      if !reply.text.isEmpty { say(reply.text) }
+    } catch let failure as Failure {
+      if json { print([], error: .string(failure.description)) }
+      throw failure
+    }
+  }
+
+  private func print(_ members: [(String, JSON)], error: JSON) {
+    say(JSON.object([("schema", .integer(1))] + members + [("error", error)]).text)
   }
 }

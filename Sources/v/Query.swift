@@ -20,31 +20,26 @@ struct Query: ParsableCommand {
   var target: String
 
   func run() throws {
-    let node = try options.attach()
-    defer { node.close() }
-    let names = Names(node, options, for: "query \(target)")
-    if let process = EntityID(target) {
-      let (answer, _) = try names.send(QueryProcess(process), to: .processGroup)
-      say(options.json ? json(process: answer.text).text : answer.text)
-    } else {
-      let found = try names.find(target, followsLast: false)
-      let members = Self.members(found)
-      say(
-        options.json
-          ? JSON.object([("schema", .integer(1))] + members).text
-          : members.map { "\($0.0) \(Self.plain($0.1))" }.joined(separator: "\n"))
+    try options.answer("query \(target)") { names in
+      if let process = EntityID(target) {
+        let (answer, _) = try names.send(QueryProcess(process), to: .processGroup)
+        return Reply(members: Self.members(ofProcess: answer.text), text: answer.text)
+      }
+      let members = Self.members(try names.find(target, followsLast: false))
+      return Reply(
+        members: members,
+        text: members.map { "\($0.0) \(Self.plain($0.1))" }.joined(separator: "\n"))
     }
   }
 
-  private func json(process text: String) -> JSON {
+  private static func members(ofProcess text: String) -> [(String, JSON)] {
     let lines = text.split(separator: "\n").map { $0.split(separator: " ", maxSplits: 1) }
-    let single = lines.filter { $0.count == 2 && $0[0] != "group" }.map { line in
+      .filter { $0.count == 2 }
+    let single = lines.filter { $0[0] != "group" }.map { line in
       (String(line[0]), line[1] == "-" ? JSON.null : .string(String(line[1])))
     }
-    let groups = lines.filter { $0.count == 2 && $0[0] == "group" }.map {
-      JSON.string(String($0[1]))
-    }
-    return .object([("schema", .integer(1))] + single + [("groups", .array(groups))])
+    let groups = lines.filter { $0[0] == "group" }.map { JSON.string(String($0[1])) }
+    return single + [("groups", .array(groups))]
   }
 
   /// Every field of a descriptor, by the name that text and JSON have for it.

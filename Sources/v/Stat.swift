@@ -33,17 +33,17 @@ struct Stat: ParsableCommand {
   }
 
   func run() throws {
-    let node = try options.attach()
-    defer { node.close() }
-    var counts = try Counts(Names(node, options, for: "stat \(host)").lines(of: path))
-    if let window {
-      usleep(UInt32(window * 1_000_000))
-      // The wait is no part of the time limit.
-      let later = try Counts(Names(node, options, for: "stat \(host)").lines(of: path))
-      counts = later.since(counts)
+    try options.answer("stat \(host)") { names in
+      var counts = try Counts(names.lines(of: path))
+      if let window {
+        usleep(UInt32(window * 1_000_000))
+        // The wait is no part of the time limit.
+        let later = try Counts(Names(names.node, options, for: "stat \(host)").lines(of: path))
+        counts = later.since(counts)
+      }
+      let name = host == "self" ? names.node.host : host
+      return Reply(members: counts.members(name), text: counts.text(name))
     }
-    let name = host == "self" ? node.host : host
-    say(options.json ? counts.json(name).text : counts.text(name))
   }
 
   private var path: String { "host/\(host)/net/stats" }
@@ -96,22 +96,16 @@ private struct Counts {
       }).joined(separator: "\n")
   }
 
-  func json(_ host: String) -> JSON {
-    .object([
-      ("schema", .integer(1)),
-      ("host", .string(host)),
-      ("window_ms", .integer(windowMilliseconds)),
-      (
-        "counts",
-        .array(
-          counts.map { count in
-            .object([
-              ("name", .string(count.name)), ("count", .integer(count.count)),
-              ("unit", .string(count.unit)),
-              ("reason", count.reason.map { .string($0) } ?? .null),
-            ])
-          })
-      ),
-    ])
+  func members(_ host: String) -> [(String, JSON)] {
+    let all = counts.map { count in
+      JSON.object([
+        ("name", .string(count.name)), ("count", .integer(count.count)),
+        ("unit", .string(count.unit)), ("reason", count.reason.map { .string($0) } ?? .null),
+      ])
+    }
+    return [
+      ("host", .string(host)), ("window_ms", .integer(windowMilliseconds)),
+      ("counts", .array(all)),
+    ]
   }
 }

@@ -34,14 +34,17 @@ struct Trace: ParsableCommand {
   }
 
   func run() throws {
-    let node = try options.attach()
-    defer { node.close() }
-    let names = Names(node, options, for: "trace \(host)")
-    let path = "host/\(host)/net/trace"
-    if on || off { return try names.write(on ? "on" : "off", to: path) }
-    let rows = try names.lines(of: path).map { $0.split(separator: " ").map(String.init) }
-      .filter { $0.count == 6 }
-    say(options.json ? json(rows, host == "self" ? node.host : host).text : text(rows))
+    try options.answer("trace \(host)") { names in
+      let path = "host/\(host)/net/trace"
+      let name = ("host", JSON.string(host == "self" ? names.node.host : host))
+      if on || off {
+        try names.write(on ? "on" : "off", to: path)
+        return Reply(members: [name, ("keeps", .bool(on))], text: "")
+      }
+      let rows = try names.lines(of: path).map { $0.split(separator: " ").map(String.init) }
+        .filter { $0.count == 6 }
+      return Reply(members: [name, ("transactions", json(rows))], text: text(rows))
+    }
   }
 
   /// What a code says in words: of an operation its name where it is known here.
@@ -51,7 +54,9 @@ struct Trace: ParsableCommand {
       RemoveName.self, RenameObject.self, ReadLink.self, CheckAccess.self, QueryStore.self,
       ClaimName.self, SpreadClaims.self, CreateInstance.self, QueryInstance.self,
       ModifyInstance.self, ReadInstance.self, WriteInstance.self, ReleaseInstance.self,
-      SyncInstance.self, PingNode.self, FindNode.self, QueryNode.self, MeasureSends.self,
+      SyncInstance.self, LockInstance.self, QueryLock.self, CancelLock.self, QueryAttribute.self,
+      ListAttributes.self, ChangeAttribute.self, PingNode.self, FindNode.self, QueryNode.self,
+      MeasureSends.self, EchoSegment.self,
       GetTime.self, DelayProcess.self, WakeUp.self, QueryProcess.self, ProbeEntity.self,
     ]
     return Dictionary(uniqueKeysWithValues: all.map { ($0.code, "\($0)") })
@@ -76,17 +81,15 @@ struct Trace: ParsableCommand {
     }.joined(separator: "\n")
   }
 
-  private func json(_ rows: [[String]], _ host: String) -> JSON {
-    let transactions = rows.map { row in
-      JSON.object([
-        ("seconds", .number(row[0])), ("client", .string(row[1])), ("server", .string(row[2])),
-        ("code", .string(row[3])), ("operation", .string(name(row[3]))),
-        ("reply", UInt32(row[4]).map { .integer(Int($0)) } ?? .null),
-        ("us", Int(row[5]).map { .integer($0) } ?? .null),
-      ])
-    }
-    return .object([
-      ("schema", .integer(1)), ("host", .string(host)), ("transactions", .array(transactions)),
-    ])
+  private func json(_ rows: [[String]]) -> JSON {
+    .array(
+      rows.map { row in
+        .object([
+          ("seconds", .number(row[0])), ("client", .string(row[1])), ("server", .string(row[2])),
+          ("code", .string(row[3])), ("operation", .string(name(row[3]))),
+          ("reply", UInt32(row[4]).map { .integer(Int($0)) } ?? .null),
+          ("us", Int(row[5]).map { .integer($0) } ?? .null),
+        ])
+      })
   }
 }

@@ -24,8 +24,8 @@ struct Parser: Sendable {
     RemoveName.self, RenameObject.self, ReadLink.self, CheckAccess.self, QueryStore.self,
     ClaimName.self, SpreadClaims.self, PingNode.self, FindNode.self, QueryNode.self,
     MeasureSends.self, EchoSegment.self, LockInstance.self, QueryLock.self, CancelLock.self,
-    QueryAttribute.self,
-    ListAttributes.self, ChangeAttribute.self,
+    QueryAttribute.self, ListAttributes.self, ChangeAttribute.self, GetTime.self,
+    DelayProcess.self, WakeUp.self, QueryProcess.self,
   ]
 
   private static let answers: [any OperationAnswer.Type] = [
@@ -33,7 +33,7 @@ struct Parser: Sendable {
     ReadInstance.Answer.self, WriteInstance.Answer.self, QueryName.Answer.self,
     QueryStore.Answer.self, FindNode.Answer.self, QueryNode.Answer.self,
     MeasureSends.Answer.self, EchoSegment.Answer.self, LockInstance.Answer.self,
-    QueryLock.Answer.self,
+    QueryLock.Answer.self, Nanoseconds.self,
   ]
 
   /// A message as an input: eight words, then the segment.
