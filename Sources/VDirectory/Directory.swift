@@ -242,7 +242,9 @@ public final class Directory: Sendable {
     clients.send(
       ProbeEntity(entity: holder), as: "root", to: .manager(of: holder.kernel)
     ) { [self] answer in
-      if case .done(let holder, _) = answer, let host = Principal(holder.principal)?.host {
+      if case .done(let holder, _) = answer {
+        // A server speaks for no user: its principal is `@host`.
+        let host = holder.principal.split(separator: "@").last.map(String.init)
         state.withLock { $0.holders[prefix] = host }
       } else if found == .none {
         return accept(operation, request)

@@ -57,6 +57,8 @@ public struct ClientTransaction: Sendable {
   private var receivedAtRetry = DeliveryMask.empty
   /// Members that have answered, where the responses of all are wanted.
   private var answered: Set<EntityID>?
+  /// Whether one of those came in packets.
+  private var isHeard = false
   /// Parts of the responses of the others.
   private var others: [EntityID: PacketGroupReception] = [:]
   /// Times in a row that the server said it was working.
@@ -112,8 +114,9 @@ public struct ClientTransaction: Sendable {
   public mutating func handleTimeout(at now: Time, roundTrip: RoundTrip) -> Action {
     if let limit, limit <= now { return .fail(.userTimeout) }
     guard repeatAt <= now else { return .nothing }
-    if let answered, !answered.isEmpty {
-      // A group that has begun to answer is only waited for.
+    if isHeard {
+      // A group that has begun to answer is only waited for; members of this kernel, which no
+      // packet had to reach, say nothing about that.
       repeatAt = now + Timing.silence
       return .nothing
     }
@@ -161,6 +164,7 @@ public struct ClientTransaction: Sendable {
       others[header.server] = part
       return .nothing
     }
+    isHeard = true
     return note(part.message(), by: header.server)
   }
 

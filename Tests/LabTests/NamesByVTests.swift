@@ -92,8 +92,7 @@ extension LabTests {
         ("query storage/moa/nothing", 1, "no such name"), ("ls nothing", 1, "no such name"),
         ("query /etc/passwd", 1, "is no name of V"), ("stat nowhere", 1, "no such name"),
         ("stat a/b", 2, "is not the name of a host"), ("trace --on --off", 2, "exclude each other"),
-        ("query", 2, "Missing expected argument"), ("ls --timeout 0.000001", 4, ""),
-        ("ls --socket /nowhere", 3, ""),
+        ("query", 2, "Missing expected argument"), ("ls --socket /nowhere", 3, "/nowhere"),
       ] as [(String, Int32, String)] {
         let outcome = try await v(arguments)
         #expect(outcome.status == status, "v \(arguments): \(outcome.summary)")
@@ -102,6 +101,10 @@ extension LabTests {
       let refused = try await v("ls --json nothing")
       #expect((try json(refused)["error"] as? String)?.contains("no such name") == true)
       #expect(refused.status == 1)
+      try await Lab.shared().command("pause", ["moa"])
+      let late = try await v("ls --timeout 0.3 storage/moa")
+      try await Lab.shared().command("resume", ["moa"])
+      #expect(late.status == 4 && late.errors.contains("within 0.3 s"), "\(late.summary)")
     }
   }
 }

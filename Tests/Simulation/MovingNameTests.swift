@@ -132,6 +132,22 @@ struct MovingNameTests {
     _ = kea
   }
 
+  @Test("a holder that did not hear who asks for its prefix is asked itself")
+  func unheardQuestion() throws {
+    let simulator = Simulator(seed: 26)
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    let kea = try ClaimingHost("kea", in: simulator, prefixes: [])
+    simulator.run(for: .seconds(5))
+    simulator.dropsPacket = { packet in Array(packet[33..<36]) == [0x00, 0x10, 0x01] }
+    let claim = ClaimName(
+      prefix: Array("src".utf8), context: ContextID(rawValue: 9), manager: kea.directory.server)
+    #expect(kea.code(of: claim, simulator) == .duplicateName)
+    #expect(kea.directory.holder(of: Array("src".utf8)) == "moa")
+    simulator.crash("moa")
+    #expect(kea.code(of: claim, simulator) == .ok)
+    _ = moa
+  }
+
   @Test("a full table has room for a new claim when a holder is away, and not before")
   func fullTable() throws {
     let simulator = Simulator(seed: 24)

@@ -293,6 +293,21 @@ struct ClientTransactionTests {
         == .collect(message(), server: server))
   }
 
+  @Test("collecting: the request is repeated until a member elsewhere is heard")
+  func collectingRepeats() throws {
+    var transaction = collecting()
+    _ = transaction.handleLocalResponse(message(), by: server)
+    func wakes(_ milliseconds: Int64) -> ClientTransaction.Action {
+      transaction.handleTimeout(at: after(milliseconds), roundTrip: RoundTrip())
+    }
+    #expect(wakes(500) == .transmit(.empty, acknowledge: true))
+    let entity = EntityID(kernel: KernelID(20), discriminator: 20)
+    let packet = try packets(.response, Self.id, segment: 9, from: entity)[0]
+    #expect(take(&transaction, packet, at: after(600)) != .nothing)
+    #expect(wakes(1500) == .nothing)
+    #expect(wakes(2000) == .fail(.userTimeout))
+  }
+
   @Test("collecting: responses of several packets may come interleaved")
   func collectingInterleaved() throws {
     var transaction = collecting()
