@@ -51,7 +51,7 @@ extension Kernel {
     for (client, entity) in entities {
       guard entity.current?.route == .peer(kernel), let roundTrip = peers[kernel]?.roundTrip
       else { continue }
-      let action = entities[client]!.current!.handleLocated(at: now, roundTrip: roundTrip)
+      let action = entities[client]!.current!.sendAnew(at: now, roundTrip: roundTrip)
       perform(action, of: client, responding: nil, from: kernel, at: now, into: &actions)
     }
   }

@@ -193,7 +193,7 @@ public struct ClientTransaction: Sendable {
     sample(notify.retransmitCount, at: now) { roundTrip.addNetworkSample($0) }
     silentAttempts = 0
     switch notify.code {
-    case .ok:
+    case .ok, .busy:
       pings += 1
       repeatAt = now + doubled(roundTrip.firstRetransmission, pings, Timing.pingCap)
       return .nothing
@@ -202,20 +202,13 @@ public struct ClientTransaction: Sendable {
       repeatAt = now + roundTrip.firstRetransmission
       let missing = request.blocks.subtracting(notify.delivery)
       return countTransmission(.transmit(missing, acknowledge: false), at: now)
-    case .retryAll:
-      repeatAt = now + roundTrip.firstRetransmission
-      return countTransmission(.transmit(request.blocks, acknowledge: false), at: now)
-    case .busy:
-      pings += 1
-      repeatAt = now + doubled(roundTrip.firstRetransmission, pings, Timing.pingCap)
-      return .nothing
-    default:
-      return .fail(notify.code)
+    case .retryAll: return sendAnew(at: now, roundTrip: roundTrip)
+    default: return .fail(notify.code)
     }
   }
 
-  /// The server's kernel has been found: the request goes there, whole.
-  public mutating func handleLocated(at now: Time, roundTrip: RoundTrip) -> Action {
+  /// The server's kernel has been found, or has nothing of the request: it goes there, whole.
+  public mutating func sendAnew(at now: Time, roundTrip: RoundTrip) -> Action {
     repeatAt = now + roundTrip.firstRetransmission
     return countTransmission(.transmit(request.blocks, acknowledge: false), at: now)
   }

@@ -78,7 +78,7 @@ public struct ServerTransaction: Sendable {
     retransmitCount = header.retransmitCount
     self.peer = peer
     wakeAt = now
-    begin(header, packet)
+    takeUp(header, packet, from: peer)
   }
 
   public var isProcessing: Bool { state == .processing }
@@ -118,8 +118,7 @@ public struct ServerTransaction: Sendable {
     } else if !header.transaction.isNewer(than: id) {
       return .nothing
     }
-    adopt(header, from: peer)
-    begin(header, packet)
+    takeUp(header, packet, from: peer)
     // A probe under way will tell about this newer request as well.
     if state == .awaitingProbe { return .nothing }
     return deliverOrWait(at: now)
@@ -248,7 +247,8 @@ public struct ServerTransaction: Sendable {
     }
   }
 
-  private mutating func adopt(_ header: PacketHeader, from peer: KernelID) {
+  /// Starts to take in a request; the last response is thereby acknowledged.
+  private mutating func takeUp(_ header: PacketHeader, _ packet: RawSpan, from peer: KernelID) {
     id = header.transaction
     forwardCount = header.forwardCount
     forwardsHere = 0
@@ -257,10 +257,6 @@ public struct ServerTransaction: Sendable {
     retransmitCount = header.retransmitCount
     responder = .none
     self.peer = peer
-  }
-
-  /// Starts to take in a request; the last response is thereby acknowledged.
-  private mutating func begin(_ header: PacketHeader, _ packet: RawSpan) {
     response = nil
     forwarded = nil
     targetAskedAt = nil

@@ -172,7 +172,7 @@ struct ClientTransactionTests {
   func awaitingLocated() {
     var transaction = begin(segment: 600)
     #expect(
-      transaction.handleLocated(at: after(9), roundTrip: RoundTrip())
+      transaction.sendAnew(at: after(9), roundTrip: RoundTrip())
         == .transmit(DeliveryMask(rawValue: 0b11), acknowledge: false))
     #expect(transaction.repeatAt == after(59))
     #expect(transaction.transmittedAt == after(9))

@@ -24,7 +24,6 @@ extension EntityID {
 
 /// The shortest message transaction there is: 32 octets there, 32 back, nothing done.
 public struct PingNode: Operation {
-  public typealias Answer = Done
   public static let code = NodeInterface.ping
   public static let isIdempotent = true
 
@@ -147,7 +146,6 @@ public struct MeasureSends: Operation {
   }
 
   public static let code = NodeInterface.measureSends
-  public static let isIdempotent = false
 
   public var target: Target
   public var count: UInt32

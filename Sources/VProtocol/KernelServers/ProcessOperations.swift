@@ -48,7 +48,6 @@ public struct Nanoseconds: OperationAnswer {
 public struct DelayProcess: Operation {
   public typealias Answer = Nanoseconds
   public static let code = TimeInterface.delay
-  public static let isIdempotent = false
 
   public var span: TimeSpan
   public var near: EntityID
@@ -89,9 +88,7 @@ extension ProcessOperation {
 
 /// Ends the delay of a process; `noProcess` where it has none.
 public struct WakeUp: ProcessOperation {
-  public typealias Answer = Done
   public static let code = TimeInterface.wakeUp
-  public static let isIdempotent = false
 
   public var process: EntityID
   public init(_ process: EntityID) { self.process = process }

@@ -40,9 +40,7 @@ public struct ListAttributes: NameOperation {
 /// Words: 1, 2 name fields; 3 how (0 set, 1 only if there is none, 2 only if there is one, 3
 /// remove). Segment: name, attribute's name with its length in front (16 bits), value.
 public struct ChangeAttribute: Operation {
-  public typealias Answer = Done
   public static let code = Naming.changeAttribute
-  public static let isIdempotent = false
 
   public enum Change: Equatable, Sendable {
     case set([UInt8])

@@ -89,7 +89,6 @@ extension EntityID {
 /// Words: 1, 2 name fields; 3 context; 4, 5 manager. Segment: the prefix. `duplicateName` while
 /// another host's present claim on it is answered for.
 public struct ClaimName: Operation {
-  public typealias Answer = Done
   public static let code: UInt32 = 0x00100B
   public static let isIdempotent = true
 
@@ -117,7 +116,6 @@ public struct ClaimName: Operation {
 ///
 /// Words: 1 flags (1: send yours, I am new here). Segment: claims.
 public struct SpreadClaims: Operation {
-  public typealias Answer = Done
   public static let code: UInt32 = 0x00100C
   public static let isIdempotent = true
 

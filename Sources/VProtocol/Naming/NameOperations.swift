@@ -89,7 +89,6 @@ public struct QueryObject: NameOperation {
 public struct ModifyObject: Operation {
   public typealias Answer = Descriptor
   public static let code = Naming.modifyObject
-  public static let isIdempotent = false
 
   public var name: ContextName
   public var modification: Modification
@@ -114,7 +113,6 @@ public struct ModifyObject: Operation {
 public struct AddName: Operation {
   public typealias Answer = Descriptor
   public static let code = Naming.addName
-  public static let isIdempotent = false
 
   public var name: ContextName
   public var kind: ObjectKind
@@ -153,7 +151,6 @@ public struct AddName: Operation {
 public struct LinkName: Operation {
   public typealias Answer = Descriptor
   public static let code = Naming.linkName
-  public static let isIdempotent = false
 
   public var name: ContextName
   public var object: ContextID
@@ -174,9 +171,7 @@ public struct LinkName: Operation {
 ///
 /// Words: 1, 2 name fields; 3 kind: context for a directory, else file.
 public struct RemoveName: Operation {
-  public typealias Answer = Done
   public static let code = Naming.removeName
-  public static let isIdempotent = false
 
   public var name: ContextName
   public var isContext: Bool
@@ -198,9 +193,7 @@ public struct RemoveName: Operation {
 /// Words: 1, 2 old name; 3 context of the new name; 4 flags (1: fail with `duplicateName` if the
 /// new name is taken, 2: exchange the two). Segment: old name, new name.
 public struct RenameObject: Operation {
-  public typealias Answer = Done
   public static let code = Naming.renameObject
-  public static let isIdempotent = false
 
   public enum Mode: UInt32, Sendable {
     case replace = 0
@@ -248,7 +241,6 @@ public struct ReadLink: NameOperation {
 ///
 /// Words: 3 mask.
 public struct CheckAccess: Operation {
-  public typealias Answer = Done
   public static let code = Naming.checkAccess
   public static let isIdempotent = true
 

@@ -24,7 +24,6 @@ public struct InstanceID: Hashable, Sendable {
 /// 5, 6 owner process. Segment: name.
 public struct CreateInstance: Operation {
   public static let code = UIO.createInstance
-  public static let isIdempotent = false
 
   public var name: ContextName
   public var mode: OpenMode
@@ -118,7 +117,6 @@ public struct QueryInstance: InstanceOperation {
 public struct ModifyInstance: Operation {
   public typealias Answer = Descriptor
   public static let code = UIO.modifyInstance
-  public static let isIdempotent = false
 
   public var instance: InstanceID
   public var modification: Modification
@@ -180,7 +178,6 @@ public struct ReadInstance: Operation {
 /// Words: 1 instance, 2 flags (1: clear privileges), 3 and 4 position.
 public struct WriteInstance: Operation {
   public static let code = UIO.writeInstance
-  public static let isIdempotent = false
 
   public var instance: InstanceID
   public var position: UInt64
@@ -229,7 +226,6 @@ public struct WriteInstance: Operation {
 ///
 /// Words: 1 instance. Releasing one that is gone is not an error.
 public struct ReleaseInstance: InstanceOperation {
-  public typealias Answer = Done
   public static let code = UIO.releaseInstance
   public static let isIdempotent = true
 
@@ -241,7 +237,6 @@ public struct ReleaseInstance: InstanceOperation {
 ///
 /// Words: 1 instance, 2 flags (1: data only).
 public struct SyncInstance: Operation {
-  public typealias Answer = Done
   public static let code = UIO.syncInstance
   public static let isIdempotent = true
 

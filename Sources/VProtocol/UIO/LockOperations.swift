@@ -155,7 +155,6 @@ public struct QueryLock: Operation {
 /// Words: 1 instance, 3 and 4 ticket. `notFound` if nobody waits under that ticket: the lock was
 /// given, or its request has not arrived.
 public struct CancelLock: Operation {
-  public typealias Answer = Done
   public static let code = UIO.cancelLock
   public static let isIdempotent = true
 

@@ -3,10 +3,11 @@
 /// The codes, the fields, the use of the segment and whether it may be repeated are declared
 /// here, once, for both sides.
 public protocol Operation: Equatable, Sendable {
-  associatedtype Answer: OperationAnswer
+  /// That it was done, unless there is more to say.
+  associatedtype Answer: OperationAnswer = Done
   /// 24 bits: interface 16, procedure 8 (RFC 1045 3.4).
   static var code: UInt32 { get }
-  /// Doing it twice is the same as doing it once, as seen by the caller.
+  /// Doing it twice is the same as doing it once, as seen by the caller; not so unless it is said.
   static var isIdempotent: Bool { get }
   /// The request; inverse of `init(parsing:)`.
   var message: Message { get }
@@ -32,6 +33,8 @@ extension OperationAnswer {
 }
 
 extension Operation {
+  public static var isIdempotent: Bool { false }
+
   /// An empty request of this operation.
   static var request: MessageControlBlock {
     var mcb = MessageControlBlock(code: Self.code)
