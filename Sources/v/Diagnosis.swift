@@ -147,6 +147,11 @@ struct Diagnosis {
         host: name, cause: .firewall,
         detail: "\(address) answers a ping, but nothing comes back from port \(port)",
         remedy: "there: v doctor shows whether its node runs; let \(port)/udp in in its firewall")
+    case .unknown:
+      return Trouble(
+        host: name, cause: .unreachable,
+        detail: "\(address) is silent, and there was no time left to look at it",
+        remedy: "v status --timeout 60")
     case .silent(answersPing: false):
       return Trouble(
         host: name, cause: .unreachable,

@@ -73,7 +73,7 @@ struct Checkup {
   private(set) var results: [CheckResult] = []
   private let options: CommonOptions
   private let config: String?
-  let prober = Prober()
+  let prober: Prober
   /// What the configuration comes to: keys and values as `vnode --effective-config` prints them.
   private(set) var effective: [String: String] = [:]
   private(set) var report: NodeReport?
@@ -81,6 +81,7 @@ struct Checkup {
   init(_ options: CommonOptions, _ config: String?) {
     self.options = options
     self.config = config
+    prober = Prober(seconds: options.timeout)
   }
 
   mutating func run() {

@@ -9,6 +9,8 @@ final class Prober {
     case refused
     case unreachable(String)
     case silent(answersPing: Bool)
+    /// The time limit of the command was reached before.
+    case unknown
   }
 
   struct Interface {
@@ -25,9 +27,14 @@ final class Prober {
   /// Linux says once a second that a port is closed, and the node's own packets use that up.
   private var retries = 12
   private static let attemptsMax = 5
+  private let deadline: ContinuousClock.Instant
+
+  /// Looks at no more places when so many seconds are over.
+  init(seconds: Double) { deadline = .now + .seconds(seconds) }
 
   /// Sends an empty datagram, which a node ignores, to `ADDRESS:PORT`, and hears what comes back.
   func probe(_ locator: String) -> Finding {
+    guard ContinuousClock.now < deadline else { return .unknown }
     let parts = locator.split(separator: ":")
     guard parts.count == 2, let port = UInt16(parts[1]), let name = Self.name(parts[0], port) else {
       return .unreachable("'\(locator)' is not an address")
@@ -77,7 +84,8 @@ final class Prober {
     // Type 8, code 0, checksum, identifier 0x5601, number 1.
     let request: [UInt8] = [8, 0, 0xA1, 0xFD, 0x56, 0x01, 0, 1]
     guard send(socket, request, request.count, 0) == request.count else { return false }
-    for _ in 0..<8 where Self.wait(socket) {
+    for _ in 0..<8 {
+      guard Self.wait(socket) else { return false }
       var answer = [UInt8](repeating: 0, count: 128)
       let count = recv(socket, &answer, answer.count, Int32(MSG_DONTWAIT))
       // Type 0 is the answer; this host's own request is not.

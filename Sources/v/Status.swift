@@ -20,7 +20,7 @@ struct Status: ParsableCommand {
     let node = try options.attach()
     defer { node.close() }
     let report = try options.report(of: node, "status")
-    let troubles = Diagnosis(report, Prober()).troubles
+    let troubles = Diagnosis(report, Prober(seconds: options.timeout)).troubles
     say(options.json ? report.json(troubles).text : report.text(troubles))
   }
 }
