@@ -123,7 +123,7 @@ public final class FileServer: Sendable {
     case UIO.syncInstance: perform(request, .mayWait, syncInstance)
     case UIO.lockInstance: lockInstance(request)
     case UIO.queryLock: perform(request, .atOnce, queryLock)
-    case UIO.cancelLock: perform(request, .atOnce, cancelLock)
+    case UIO.cancelWait: perform(request, .atOnce, cancelWait)
     case SpreadClaims.code: handleLoss(request)
     default: backplane.refuse(.illegalRequest, request)
     }

@@ -29,9 +29,10 @@ extension FileServer {
     QueryLock.Answer(lock: try locks.query(query.lock, of: enter(query.instance, turn)))
   }
 
-  func cancelLock(_ operation: CancelLock, _ turn: Turn) throws(StoreFailure) -> Done {
-    let instance = try enter(operation.instance, turn)
-    guard locks.cancel(operation.ticket, of: instance.owner) else { throw .refused(.notFound) }
+  func cancelWait(_ operation: CancelWait, _ turn: Turn) throws(StoreFailure) -> Done {
+    guard locks.cancel(operation.client, by: turn.request.principal) else {
+      throw .refused(.notFound)
+    }
     return Done()
   }
 

@@ -76,7 +76,7 @@ final class Locks: Sendable {
     let replies = state.withLock { state -> Replies in
       do throws(StoreFailure) {
         if operation.how == .reclaiming {
-          try state.mustBeUnbroken(since: operation.ticket, operation.lock.kind, place)
+          try state.mustBeUnbroken(since: operation.grant, operation.lock.kind, place)
         }
         let answer = try set(waiter, &state)
         let isLess = operation.lock.kind != .exclusive
@@ -124,11 +124,11 @@ final class Locks: Sendable {
     }
   }
 
-  /// Ends a wait; false if nobody waits under that ticket.
-  func cancel(_ ticket: UInt64, of process: EntityID) -> Bool {
+  /// Ends the wait of a client; false if there is none.
+  func cancel(_ client: EntityID, by principal: Principal?) -> Bool {
     let waiter = state.withLock { state -> Waiter? in
       let index = state.waiters.firstIndex {
-        $0.operation.ticket == ticket && $0.instance.owner == process
+        $0.request.client == client && $0.request.principal == principal
       }
       return index.map { state.waiters.remove(at: $0) }
     }

@@ -15,11 +15,17 @@ final class FuseRequest: Sendable {
     var phase = Phase.open
     var isListed = false
     var isInterrupted = false
-    var waitsForOthers = false
-    /// What a signal does in the place of ending the request.
-    var onInterrupt: (@Sendable () -> Void)?
+    var wait: Wait?
     /// What is given up together with the request.
     var transactions: [ClientPool.Transaction] = []
+  }
+
+  /// An operation that waits, at its manager, for people or other programs.
+  struct Wait {
+    /// An entity of its own, which sends nothing else.
+    let client: EntityID
+    let manager: EntityID
+    let user: String
   }
 
   /// libfuse's handle of the request; valid until it is answered, which happens once.
@@ -42,6 +48,7 @@ final class FuseRequest: Sendable {
 
   /// A signal is given this long to be overtaken by the answer; more would be felt at a terminal.
   private static let interruptGrace = TimeSpan.milliseconds(200)
+  private static let cancelInterval = TimeSpan.milliseconds(50)
 
   /// The request that libfuse hands to an operation, on the thread that read it.
   @safe init(_ request: fuse_req_t) {
@@ -64,16 +71,25 @@ extension FuseRequest {
   /// Sends an operation for this request, as the user who made it unless another is named.
   ///
   /// An answer that came after the request was given up is not handed over, unless the operation
-  /// `mustEnd` because its effect has to be undone then.
+  /// `mustEnd` because its effect has to be undone then. One that may wait for others comes with
+  /// `undo`: a signal asks its manager to end the wait, and its answer is handed over in any case;
+  /// `undo` is called if the manager fell silent and, when it is back, has done the operation.
   func send<Op: Operation>(
     _ operation: Op, to manager: EntityID, as user: String? = nil, mustEnd: Bool = false,
+    undo: (@Sendable () -> Void)? = nil,
     takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     guard prepareToWait() else { return }
+    let user = user ?? self.user
+    if let undo {
+      return sendAlone(
+        operation,
+        Wait(client: mount.backplane.makeClient(user: user), manager: manager, user: user),
+        undo, completion)
+    }
     let transaction = mount.clients.send(
-      operation, as: user ?? self.user, to: manager, takeDescriptor: takeDescriptor,
-      completion: completion)
+      operation, as: user, to: manager, takeDescriptor: takeDescriptor, completion: completion)
     if mustEnd { return }
     let isGivenUp = state.withLock { state in
       if state.phase == .open { state.transactions.append(transaction) }
@@ -82,22 +98,30 @@ extension FuseRequest {
     if isGivenUp { mount.clients.abandon(transaction) }
   }
 
-  /// The operation waits for people or other programs: a signal ends it at once.
-  func waitForOthers() {
+  private func sendAlone<Op: Operation>(
+    _ operation: Op, _ wait: Wait, _ undo: @escaping @Sendable () -> Void,
+    _ completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
     let isInterrupted = state.withLock { state in
-      state.waitsForOthers = true
+      state.wait = wait
       return state.isInterrupted
     }
-    if isInterrupted { giveUp() }
+    mount.backplane.send(operation, from: wait.client, to: wait.manager) { [self] answer in
+      state.withLock { $0.wait = nil }
+      mount.backplane.retire(wait.client)
+      if case .refused(.retransmissionTimeout) = answer { mount.withdraw(wait, undo) }
+      completion(answer)
+    }
+    if isInterrupted { cancelWait() }
   }
 
-  /// A signal is passed on and the request goes on, to end with the answer that it then gets.
-  func onInterrupt(_ body: @escaping @Sendable () -> Void) {
-    let isInterrupted = state.withLock { state in
-      state.onInterrupt = body
-      return state.isInterrupted
+  /// Asks for the end of the wait until it has ended: the operation may not have arrived yet.
+  private func cancelWait() {
+    guard let wait = state.withLock({ $0.wait }) else { return }
+    mount.clients.send(CancelWait(wait.client), as: wait.user, to: wait.manager) { [self] answer in
+      guard case .refused = answer else { return }
+      mount.backplane.after(Self.cancelInterval) { [self] in cancelWait() }
     }
-    if isInterrupted { body() }
   }
 
   var isOpen: Bool { state.withLock { $0.phase == .open } }
@@ -116,17 +140,9 @@ extension FuseRequest {
 
   /// A signal waits for the end of this request.
   func interrupt() {
-    let (waitsForOthers, onInterrupt) = state.withLock { state in
-      state.isInterrupted = true
-      return (state.waitsForOthers, state.onInterrupt)
-    }
-    if let onInterrupt {
-      onInterrupt()
-    } else if waitsForOthers {
-      giveUp()
-    } else {
-      mount.backplane.after(Self.interruptGrace) { [self] in giveUp() }
-    }
+    state.withLock { $0.isInterrupted = true }
+    cancelWait()
+    mount.backplane.after(Self.interruptGrace) { [self] in giveUp() }
   }
 
   /// Answers EINTR in the place of whatever the request still waits for.
@@ -250,7 +266,6 @@ extension FuseRequest {
       guard state.phase == .open else { return (false, false) }
       state.phase = .answered
       state.transactions = []
-      state.onInterrupt = nil
       return (true, state.isListed)
     }
     guard isMine else { return false }

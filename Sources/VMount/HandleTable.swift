@@ -26,8 +26,11 @@ struct Handle: Sendable {
   var isPositional: Bool { attributes.contains(.randomAccess) && !attributes.contains(.stream) }
   /// Another instance would have other octets.
   var isSnapshot: Bool { attributes.contains(.fixedLength) && !attributes.contains(.storage) }
-  /// Reading and writing may wait for people or other programs, so a signal ends them at once.
-  var waitsForOthers: Bool { !attributes.isDisjoint(with: [.stream, .interactive]) }
+  /// Not nil where reading and writing may wait for people or other programs: nothing is undone
+  /// then.
+  var undo: (@Sendable () -> Void)? {
+    if attributes.isDisjoint(with: [.stream, .interactive]) { nil } else { {} }
+  }
 
   init(
     node: NodeID, user: String, mode: OpenMode, manager: EntityID,

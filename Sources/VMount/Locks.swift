@@ -6,10 +6,8 @@ internal import VRuntime
 
 /// SETLK, SETLKW, GETLK and FLUSH: a lock of Linux is a lock on an instance.
 ///
-/// A request for a lock is never given up, since nobody would know whether the lock was had: a
-/// signal asks the manager to end the wait, and its answer ends the request.
+/// A request for a lock always ends, since nobody would know whether the lock was had.
 extension Mount {
-  private static let cancelInterval = TimeSpan.milliseconds(50)
   /// A manager that hears nothing for longer has taken back itself what this host had.
   static let withdrawalsMax = 15
   static let withdrawalInterval = TimeSpan.seconds(1)
@@ -18,19 +16,21 @@ extension Mount {
     _ request: FuseRequest, _ node: NodeID, _ handle: HandleID, _ lock: ObjectLock, waits: Bool
   ) {
     let key = HeldLocks.Key(node: node, owner: lock.owner, isWhole: lock.isWhole)
-    if waits { request.onInterrupt { [self] in cancelLock(request, handle) } }
-    let asked = handles[handle]
-    use(handle, for: request, mustEnd: true) {
-      LockInstance($0, lock, waits ? .waiting : .atOnce, ticket: request.unique)
+    guard let asked = handles[handle] else { return request.fail(EBADF) }
+    let undo = { @Sendable [self] in unlock(lock, key, asked) }
+    use(handle, for: request, mustEnd: true, undo: waits ? undo : nil) {
+      LockInstance($0, lock, waits ? .waiting : .atOnce)
     } then: { [self] answer in
       switch answer {
       case .done(let answer, let manager):
+        // The program was told of its signal before.
+        guard request.isOpen || !waits else { return undo() }
         locks.note(lock, key, handle, by: manager, grant: answer.grant)
         request.done()
       case .refused(let code):
-        if code == .retransmissionTimeout, let asked {
+        if code == .retransmissionTimeout {
           locks.forget(key)
-          withdraw(lock, key, of: asked, ticket: request.unique)
+          if !waits { withdraw(asked, undo) }
         }
         // A flock is given up before another kind is asked for.
         if lock.isWhole && (code == .wouldBlock || code == .interrupted) { locks.forget(key) }
@@ -47,37 +47,34 @@ extension Mount {
     }
   }
 
-  private func cancelLock(_ request: FuseRequest, _ id: HandleID) {
-    guard request.isOpen, let handle = handles[id] else { return }
+  /// Takes back a lock that no program knows of, unless it was asked for once more.
+  private func unlock(_ lock: ObjectLock, _ key: HeldLocks.Key, _ asked: Handle) {
+    guard !locks.holds(key) else { return }
+    var free = lock
+    free.kind = .none
     clients.send(
-      CancelLock(handle.instance, ticket: request.unique), as: handle.user, to: handle.manager
-    ) { [self] answer in
-      // It may not have begun to wait yet.
-      guard case .refused = answer else { return }
-      backplane.after(Self.cancelInterval) { [self] in cancelLock(request, id) }
-    }
+      LockInstance(asked.instance, free, .atOnce), as: asked.user, to: asked.manager
+    ) { _ in }
   }
 
-  /// Takes back what a manager may have done of a request whose outcome nobody will know: a wait
-  /// that goes on, a lock that was given, an unlocking that did not come.
-  private func withdraw(
-    _ lock: ObjectLock, _ key: HeldLocks.Key, of handle: Handle, ticket: UInt64,
-    triesLeft: Int = Mount.withdrawalsMax
+  private func withdraw(_ asked: Handle, _ undo: @escaping @Sendable () -> Void) {
+    // Nothing waits for that client: so what was asked has been done, or will never be.
+    withdraw(
+      FuseRequest.Wait(client: .none, manager: asked.manager, user: asked.user), undo)
+  }
+
+  /// Sees to it that a manager which fell silent does not go on with an operation whose outcome
+  /// nobody will know; `undo` is called if it has been done by then.
+  func withdraw(
+    _ wait: FuseRequest.Wait, triesLeft: Int = Mount.withdrawalsMax,
+    _ undo: @escaping @Sendable () -> Void
   ) {
-    clients.send(CancelLock(handle.instance, ticket: ticket), as: handle.user, to: handle.manager) {
-      [self] answer in
-      // Whoever has asked for the lock once more knows what came of that.
-      guard case .refused(let code) = answer, triesLeft > 0, !locks.holds(key) else { return }
-      if code == .notFound {
-        var free = lock
-        free.kind = .none
-        clients.send(
-          LockInstance(handle.instance, free, .atOnce), as: handle.user, to: handle.manager
-        ) { _ in }
-      } else if code == .retransmissionTimeout {
-        backplane.after(Self.withdrawalInterval) { [self] in
-          withdraw(lock, key, of: handle, ticket: ticket, triesLeft: triesLeft - 1)
-        }
+    clients.send(CancelWait(wait.client), as: wait.user, to: wait.manager) { [self] answer in
+      guard case .refused(let code) = answer, triesLeft > 0 else { return }
+      if code == .notFound { return undo() }
+      guard code == .retransmissionTimeout else { return }
+      backplane.after(Self.withdrawalInterval) { [self] in
+        withdraw(wait, triesLeft: triesLeft - 1, undo)
       }
     }
   }
@@ -105,7 +102,7 @@ extension Mount {
     } then: { [self] answer in
       locks.forget(key)
       if case .refused(.retransmissionTimeout) = answer {
-        withdraw(lock, key, of: asked, ticket: request.unique)
+        withdraw(asked) { [self] in unlock(lock, key, asked) }
       }
       // No program expects that a close fails for a lock.
       request.done()

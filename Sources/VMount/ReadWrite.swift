@@ -10,7 +10,6 @@ extension Mount {
 
   func read(_ request: FuseRequest, _ id: HandleID, count: Int, at offset: UInt64) {
     guard let handle = handles[id] else { return request.fail(EBADF) }
-    if handle.waitsForOthers { request.waitForOthers() }
     guard handle.isPositional else { return readBlock(request, id, handle, count: count) }
     guard count > Self.pieceBytes else {
       use(id, for: request) {
@@ -38,7 +37,7 @@ extension Mount {
 
   /// One block of an object that has no octet positions: one read never joins two.
   private func readBlock(_ request: FuseRequest, _ id: HandleID, _ handle: Handle, count: Int) {
-    use(id, for: request) {
+    use(id, for: request, undo: handle.undo) {
       ReadInstance($0, position: handle.blocksRead, count: min(count, Self.pieceBytes))
     } then: { [self] answer in
       if case .done(let block, _) = answer, !block.data.isEmpty { handles.countBlockRead(id) }
@@ -84,7 +83,6 @@ extension Mount {
     _ request: FuseRequest, _ id: HandleID, _ data: UnsafeRawBufferPointer, at offset: UInt64
   ) {
     guard let handle = handles[id] else { return request.fail(EBADF) }
-    if handle.waitsForOthers { request.waitForOthers() }
     let dropsPrivileges = request.dropsPrivileges
     guard handle.isPositional else {
       let block = unsafe Array(data.prefix(Self.pieceBytes))
@@ -120,7 +118,7 @@ extension Mount {
     _ request: FuseRequest, _ id: HandleID, _ handle: Handle, _ block: [UInt8]
   ) {
     let dropsPrivileges = request.dropsPrivileges
-    use(id, for: request) {
+    use(id, for: request, undo: handle.undo) {
       WriteInstance(
         $0, position: handle.blocksWritten, data: block, dropsPrivileges: dropsPrivileges)
     } then: { [self] answer in

@@ -60,16 +60,17 @@ extension Mount {
     }
   }
 
-  /// Sends what `make` says about the instance of a handle.
+  /// Sends what `make` says about the instance of a handle; `undo` as for a request.
   func use<Op: Operation>(
     _ id: HandleID, for request: FuseRequest, mayRepeat: Bool = Op.isIdempotent,
-    mustEnd: Bool = false, _ make: @escaping @Sendable (InstanceID) -> Op,
+    mustEnd: Bool = false, undo: (@Sendable () -> Void)? = nil,
+    _ make: @escaping @Sendable (InstanceID) -> Op,
     then: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     guard let handle = handles[id] else { return then(.refused(.notReadable)) }
     guard !handle.isBroken else { return then(.refused(.deviceError)) }
     request.send(
-      make(handle.instance), to: handle.manager, as: handle.user, mustEnd: mustEnd
+      make(handle.instance), to: handle.manager, as: handle.user, mustEnd: mustEnd, undo: undo
     ) { [self] answer in
       guard case .refused(let code) = answer else { return then(answer) }
       noteAbsence(of: handle.manager, code)
@@ -80,7 +81,7 @@ extension Mount {
         guard let handle = handles[id] else { return then(.refused(.invalidFileID)) }
         request.send(
           make(handle.instance), to: handle.manager, as: handle.user, mustEnd: mustEnd,
-          completion: then)
+          undo: undo, completion: then)
       }
     }
   }
@@ -257,7 +258,7 @@ extension Mount {
   ) {
     guard let (lock, since) = held.first else { return then(.ok) }
     clients.send(
-      LockInstance(instance, lock, .reclaiming, ticket: since), as: lost.user, to: manager
+      LockInstance(instance, lock, .reclaiming, grant: since), as: lost.user, to: manager
     ) { [self] answer in
       switch answer {
       case .done(let answer, _):

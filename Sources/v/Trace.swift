@@ -54,7 +54,7 @@ struct Trace: ParsableCommand {
       RemoveName.self, RenameObject.self, ReadLink.self, CheckAccess.self, QueryStore.self,
       ClaimName.self, SpreadClaims.self, CreateInstance.self, QueryInstance.self,
       ModifyInstance.self, ReadInstance.self, WriteInstance.self, ReleaseInstance.self,
-      SyncInstance.self, LockInstance.self, QueryLock.self, CancelLock.self, QueryAttribute.self,
+      SyncInstance.self, LockInstance.self, QueryLock.self, CancelWait.self, QueryAttribute.self,
       ListAttributes.self, ChangeAttribute.self, PingNode.self, FindNode.self, QueryNode.self,
       MeasureSends.self, EchoSegment.self,
       GetTime.self, DelayProcess.self, WakeUp.self, QueryProcess.self, ProbeEntity.self,

@@ -23,7 +23,7 @@ struct Parser: Sendable {
     QueryName.self, QueryObject.self, ModifyObject.self, AddName.self, LinkName.self,
     RemoveName.self, RenameObject.self, ReadLink.self, CheckAccess.self, QueryStore.self,
     ClaimName.self, SpreadClaims.self, PingNode.self, FindNode.self, QueryNode.self,
-    MeasureSends.self, EchoSegment.self, LockInstance.self, QueryLock.self, CancelLock.self,
+    MeasureSends.self, EchoSegment.self, LockInstance.self, QueryLock.self, CancelWait.self,
     QueryAttribute.self, ListAttributes.self, ChangeAttribute.self, GetTime.self,
     DelayProcess.self, WakeUp.self, QueryProcess.self,
   ]

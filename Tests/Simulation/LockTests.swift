@@ -60,7 +60,7 @@ private final class Counter: Sendable {
   private func add(_ count: Int) {
     guard count > 0 else { return }
     let id = instance.value!.id
-    ask(LockInstance(id, lock, .waiting, ticket: UInt64(count))) { [self] answer in
+    ask(LockInstance(id, lock, .waiting)) { [self] answer in
       grant.value = answer.grant
       guard let onLock = onLock.value else { return readAndWrite(count) }
       onLock { [self] in readAndWrite(count) }
@@ -182,7 +182,7 @@ struct LockSimulationTests {
       ) { answer in
         guard case .done(let created, _) = answer else { return kea.fail(answer) }
         kea.ask(
-          LockInstance(created.instance, kea.lock, .reclaiming, ticket: kea.grant.value)
+          LockInstance(created.instance, kea.lock, .reclaiming, grant: kea.grant.value)
         ) { _ in }
       }
     }

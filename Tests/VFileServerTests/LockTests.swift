@@ -18,13 +18,13 @@ struct LockTests {
 
     func lock(
       _ kind: LockKind, _ range: ClosedRange<UInt64> = 0...9, by owner: UInt64,
-      isWhole: Bool = false, _ how: LockInstance.How = .atOnce, ticket: UInt64 = 0,
+      isWhole: Bool = false, _ how: LockInstance.How = .atOnce, grant: UInt64 = 0,
       in other: InstanceID? = nil
     ) -> LockInstance {
       LockInstance(
         other ?? instance,
         ObjectLock(kind, isWhole: isWhole, owner: owner, range: range, process: 77), how,
-        ticket: ticket)
+        grant: grant)
     }
 
     func code(_ operation: LockInstance) -> ReplyCode { served.code(operation) }
@@ -84,8 +84,8 @@ struct LockTests {
   func waiting() throws {
     let file = try Locked()
     #expect(file.code(file.lock(.exclusive, by: 1)) == .ok)
-    let second = file.begin(file.lock(.exclusive, by: 2, .waiting, ticket: 2))
-    let third = file.begin(file.lock(.shared, by: 3, .waiting, ticket: 3))
+    let second = file.begin(file.lock(.exclusive, by: 2, .waiting))
+    let third = file.begin(file.lock(.shared, by: 3, .waiting))
     #expect(file.reply(to: second) == nil && file.reply(to: third) == nil)
     #expect(file.code(file.lock(.none, by: 1)) == .ok)
     #expect(file.reply(to: second) == .ok && file.reply(to: third) == nil)
@@ -98,11 +98,13 @@ struct LockTests {
     let file = try Locked()
     let other = try file.served.open("f", [.read, .write])
     #expect(file.code(file.lock(.exclusive, by: 1)) == .ok)
-    let waiter = file.begin(file.lock(.exclusive, by: 2, .waiting, ticket: 5, in: other))
-    #expect(file.served.code(CancelLock(other, ticket: 6)) == .notFound)
-    #expect(file.served.code(CancelLock(other, ticket: 5)) == .ok)
+    let waiter = file.begin(file.lock(.exclusive, by: 2, .waiting, in: other))
+    let stranger = Principal(user: "ann", host: "moa")
+    #expect(file.served.code(CancelWait(waiter), as: stranger) == .notFound)
+    #expect(file.served.code(CancelWait(waiter)) == .ok)
+    #expect(file.served.code(CancelWait(waiter)) == .notFound)
     #expect(file.reply(to: waiter) == .interrupted)
-    let again = file.begin(file.lock(.exclusive, by: 2, .waiting, ticket: 7, in: other))
+    let again = file.begin(file.lock(.exclusive, by: 2, .waiting, in: other))
     _ = try file.served.ask(ReleaseInstance(other))
     #expect(file.reply(to: again) == .invalidFileID)
     #expect(file.code(file.lock(.none, by: 1)) == .ok)
@@ -138,16 +140,16 @@ struct LockTests {
     let file = try Locked()
     let grant = try file.served.ask(file.lock(.shared, by: 1)).grant
     #expect(file.code(file.lock(.none, by: 1)) == .ok)
-    #expect(file.code(file.lock(.shared, by: 1, .reclaiming, ticket: grant)) == .ok)
+    #expect(file.code(file.lock(.shared, by: 1, .reclaiming, grant: grant)) == .ok)
     #expect(file.code(file.lock(.none, by: 1)) == .ok)
     let other = try file.served.ask(file.lock(.shared, by: 2))
     #expect(file.code(file.lock(.none, by: 2)) == .ok)
-    #expect(file.code(file.lock(.shared, by: 1, .reclaiming, ticket: grant)) == .ok)
+    #expect(file.code(file.lock(.shared, by: 1, .reclaiming, grant: grant)) == .ok)
     #expect(file.code(file.lock(.none, by: 1)) == .ok)
-    #expect(file.code(file.lock(.exclusive, by: 1, .reclaiming, ticket: grant)) == .wouldBlock)
+    #expect(file.code(file.lock(.exclusive, by: 1, .reclaiming, grant: grant)) == .wouldBlock)
     #expect(other.grant > grant)
     _ = try file.served.ask(file.lock(.exclusive, 100...100, by: 2))
-    #expect(file.code(file.lock(.shared, by: 1, .reclaiming, ticket: grant)) == .wouldBlock)
+    #expect(file.code(file.lock(.shared, by: 1, .reclaiming, grant: grant)) == .wouldBlock)
   }
 
   @Test("a lock on a range needs the right that it protects")

@@ -124,7 +124,7 @@ struct GoldenMessageTests {
   func locksAndAttributes() throws {
     let lock = ObjectLock(
       .exclusive, isWhole: false, owner: 0x0102_0304_0506_0708, range: 10...14, process: 77)
-    try expect("c18", LockInstance(InstanceID(rawValue: 9), lock, .waiting, ticket: 1 << 32 | 5))
+    try expect("c18", LockInstance(InstanceID(rawValue: 9), lock, .reclaiming, grant: 1 << 32 | 5))
     try expect(
       "c19",
       ChangeAttribute(

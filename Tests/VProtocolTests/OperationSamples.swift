@@ -107,10 +107,10 @@ enum Samples {
       operation(ReleaseInstance(InstanceID(rawValue: .max))),
       operation(SyncInstance(InstanceID(rawValue: .max), isDataOnly: true)),
       operation(SyncInstance(InstanceID(rawValue: 0), isDataOnly: false), "least"),
-      operation(LockInstance(InstanceID(rawValue: .max), lock, .reclaiming, ticket: .max)),
+      operation(LockInstance(InstanceID(rawValue: .max), lock, .reclaiming, grant: .max)),
       operation(LockInstance(InstanceID(rawValue: 0), noLock, .atOnce), "least"),
       operation(QueryLock(InstanceID(rawValue: .max), lock)),
-      operation(CancelLock(InstanceID(rawValue: .max), ticket: .max)),
+      operation(CancelWait(all)),
     ]
 
   private static let node: [Sample<any Operation>] = [

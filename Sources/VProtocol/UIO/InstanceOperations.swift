@@ -9,7 +9,7 @@ public enum UIO {
   public static let syncInstance: UInt32 = 0x001107
   public static let lockInstance: UInt32 = 0x001108
   public static let queryLock: UInt32 = 0x001109
-  public static let cancelLock: UInt32 = 0x00110A
+  public static let cancelWait: UInt32 = 0x00110A
 }
 
 /// A manager's number for one instance: small, reused late, meaningless without the manager.

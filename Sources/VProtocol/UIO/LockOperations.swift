@@ -67,12 +67,12 @@ public struct ObjectLock: Equatable, Sendable {
 
 /// Sets or takes away a lock.
 ///
-/// Words: 1 instance, 2 how, 3 and 4 ticket or grant. Segment: lock. Done twice it is done once.
+/// Words: 1 instance, 2 how, 3 and 4 grant. Segment: lock. Done twice it is done once.
 public struct LockInstance: Operation {
   public enum How: UInt32, Sendable {
     /// Refused with `wouldBlock` where another owner's lock is in the way.
     case atOnce
-    /// Answered when the lock is had. The ticket is the caller's name for the wait.
+    /// Answered when the lock is had, or with `interrupted` after CancelWait.
     case waiting
     /// A lock that the manager may have lost is to go on: refused with `wouldBlock` if anybody was
     /// given a lock in conflict with it after `grant`.
@@ -85,24 +85,24 @@ public struct LockInstance: Operation {
   public var instance: InstanceID
   public var lock: ObjectLock
   public var how: How
-  public var ticket: UInt64
+  public var grant: UInt64
 
-  public init(_ instance: InstanceID, _ lock: ObjectLock, _ how: How, ticket: UInt64 = 0) {
+  public init(_ instance: InstanceID, _ lock: ObjectLock, _ how: How, grant: UInt64 = 0) {
     self.instance = instance
     self.lock = lock
     self.how = how
-    self.ticket = ticket
+    self.grant = grant
   }
   public init(parsing message: Message) throws(WireError) {
     instance = InstanceID(rawValue: message.mcb[1])
     guard let how = How(rawValue: message.mcb[2]) else { throw .badField(.lock) }
     self.how = how
-    ticket = message.mcb.pair(3)
+    grant = message.mcb.pair(3)
     lock = try ObjectLock(parsing: message)
   }
   public var message: Message {
     Message(
-      Self.request.word(1, instance.rawValue).word(2, how.rawValue).pair(3, ticket),
+      Self.request.word(1, instance.rawValue).word(2, how.rawValue).pair(3, grant),
       segment: lock.octets)
   }
 
@@ -150,26 +150,20 @@ public struct QueryLock: Operation {
   }
 }
 
-/// Ends a wait for a lock: the LockInstance is answered `interrupted`.
+/// Ends whatever one request of a client waits for at a manager: that request is answered
+/// `interrupted`, if it has not been answered otherwise.
 ///
-/// Words: 1 instance, 3 and 4 ticket. `notFound` if nobody waits under that ticket: the lock was
-/// given, or its request has not arrived.
-public struct CancelLock: Operation {
-  public static let code = UIO.cancelLock
+/// Words: 1, 2 client. `notFound` if nothing of that client waits: it was done, or it has yet to
+/// come. Only for whoever sent the request. Not for a client entity that sends anew meanwhile.
+public struct CancelWait: Operation {
+  public static let code = UIO.cancelWait
   public static let isIdempotent = true
 
-  public var instance: InstanceID
-  public var ticket: UInt64
+  public var client: EntityID
 
-  public init(_ instance: InstanceID, ticket: UInt64) {
-    self.instance = instance
-    self.ticket = ticket
-  }
+  public init(_ client: EntityID) { self.client = client }
   public init(parsing message: Message) throws(WireError) {
-    instance = InstanceID(rawValue: message.mcb[1])
-    ticket = message.mcb.pair(3)
+    client = EntityID(rawValue: message.mcb.pair(1))
   }
-  public var message: Message {
-    Message(Self.request.word(1, instance.rawValue).pair(3, ticket))
-  }
+  public var message: Message { Message(Self.request.pair(1, client.rawValue)) }
 }
