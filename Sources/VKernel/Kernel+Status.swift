@@ -16,7 +16,19 @@ public typealias EntityStatus = (
   entity: EntityID, user: String, isServer: Bool, awaits: EntityID, groups: [EntityID]
 )
 
+/// A client of another kernel whose last request is still known here: who it is, as far as its
+/// kernel has said, and the server that works on the request, `none` once it is answered.
+public typealias ClientStatus = (client: EntityID, principal: Principal?, server: EntityID)
+
 extension Kernel {
+  /// All clients of other kernels, by their identifiers.
+  public func clientStatus() -> [ClientStatus] {
+    records.map { key, record in
+      (record.client, record.principal, record.isProcessing ? holder(of: record, key) : .none)
+    }
+    .sorted { ($0.client.rawValue, $0.server.rawValue) < ($1.client.rawValue, $1.server.rawValue) }
+  }
+
   /// All local entities in the order of their making, or one of them.
   public func entityStatus(of one: EntityID?) -> [EntityStatus] {
     let found = one.map { [$0] } ?? Array(entities.keys)

@@ -11,11 +11,24 @@ public final class ProcessServer: Sendable {
     entity: EntityID, user: String, isServer: Bool, awaits: EntityID, groups: [EntityID]
   )
 
-  private let states: @Sendable (EntityID?) -> [State]
+  /// A client of another kernel: who it is, and which server works on its last request, `none` once
+  /// that is answered.
+  public typealias Client = (client: EntityID, principal: Principal?, server: EntityID)
 
-  /// Joins the process group; `states` gives all processes or one of them, from memory.
-  public init(_ backplane: any Backplane, states: @escaping @Sendable (EntityID?) -> [State]) {
+  private let states: @Sendable (EntityID?) -> [State]
+  private let clients: @Sendable () -> [Client]
+
+  /// Lines of the clients of other kernels; a node may know 65,536.
+  private static let clientLinesMax = 1024
+
+  /// Joins the process group; `states` gives all processes or one of them, and `clients` those of
+  /// other kernels, both from memory.
+  public init(
+    _ backplane: any Backplane, states: @escaping @Sendable (EntityID?) -> [State],
+    clients: @escaping @Sendable () -> [Client]
+  ) {
     self.states = states
+    self.clients = clients
     let server = backplane.makeServer(knowsPrincipals: false) { [backplane, states] request in
       guard request.message.mcb.code == QueryProcess.code else {
         return backplane.refuse(.illegalRequest, request)
@@ -40,7 +53,7 @@ public final class ProcessServer: Sendable {
   }
 
   /// Every process as a line: entity, kind, user, state, whom it waits for; then every group with
-  /// its members here.
+  /// its members here, and every client of another kernel, who it is and which server works for it.
   var entitiesText: String {
     let all = states(nil)
     var members: [EntityID: [EntityID]] = [:]
@@ -51,6 +64,10 @@ public final class ProcessServer: Sendable {
     return all.map { "\($0.entity) \(Self.words(of: $0).joined(separator: " "))\n" }.joined()
       + groups.map { group, members in
         "group \(group) \(members.map { "\($0)" }.joined(separator: " "))\n"
+      }.joined()
+      + clients().prefix(Self.clientLinesMax).map { client in
+        "client \(client.client) \(client.principal.map { "\($0)" } ?? "-") "
+          + "\(client.server == .none ? "-" : "\(client.server)")\n"
       }.joined()
   }
 

@@ -14,6 +14,9 @@ extension Node {
     state.withLock { $0.kernel.entityStatus(of: one) }
   }
 
+  /// The clients of other kernels that this one has served lately.
+  public var clients: [ClientStatus] { state.withLock { $0.kernel.clientStatus() } }
+
   /// A server under a well-known discriminator; one that knows no principals is for operations
   /// that may all be repeated.
   public func makeServer(

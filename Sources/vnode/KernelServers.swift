@@ -23,7 +23,8 @@ struct KernelServers {
       snapshot: snapshot)
     timeServer = TimeServer(node)
     tree = HostTree(
-      node, nodeServer, ProcessServer(node, states: { node.entities($0) }),
+      node, nodeServer,
+      ProcessServer(node, states: { node.entities($0) }, clients: { node.clients }),
       HostTree.Sources(
         machine: machineLines, instances: instances, trace: { node.traceText },
         keepTrace: { node.trace.keep($0) }))

@@ -40,7 +40,8 @@ private final class KernelServing: Sendable {
           })
       })
     tree = HostTree(
-      node, nodeServer, ProcessServer(node, states: { node.entities($0) }),
+      node, nodeServer,
+      ProcessServer(node, states: { node.entities($0) }, clients: { node.clients }),
       HostTree.Sources(
         machine: { ["cpus 2"] }, instances: { "9 elsewhere\n" }, trace: { "a transaction\n" },
         keepTrace: { [traces] in traces.value.append($0) }))
@@ -191,6 +192,8 @@ struct HostTreeTests {
     let entities = try #require(kea.read("host/moa/entity", simulator)).text
     #expect(entities.contains("\(client) client ann ready -\n"))
     #expect(entities.contains("group \(EntityID.processGroup) "))
+    // The one who reads this is a client of moa's, and so is whoever opened it.
+    #expect(entities.contains(" root@kea \(moa.tree.manager.server)\n"))
     moa.node.retire(client)
     #expect(code(kea.ask(QueryProcess(client), of: .processGroup, simulator)) == .nonexistentEntity)
     #expect(code(kea.open("host/moa/proc/\(client)", .read, simulator)) == .notFound)
@@ -308,6 +311,12 @@ struct HostTreeTests {
     kea.node.retire(owner)
     simulator.run(for: .seconds(5))
     #expect(try open().count == 1)
+    // The cable is pulled: after 10 s its instances are given up.
+    #expect(code(kea.open("host/moa/status", .read, simulator)) == .ok)
+    #expect(moa.tree.manager.instancesText.hasSuffix(" kea read status\n"))
+    simulator.crash("kea")
+    simulator.run(for: .seconds(20))
+    #expect(moa.tree.manager.instancesText.isEmpty)
   }
 
   @Test("an instance is used from the host that opened it alone")
