@@ -17,7 +17,7 @@ final class ClaimingHost: Sendable {
 
   init(
     _ host: String, in simulator: Simulator, prefixes: [String]? = nil,
-    claims: Shared<[UInt8]>? = nil
+    claims: Shared<[UInt8]>? = nil, disk: MemoryStore? = nil
   ) throws {
     let prefixes = prefixes ?? ["storage/\(host)"]
     node = simulator.start(host)
@@ -27,12 +27,7 @@ final class ClaimingHost: Sendable {
       store: claims.map { claims in
         ClaimStore(load: { claims.value }, save: { claims.value = $0 })
       })
-    let store = MemoryStore()
-    let root = try store.openRoot("/")
-    let file = try store.create(
-      Array("hello".utf8), in: root, .write, permissions: 0o644, as: .root)
-    _ = try store.write(file, Array(host.utf8), at: 0, .write, as: .root, .mayWait)
-    store.close(file)
+    let store = try disk ?? Self.disk(["hello": Array(host.utf8)])
     board = try FileServer(
       node, store: store, users: FixedUsers(),
       exports: prefixes.map {
@@ -46,6 +41,21 @@ final class ClaimingHost: Sendable {
       left.value -= 1
       if left.value == 0 { directory.withdrawEarlierClaims() }
     }
+  }
+
+  /// A disk with these files.
+  static func disk(
+    _ files: [String: [UInt8]], permissions: UInt32 = 0o644
+  ) throws -> MemoryStore {
+    let store = MemoryStore()
+    let root = try store.openRoot("/")
+    for (name, bytes) in files {
+      let file = try store.create(
+        Array(name.utf8), in: root, .write, permissions: permissions, as: .root)
+      _ = try store.write(file, bytes, at: 0, .write, as: .root, .mayWait)
+      store.close(file)
+    }
+    return store
   }
 
   /// Walks `path` from the root of the name space, component by component, as a mount does.
