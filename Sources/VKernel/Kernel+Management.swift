@@ -46,21 +46,35 @@ extension Kernel {
       }
     default:
       counters.packetsIgnored += 1
+      refuse(header, .illegalRequest, to: peer, into: &actions)
     }
   }
 
   private mutating func answerProbe(
     _ header: PacketHeader, from peer: KernelID, into actions: inout Actions
   ) {
-    guard !header.mcb.flags.contains(.datagram), header.client.kernel != id,
-      let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.entity.kernel == id
-    else { return }
-    let answer = state(of: probe.entity)
+    guard let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.entity.kernel == id
+    else { return refuse(header, .nonexistentEntity, to: peer, into: &actions) }
+    answer(header, state(of: probe.entity), to: peer, into: &actions)
+  }
+
+  /// Says no to who asked this manager alone; what all were asked is for another one.
+  private func refuse(
+    _ header: PacketHeader, _ code: ReplyCode, to peer: KernelID, into actions: inout Actions
+  ) {
+    guard header.server == manager else { return }
+    answer(header, Message(reply: code), to: peer, into: &actions)
+  }
+
+  private func answer(
+    _ header: PacketHeader, _ message: Message, to peer: KernelID, into actions: inout Actions
+  ) {
+    guard !header.mcb.flags.contains(.datagram), header.client.kernel != id else { return }
     var response = PacketHeader(
       function: .response, client: header.client, transaction: header.transaction,
-      server: manager, mcb: answer.mcb)
+      server: manager, mcb: message.mcb)
     response.retransmitCount = header.retransmitCount
-    transmit(to: peer, response, segment: answer.segment, into: &actions)
+    transmit(to: peer, response, segment: message.segment, into: &actions)
   }
 
   /// A management request of a process of this kernel.

@@ -27,8 +27,8 @@ public final class NameCache: Sendable {
     var roots: [[UInt8]: Root] = [:]
     /// Roots as they were when they were last described, kept when their manager goes away.
     var described: [[UInt8]: Root] = [:]
-    /// What the name handling group answered, by prefix.
-    var answers: [[UInt8]: QueryName.Answer] = [:]
+    /// What the name handling group answered for a name, and thereby for the prefix, and when.
+    var answers: [[UInt8]: (found: QueryName.Answer, time: Time)] = [:]
     var counters = Counters()
   }
 
@@ -38,6 +38,7 @@ public final class NameCache: Sendable {
 
   /// A name that nobody has answered for in this time does not exist.
   static let queryTimeLimit = TimeSpan.milliseconds(200)
+  private static let answerLifetime = TimeSpan.seconds(2)
   /// More prefixes than a cluster has; beyond it the cache starts anew.
   static let rootsMax = 4096
 
@@ -51,17 +52,18 @@ public final class NameCache: Sendable {
   /// Asks the name handling group who answers for `name` (octets separated by `/`, none in
   /// front); `notFound` where nobody does.
   ///
-  /// It is asked once for a prefix, until `forget`.
+  /// It is asked once for a name, and not for a prefix that was an answer, for some seconds: long
+  /// enough for all steps of one use.
   public func query(
     _ name: [UInt8], completion: @escaping @Sendable (Answer<QueryName.Answer>) -> Void
   ) {
-    let known = state.withLock { state in
-      let known = state.answers.filter { prefix, _ in
-        name.starts(with: prefix)
-          && (name.count == prefix.count || name[prefix.count] == UInt8(ascii: "/"))
+    let now = backplane.now
+    let known: QueryName.Answer? = state.withLock { state in
+      if let known = state.answers[name], now - known.time < Self.answerLifetime {
+        return known.found
       }
-      if known.isEmpty { state.counters.multicasts += 1 }
-      return known.values.max { $0.prefixBytes < $1.prefixBytes }
+      state.counters.multicasts += 1
+      return nil
     }
     if let known { return completion(.done(known, by: known.manager)) }
     clients.send(
@@ -75,7 +77,8 @@ public final class NameCache: Sendable {
         if found.kind == .context {
           state.withLock { state in
             if state.answers.count >= Self.rootsMax { state.answers.removeAll() }
-            state.answers[Array(name[..<found.prefixBytes])] = found
+            state.answers[name] = (found, now)
+            state.answers[Array(name[..<found.prefixBytes])] = (found, now)
           }
         }
         completion(answer)
@@ -116,7 +119,7 @@ public final class NameCache: Sendable {
   public func forget(_ manager: EntityID) {
     state.withLock { state in
       state.roots = state.roots.filter { $0.value.manager != manager }
-      state.answers = state.answers.filter { $0.value.manager != manager }
+      state.answers = state.answers.filter { $0.value.found.manager != manager }
     }
   }
 

@@ -55,6 +55,7 @@ struct IdentityTests {
     }
     let managers: [EntityID] = [
       kea.directory.server, moa.directory.server, fileServer, .manager(of: kea.node.id),
+      .manager(of: moa.node.id),
     ]
     for manager in managers {
       for code: UInt32 in [0, 1, 0x0010FF, 0x0011FF, 0x00100C, 0x123456, 0xFFFFFF] {

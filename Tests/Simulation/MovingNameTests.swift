@@ -182,4 +182,32 @@ struct MovingNameTests {
     simulator.run(for: .seconds(2))
     #expect(server(of: "storage/moa", from: kea, simulator) == .success(moa.node.id))
   }
+
+  @Test("a name cache asks the managers once for a prefix, until that is old")
+  func askedOnce() throws {
+    let simulator = Simulator(seed: 26)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src", "src/deep"])
+    simulator.run(for: .seconds(5))
+    let cache = NameCache(kea.node, clients: kea.clients)
+    func found(_ name: String) -> QueryName.Answer? {
+      let answer = outcome(simulator) { cache.query(Array(name.utf8), completion: $0) }
+      guard case .done(let found, _) = answer else { return nil }
+      return found
+    }
+    let manager = try #require(found("src/x/y")?.manager)
+    #expect(manager.kernel == moa.node.id)
+    for name in ["src", "src/x/y"] { #expect(found(name)?.manager == manager) }
+    #expect(cache.counters.multicasts == 1)
+    // Another prefix may begin further on.
+    #expect(found("src/deep/x")?.prefixBytes == 8)
+    #expect(cache.counters.multicasts == 2)
+    #expect(found("srcs") == nil)
+    cache.forget(manager)
+    #expect(found("src")?.prefixBytes == 3)
+    #expect(cache.counters.multicasts == 4)
+    simulator.run(for: .seconds(3))
+    #expect(found("src")?.prefixBytes == 3)
+    #expect(cache.counters.multicasts == 5)
+  }
 }
