@@ -49,14 +49,4 @@ extension Kernel {
     }
     .sorted { ($0.age, $0.kernel.rawValue) < ($1.age, $1.kernel.rawValue) }
   }
-
-  /// A server with a well-known discriminator: 2 to 15, each once.
-  public mutating func makeServer(_ kind: ServerKind, discriminator: UInt32) -> EntityID {
-    precondition(2..<16 ~= discriminator, "well-known discriminators are 2 to 15")
-    let entity = EntityID(kernel: id, discriminator: discriminator)
-    precondition(entities[entity] == nil, "a well-known server is made once")
-    entities[entity] = Entity(
-      user: "", lastTransaction: randomTransaction(), serverKind: kind)
-    return entity
-  }
 }

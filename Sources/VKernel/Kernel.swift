@@ -102,7 +102,11 @@ extension Kernel {
   /// A new client of `user` on this host.
   public mutating func makeClient(user: String) -> EntityID { makeEntity(user, nil) }
 
-  public mutating func makeServer(_ kind: ServerKind) -> EntityID { makeEntity("", kind) }
+  /// A new server; with a well-known discriminator, 2 to 15, it is the one that this kernel has.
+  public mutating func makeServer(_ kind: ServerKind, discriminator: UInt32? = nil) -> EntityID {
+    precondition(discriminator.map { 2..<16 ~= $0 } ?? true, "2 to 15 are well-known")
+    return makeEntity("", kind, discriminator)
+  }
 
   /// Ends a local entity.
   ///
@@ -143,11 +147,14 @@ extension Kernel {
     groups[group, default: []].append(server)
   }
 
-  private mutating func makeEntity(_ user: String, _ kind: ServerKind?) -> EntityID {
+  private mutating func makeEntity(
+    _ user: String, _ kind: ServerKind?, _ wellKnown: UInt32? = nil
+  ) -> EntityID {
     // 28 bits last far longer than a boot: 298,000 a second for 15 minutes before T forbids it.
     precondition(nextDiscriminator < EntityID.discriminatorMax, "out of entity identifiers")
-    let entity = EntityID(kernel: id, discriminator: nextDiscriminator)
-    nextDiscriminator += 1
+    let entity = EntityID(kernel: id, discriminator: wellKnown ?? nextDiscriminator)
+    precondition(entities[entity] == nil, "a well-known server is made once")
+    if wellKnown == nil { nextDiscriminator += 1 }
     let start = TransactionID(UInt32(truncatingIfNeeded: generator.next()))
     entities[entity] = Entity(user: user, lastTransaction: start, serverKind: kind)
     return entity

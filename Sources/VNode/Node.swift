@@ -158,11 +158,7 @@ public final class Node: Backplane {
   }
 
   public func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID {
-    state.withLock { state in
-      let server = state.kernel.makeServer(knowsPrincipals ? .atMostOnce : .idempotent)
-      state.procedures[server] = procedure
-      return server
-    }
+    makeServer(discriminator: nil, knowsPrincipals: knowsPrincipals, procedure)
   }
 
   public func retire(_ entity: EntityID) {

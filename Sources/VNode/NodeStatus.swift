@@ -20,7 +20,7 @@ extension Node {
   /// A server under a well-known discriminator; one that knows no principals is for operations
   /// that may all be repeated.
   public func makeServer(
-    discriminator: UInt32, knowsPrincipals: Bool, _ procedure: @escaping Procedure
+    discriminator: UInt32?, knowsPrincipals: Bool, _ procedure: @escaping Procedure
   ) -> EntityID {
     state.withLock { state in
       let server = state.kernel.makeServer(

@@ -48,11 +48,8 @@ package final class WorkThreads: @unchecked Sendable {
       }
       let work = queue[next]
       next += 1
-      if next == queue.count {
-        queue.removeAll(keepingCapacity: true)
-        next = 0
-      } else if next >= 64 && next * 2 >= queue.count {
-        // Threads that are never idle would keep all that they ever did.
+      // Threads that are never idle would else keep all that they ever did.
+      if next == queue.count || next >= 64 && next * 2 >= queue.count {
         queue.removeFirst(next)
         next = 0
       }
