@@ -9,15 +9,15 @@ extension Directory {
     switch code {
     case ClaimName.code:
       backplane.serve(ClaimName.self, request) { claim($0, request) }
-    case UIO.readInstance:
+    case ReadInstance.code:
       backplane.serve(ReadInstance.self, request) { read($0, request) }
-    case UIO.queryInstance:
+    case QueryInstance.code:
       backplane.serve(QueryInstance.self, request) { operation in
         describe(ContextID(rawValue: operation.instance.rawValue), request)
       }
-    case UIO.releaseInstance, UIO.syncInstance:
+    case ReleaseInstance.code, SyncInstance.code:
       backplane.reply(Done(), to: request)
-    case Naming.queryName...Naming.queryStore, UIO.createInstance:
+    case QueryName.code...QueryStore.code, CreateInstance.code:
       serveName(request)
     default:
       backplane.refuse(.illegalRequest, request)
@@ -100,8 +100,8 @@ extension Directory {
 
   private func refusalOfChange(_ code: UInt32) -> ReplyCode? {
     switch code {
-    case Naming.addName, Naming.linkName: .duplicateName
-    case Naming.removeName, Naming.renameObject: .notOwner
+    case AddName.code, LinkName.code: .duplicateName
+    case RemoveName.code, RenameObject.code: .notOwner
     default: nil
     }
   }
@@ -110,29 +110,29 @@ extension Directory {
   private func refusalOfUnknown(_ request: Request) -> ReplyCode {
     let mcb = request.message.mcb
     switch mcb.code {
-    case Naming.addName, Naming.linkName: return .notOwner
-    case UIO.createInstance where OpenMode(rawValue: mcb[3]).contains(.create): return .notOwner
+    case AddName.code, LinkName.code: return .notOwner
+    case CreateInstance.code where OpenMode(rawValue: mcb[3]).contains(.create): return .notOwner
     default: return .notFound
     }
   }
 
   private func serveOwn(_ name: [UInt8], isNamed: Bool, _ request: Request) {
     switch request.message.mcb.code {
-    case Naming.queryObject: reply(name, request)
-    case Naming.readLink:
+    case QueryObject.code: reply(name, request)
+    case ReadLink.code:
       guard let target = target(ofLink: name) else {
         return backplane.refuse(.badArguments, request)
       }
       backplane.reply(ReadInstance.Answer(data: target), to: request)
-    case Naming.checkAccess:
+    case CheckAccess.code:
       backplane.serve(CheckAccess.self, request) { operation in
         if operation.mask & 2 != 0 { return backplane.refuse(.noPermission, request) }
         backplane.reply(Done(), to: request)
       }
-    case Naming.queryStore: backplane.reply(QueryStore.Answer(), to: request)
-    case UIO.createInstance:
+    case QueryStore.code: backplane.reply(QueryStore.Answer(), to: request)
+    case CreateInstance.code:
       backplane.serve(CreateInstance.self, request) { open(name, $0, request) }
-    case Naming.addName where isNamed, Naming.linkName where isNamed:
+    case AddName.code where isNamed, LinkName.code where isNamed:
       backplane.refuse(.duplicateName, request)
     default: backplane.refuse(.notOwner, request)
     }

@@ -92,7 +92,7 @@ public final class FileServer: Sendable {
 
   /// What is sent to the name handling group.
   private func answerName(_ request: Request, manager: EntityID) {
-    guard request.message.mcb.code == Naming.queryName,
+    guard request.message.mcb.code == QueryName.code,
       let query = try? QueryName(parsing: request.message),
       let answer = answer(query, manager: manager)
     else { return }
@@ -101,29 +101,29 @@ public final class FileServer: Sendable {
 
   private func serve(_ request: Request) {
     switch request.message.mcb.code {
-    case Naming.queryName: perform(request, .atOnce, queryName)
-    case Naming.queryObject: perform(request, .atOnce, queryObject)
-    case Naming.modifyObject: perform(request, .mayWait, modifyObject)
-    case Naming.addName: perform(request, .mayWait, addName)
-    case Naming.linkName: perform(request, .mayWait, linkName)
-    case Naming.removeName: perform(request, .mayWait, removeName)
-    case Naming.renameObject: perform(request, .mayWait, renameObject)
-    case Naming.readLink: perform(request, .atOnce, readLink)
-    case Naming.checkAccess: perform(request, .atOnce, checkAccess)
-    case Naming.queryStore: perform(request, .atOnce, queryStore)
-    case Naming.queryAttribute: perform(request, .mayWait, queryAttribute)
-    case Naming.listAttributes: perform(request, .mayWait, listAttributes)
-    case Naming.changeAttribute: perform(request, .mayWait, changeAttribute)
-    case UIO.createInstance: perform(request, .atOnce, createInstance)
-    case UIO.queryInstance: perform(request, .atOnce, queryInstance)
-    case UIO.modifyInstance: perform(request, .mayWait, modifyInstance)
-    case UIO.readInstance: perform(request, .atOnce, readInstance)
-    case UIO.writeInstance: perform(request, .atOnce, writeInstance)
-    case UIO.releaseInstance: perform(request, .atOnce, releaseInstance)
-    case UIO.syncInstance: perform(request, .mayWait, syncInstance)
-    case UIO.lockInstance: lockInstance(request)
-    case UIO.queryLock: perform(request, .atOnce, queryLock)
-    case UIO.cancelWait: perform(request, .atOnce, cancelWait)
+    case QueryName.code: perform(request, .atOnce, queryName)
+    case QueryObject.code: perform(request, .atOnce, queryObject)
+    case ModifyObject.code: perform(request, .mayWait, modifyObject)
+    case AddName.code: perform(request, .mayWait, addName)
+    case LinkName.code: perform(request, .mayWait, linkName)
+    case RemoveName.code: perform(request, .mayWait, removeName)
+    case RenameObject.code: perform(request, .mayWait, renameObject)
+    case ReadLink.code: perform(request, .atOnce, readLink)
+    case CheckAccess.code: perform(request, .atOnce, checkAccess)
+    case QueryStore.code: perform(request, .atOnce, queryStore)
+    case QueryAttribute.code: perform(request, .mayWait, queryAttribute)
+    case ListAttributes.code: perform(request, .mayWait, listAttributes)
+    case ChangeAttribute.code: perform(request, .mayWait, changeAttribute)
+    case CreateInstance.code: perform(request, .atOnce, createInstance)
+    case QueryInstance.code: perform(request, .atOnce, queryInstance)
+    case ModifyInstance.code: perform(request, .mayWait, modifyInstance)
+    case ReadInstance.code: perform(request, .atOnce, readInstance)
+    case WriteInstance.code: perform(request, .atOnce, writeInstance)
+    case ReleaseInstance.code: perform(request, .atOnce, releaseInstance)
+    case SyncInstance.code: perform(request, .mayWait, syncInstance)
+    case LockInstance.code: lockInstance(request)
+    case QueryLock.code: perform(request, .atOnce, queryLock)
+    case CancelWait.code: perform(request, .atOnce, cancelWait)
     case SpreadClaims.code: handleLoss(request)
     default: backplane.refuse(.illegalRequest, request)
     }
@@ -196,7 +196,7 @@ extension FileServer {
   private func passedDescriptor(
     with answer: some OperationAnswer, _ request: Request
   ) -> PassedDescriptor? {
-    guard request.isLocal, request.message.mcb.code == UIO.createInstance,
+    guard request.isLocal, request.message.mcb.code == CreateInstance.code,
       store.handlesAreDescriptors, let opened = answer as? CreateInstance.Answer,
       let instance = instances[opened.instance], !instance.mode.contains(.directory)
     else { return nil }

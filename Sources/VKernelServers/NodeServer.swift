@@ -68,9 +68,9 @@ public final class NodeServer: Sendable {
 
   private func serve(_ request: Request) {
     switch request.message.mcb.code {
-    case NodeInterface.ping:
+    case PingNode.code:
       backplane.reply(Message(reply: .ok), to: request)
-    case NodeInterface.find:
+    case FindNode.code:
       backplane.serve(FindNode.self, request) { find in
         let isMeant = find.host.isEmpty || find.host == backplane.host
         // Of the group only the one that is meant answers.
@@ -82,16 +82,16 @@ public final class NodeServer: Sendable {
           backplane.refuse(.notFound, request)
         }
       }
-    case NodeInterface.query where !request.addressee.isGroup:
+    case QueryNode.code where !request.addressee.isGroup:
       askPeers(all: true) { [self] in
         backplane.reply(QueryNode.Answer(text: report()), to: request)
       }
-    case NodeInterface.echo where !request.addressee.isGroup:
+    case EchoSegment.code where !request.addressee.isGroup:
       backplane.serve(EchoSegment.self, request) { echo in
         let data = [UInt8](repeating: 0, count: echo.answerBytes)
         backplane.reply(EchoSegment.Answer(data: data), to: request)
       }
-    case NodeInterface.measureSends where !request.addressee.isGroup:
+    case MeasureSends.code where !request.addressee.isGroup:
       // A repeated packet would make another host's node measure twice.
       guard request.client.kernel == kernel else { return backplane.refuse(.noPermission, request) }
       backplane.serve(MeasureSends.self, request) { measure($0, request) }

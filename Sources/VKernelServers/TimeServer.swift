@@ -53,11 +53,11 @@ public final class TimeServer: Sendable {
 
   private func serve(_ request: Request) {
     switch request.message.mcb.code {
-    case TimeInterface.get:
+    case GetTime.code:
       backplane.reply(Nanoseconds(backplane.wallClock), to: request)
-    case TimeInterface.delay:
+    case DelayProcess.code:
       backplane.serve(DelayProcess.self, request) { delay($0.span, request) }
-    case TimeInterface.wakeUp:
+    case WakeUp.code:
       backplane.serve(WakeUp.self, request) { wakeUp($0.process, request) }
     default: backplane.refuse(.illegalRequest, request)
     }

@@ -70,7 +70,7 @@ public final class TreeManager: Sendable {
     let slash = [UInt8(ascii: "/")]
     let claimant = backplane.makeServer(knowsPrincipals: false) {
       [backplane, server, observer] request in
-      guard observer.told.withLock({ $0 != nil }), request.message.mcb.code == Naming.queryName,
+      guard observer.told.withLock({ $0 != nil }), request.message.mcb.code == QueryName.code,
         let query = try? QueryName(parsing: request.message)
       else { return }
       let name = Array(query.name.rest)

@@ -25,29 +25,29 @@ final class TreeOperations: Sendable {
 
   func serve(_ request: Request) {
     switch request.message.mcb.code {
-    case Naming.queryObject:
+    case QueryObject.code:
       named(QueryObject.self, request, { $0.name }) { path, object, _ in
         backplane.reply(descriptor(path, object, request), to: request)
       }
-    case Naming.modifyObject:
+    case ModifyObject.code:
       named(ModifyObject.self, request, { $0.name }) { path, object, operation in
         modify(path, object, operation.modification, request)
       }
-    case Naming.checkAccess:
+    case CheckAccess.code:
       named(CheckAccess.self, request, { $0.name }) { _, object, operation in
         let isAllowed = operation.mask & ~rights(of: object, request) == 0
         backplane.reply(Message(reply: isAllowed ? .ok : .noPermission), to: request)
       }
-    case Naming.readLink:
+    case ReadLink.code:
       named(ReadLink.self, request, { $0.name }) { _, _, _ in
         backplane.refuse(.badArguments, request)
       }
-    case Naming.queryStore: backplane.reply(QueryStore.Answer(), to: request)
-    case Naming.addName, Naming.linkName, Naming.removeName, Naming.renameObject:
+    case QueryStore.code: backplane.reply(QueryStore.Answer(), to: request)
+    case AddName.code, LinkName.code, RemoveName.code, RenameObject.code:
       backplane.refuse(.notOwner, request)
-    case UIO.createInstance:
+    case CreateInstance.code:
       backplane.serve(CreateInstance.self, request) { create($0, request) }
-    case UIO.queryInstance...UIO.syncInstance: serveInstance(request)
+    case QueryInstance.code...SyncInstance.code: serveInstance(request)
     default: backplane.refuse(.illegalRequest, request)
     }
   }
@@ -241,27 +241,27 @@ final class TreeOperations: Sendable {
   private func serveInstance(_ request: Request) {
     let identifier = InstanceID(rawValue: request.message.mcb[1])
     guard let instance = instances[identifier] else {
-      let isRelease = request.message.mcb.code == UIO.releaseInstance
+      let isRelease = request.message.mcb.code == ReleaseInstance.code
       return backplane.refuse(isRelease ? .ok : .invalidFileID, request)
     }
     guard instance.principal?.host == request.principal?.host else {
       return backplane.refuse(.noPermission, request)
     }
     switch request.message.mcb.code {
-    case UIO.queryInstance, UIO.modifyInstance:
+    case QueryInstance.code, ModifyInstance.code:
       guard case .success(let (path, object)) = find(ContextName(.none, Array(instance.path.utf8)))
       else { return backplane.refuse(.invalidFileID, request) }
-      if request.message.mcb.code == UIO.queryInstance {
+      if request.message.mcb.code == QueryInstance.code {
         return backplane.reply(descriptor(path, object, as: instance), to: request)
       }
       backplane.serve(ModifyInstance.self, request) {
         modify(path, object, $0.modification, request)
       }
-    case UIO.readInstance:
+    case ReadInstance.code:
       backplane.serve(ReadInstance.self, request) { read($0, instance, request) }
-    case UIO.writeInstance:
+    case WriteInstance.code:
       backplane.serve(WriteInstance.self, request) { write($0, instance, request) }
-    case UIO.releaseInstance:
+    case ReleaseInstance.code:
       instances.remove(identifier)
       backplane.reply(Done(), to: request)
     default: backplane.reply(Done(), to: request)

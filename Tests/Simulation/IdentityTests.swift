@@ -77,7 +77,7 @@ struct IdentityTests {
     let kea = try ClaimingHost("kea", in: simulator)
     simulator.run(for: .seconds(2))
     for length: UInt32 in [4, 4097, 0xFFFF] {
-      var mcb = MessageControlBlock(code: Naming.queryObject)
+      var mcb = MessageControlBlock(code: QueryObject.code)
       mcb[1] = kea.directory.nameSpace.root.rawValue
       mcb[2] = length
       let message = Message(mcb, segment: [UInt8](repeating: UInt8(ascii: "n"), count: 3))

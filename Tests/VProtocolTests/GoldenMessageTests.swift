@@ -112,7 +112,7 @@ struct GoldenMessageTests {
   @Test("QueryInstance, without a checksum, and WriteInstance")
   func instances() throws {
     let query = try parse(Fixture.named("c10").body)
-    #expect(query.mcb.code == UIO.queryInstance)
+    #expect(query.mcb.code == QueryInstance.code)
     try expect("c10", QueryInstance(InstanceID(rawValue: 9)))
     try expect(
       "c14",

@@ -2,14 +2,6 @@
 ///
 /// Every node has it as discriminator 2 of its kernel and as a member of the node group. It keeps
 /// no record of who asks; what only this host's processes may ask is refused to others.
-public enum NodeInterface {
-  public static let ping: UInt32 = 0x001201
-  public static let find: UInt32 = 0x001202
-  public static let query: UInt32 = 0x001203
-  public static let measureSends: UInt32 = 0x001204
-  public static let echo: UInt32 = 0x001205
-}
-
 extension EntityID {
   /// The servers of all nodes.
   public static let nodeGroup = EntityID(group: 0x12, low: 0xE000_0100, isUnrestricted: true)
@@ -24,7 +16,7 @@ extension EntityID {
 
 /// The shortest message transaction there is: 32 octets there, 32 back, nothing done.
 public struct PingNode: Operation {
-  public static let code = NodeInterface.ping
+  public static let code: UInt32 = 0x001201
   public static let isIdempotent = true
 
   public init() {}
@@ -37,7 +29,7 @@ public struct PingNode: Operation {
 /// Sent to the node group, only the node with that host name answers; so a name leads to a kernel
 /// without any table. With an empty name whoever is asked answers. Segment: host name.
 public struct FindNode: Operation {
-  public static let code = NodeInterface.find
+  public static let code: UInt32 = 0x001202
   public static let isIdempotent = true
 
   public var host: String
@@ -82,7 +74,7 @@ public struct FindNode: Operation {
 
 /// Asks a node how it is.
 public struct QueryNode: Operation {
-  public static let code = NodeInterface.query
+  public static let code: UInt32 = 0x001203
   public static let isIdempotent = true
 
   public init() {}
@@ -114,7 +106,7 @@ public struct QueryNode: Operation {
 /// Words: 3 octets of the answer's segment. Segment: anything. Answer: zeros as the segment.
 public struct EchoSegment: Operation {
   public typealias Answer = ReadInstance.Answer
-  public static let code = NodeInterface.echo
+  public static let code: UInt32 = 0x001205
   public static let isIdempotent = true
 
   public var answerBytes: Int
@@ -145,7 +137,7 @@ public struct MeasureSends: Operation {
     case entity(EntityID)
   }
 
-  public static let code = NodeInterface.measureSends
+  public static let code: UInt32 = 0x001204
 
   public var target: Target
   public var count: UInt32

@@ -1,12 +1,6 @@
 /// The operations of the time server: interface 0x0013.
 ///
 /// Every node has one, in the time group; the co-resident qualifier says which one is meant.
-public enum TimeInterface {
-  public static let get: UInt32 = 0x001301
-  public static let delay: UInt32 = 0x001302
-  public static let wakeUp: UInt32 = 0x001303
-}
-
 extension EntityID {
   /// The time servers of all nodes.
   public static let timeGroup = EntityID(group: 0x13, low: 0xE000_0100, isUnrestricted: false)
@@ -19,7 +13,7 @@ extension EntityID {
 /// Words: 1, 2 any entity of the host that is asked, or none for one's own host.
 public struct GetTime: Operation {
   public typealias Answer = Nanoseconds
-  public static let code = TimeInterface.get
+  public static let code: UInt32 = 0x001301
   public static let isIdempotent = true
 
   /// Which host's time.
@@ -47,7 +41,7 @@ public struct Nanoseconds: OperationAnswer {
 /// Words: 1, 2 any entity of the host that is asked, or none; 3, 4 nanoseconds.
 public struct DelayProcess: Operation {
   public typealias Answer = Nanoseconds
-  public static let code = TimeInterface.delay
+  public static let code: UInt32 = 0x001302
 
   public var span: TimeSpan
   public var near: EntityID
@@ -88,7 +82,7 @@ extension ProcessOperation {
 
 /// Ends the delay of a process; `noProcess` where it has none.
 public struct WakeUp: ProcessOperation {
-  public static let code = TimeInterface.wakeUp
+  public static let code: UInt32 = 0x001303
 
   public var process: EntityID
   public init(_ process: EntityID) { self.process = process }

@@ -5,7 +5,7 @@
 /// does not keep attributes under.
 public struct QueryAttribute: Operation {
   public typealias Answer = ReadInstance.Answer
-  public static let code = Naming.queryAttribute
+  public static let code: UInt32 = 0x00100D
   public static let isIdempotent = true
 
   public var name: ContextName
@@ -28,7 +28,7 @@ public struct QueryAttribute: Operation {
 /// Words: 1, 2 name fields. Segment: name. Answer: as the segment each name and a zero octet.
 public struct ListAttributes: NameOperation {
   public typealias Answer = ReadInstance.Answer
-  public static let code = Naming.listAttributes
+  public static let code: UInt32 = 0x00100E
   public static let isIdempotent = true
 
   public var name: ContextName
@@ -40,7 +40,7 @@ public struct ListAttributes: NameOperation {
 /// Words: 1, 2 name fields; 3 how (0 set, 1 only if there is none, 2 only if there is one, 3
 /// remove). Segment: name, attribute's name with its length in front (16 bits), value.
 public struct ChangeAttribute: Operation {
-  public static let code = Naming.changeAttribute
+  public static let code: UInt32 = 0x00100F
 
   public enum Change: Equatable, Sendable {
     case set([UInt8])

@@ -1,19 +1,4 @@
-/// The operations on names and on the objects they lead to: interface 0x0010.
-public enum Naming {
-  public static let queryName: UInt32 = 0x001001
-  public static let queryObject: UInt32 = 0x001002
-  public static let modifyObject: UInt32 = 0x001003
-  public static let addName: UInt32 = 0x001004
-  public static let linkName: UInt32 = 0x001005
-  public static let removeName: UInt32 = 0x001006
-  public static let renameObject: UInt32 = 0x001007
-  public static let readLink: UInt32 = 0x001008
-  public static let checkAccess: UInt32 = 0x001009
-  public static let queryStore: UInt32 = 0x00100A
-  public static let queryAttribute: UInt32 = 0x00100D
-  public static let listAttributes: UInt32 = 0x00100E
-  public static let changeAttribute: UInt32 = 0x00100F
-}
+// Interface 0x0010: the operations on names and on the objects they lead to.
 
 /// An operation that says nothing but the name: words 1 and 2, and the segment.
 public protocol NameOperation: Operation {
@@ -33,7 +18,7 @@ extension NameOperation {
 /// Only a manager whose prefix it is answers, or one whose prefix lies below the name (the name
 /// is then a shared context). Words: 1, 2 name fields. Segment: name.
 public struct QueryName: NameOperation {
-  public static let code = Naming.queryName
+  public static let code: UInt32 = 0x001001
   public static let isIdempotent = true
 
   public var name: ContextName
@@ -76,7 +61,7 @@ public struct QueryName: NameOperation {
 /// Words: 1, 2 name fields. Segment: name. Answer: descriptor.
 public struct QueryObject: NameOperation {
   public typealias Answer = Descriptor
-  public static let code = Naming.queryObject
+  public static let code: UInt32 = 0x001002
   public static let isIdempotent = true
 
   public var name: ContextName
@@ -88,7 +73,7 @@ public struct QueryObject: NameOperation {
 /// Words: 1, 2 name fields. Segment: name, modification.
 public struct ModifyObject: Operation {
   public typealias Answer = Descriptor
-  public static let code = Naming.modifyObject
+  public static let code: UInt32 = 0x001003
 
   public var name: ContextName
   public var modification: Modification
@@ -112,7 +97,7 @@ public struct ModifyObject: Operation {
 /// name, then the target of a symbolic link.
 public struct AddName: Operation {
   public typealias Answer = Descriptor
-  public static let code = Naming.addName
+  public static let code: UInt32 = 0x001004
 
   public var name: ContextName
   public var kind: ObjectKind
@@ -150,7 +135,7 @@ public struct AddName: Operation {
 /// Words: 1, 2 new name; 3 context of the object.
 public struct LinkName: Operation {
   public typealias Answer = Descriptor
-  public static let code = Naming.linkName
+  public static let code: UInt32 = 0x001005
 
   public var name: ContextName
   public var object: ContextID
@@ -171,7 +156,7 @@ public struct LinkName: Operation {
 ///
 /// Words: 1, 2 name fields; 3 kind: context for a directory, else file.
 public struct RemoveName: Operation {
-  public static let code = Naming.removeName
+  public static let code: UInt32 = 0x001006
 
   public var name: ContextName
   public var isContext: Bool
@@ -193,7 +178,7 @@ public struct RemoveName: Operation {
 /// Words: 1, 2 old name; 3 context of the new name; 4 flags (1: fail with `duplicateName` if the
 /// new name is taken, 2: exchange the two). Segment: old name, new name.
 public struct RenameObject: Operation {
-  public static let code = Naming.renameObject
+  public static let code: UInt32 = 0x001007
 
   public enum Mode: UInt32, Sendable {
     case replace = 0
@@ -230,7 +215,7 @@ public struct RenameObject: Operation {
 /// Words: 1, 2 name fields. Answer: segment.
 public struct ReadLink: NameOperation {
   public typealias Answer = ReadInstance.Answer
-  public static let code = Naming.readLink
+  public static let code: UInt32 = 0x001008
   public static let isIdempotent = true
 
   public var name: ContextName
@@ -241,7 +226,7 @@ public struct ReadLink: NameOperation {
 ///
 /// Words: 3 mask.
 public struct CheckAccess: Operation {
-  public static let code = Naming.checkAccess
+  public static let code: UInt32 = 0x001009
   public static let isIdempotent = true
 
   public var name: ContextName
@@ -263,7 +248,7 @@ public struct CheckAccess: Operation {
 ///
 /// Words: 1, 2 name fields. Answer: store state.
 public struct QueryStore: NameOperation {
-  public static let code = Naming.queryStore
+  public static let code: UInt32 = 0x00100A
   public static let isIdempotent = true
 
   public var name: ContextName

@@ -1,16 +1,4 @@
-/// The operations on UIO objects: interface 0x0011.
-public enum UIO {
-  public static let createInstance: UInt32 = 0x001101
-  public static let queryInstance: UInt32 = 0x001102
-  public static let modifyInstance: UInt32 = 0x001103
-  public static let readInstance: UInt32 = 0x001104
-  public static let writeInstance: UInt32 = 0x001105
-  public static let releaseInstance: UInt32 = 0x001106
-  public static let syncInstance: UInt32 = 0x001107
-  public static let lockInstance: UInt32 = 0x001108
-  public static let queryLock: UInt32 = 0x001109
-  public static let cancelWait: UInt32 = 0x00110A
-}
+// Interface 0x0011: the operations on UIO objects.
 
 /// A manager's number for one instance: small, reused late, meaningless without the manager.
 public struct InstanceID: Hashable, Sendable {
@@ -23,7 +11,7 @@ public struct InstanceID: Hashable, Sendable {
 /// Words: 1, 2 name fields; 3 mode; 4 permissions of a new object (umask applied by the caller);
 /// 5, 6 owner process. Segment: name.
 public struct CreateInstance: Operation {
-  public static let code = UIO.createInstance
+  public static let code: UInt32 = 0x001101
 
   public var name: ContextName
   public var mode: OpenMode
@@ -104,7 +92,7 @@ extension InstanceOperation {
 /// Words: 1 instance. Answer: its descriptor.
 public struct QueryInstance: InstanceOperation {
   public typealias Answer = Descriptor
-  public static let code = UIO.queryInstance
+  public static let code: UInt32 = 0x001102
   public static let isIdempotent = true
 
   public var instance: InstanceID
@@ -116,7 +104,7 @@ public struct QueryInstance: InstanceOperation {
 /// Words: 1 instance. Segment: modification.
 public struct ModifyInstance: Operation {
   public typealias Answer = Descriptor
-  public static let code = UIO.modifyInstance
+  public static let code: UInt32 = 0x001103
 
   public var instance: InstanceID
   public var modification: Modification
@@ -143,7 +131,7 @@ public struct ModifyInstance: Operation {
 /// directory, else a block number. Fewer octets than wanted means that the object ends there, or,
 /// for a stream, that no more are there now. Directories answer whole descriptor records.
 public struct ReadInstance: Operation {
-  public static let code = UIO.readInstance
+  public static let code: UInt32 = 0x001104
   public static let isIdempotent = true
 
   public var instance: InstanceID
@@ -177,7 +165,7 @@ public struct ReadInstance: Operation {
 ///
 /// Words: 1 instance, 2 flags (1: clear privileges), 3 and 4 position.
 public struct WriteInstance: Operation {
-  public static let code = UIO.writeInstance
+  public static let code: UInt32 = 0x001105
 
   public var instance: InstanceID
   public var position: UInt64
@@ -226,7 +214,7 @@ public struct WriteInstance: Operation {
 ///
 /// Words: 1 instance. Releasing one that is gone is not an error.
 public struct ReleaseInstance: InstanceOperation {
-  public static let code = UIO.releaseInstance
+  public static let code: UInt32 = 0x001106
   public static let isIdempotent = true
 
   public var instance: InstanceID
@@ -237,7 +225,7 @@ public struct ReleaseInstance: InstanceOperation {
 ///
 /// Words: 1 instance, 2 flags (1: data only).
 public struct SyncInstance: Operation {
-  public static let code = UIO.syncInstance
+  public static let code: UInt32 = 0x001107
   public static let isIdempotent = true
 
   public var instance: InstanceID

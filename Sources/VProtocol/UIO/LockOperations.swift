@@ -79,7 +79,7 @@ public struct LockInstance: Operation {
     case reclaiming
   }
 
-  public static let code = UIO.lockInstance
+  public static let code: UInt32 = 0x001108
   public static let isIdempotent = true
 
   public var instance: InstanceID
@@ -122,7 +122,7 @@ public struct LockInstance: Operation {
 /// Words: 1 instance. Segment: the lock that is wanted. Answer: one in its way, or one of kind
 /// `none`.
 public struct QueryLock: Operation {
-  public static let code = UIO.queryLock
+  public static let code: UInt32 = 0x001109
   public static let isIdempotent = true
 
   public var instance: InstanceID
@@ -156,7 +156,7 @@ public struct QueryLock: Operation {
 /// Words: 1, 2 client. `notFound` if nothing of that client waits: it was done, or it has yet to
 /// come. Only for whoever sent the request. Not for a client entity that sends anew meanwhile.
 public struct CancelWait: Operation {
-  public static let code = UIO.cancelWait
+  public static let code: UInt32 = 0x00110A
   public static let isIdempotent = true
 
   public var client: EntityID
