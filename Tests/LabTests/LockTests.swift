@@ -126,7 +126,8 @@ extension LabTests {
           """
           coproc WAITER { \(Self.tool) \(file.shared) wait \(kind) linger; }
           exec 4<&${WAITER[0]}- 5>&${WAITER[1]}-
-          sleep 0.5
+          read -t 8 -r line <&4
+          sleep 0.3
           """)
         try await lab.command("partition", ["kea", "moa"])
         let told = try kea.run("read -t 8 -r line <&4; echo \"$line\"")

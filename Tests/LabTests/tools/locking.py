@@ -2,7 +2,8 @@
 
   hold KIND           takes a lock, says "held", and lets go when its input ends
   try KIND            says "got" or the name of the error
-  wait KIND [linger]  waits for it, then says "got"; may keep the file open till its input ends
+  wait KIND [linger]  waits for it, then says "got"; with linger it says "asks" before that, and
+                      keeps the file open till its input ends
   count N             adds one to the number in the file N times, each under a lock
   circle FIRST SECOND locks one octet, says "held", waits for a line, then waits for the other
   write               holds a lock, says "held", writes after a line of input, and says how that went
@@ -50,6 +51,8 @@ if verb == "hold":
 elif verb == "try":
     attempt(fd, arguments[0], False)
 elif verb == "wait":
+    if "linger" in arguments:
+        say("asks")
     attempt(fd, arguments[0], True)
     if "linger" in arguments:
         sys.stdin.read()
