@@ -21,8 +21,7 @@ struct BenchFiles: ParsableCommand {
   @Option(help: "Megabytes of the large file.")
   var size = 64
 
-  @Flag(help: "Print one JSON object instead of text for people.")
-  var json = false
+  @OptionGroup var options: FileOptions
 
   @Argument(help: ArgumentHelp("The directory.", valueName: "dir"))
   var directory: String
@@ -34,6 +33,7 @@ struct BenchFiles: ParsableCommand {
   }
 
   func run() throws {
+    options.limitTime("bench files")
     let subject = try FileExercise(directory, megabytes: size)
     defer { subject.remove() }
     let other = try FileExercise(control, megabytes: size)
@@ -51,7 +51,7 @@ struct BenchFiles: ParsableCommand {
         test, Samples.median(results[0][test] ?? []), Samples.median(results[1][test] ?? [])
       )
     }
-    guard !json else {
+    guard !options.json else {
       say(
         JSON.object([
           ("schema", .integer(1)), ("bench", .string("files")),
@@ -80,6 +80,36 @@ struct BenchFiles: ParsableCommand {
             ]
           }
       ).joined(separator: "\n"))
+  }
+}
+
+/// What the benches of files take.
+struct FileOptions: ParsableArguments {
+  @Flag(help: "Print one JSON object instead of text for people.")
+  var json = false
+
+  @Option(help: "Give up after so many seconds.")
+  var timeout = 600.0
+
+  func validate() throws {
+    guard timeout > 0, timeout <= 86_400 else {
+      throw ValidationError("--timeout takes a number of seconds, above 0 and at most 86400.")
+    }
+  }
+
+  /// Ends the process at the time limit, whatever call it is in.
+  func limitTime(_ verb: String) {
+    let microseconds = timeout * 1e6
+    let text = "v: \(verb): not done after \(timeout) s"
+    Background.run {
+      var rest = microseconds
+      while rest > 0 {
+        usleep(UInt32(min(rest, 500_000)))
+        rest -= 500_000
+      }
+      say(text, to: 2)
+      _exit(Failure.Status.timeLimit.rawValue)
+    }
   }
 }
 
@@ -241,8 +271,7 @@ struct BenchStat: ParsableCommand {
   @Option(name: .shortAndLong, help: "How many times.")
   var count = 1000
 
-  @Flag(help: "Print one JSON object instead of text for people.")
-  var json = false
+  @OptionGroup var options: FileOptions
 
   @Argument var path: String
 
@@ -253,6 +282,7 @@ struct BenchStat: ParsableCommand {
   }
 
   func run() throws {
+    options.limitTime("bench stat")
     var samples = Samples()
     var status = stat()
     var error: Int32 = 0
@@ -268,7 +298,7 @@ struct BenchStat: ParsableCommand {
       if error == 0 { samples.add([UInt32(clamping: span)]) }
     }
     let reason = error == 0 ? nil : Prober.reason(error)
-    if json {
+    if options.json {
       say(
         JSON.object([
           ("schema", .integer(1)), ("path", .string(path)),

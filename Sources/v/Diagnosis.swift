@@ -43,6 +43,8 @@ struct Diagnosis {
   private static let rejectionMillisecondsMax = 120_000
   /// Files of hosts whose clocks differ by more have times that tools such as make stumble over.
   private static let clockMillisecondsMax = 5000
+  /// A node that is younger may not have heard of anybody yet.
+  private static let settledMilliseconds = 1500
   /// Every node sends to all others at least this often.
   private static let multicastMilliseconds = 35_000
 
@@ -184,6 +186,8 @@ struct Diagnosis {
           remedy: "set listen in the configuration and start the node anew"))
       return
     }
+    // What was sent a moment ago may still come.
+    guard report.uptimeMilliseconds > Self.settledMilliseconds else { return }
     let isMulticasting = report.counter("multicastsSent") > 0
     if isMulticasting && report.counter("multicastsReturned") == 0 {
       troubles.append(

@@ -55,7 +55,7 @@ struct Vnode: ParsableCommand {
     do {
       let running = try Running(configuration)
       say("ready: \(running.summary)")
-      notifySupervisor("READY=1")
+      notifySupervisor("READY=1\nSTATUS=\(running.summary)")
       waitForSignal(signals)
       say("ending")
       notifySupervisor("STOPPING=1")

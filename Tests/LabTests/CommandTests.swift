@@ -60,6 +60,8 @@ extension LabTests {
       for verb in verbs where verb != "help" {
         let help = try await lab.run(on: "kea", ["v", verb, "--help"])
         #expect(help.isSuccess && help.output.contains("Example: v \(verb)"), "\(help.summary)")
+        guard verb != "bench" else { continue }
+        #expect(help.output.contains("--json") && help.output.contains("--timeout"), "\(verb)")
       }
       let wrong = try await lab.run(on: "kea", ["v", "sttaus"])
       #expect(wrong.status == 2 && wrong.errors.contains("is it v status?"), "\(wrong.summary)")

@@ -64,7 +64,9 @@ extension LabTests {
           -o lowerdir=/usr,upperdir=/run/usr/upper,workdir=/run/usr/work || exit 1
         ls /v/storage && exit 1
         PATH=/run/nothing:$PATH \(Lab.root)/mount/up && cat /v/storage/moa/hello &&
-        PATH=/run/nothing:$PATH \(Lab.root)/mount/up; s=$?
+        PATH=/run/nothing:$PATH \(Lab.root)/mount/up &&
+        umount /v && mount -t v v /v -o nofail,_netdev,x-systemd.requires=vnode.service &&
+        cat /v/storage/moa/hello && ! mount -t v v /v -o size=5; s=$?
         umount -l /usr
         cd /run/usr/upper/local/share && ls -d man/man?/v* bash-completion/completions/v || exit 1
         source bash-completion/completions/v; complete -p v; exit $s
@@ -74,7 +76,22 @@ extension LabTests {
           && outcome.output.contains("all is up"), "\(outcome.summary)")
       #expect(outcome.output.contains("man/man5/vnode.toml.5"), "\(outcome.summary)")
       #expect(outcome.output.contains("complete"), "\(outcome.summary)")
+      #expect(outcome.errors.contains("unknown option 'size=5'"), "\(outcome.summary)")
       try await restore(lab)
+    }
+
+    @Test("the unit clears the mount of a node that was killed")
+    func unit() async throws {
+      let lab = try await Lab.shared()
+      let unit = try String(
+        contentsOfFile: Lab.root + "/mount/vnode.service", encoding: .utf8)
+      let line = try #require(unit.split(separator: "\n").first { $0.hasPrefix("ExecStopPost=") })
+      try await lab.command("kill", ["moa"])
+      let outcome = try await lab.bash(
+        on: "moa", "\(line.dropFirst("ExecStopPost=".count)); ! grep ' - fuse.v ' /proc/self/mountinfo")
+      expectSuccess(outcome)
+      try await lab.command("start", ["moa"])
+      expectSuccess(try await lab.run(on: "moa", ["cat", "/v/storage/moa/hello"]))
     }
 
     @Test("doctor finds a sound host sound, and names what a sick one lacks")
