@@ -98,7 +98,11 @@ public final class LinuxMachine: Machine {
     let buffer = unsafe UnsafeMutableRawBufferPointer(
       start: memory, count: Sockets.receiveBytes)
     unsafe sockets.drain(socket, into: buffer) { packets, stride, locator in
-      if socket == sockets.groups { multicasts.withLock { $0.others += 1 } }
+      // Empty ones only ask whether somebody has this port.
+      guard unsafe !packets.isEmpty else { return }
+      if socket == sockets.groups {
+        multicasts.withLock { $0.others += (packets.count + stride - 1) / stride }
+      }
       unsafe node.handlePackets(packets, stride: stride, from: locator) { reject($0, locator) }
     }
   }

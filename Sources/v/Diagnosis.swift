@@ -189,7 +189,8 @@ struct Diagnosis {
     // What was sent a moment ago may still come.
     guard report.uptimeMilliseconds > Self.settledMilliseconds else { return }
     let isMulticasting = report.counter("multicastsSent") > 0
-    if isMulticasting && report.counter("multicastsReturned") == 0 {
+    let isNeeded = isAlone || report.configured.isEmpty
+    if isMulticasting && isNeeded && report.counter("multicastsReturned") == 0 {
       troubles.append(
         Trouble(
           host: own, cause: .multicast,

@@ -19,8 +19,9 @@ extension Checkup {
     } else if prober.multicastReturns(address) {
       add(.ok, "multicast", "leaves by \(interface.name) and comes back")
     } else {
+      let isNeeded = effective["peers"] ?? "[]" == "[]"
       add(
-        .fail, "multicast", "one sent from \(interface.name) does not come back",
+        isNeeded ? .fail : .warn, "multicast", "one sent from \(interface.name) does not come back",
         "ip route add 224.0.0.0/4 dev \(interface.name); nft list ruleset; or name the others in "
           + "peers")
     }

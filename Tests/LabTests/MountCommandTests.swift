@@ -88,7 +88,8 @@ extension LabTests {
       let line = try #require(unit.split(separator: "\n").first { $0.hasPrefix("ExecStopPost=") })
       try await lab.command("kill", ["moa"])
       let outcome = try await lab.bash(
-        on: "moa", "\(line.dropFirst("ExecStopPost=".count)); ! grep ' - fuse.v ' /proc/self/mountinfo")
+        on: "moa",
+        "\(line.dropFirst("ExecStopPost=".count)); ! grep ' - fuse.v ' /proc/self/mountinfo")
       expectSuccess(outcome)
       try await lab.command("start", ["moa"])
       expectSuccess(try await lab.run(on: "moa", ["cat", "/v/storage/moa/hello"]))

@@ -124,6 +124,17 @@ extension LabTests {
       try await heal(lab, restarting: [])
     }
 
+    @Test("a node that hangs, which is not confused by the question")
+    func hung() async throws {
+      let lab = try await Lab.shared()
+      try await lab.command("pause", ["moa"])
+      try await expect("firewall", of: "moa", seenFrom: "kea", "answers a ping", on: lab)
+      try await lab.command("resume", ["moa"])
+      try await heal(lab, restarting: [])
+      let after = try await lab.run(on: "moa", ["v", "status", "--json"])
+      #expect(!after.output.contains("unexpectedSealing"), "\(after.output)")
+    }
+
     @Test("no multicast")
     func multicast() async throws {
       let lab = try await Lab.shared()
