@@ -41,6 +41,30 @@ extension LabTests {
       try await lab.command("kill", ["tui"])
     }
 
+    @Test("that two hosts claimed apart are the later one's when the hosts meet; the other says so")
+    func meeting() async throws {
+      let lab = try await Lab.shared()
+      try await lab.command("up", (Lab.isBridged ? ["--bridge"] : []) + ["tui"])
+      for host in Lab.hosts { try await lab.command("partition", [host, "tui"]) }
+      try await serve(on: "moa", ["storage/moa", "src"], lab)
+      try await serve(on: "tui", ["src"], lab)
+      #expect(try await read("kea", lab) == "src of moa\n")
+      #expect(try await read("tui", lab) == "src of tui\n")
+      try await lab.command("heal", [])
+      // They tell each other of their claims every 30 s.
+      let refusal = "src is not served from /srv/moving/src: the name is taken, by tui\n"
+      var log = ""
+      for _ in 0..<350 where !log.contains(refusal) {
+        try await Task.sleep(for: .milliseconds(100))
+        log = try await lab.command("log", ["moa"]).output
+      }
+      #expect(log.contains(refusal), "\(log)")
+      for host in Lab.hosts + ["tui"] { #expect(try await read(host, lab) == "src of tui\n") }
+      try await serve(on: "tui", [], lab)
+      try await lab.command("kill", ["tui"])
+      try await serve(on: "moa", ["storage/moa"], lab)
+    }
+
     @Test("of a host that is away are described; all below them says that it is down")
     func absent() async throws {
       let lab = try await Lab.shared()
