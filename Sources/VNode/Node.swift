@@ -49,6 +49,14 @@ public final class Node: Backplane {
 
   public var counters: Counters { state.withLock { $0.kernel.counters } }
 
+  /// Lets go of all boards, calling none: they hold their node, and it holds them.
+  public func end() {
+    _ = state.withLock { state in
+      defer { (state.completions, state.procedures) = ([:], [:]) }
+      return (state.completions, state.procedures)
+    }
+  }
+
   // MARK: what the machine brings
 
   /// Takes in datagrams of one source that arrived together, each of `stride` octets but the last,

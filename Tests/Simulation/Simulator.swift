@@ -58,7 +58,10 @@ final class Simulator {
   }
 
   /// Ends a node at once, with all it was doing.
-  func crash(_ host: String) { machines.first { $0.host == host }?.node = nil }
+  func crash(_ host: String) { machines.first { $0.host == host }?.end() }
+
+  // A process has room for the thread-specific keys of 1024 nodes.
+  deinit { for machine in machines { machine.end() } }
 
   func schedule(after span: TimeSpan, _ body: @escaping () -> Void) {
     order += 1
@@ -102,7 +105,7 @@ final class Simulator {
     after delay: UInt64
   ) {
     let onTheWay = TimeSpan(nanoseconds: 20_000 + Int64(random() % 20_000) + Int64(delay))
-    schedule(after: onTheWay) { [self] in
+    schedule(after: onTheWay) { [unowned self] in
       if keepsTrace {
         trace.append("\(now.nanoseconds) \(sender.host)>\(receiver.host) \(packet.count)")
       }
@@ -151,6 +154,12 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
     self.simulator = simulator
     self.host = host
     locator = Locator(ipv4: 0x0A4D_0001 + UInt32(index), port: 61044)
+  }
+
+  /// The node is no more, nor what it was doing.
+  func end() {
+    node?.end()
+    node = nil
   }
 
   func hears(_ destination: Destination) -> Bool {
