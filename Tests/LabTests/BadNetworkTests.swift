@@ -60,6 +60,38 @@ extension LabTests {
       #expect(outcomes[2].output == "10000\n", "\(outcomes[2].summary)")
     }
 
+    @Test("is as bad as the lab was told to make it")
+    func means() async throws {
+      let lab = try await Lab.shared()
+      struct Answer: Decodable {
+        var p50_us: Double
+        var lost: Int
+      }
+      func ping() async throws -> Answer {
+        let outcome = try await lab.run(on: "kea", ["v", "ping", "--json", "-c", "20", "moa"])
+        return try JSONDecoder().decode(Answer.self, from: Data(outcome.output.utf8))
+      }
+      try await lab.command("fault", ["moa", "delay", "20"])
+      let slow = try await ping()
+      #expect(slow.p50_us >= 40_000 && slow.lost == 0)
+      try await lab.command("fault", ["moa", "off"])
+      #expect(try await ping().p50_us < 20_000)
+
+      // The next packets of kea are lost, which costs repetitions and nothing else.
+      try await lab.command("fault", ["kea", "drop", "3"])
+      #expect(try await ping().lost == 0)
+      try await lab.command("fault", ["moa", "loss", "7"])
+      let status = try await lab.command("status", []).output
+      #expect(status.contains("p2 loss 7 dup 0 reorder 0 delay 0"), "\(status)")
+      #expect(!status.contains("drop"), "\(status)")
+      try await lab.command("fault", ["moa", "off"])
+      for wrong in [["loss", "101"], ["loss"], ["rain", "5"], ["delay", "-1"]] {
+        await #expect(throws: Program.Failure.self) {
+          try await lab.command("fault", ["moa"] + wrong)
+        }
+      }
+    }
+
     /// Runs `body` on a bad network, which is good again afterwards.
     private func withFaults<Result>(_ body: (Lab) async throws -> Result) async throws -> Result {
       let lab = try await Lab.shared()
