@@ -59,12 +59,12 @@ struct Diagnosis {
       guard let locator = peer.locator, !alive.contains(Self.address(locator)),
         explained.insert(Self.address(locator)).inserted
       else { continue }
-      explain(locator, peer.name)
+      explain(locator, peer.name, heard: peer.heardMilliseconds)
     }
     for locator in report.configured where !alive.contains(Self.address(locator)) {
       guard locator != report.values["address"], explained.insert(Self.address(locator)).inserted
       else { continue }
-      explain(locator, locator)
+      explain(locator, locator, heard: nil)
     }
     for rejected in report.rejected where !alive.contains(Self.address(rejected.source)) {
       guard !explained.contains(Self.address(rejected.source)), isRecent(rejected),
@@ -86,10 +86,13 @@ struct Diagnosis {
   }
 
   /// Why nothing is heard from a place where a node is meant to be.
-  private mutating func explain(_ locator: String, _ name: String) {
+  ///
+  /// What was rejected before it was last heard is no reason.
+  private mutating func explain(_ locator: String, _ name: String, heard: Int?) {
     let address = Self.address(locator)
     let rejected = report.rejected.first {
-      Self.address($0.source) == address && isRecent($0) && trouble(of: $0, name) != nil
+      Self.address($0.source) == address && isRecent($0)
+        && $0.lastMilliseconds < heard ?? .max && trouble(of: $0, name) != nil
     }
     if let trouble = rejected.flatMap({ trouble(of: $0, name) }) {
       troubles.append(trouble)
@@ -100,25 +103,25 @@ struct Diagnosis {
 
   /// What a rejected packet shows; nil where it shows nothing about its sender.
   private func trouble(of rejected: NodeReport.Rejected, _ name: String) -> Trouble? {
-    let count = "\(rejected.count) packet\(rejected.count == 1 ? "" : "s") of \(rejected.source)"
+    let count = "(\(rejected.count) of \(rejected.source))"
     if rejected.reason.hasPrefix("badVersion") || rejected.reason.hasPrefix("badDomain") {
       return Trouble(
         host: name, cause: .version,
-        detail: "\(count) are of another version of the protocol: \(rejected.reason)",
+        detail: "its packets are of another version of the protocol: \(rejected.reason) \(count)",
         remedy: "run the same version of V on both hosts")
     }
     switch rejected.reason {
     case "badSeal":
       return Trouble(
         host: name, cause: .key,
-        detail: "\(count) do not open with this host's cluster key",
+        detail: "its packets do not open with this host's cluster key \(count)",
         remedy: "copy the key_file of \(own) to it, mode 600, and start its node anew")
     case "unexpectedSealing":
       return Trouble(
         host: name, cause: .key,
         detail: report.isSealed
-          ? "\(count) are not sealed: it has no cluster key"
-          : "\(count) are sealed, and this host has no cluster key",
+          ? "its packets are not sealed: it has no cluster key \(count)"
+          : "its packets are sealed, and this host has no cluster key \(count)",
         remedy: "give both hosts the same key_file and start their nodes anew")
     default: return nil
     }
