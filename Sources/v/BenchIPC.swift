@@ -18,7 +18,7 @@ struct BenchIPC: ParsableCommand {
       for one Send. --timeout is for each measurement.
       """)
 
-  @Option(name: .shortAndLong, help: "How many Sends of each kind, in five rounds.")
+  @Option(name: .shortAndLong, help: "How many Sends of each kind, in ten rounds.")
   var count = 2000
 
   @Option(
@@ -30,7 +30,7 @@ struct BenchIPC: ParsableCommand {
   @Argument(help: ArgumentHelp("The other host.", valueName: "host"), completion: .host)
   var target: String
 
-  private static let rounds = 5
+  private static let rounds = 10
   private static let kilobytes = [0, 1, 4, 8, 12, 16]
 
   func validate() throws {

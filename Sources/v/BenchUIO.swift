@@ -18,7 +18,7 @@ struct BenchUIO: ParsableCommand {
       attached to the node, on a file that it makes in storage/HOST and removes.
       """)
 
-  @Option(name: .shortAndLong, help: "How many blocks of each kind, in five rounds.")
+  @Option(name: .shortAndLong, help: "How many blocks of each kind, in twenty rounds.")
   var count = 1000
 
   @Option(
@@ -32,11 +32,11 @@ struct BenchUIO: ParsableCommand {
     completion: .host)
   var target: String
 
-  private static let rounds = 5
+  private static let rounds = 20
 
   func validate() throws {
-    guard 10...100_000 ~= count else {
-      throw ValidationError("--count takes a number from 10 to 100,000.")
+    guard 20...100_000 ~= count else {
+      throw ValidationError("--count takes a number from 20 to 100,000.")
     }
     try validateHost(target)
   }
