@@ -30,7 +30,7 @@ extension LabTests {
       #expect(outcome.output == "10000\n", "\(outcome.summary)")
     }
 
-    @Test("a name is counted up 10,000 times by rename, by two hosts in turns")
+    @Test("a name is counted up 2,000 times by rename, by two hosts in turns")
     func renames() async throws {
       let outcomes = try await withFaults { lab in
         let directory =
@@ -41,7 +41,7 @@ extension LabTests {
           import os, sys, time
           os.chdir(sys.argv[1])
           number, end = int(sys.argv[2]), time.time() + 80
-          while number < 10000:
+          while number < 2000:
               try:
                   os.rename(str(number), str(number + 1))
                   number += 1 if number % 100 != 99 else 101
@@ -57,7 +57,7 @@ extension LabTests {
         return both + [try await lab.run(on: "kea", ["ls", directory])]
       }
       for outcome in outcomes { expectSuccess(outcome) }
-      #expect(outcomes[2].output == "10000\n", "\(outcomes[2].summary)")
+      #expect(outcomes[2].output == "2000\n", "\(outcomes[2].summary)")
     }
 
     @Test("is as bad as the lab was told to make it")

@@ -40,7 +40,7 @@ struct Matrix {
     "mmap", "sha256", "cp", "sed", "mv", "copy", "many",
   ]
   static let toolsOfUsers = ["cp", "tar", "git-clone", "make", "sed"]
-  static let toolsOnBadNetwork = ["git-clone", "make", "sqlite3", "cp", "sed"]
+  static let toolsOnBadNetwork = ["make", "sqlite3", "cp", "sed"]
   static let inputs = "/srv/storage/inputs"
 
   /// A tool that takes longer hangs.
