@@ -44,6 +44,7 @@ let package = Package(
     .target(
       name: "VKernelServers", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(name: "VDirectory", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
+    .target(name: "VPipeServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(
       name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
       swiftSettings: library),
@@ -60,8 +61,8 @@ let package = Package(
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore", "VMount", "VAttach",
-        "VRuntime", "VProtocol",
+        "VNode", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore", "VPipeServer",
+        "VMount", "VAttach", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
@@ -93,10 +94,13 @@ let package = Package(
       dependencies: ["VFileServer", "VLinuxStore", "VRuntime", "VProtocol"],
       swiftSettings: common),
     .testTarget(
+      name: "VPipeServerTests", dependencies: ["VPipeServer", "VProtocol", "NetworkFaults"],
+      swiftSettings: common),
+    .testTarget(
       name: "Simulation",
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
-        "VKernelServers", "VProtocol", "NetworkFaults",
+        "VKernelServers", "VPipeServer", "VProtocol", "NetworkFaults",
       ],
       swiftSettings: common),
     .testTarget(

@@ -13,11 +13,13 @@ extension Mount {
   /// Makes an instance of the object of a node.
   ///
   /// The operation is not given up when a signal ends the request: its instance, if it comes
-  /// after all, is released.
+  /// after all, is released. That of a stream may wait for another program until a signal comes.
   func open(_ request: FuseRequest, _ id: NodeID, mode: OpenMode) {
     let passed = Mutex<PassedDescriptor?>(nil)
+    let isStream = nodes[id]?.object.isStream == true
+    let undo: (@Sendable () -> Void)? = if isStream { {} } else { nil }
     ask(
-      about: id, for: request, mayRepeat: true, mustEnd: true,
+      about: id, for: request, mayRepeat: true, mustEnd: true, undo: undo,
       takeDescriptor: { descriptor in passed.withLock { $0 = descriptor } }
     ) { [owner] contexts in
       CreateInstance(ContextName(contexts.object), mode: mode, owner: owner)
@@ -148,6 +150,7 @@ extension Mount {
     if flags & O_APPEND != 0 { mode.insert(.append) }
     if flags & O_TRUNC != 0 { mode.insert(.truncate) }
     if flags & (O_SYNC | O_DSYNC) != 0 { mode.insert(.synchronous) }
+    if flags & O_NONBLOCK != 0 { mode.insert(.nonBlocking) }
     if flags & openToExecute != 0 { mode.insert(.execute) }
     if request.dropsPrivileges { mode.insert(.dropPrivileges) }
     return mode

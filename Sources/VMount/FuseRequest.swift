@@ -26,6 +26,7 @@ final class FuseRequest: Sendable {
     let client: EntityID
     let manager: EntityID
     let user: String
+    var mustEnd = false
   }
 
   /// libfuse's handle of the request; valid until it is answered, which happens once.
@@ -73,7 +74,8 @@ extension FuseRequest {
   /// An answer that came after the request was given up is not handed over, unless the operation
   /// `mustEnd` because its effect has to be undone then. One that may wait for others comes with
   /// `undo`: a signal asks its manager to end the wait, and its answer is handed over in any case;
-  /// `undo` is called if the manager fell silent and, when it is back, has done the operation.
+  /// `undo` is called if the manager fell silent and, when it is back, has done the operation. One
+  /// that `mustEnd` too gives the program its own result, before the signal takes effect.
   func send<Op: Operation>(
     _ operation: Op, to manager: EntityID, as user: String? = nil, mustEnd: Bool = false,
     undo: (@Sendable () -> Void)? = nil,
@@ -85,7 +87,9 @@ extension FuseRequest {
     if let undo {
       return sendAlone(
         operation,
-        Wait(client: mount.backplane.makeClient(user: user), manager: manager, user: user),
+        Wait(
+          client: mount.backplane.makeClient(user: user), manager: manager, user: user,
+          mustEnd: mustEnd),
         undo, completion)
     }
     let transaction = mount.clients.send(
@@ -140,9 +144,13 @@ extension FuseRequest {
 
   /// A signal waits for the end of this request.
   func interrupt() {
-    state.withLock { $0.isInterrupted = true }
+    let mustEnd = state.withLock { state in
+      state.isInterrupted = true
+      return state.wait?.mustEnd == true
+    }
     cancelWait()
-    mount.backplane.after(Self.interruptGrace) { [self] in giveUp() }
+    // A manager that does not answer is silent for 2 s, and the wait has ended by then.
+    mount.backplane.after(mustEnd ? .seconds(3) : Self.interruptGrace) { [self] in giveUp() }
   }
 
   /// Answers EINTR in the place of whatever the request still waits for.

@@ -18,7 +18,7 @@ extension Mount {
     let key = HeldLocks.Key(node: node, owner: lock.owner, isWhole: lock.isWhole)
     guard let asked = handles[handle] else { return request.fail(EBADF) }
     let undo = { @Sendable [self] in unlock(lock, key, asked) }
-    use(handle, for: request, mustEnd: true, undo: waits ? undo : nil) {
+    use(handle, for: request, mustEnd: !waits, undo: waits ? undo : nil) {
       LockInstance($0, lock, waits ? .waiting : .atOnce)
     } then: { [self] answer in
       switch answer {

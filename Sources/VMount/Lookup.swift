@@ -39,7 +39,8 @@ extension Mount {
   ) -> (id: NodeID, entry: fuse_entry_out) {
     let object = Node.Object(
       tree: tree(of: manager, below: parent, name), identity: descriptor.identity,
-      kind: descriptor.kind, manager: manager, context: descriptor.context)
+      kind: descriptor.kind, isStream: descriptor.attributes.contains(.stream),
+      manager: manager, context: descriptor.context)
     let (id, node) = nodes.lookUp(name, below: parent, as: object)
     return (id, entry(id, attributes(of: descriptor, in: node)))
   }

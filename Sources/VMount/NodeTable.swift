@@ -13,6 +13,7 @@ struct Node: Sendable {
     let tree: Tree
     let identity: Descriptor.Identity
     let kind: ObjectKind
+    var isStream = false
     var manager: EntityID
     /// The context granted for this very object: operations use it with an empty name.
     var context: ContextID
@@ -87,7 +88,8 @@ final class NodeTable: Sendable {
   ) -> (id: NodeID, node: Node) {
     state.withLock { state in
       let key = ObjectKey(tree: object.tree, identity: object.identity)
-      if let id = state.objects[key], state.nodes[id] != nil {
+      // Linux locks a file while it is written: writers to a stream would wait for each other.
+      if !object.isStream, let id = state.objects[key], state.nodes[id] != nil {
         state.nodes[id]?.object = object
         state.setName(of: id, parent: parent, name: name)
         return (id, state.countLookup(of: id))

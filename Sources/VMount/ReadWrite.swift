@@ -37,7 +37,7 @@ extension Mount {
 
   /// One block of an object that has no octet positions: one read never joins two.
   private func readBlock(_ request: FuseRequest, _ id: HandleID, _ handle: Handle, count: Int) {
-    use(id, for: request, undo: handle.undo) {
+    use(id, for: request, mustEnd: true, undo: handle.undo) {
       ReadInstance($0, position: handle.blocksRead, count: min(count, Self.pieceBytes))
     } then: { [self] answer in
       if case .done(let block, _) = answer, !block.data.isEmpty { handles.countBlockRead(id) }
@@ -118,7 +118,7 @@ extension Mount {
     _ request: FuseRequest, _ id: HandleID, _ handle: Handle, _ block: [UInt8]
   ) {
     let dropsPrivileges = request.dropsPrivileges
-    use(id, for: request, undo: handle.undo) {
+    use(id, for: request, mustEnd: true, undo: handle.undo) {
       WriteInstance(
         $0, position: handle.blocksWritten, data: block, dropsPrivileges: dropsPrivileges)
     } then: { [self] answer in

@@ -28,6 +28,7 @@ extension Mount {
   func ask<Op: Operation>(
     about id: NodeID, and other: NodeID? = nil, for request: FuseRequest?,
     as user: String? = nil, mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool = false,
+    undo: (@Sendable () -> Void)? = nil,
     takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     _ make: @escaping @Sendable (Contexts) -> Op,
     then: @escaping @Sendable (Answer<Op.Answer>) -> Void
@@ -39,7 +40,7 @@ extension Mount {
     }
     let user = user ?? request!.user
     send(
-      make(contexts), to: contexts.manager, for: request, as: user, mustEnd: mustEnd,
+      make(contexts), to: contexts.manager, for: request, as: user, mustEnd: mustEnd, undo: undo,
       takeDescriptor: takeDescriptor
     ) { [self] answer in
       guard case .refused(let code) = answer else { return then(answer) }
@@ -54,7 +55,7 @@ extension Mount {
         case .success(let contexts):
           send(
             make(contexts), to: contexts.manager, for: request, as: user, mustEnd: mustEnd,
-            takeDescriptor: takeDescriptor, completion: then)
+            undo: undo, takeDescriptor: takeDescriptor, completion: then)
         }
       }
     }
@@ -74,7 +75,10 @@ extension Mount {
     ) { [self] answer in
       guard case .refused(let code) = answer else { return then(answer) }
       noteAbsence(of: handle.manager, code)
-      guard code == .invalidFileID || Self.asksForRebinding(code) else { return then(answer) }
+      // What a stream had in it is gone with its instance.
+      guard handle.undo == nil, code == .invalidFileID || Self.asksForRebinding(code) else {
+        return then(answer)
+      }
       reopen(id, lost: handle) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
         guard mayRepeat || Self.wasRefused(code) else { return then(.refused(.deviceError)) }
@@ -89,7 +93,8 @@ extension Mount {
   /// Sends for a request, which a signal may end, or for all requests that need the outcome.
   private func send<Op: Operation>(
     _ operation: Op, to manager: EntityID, for request: FuseRequest?, as user: String,
-    mustEnd: Bool = false, takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
+    mustEnd: Bool = false, undo: (@Sendable () -> Void)? = nil,
+    takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     guard let request else {
@@ -98,8 +103,8 @@ extension Mount {
       return
     }
     request.send(
-      operation, to: manager, as: user, mustEnd: mustEnd, takeDescriptor: takeDescriptor,
-      completion: completion)
+      operation, to: manager, as: user, mustEnd: mustEnd, undo: undo,
+      takeDescriptor: takeDescriptor, completion: completion)
   }
 
   /// A manager that is gone or silent or does not know its contexts may have lost its prefix to

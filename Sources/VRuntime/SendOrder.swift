@@ -9,6 +9,7 @@ public enum Party: String, CaseIterable, Sendable {
   /// VMount, in the name of the programs that use `/v`.
   case mount
   case fileServer
+  case pipeServer
   case directory
   /// The kernel servers: how a node is, time, devices.
   case node
@@ -19,9 +20,9 @@ public enum Party: String, CaseIterable, Sendable {
 
   public var sendsTo: [Party] {
     switch self {
-    case .program: [.directory, .fileServer, .node, .nameHandler, .kernelManager]
-    case .mount: [.directory, .fileServer, .node, .nameHandler]
-    case .fileServer: [.directory, .kernelManager]
+    case .program: [.directory, .fileServer, .pipeServer, .node, .nameHandler, .kernelManager]
+    case .mount: [.directory, .fileServer, .pipeServer, .node, .nameHandler]
+    case .fileServer, .pipeServer: [.directory, .kernelManager]
     case .directory: [.nameHandler, .kernelManager]
     case .node: [.directory, .kernelManager]
     case .nameHandler, .kernelManager: []

@@ -8,6 +8,7 @@ import VKernelServers
 import VLinuxStore
 import VMount
 import VNode
+import VPipeServer
 import VProtocol
 import VRuntime
 
@@ -111,8 +112,8 @@ struct Running {
       node.makeServer(discriminator: EntityID.directoryDiscriminator, knowsPrincipals: true, $0)
     }
     self.directory = directory
-    // Every host has one more: what its kernel servers show.
-    let unclaimed = Mutex(configuration.exports.count + 1)
+    // Every host has two more: what its kernel servers show, and its pipes.
+    let unclaimed = Mutex(configuration.exports.count + 2)
     fileServer.claim(in: directory.server) { export, code in
       unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
@@ -121,20 +122,26 @@ struct Running {
         code == .duplicateName ? directory.holder(of: export.prefix).map { ", by \($0)" } : nil
       say("\(prefix) is not served from \(export.path): \(code)\(holder ?? "")")
     }
+    @Sendable func noteClaim(of prefix: String, _ code: ReplyCode) {
+      unclaimed.withLock { $0 -= 1 }
+      if !code.isOK { say("\(prefix)/\(configuration.host) is not served: \(code)") }
+    }
+    let pipeServer = PipeServer(node)
+    pipeServer.claim(in: directory.server) { noteClaim(of: "pipe", $0) }
     let place = "\(formatIPv4(address)):\(machine.port)"
     let attachServer = try Self.listen(node, configuration)
     self.attachServer = attachServer
     kernelServers = KernelServers(
-      node, address: place, instances: { [fileServer] in fileServer.instancesText }
+      node, address: place,
+      instances: { [fileServer] in fileServer.instancesText + pipeServer.instancesText }
     ) {
       NodeSnapshot(
         node, machine, isSealing: secret != nil,
         configuredPeers: peers.map { "\(formatIPv4($0.address)):\($0.port)" },
         attached: attachServer)
     }
-    kernelServers.tree.claim(configuration.host, in: directory.server) { code in
-      unclaimed.withLock { $0 -= 1 }
-      if !code.isOK { say("host/\(configuration.host) is not served: \(code)") }
+    kernelServers.tree.claim(configuration.host, in: directory.server) {
+      noteClaim(of: "host", $0)
     }
     // Ready means that this host's own names are there; a claim takes half a second, or the 2 s
     // more in which a host that had the prefix falls silent.

@@ -74,6 +74,8 @@ public struct OpenMode: OptionSet, Sendable {
   public static let dropPrivileges = OpenMode(rawValue: 256)
   /// Opened to be run: execute permission is wanted, not read permission.
   public static let execute = OpenMode(rawValue: 512)
+  /// Refuse with `wouldBlock` what would wait for others.
+  public static let nonBlocking = OpenMode(rawValue: 1024)
 
   /// What an instance is for, as people read it: `read,write`.
   public var words: String {
