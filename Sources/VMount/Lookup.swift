@@ -42,8 +42,13 @@ extension Mount {
       kind: descriptor.kind, isStream: descriptor.attributes.contains(.stream),
       manager: manager, context: descriptor.context)
     let (id, node) = nodes.lookUp(name, below: parent, as: object)
-    return (id, entry(id, attributes(of: descriptor, in: node)))
+    let isPrefix = object.kind.isContext && nodes[parent]?.object.kind == .sharedContext
+    return (id, entry(id, attributes(of: descriptor, in: node), isPrefix: isPrefix))
   }
+
+  /// A prefix that moves leads for so long to where it was: its old manager, which refuses, or the
+  /// same object, which is stale there; then the kernel looks it up anew.
+  private static let prefixValiditySeconds: UInt64 = 1
 
   /// The tree of the parent, or a new one where another manager's prefix begins.
   private func tree(of manager: EntityID, below parent: NodeID, _ name: [UInt8]) -> Tree {
@@ -56,10 +61,13 @@ extension Mount {
     return front.isEmpty ? name : front + [UInt8(ascii: "/")] + name
   }
 
-  /// No time of validity: every use of a name asks its manager.
-  private func entry(_ id: NodeID, _ attributes: fuse_attr) -> fuse_entry_out {
+  /// Every use of a manager's names asks the manager; prefixes are not asked for at each step.
+  private func entry(
+    _ id: NodeID, _ attributes: fuse_attr, isPrefix: Bool
+  ) -> fuse_entry_out {
     var entry = fuse_entry_out()
     entry.nodeid = id
+    if isPrefix { entry.entry_valid = Self.prefixValiditySeconds }
     entry.attr = attributes
     return entry
   }

@@ -14,7 +14,7 @@ public import VRuntime
 /// ```
 /// A client of the managers like any other. No thread waits here: an operation is sent with a
 /// completion, and the thread that reads the response answers the kernel. Nothing is cached by
-/// the kernel: entries and attributes are valid for no time.
+/// the kernel: entries (save prefixes, for a second) and attributes are valid for no time.
 public final class Mount: Sendable {
   let backplane: any Backplane
   let nameSpace: NameSpace
