@@ -179,12 +179,14 @@ extension PipeOperations {
       open(operation, request) { _ in identifier }
     case .free(let name):
       guard mode.contains(.create) else { return backplane.refuse(.notFound, request) }
+      guard let owner = request.principal, owner.user.utf8.count <= Descriptor.nameBytesMax else {
+        return backplane.refuse(.noPermission, request)
+      }
       open(operation, request) { [backplane] state in
         // It may have been made meanwhile.
         state.table[name]
           ?? state.table.make(
-            name, owner: request.principal ?? Principal(user: "nobody", host: ""),
-            permissions: operation.permissions & 0o777, at: backplane.wallClock)
+            name, owner: owner, permissions: operation.permissions & 0o777, at: backplane.wallClock)
       }
     }
   }

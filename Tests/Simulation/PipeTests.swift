@@ -119,6 +119,47 @@ struct PipeSimulationTests {
     }
   }
 
+  @Test("nonsense is refused, and so is an owner whose name fits no descriptor")
+  func refusals() {
+    let simulator = Simulator(seed: 8)
+    let server = make(simulator)
+    let user = PipeUser(simulator.machines[0].node!, of: server.server)
+    func code(_ operation: some VProtocol.Operation, as name: String = "ann") -> ReplyCode? {
+      let response = Shared<ReplyCode?>(nil)
+      user.clients.send(operation, as: name, to: server.server) { answer in
+        response.value = answer.refusal ?? .ok
+      }
+      simulator.run(for: .seconds(10)) { response.value != nil }
+      return response.value
+    }
+    func name(_ name: String) -> ContextName { ContextName(.none, Array(name.utf8)) }
+    let long = String(repeating: "x", count: 256)
+    #expect(code(CreateInstance(name("q"), mode: [.write, .create]), as: long) == .noPermission)
+    #expect(code(CreateInstance(name(long), mode: [.write, .create])) == .nameTooLong)
+    #expect(code(CreateInstance(name("p/q"), mode: [.write, .create])) == .notContext)
+    #expect(code(CreateInstance(name("q/r"), mode: [.write, .create])) == .notFound)
+    #expect(code(CreateInstance(name("q"), mode: .read)) == .notFound)
+    #expect(code(CreateInstance(name("p"), mode: [])) == .modeNotSupported)
+    #expect(code(CreateInstance(name("p"), mode: .execute)) == .noPermission)
+    #expect(code(CreateInstance(name(""), mode: .read)) == .isContext)
+    #expect(
+      code(CreateInstance(name("p"), mode: [.write, .create, .exclusive])) == .duplicateName)
+    #expect(code(ReadInstance(InstanceID(rawValue: 77), position: 0, count: 9)) == .invalidFileID)
+    #expect(code(RemoveName(name("p"), isContext: false), as: "eve") == .notOwner)
+    #expect(code(RemoveName(name(""), isContext: true), as: "root") == .notOwner)
+    #expect(code(AddName(name("q"), kind: .fifo, permissions: 0o666)) == .notSupported)
+    var modification = Modification()
+    modification.permissions = 0o600
+    #expect(code(ModifyObject(name("p"), modification), as: "eve") == .notOwner)
+    #expect(code(ModifyObject(name("p"), modification)) == .ok)
+    #expect(code(CreateInstance(name("p"), mode: .read), as: "eve") == .noPermission)
+    modification.owner = "eve"
+    #expect(code(ModifyObject(name("p"), modification)) == .notOwner)
+    #expect(code(ModifyObject(name("p"), modification), as: "root") == .ok)
+    #expect(code(RemoveName(name("p"), isContext: false), as: "eve") == .ok)
+    #expect(server.instancesText == "" && server.waitCount == 0)
+  }
+
   @Test("a wait is ended by its client's name alone, and whoever waits for the dead waits on")
   func cancel() {
     let simulator = Simulator(seed: 6)
