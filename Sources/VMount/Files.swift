@@ -16,8 +16,7 @@ extension Mount {
   /// after all, is released. That of a stream may wait for another program until a signal comes.
   func open(_ request: FuseRequest, _ id: NodeID, mode: OpenMode) {
     let passed = Mutex<PassedDescriptor?>(nil)
-    let isStream = nodes[id]?.object.isStream == true
-    let undo: (@Sendable () -> Void)? = if isStream { {} } else { nil }
+    let undo: (@Sendable () -> Void)? = if nodes[id]?.object.isStream == true { {} } else { nil }
     ask(
       about: id, for: request, mayRepeat: true, mustEnd: true, undo: undo,
       takeDescriptor: { descriptor in passed.withLock { $0 = descriptor } }

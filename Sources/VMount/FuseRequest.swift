@@ -22,7 +22,7 @@ final class FuseRequest: Sendable {
 
   /// An operation that waits, at its manager, for people or other programs.
   struct Wait {
-    /// An entity of its own, which sends nothing else.
+    /// An entity that sends nothing else until nobody can ask for the end of the wait.
     let client: EntityID
     let manager: EntityID
     let user: String
@@ -85,12 +85,9 @@ extension FuseRequest {
     guard prepareToWait() else { return }
     let user = user ?? self.user
     if let undo {
-      return sendAlone(
-        operation,
-        Wait(
-          client: mount.backplane.makeClient(user: user), manager: manager, user: user,
-          mustEnd: mustEnd),
-        undo, completion)
+      let wait = Wait(
+        client: mount.clients.take(user), manager: manager, user: user, mustEnd: mustEnd)
+      return sendAlone(operation, wait, undo, completion)
     }
     let transaction = mount.clients.send(
       operation, as: user, to: manager, takeDescriptor: takeDescriptor, completion: completion)
@@ -111,9 +108,16 @@ extension FuseRequest {
       return state.isInterrupted
     }
     mount.backplane.send(operation, from: wait.client, to: wait.manager) { [self] answer in
-      state.withLock { $0.wait = nil }
-      mount.backplane.retire(wait.client)
-      if case .refused(.retransmissionTimeout) = answer { mount.withdraw(wait, undo) }
+      var isNamed = state.withLock { state in
+        defer { state.wait = nil }
+        return state.isInterrupted
+      }
+      if case .refused(.retransmissionTimeout) = answer {
+        isNamed = true
+        mount.withdraw(wait, undo)
+      }
+      // What was said of it may come late.
+      mount.clients.give(wait.client, of: wait.user, isUseless: isNamed)
       completion(answer)
     }
     if isInterrupted { cancelWait() }

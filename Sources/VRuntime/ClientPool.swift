@@ -57,13 +57,14 @@ public final class ClientPool: Sendable {
     if transaction.end() { backplane.retire(transaction.client) }
   }
 
-  private func take(_ user: String) -> EntityID {
+  /// An entity of `user` for a transaction that its sender looks after, and then gives back.
+  public func take(_ user: String) -> EntityID {
     idle.withLock { $0[user]?.popLast() } ?? backplane.makeClient(user: user)
   }
 
-  private func give(_ client: EntityID, of user: String) {
+  public func give(_ client: EntityID, of user: String, isUseless: Bool = false) {
     let isKept = idle.withLock { idle in
-      guard idle[user, default: []].count < Self.entitiesMax else { return false }
+      guard !isUseless, idle[user, default: []].count < Self.entitiesMax else { return false }
       idle[user, default: []].append(client)
       return true
     }
