@@ -5,7 +5,7 @@ import VRuntime
 extension FileServer {
   /// The object of a context, if its export is served to the caller.
   func enter(_ context: ContextID, _ turn: Turn) throws(StoreFailure) -> HeldObject {
-    guard let object = contexts.object(context), holds(object.export) else {
+    guard let object = contexts.object(context), claims.holds(object.export) else {
       throw .refused(.invalidContext)
     }
     guard exports[object.export].admits(turn.request.principal, ownHost: backplane.host) else {

@@ -61,7 +61,7 @@ package final class Contexts: Sendable {
   private let state: Mutex<State>
 
   package init(capacity: Int = Contexts.capacityMax, key: UInt64) {
-    precondition(capacity > Exports.exportsMax, "roots must leave room for other contexts")
+    precondition(capacity > Export.exportsMax, "roots must leave room for other contexts")
     self.capacity = capacity
     state = Mutex(State(identifiers: PermutedCounter(key: key)))
   }

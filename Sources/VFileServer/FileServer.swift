@@ -1,5 +1,5 @@
 import Synchronization
-import VProtocol
+public import VProtocol
 public import VRuntime
 
 /// The file server: serves directories of its host's disk as UIO objects with names.
@@ -13,11 +13,11 @@ public final class FileServer: Sendable {
   let backplane: any Backplane
   let store: any FileStore
   let users: any UserTable
-  let exports: Exports
+  let exports: [Export]
   let contexts: Contexts
   let instances: Instances
   let locks: Locks
-  let claims = Mutex(Claims())
+  let claims: PrefixClaims
   let owners: LifeWatch
   private let isSweepDue = Mutex(false)
 
@@ -36,7 +36,7 @@ public final class FileServer: Sendable {
     _ backplane: any Backplane, store: any FileStore, users: any UserTable, exports: [Export],
     contexts: Contexts, instances: Instances
   ) throws(ExportFailure) {
-    precondition(exports.count <= Exports.exportsMax, "at most 256 exports")
+    precondition(exports.count <= Export.exportsMax, "at most 256 exports")
     self.backplane = backplane
     self.store = store
     self.users = users
@@ -64,13 +64,20 @@ public final class FileServer: Sendable {
         throw ExportFailure(export: export, code: code)
       }
     }
-    self.exports = Exports(exports, roots: roots)
-    let manager = backplane.makeServer(knowsPrincipals: true) { [self] in serve($0) }
-    claims.withLock { $0.manager = manager }
-    let claimant = backplane.makeServer(knowsPrincipals: false) { [self] in
-      answerName($0, manager: manager)
-    }
-    backplane.join(claimant, group: .nameHandlingGroup)
+    self.exports = exports
+    claims = PrefixClaims(
+      backplane, zip(exports, roots).map { (name: $0.prefix, context: $1) })
+    claims.answer(for: backplane.makeServer(knowsPrincipals: true) { [self] in serve($0) })
+  }
+
+  /// Claims the prefix of every export in this host's directory; `completion` is called for each,
+  /// and once more with `duplicateName` for one that is lost later to a newer claim.
+  ///
+  /// A prefix that another host answers for (`duplicateName`) is not served.
+  public func claim(
+    in directory: EntityID, completion: @escaping @Sendable (Export, ReplyCode) -> Void
+  ) {
+    claims.claim(in: directory) { [exports] number, code in completion(exports[number], code) }
   }
 
   /// Instances open now.
@@ -82,21 +89,11 @@ public final class FileServer: Sendable {
   /// Every open instance as a line: its number, this manager, its owner and that one's host, how it
   /// was opened, the prefix and the inode of the object.
   public var instancesText: String {
-    let manager = claims.withLock { $0.manager }
-    return instances.all.map { identifier, instance in
+    instances.all.map { identifier, instance in
       let prefix = String(decoding: exports[instance.file.export].prefix, as: UTF8.self)
-      return "\(identifier.rawValue) \(manager) \(instance.owner) \(instance.host ?? "-") "
+      return "\(identifier.rawValue) \(claims.manager) \(instance.owner) \(instance.host ?? "-") "
         + "\(instance.mode.words) \(prefix) \(instance.identity.inode)\n"
     }.joined()
-  }
-
-  /// What is sent to the name handling group.
-  private func answerName(_ request: Request, manager: EntityID) {
-    guard request.message.mcb.code == QueryName.code,
-      let query = try? QueryName(parsing: request.message),
-      let answer = answer(query, manager: manager)
-    else { return }
-    backplane.reply(answer, to: request)
   }
 
   private func serve(_ request: Request) {
@@ -124,7 +121,7 @@ public final class FileServer: Sendable {
     case LockInstance.code: lockInstance(request)
     case QueryLock.code: perform(request, .atOnce, queryLock)
     case CancelWait.code: perform(request, .atOnce, cancelWait)
-    case SpreadClaims.code: handleLoss(request)
+    case SpreadClaims.code: claims.handleLoss(request)
     default: backplane.refuse(.illegalRequest, request)
     }
   }

@@ -12,27 +12,8 @@ struct Place {
 /// The operations on names: interface 0x0010.
 extension FileServer {
   func queryName(_ query: QueryName, _ turn: Turn) throws(StoreFailure) -> QueryName.Answer {
-    guard let answer = answer(query, manager: turn.request.server) else {
-      throw .refused(.notFound)
-    }
+    guard let answer = claims.answer(query) else { throw .refused(.notFound) }
     return answer
-  }
-
-  /// Who manages a name; nil where it is not this server.
-  func answer(_ query: QueryName, manager: EntityID) -> QueryName.Answer? {
-    let name = query.name.rest
-    switch exports.match(name) {
-    case .export(let number, let prefixBytes):
-      guard holds(number) else { return nil }
-      return QueryName.Answer(
-        manager: manager, context: exports.root(number),
-        prefixBytes: query.name.index + prefixBytes, kind: .context)
-    case .shared:
-      return QueryName.Answer(
-        manager: manager, context: .none, prefixBytes: query.name.index + name.count,
-        kind: .sharedContext)
-    case nil: return nil
-    }
   }
 
   func queryObject(_ query: QueryObject, _ turn: Turn) throws(StoreFailure) -> Descriptor {

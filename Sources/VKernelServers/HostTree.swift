@@ -1,5 +1,5 @@
 import Synchronization
-public import VProtocol
+import VProtocol
 public import VRuntime
 
 /// The kernel servers of one node as a tree of names: what is shown under `host/<host>`.
@@ -63,7 +63,7 @@ public final class HostTree: Sendable {
         ("uio", .text(open)),
         ("device", .context(devices)),
         ("net", .context(net)),
-      ]))
+      ]), prefix: "host/\(backplane.host)")
     own.withLock { $0 = manager }
   }
 
@@ -73,12 +73,5 @@ public final class HostTree: Sendable {
       sources.keepTrace(command == "on")
       return .ok
     }
-  }
-
-  /// Claims `host/<host>` in this host's directory; `completion` is called once.
-  public func claim(
-    _ host: String, in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
-  ) {
-    manager.claim("host/\(host)", in: directory, completion: completion)
   }
 }

@@ -14,26 +14,22 @@ public final class TreeManager: Sendable {
   public let server: EntityID
   private let backplane: any Backplane
   private let operations: TreeOperations
-  /// Who is told that the prefix is lost; nil where none is held.
-  private let observer = Observer()
+  private let claims: PrefixClaims
 
-  private final class Observer: Sendable {
-    let told = Mutex<(@Sendable (ReplyCode) -> Void)?>(nil)
-  }
-
-  public init(_ backplane: any Backplane, _ root: TreeContext) {
+  /// With a `prefix` the tree can be claimed, and is found by it; else it is found by its server
+  /// alone.
+  public init(_ backplane: any Backplane, _ root: TreeContext, prefix: String? = nil) {
     self.backplane = backplane
     let operations = TreeOperations(backplane, root)
-    let observer = observer
     self.operations = operations
+    let names = prefix.map { [(name: Array($0.utf8), context: Self.root)] } ?? []
+    let claims = PrefixClaims(backplane, names)
+    self.claims = claims
     server = backplane.makeServer(knowsPrincipals: true) { request in
-      let mcb = request.message.mcb
-      guard mcb.code == SpreadClaims.code, mcb.flags.contains(.datagram), request.isLocal,
-        request.principal?.user == "root"
-      else { return operations.serve(request) }
-      // The directory of this host tells of a claim that is newer than this manager's.
-      observer.told.withLock { $0.take() }?(.duplicateName)
+      if request.message.mcb.code == SpreadClaims.code { return claims.handleLoss(request) }
+      operations.serve(request)
     }
+    if prefix != nil { claims.answer(for: server) }
   }
 
   /// A manager of texts alone.
@@ -43,46 +39,14 @@ public final class TreeManager: Sendable {
     self.init(backplane, TreeContext(texts.map { ($0.name, .text(TreeText($0.text))) }))
   }
 
-  /// Claims `prefix` in this host's directory and answers for it in the name handling group;
-  /// `completion` is called once, and again with `duplicateName` if it is lost to a newer claim.
+  /// Claims the prefix in this host's directory; `completion` is called once, and again with
+  /// `duplicateName` if it is lost to a newer claim.
   ///
   /// A prefix that another host answers for (`duplicateName`) is not served.
   public func claim(
-    _ prefix: String, in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
+    in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    let prefix = Array(prefix.utf8)
-    let client = backplane.makeClient(user: "root")
-    backplane.send(
-      ClaimName(prefix: prefix, context: Self.root, manager: server), from: client, to: directory
-    ) { [self] answer in
-      backplane.retire(client)
-      guard case .refused(let code) = answer else {
-        observer.told.withLock { $0 = completion }
-        answerForNames(prefix)
-        return completion(.ok)
-      }
-      completion(code)
-    }
-  }
-
-  /// Of what is asked of the name handling group only what is meant is answered.
-  private func answerForNames(_ prefix: [UInt8]) {
-    let slash = [UInt8(ascii: "/")]
-    let claimant = backplane.makeServer(knowsPrincipals: false) {
-      [backplane, server, observer] request in
-      guard observer.told.withLock({ $0 != nil }), request.message.mcb.code == QueryName.code,
-        let query = try? QueryName(parsing: request.message)
-      else { return }
-      let name = Array(query.name.rest)
-      let isPrefix = name == prefix || name.starts(with: prefix + slash)
-      guard isPrefix || name.isEmpty || prefix.starts(with: name + slash) else { return }
-      let answer = QueryName.Answer(
-        manager: server, context: isPrefix ? Self.root : .none,
-        prefixBytes: query.name.index + (isPrefix ? prefix.count : name.count),
-        kind: isPrefix ? .context : .sharedContext)
-      backplane.reply(answer, to: request)
-    }
-    backplane.join(claimant, group: .nameHandlingGroup)
+    claims.claim(in: directory) { _, code in completion(code) }
   }
 
   /// Every open instance as a line: its number, the manager, its owner, its host, how it was

@@ -10,27 +10,20 @@ public final class PipeServer: Sendable {
   public let server: EntityID
   private let backplane: any Backplane
   private let operations: PipeOperations
-  private let observer: Observer
-
-  /// Who is told that the prefix is lost; nil where none is held.
-  private final class Observer: Sendable {
-    let told = Mutex<(@Sendable (ReplyCode) -> Void)?>(nil)
-  }
+  private let claims: PrefixClaims
 
   public init(_ backplane: any Backplane) {
     let operations = PipeOperations(backplane)
-    let observer = Observer()
     self.backplane = backplane
     self.operations = operations
-    self.observer = observer
+    let prefix = Array("pipe/\(backplane.host)".utf8)
+    let claims = PrefixClaims(backplane, [(name: prefix, context: PipeOperations.root)])
+    self.claims = claims
     server = backplane.makeServer(knowsPrincipals: true) { request in
-      let mcb = request.message.mcb
-      guard mcb.code == SpreadClaims.code, mcb.flags.contains(.datagram), request.isLocal,
-        request.principal?.user == "root"
-      else { return operations.serve(request) }
-      // The directory of this host tells of a claim that is newer than this manager's.
-      observer.told.withLock { $0.take() }?(.duplicateName)
+      if request.message.mcb.code == SpreadClaims.code { return claims.handleLoss(request) }
+      operations.serve(request)
     }
+    claims.answer(for: server)
   }
 
   /// Claims `pipe/<host>` in this host's directory and answers for it in the name handling group;
@@ -40,38 +33,7 @@ public final class PipeServer: Sendable {
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    let prefix = Array("pipe/\(backplane.host)".utf8)
-    let client = backplane.makeClient(user: "root")
-    backplane.send(
-      ClaimName(prefix: prefix, context: PipeOperations.root, manager: server), from: client,
-      to: directory
-    ) { [self] answer in
-      backplane.retire(client)
-      if case .refused(let code) = answer { return completion(code) }
-      observer.told.withLock { $0 = completion }
-      answerForNames(prefix)
-      completion(.ok)
-    }
-  }
-
-  /// Of what is asked of the name handling group only what is meant is answered.
-  private func answerForNames(_ prefix: [UInt8]) {
-    let slash = [UInt8(ascii: "/")]
-    let claimant = backplane.makeServer(knowsPrincipals: false) {
-      [backplane, server, observer] request in
-      guard observer.told.withLock({ $0 != nil }), request.message.mcb.code == QueryName.code,
-        let query = try? QueryName(parsing: request.message)
-      else { return }
-      let name = Array(query.name.rest)
-      let isPrefix = name == prefix || name.starts(with: prefix + slash)
-      guard isPrefix || name.isEmpty || prefix.starts(with: name + slash) else { return }
-      let answer = QueryName.Answer(
-        manager: server, context: isPrefix ? PipeOperations.root : .none,
-        prefixBytes: query.name.index + (isPrefix ? prefix.count : name.count),
-        kind: isPrefix ? .context : .sharedContext)
-      backplane.reply(answer, to: request)
-    }
-    backplane.join(claimant, group: .nameHandlingGroup)
+    claims.claim(in: directory) { _, code in completion(code) }
   }
 
   /// Every open instance as a line: its number, this manager, its owner, its host, how it was

@@ -114,20 +114,18 @@ struct Running {
     self.directory = directory
     // Every host has two more: what its kernel servers show, and its pipes.
     let unclaimed = Mutex(configuration.exports.count + 2)
-    fileServer.claim(in: directory.server) { export, code in
+    @Sendable func noteClaim(of prefix: String, from place: String = "", _ code: ReplyCode) {
       unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
-      let prefix = String(decoding: export.prefix, as: UTF8.self)
-      let holder =
-        code == .duplicateName ? directory.holder(of: export.prefix).map { ", by \($0)" } : nil
-      say("\(prefix) is not served from \(export.path): \(code)\(holder ?? "")")
+      let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
+      say("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
     }
-    @Sendable func noteClaim(of prefix: String, _ code: ReplyCode) {
-      unclaimed.withLock { $0 -= 1 }
-      if !code.isOK { say("\(prefix)/\(configuration.host) is not served: \(code)") }
+    fileServer.claim(in: directory.server) { export, code in
+      noteClaim(
+        of: String(decoding: export.prefix, as: UTF8.self), from: " from \(export.path)", code)
     }
     let pipeServer = PipeServer(node)
-    pipeServer.claim(in: directory.server) { noteClaim(of: "pipe", $0) }
+    pipeServer.claim(in: directory.server) { noteClaim(of: "pipe/\(configuration.host)", $0) }
     let place = "\(formatIPv4(address)):\(machine.port)"
     let attachServer = try Self.listen(node, configuration)
     self.attachServer = attachServer
@@ -140,8 +138,8 @@ struct Running {
         configuredPeers: peers.map { "\(formatIPv4($0.address)):\($0.port)" },
         attached: attachServer)
     }
-    kernelServers.tree.claim(configuration.host, in: directory.server) {
-      noteClaim(of: "host", $0)
+    kernelServers.tree.manager.claim(in: directory.server) {
+      noteClaim(of: "host/\(configuration.host)", $0)
     }
     // Ready means that this host's own names are there; a claim takes half a second, or the 2 s
     // more in which a host that had the prefix falls silent.

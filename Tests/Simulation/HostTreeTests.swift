@@ -46,7 +46,7 @@ private final class KernelServing: Sendable {
         machine: { ["cpus 2"] }, instances: { "9 elsewhere\n" }, trace: { "a transaction\n" },
         keepTrace: { [traces] in traces.value.append($0) }))
     clients = ClientPool(node)
-    tree.claim(host, in: directory.server) { _ in }
+    tree.manager.claim(in: directory.server) { _ in }
   }
 
   /// Sends an operation to a manager and waits.

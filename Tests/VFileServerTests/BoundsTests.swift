@@ -78,7 +78,7 @@ struct BoundsTests {
   @Test("the table of contexts drops the one not used lately, never a root or one in use")
   func contexts() throws {
     let store = try LinuxStore()
-    let table = Contexts(capacity: Exports.exportsMax + 4, key: 7)
+    let table = Contexts(capacity: Export.exportsMax + 4, key: 7)
     func object() throws -> HeldObject {
       HeldObject(try store.openRoot("/tmp"), of: store, export: 0)
     }
@@ -97,7 +97,7 @@ struct BoundsTests {
     #expect(table.object(root) != nil)
     #expect(table.object(granted[0]) != nil)
     #expect(table.object(granted[1]) == nil)
-    #expect(table.all().count == Exports.exportsMax + 3)
+    #expect(table.all().count == Export.exportsMax + 3)
     #expect(Set(granted).count == 1000)
     #expect(table.grant(try object(), key(1)) == granted[0])
     table.drop(key(1))

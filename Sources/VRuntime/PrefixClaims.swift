@@ -1,0 +1,113 @@
+import Synchronization
+public import VProtocol
+
+/// The prefixes of one manager: claimed in this host's directory, and answered for in the name
+/// handling group, which hears nothing of any other name.
+///
+/// A prefix is the manager's until another host turns out to have it (`duplicateName`): at the
+/// claim, or when the directory tells of a newer one. Then it is not answered for any more.
+public final class PrefixClaims: Sendable {
+  private struct State: Sendable {
+    var manager = EntityID.none
+    /// Prefixes that another host has, by their place in the list.
+    var lost: Set<Int> = []
+    /// Who is told what becomes of a claim.
+    var observer: (@Sendable (Int, ReplyCode) -> Void)?
+  }
+
+  private let backplane: any Backplane
+  private let prefixes: [(name: [UInt8], context: ContextID)]
+  private let state = Mutex(State())
+
+  /// No prefix twice; each stands for a context of the manager.
+  public init(_ backplane: any Backplane, _ prefixes: [(name: [UInt8], context: ContextID)]) {
+    self.backplane = backplane
+    self.prefixes = prefixes
+  }
+
+  /// The entity that is named in all answers; `none` before `answer(for:)`.
+  public var manager: EntityID { state.withLock { $0.manager } }
+
+  /// Begins to answer for the prefixes of `manager` in the name handling group.
+  public func answer(for manager: EntityID) {
+    state.withLock { $0.manager = manager }
+    let claimant = backplane.makeServer(knowsPrincipals: false) { [self] request in
+      guard request.message.mcb.code == QueryName.code,
+        let query = try? QueryName(parsing: request.message), let answer = answer(query)
+      else { return }
+      backplane.reply(answer, to: request)
+    }
+    backplane.join(claimant, group: .nameHandlingGroup)
+  }
+
+  /// Claims every prefix in this host's directory; `completion` is called for each, by its place in
+  /// the list, and once more with `duplicateName` for one that is lost later to a newer claim.
+  public func claim(
+    in directory: EntityID, completion: @escaping @Sendable (Int, ReplyCode) -> Void
+  ) {
+    state.withLock { $0.observer = completion }
+    for (number, prefix) in prefixes.enumerated() {
+      let client = backplane.makeClient(user: "root")
+      backplane.send(
+        ClaimName(prefix: prefix.name, context: prefix.context, manager: manager), from: client,
+        to: directory
+      ) { [self] answer in
+        backplane.retire(client)
+        var code = ReplyCode.ok
+        if case .refused(let refusal) = answer { code = refusal }
+        state.withLock { state in
+          if code.isOK { state.lost.remove(number) }
+          if code == .duplicateName { state.lost.insert(number) }
+        }
+        completion(number, code)
+      }
+    }
+  }
+
+  public func holds(_ number: Int) -> Bool { state.withLock { !$0.lost.contains(number) } }
+
+  /// Who manages a name: the manager of the longest of its prefixes here, or, for a name that only
+  /// leads to prefixes, this one among others; nil where it is none of them.
+  public func answer(_ query: QueryName) -> QueryName.Answer? {
+    let name = query.name.rest
+    let (manager, lost) = state.withLock { ($0.manager, $0.lost) }
+    let longest = prefixes.indices.filter { Self.leads(prefixes[$0].name[...], to: name) }
+      .max { prefixes[$0].name.count < prefixes[$1].name.count }
+    if let longest {
+      guard !lost.contains(longest) else { return nil }
+      let prefix = prefixes[longest]
+      return QueryName.Answer(
+        manager: manager, context: prefix.context,
+        prefixBytes: query.name.index + prefix.name.count, kind: .context)
+    }
+    let leads = prefixes.indices.contains {
+      !lost.contains($0) && Self.leads(name, to: prefixes[$0].name[...])
+    }
+    guard leads else { return nil }
+    return QueryName.Answer(
+      manager: manager, context: .none, prefixBytes: query.name.index + name.count,
+      kind: .sharedContext)
+  }
+
+  /// Takes up SpreadClaims, by which the directory of this host tells a manager of claims that are
+  /// newer than its own; from anybody else it is `illegalRequest`.
+  public func handleLoss(_ request: Request) {
+    guard request.isLocal, request.principal?.user == "root",
+      request.message.mcb.flags.contains(.datagram),
+      let news = try? SpreadClaims(parsing: request.message)
+    else { return backplane.refuse(.illegalRequest, request) }
+    for claim in news.claims {
+      guard let number = prefixes.firstIndex(where: { $0.name == claim.prefix }) else { continue }
+      let observer = state.withLock { state in
+        state.lost.insert(number).inserted ? state.observer : nil
+      }
+      observer?(number, .duplicateName)
+    }
+  }
+
+  private static func leads(_ front: ArraySlice<UInt8>, to name: ArraySlice<UInt8>) -> Bool {
+    name.starts(with: front)
+      && (front.isEmpty || front.count == name.count
+        || name[name.startIndex + front.count] == UInt8(ascii: "/"))
+  }
+}
