@@ -114,7 +114,9 @@ extension FileServer {
   func releaseInstance(_ operation: ReleaseInstance, _ turn: Turn) throws(StoreFailure) -> Done {
     guard instances[operation.instance] != nil else { return Done() }
     let instance = try enter(operation.instance, turn)
-    locks.release { identifier, _ in identifier == operation.instance }
+    if instance.hadLocks.load(ordering: .acquiring) {
+      locks.release { identifier, _ in identifier == operation.instance }
+    }
     if turn.patience == .atOnce {
       let links = try store.describe(instance.file.handle).links
       guard links > 0 && !instance.mode.contains(.write) else { throw .wouldWait }

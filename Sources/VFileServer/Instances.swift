@@ -13,6 +13,8 @@ final class Instance: Sendable {
   /// is inherited and passed on.)
   let host: String?
   let identity: Descriptor.Identity
+  /// Locks were set or asked for through it.
+  let hadLocks = Atomic(false)
   /// One reader of a directory at a time: its position is the descriptor's.
   let directoryLock = Mutex<Void>(())
 

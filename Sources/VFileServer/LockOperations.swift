@@ -1,3 +1,4 @@
+import Synchronization
 import VProtocol
 import VRuntime
 
@@ -17,6 +18,7 @@ extension FileServer {
             throw .refused(.notWriteable)
           }
         }
+        instance.hadLocks.store(true, ordering: .releasing)
         locks.lock(operation, of: instance, request)
       } catch {
         guard case .refused(let code) = error else { preconditionFailure("nothing may wait") }

@@ -49,6 +49,8 @@ final class FuseRequest: Sendable {
 
   /// A signal is given this long to be overtaken by the answer; more would be felt at a terminal.
   private static let interruptGrace = TimeSpan.milliseconds(200)
+  /// A manager that does not answer is silent after 2 s, so a wait has ended by then.
+  private static let waitGrace = TimeSpan.seconds(3)
   private static let cancelInterval = TimeSpan.milliseconds(50)
 
   /// The request that libfuse hands to an operation, on the thread that read it.
@@ -153,8 +155,7 @@ extension FuseRequest {
       return state.wait?.mustEnd == true
     }
     cancelWait()
-    // A manager that does not answer is silent for 2 s, and the wait has ended by then.
-    mount.backplane.after(mustEnd ? .seconds(3) : Self.interruptGrace) { [self] in giveUp() }
+    mount.backplane.after(mustEnd ? Self.waitGrace : Self.interruptGrace) { [self] in giveUp() }
   }
 
   /// Answers EINTR in the place of whatever the request still waits for.

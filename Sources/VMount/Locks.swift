@@ -8,10 +8,6 @@ internal import VRuntime
 ///
 /// A request for a lock always ends, since nobody would know whether the lock was had.
 extension Mount {
-  /// A manager that hears nothing for longer has taken back itself what this host had.
-  static let withdrawalsMax = 15
-  static let withdrawalInterval = TimeSpan.seconds(1)
-
   func setLock(
     _ request: FuseRequest, _ node: NodeID, _ handle: HandleID, _ lock: ObjectLock, waits: Bool
   ) {
@@ -61,22 +57,6 @@ extension Mount {
     // Nothing waits for that client: so what was asked has been done, or will never be.
     withdraw(
       FuseRequest.Wait(client: .none, manager: asked.manager, user: asked.user), undo)
-  }
-
-  /// Sees to it that a manager which fell silent does not go on with an operation whose outcome
-  /// nobody will know; `undo` is called if it has been done by then.
-  func withdraw(
-    _ wait: FuseRequest.Wait, triesLeft: Int = Mount.withdrawalsMax,
-    _ undo: @escaping @Sendable () -> Void
-  ) {
-    clients.send(CancelWait(wait.client), as: wait.user, to: wait.manager) { [self] answer in
-      guard case .refused(let code) = answer, triesLeft > 0 else { return }
-      if code == .notFound { return undo() }
-      guard code == .retransmissionTimeout else { return }
-      backplane.after(Self.withdrawalInterval) { [self] in
-        withdraw(wait, triesLeft: triesLeft - 1, undo)
-      }
-    }
   }
 
   func queryLock(

@@ -83,7 +83,7 @@ extension Mount {
   ) {
     if parent == NodeTable.root && name == Self.ownName {
       return request.send(
-        QueryObject(ContextName(ContextID(rawValue: 1))), to: ownFiles
+        QueryObject(ContextName(Self.ownRoot)), to: ownFiles
       ) { [self] answer in replyEntry(request, answer, below: parent, name) }
     }
     let fullName = fullName(parent, name)

@@ -74,6 +74,8 @@ public final class Mount: Sendable {
   public func unmount() { session.unmount() }
 
   static let ownName = Array(".v".utf8)
+  /// Its context, at the manager that serves it.
+  static let ownRoot = ContextID(rawValue: 1)
 
   private func serve() {
     let isEnded = session.serve { unique in

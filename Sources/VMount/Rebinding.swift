@@ -278,6 +278,30 @@ extension Mount {
       }
     }
   }
+}
+
+// MARK: - What a silent manager is told later
+
+extension Mount {
+  /// A manager that hears nothing for longer has taken back itself what this host had.
+  private static let withdrawalsMax = 15
+  private static let withdrawalInterval = TimeSpan.seconds(1)
+
+  /// Sees to it that a manager which fell silent does not go on with an operation whose outcome
+  /// nobody will know; `undo` is called if it has been done by then.
+  func withdraw(
+    _ wait: FuseRequest.Wait, triesLeft: Int = Mount.withdrawalsMax,
+    _ undo: @escaping @Sendable () -> Void
+  ) {
+    clients.send(CancelWait(wait.client), as: wait.user, to: wait.manager) { [self] answer in
+      guard case .refused(let code) = answer, triesLeft > 0 else { return }
+      if code == .notFound { return undo() }
+      guard code == .retransmissionTimeout else { return }
+      backplane.after(Self.withdrawalInterval) { [self] in
+        withdraw(wait, triesLeft: triesLeft - 1, undo)
+      }
+    }
+  }
 
   /// Ends an instance; no program waits for that, so a manager that is silent is told later.
   func release(

@@ -131,13 +131,7 @@ struct BenchUIO: ParsableCommand {
 
   private func show(_ rows: [Row], _ host: String) {
     guard !options.json else {
-      say(
-        JSON.object([
-          ("schema", .integer(1)), ("bench", .string("uio")), ("host", .string(host)),
-          ("target", .string(target)), ("count", .integer(count)),
-          ("rows", .array(rows.map(\.json))),
-        ]).text)
-      return
+      return options.sayRows(rows.map(\.json), bench: "uio", on: host, target, count)
     }
     say(
       Text.table(

@@ -55,6 +55,15 @@ struct AttachedMeasurement {
 }
 
 extension CommonOptions {
+  /// The rows of a bench as one object.
+  func sayRows(_ rows: [JSON], bench: String, on host: String, _ target: String, _ count: Int) {
+    say(
+      JSON.object([
+        ("schema", .integer(1)), ("bench", .string(bench)), ("host", .string(host)),
+        ("target", .string(target)), ("count", .integer(count)), ("rows", .array(rows)),
+      ]).text)
+  }
+
   func timeLimitReached(_ what: String, _ count: Int) -> Failure {
     Failure(
       status: .timeLimit, description: "\(what): \(count) Sends took longer than \(timeout) s")

@@ -146,19 +146,18 @@ enum Files {
 /// Another program, run to its end.
 enum Command {
   struct Outcome {
-    /// 127 where there is no such program, 128 + N for signal N.
+    /// 126 where it could not be tried, 127 where there is no such program, 128 + N for signal N.
     var status: Int32
     var output = ""
     var errors = ""
   }
 
   /// A file without a name.
-  private static func temporaryFile() -> Int32 {
-    var path = Array("/tmp/v-XXXXXX".utf8CString)
-    let file = mkstemp(&path)
-    if file >= 0 { unlink(path) }
-    _ = fcntl(file, F_SETFD, FD_CLOEXEC)
-    return file
+  private static func temporaryFile() -> Int32? {
+    guard let stream = tmpfile() else { return nil }
+    defer { fclose(stream) }
+    let file = fcntl(fileno(stream), F_DUPFD_CLOEXEC, 0)
+    return file < 0 ? nil : file
   }
 
   /// With `isShown` it writes where this process writes, and nothing is kept.
@@ -167,8 +166,12 @@ enum Command {
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     // Files, not pipes: whoever outlives the program keeps nobody waiting.
-    let files = isShown ? [] : (0..<2).map { _ in temporaryFile() }
+    let wanted = isShown ? 0 : 2
+    let files = (0..<wanted).compactMap { _ in temporaryFile() }
     defer { for file in files { close(file) } }
+    guard files.count == wanted else {
+      return Outcome(status: 126, errors: "no room for its output: \(Prober.reason(errno))")
+    }
     for (index, file) in files.enumerated() {
       posix_spawn_file_actions_adddup2(&actions, file, Int32(index + 1))
     }

@@ -129,7 +129,7 @@ extension Configuration {
     return "\(String(cString: directory))/v/node.sock"
   }
 
-  /// The claims of a whole cluster; one host may have them all.
+  /// Half of the claims that a whole cluster has room for: one host leaves some to the others.
   private static let exportsMax = 64
 
   private static func isHostName(_ name: String) -> Bool {
