@@ -57,7 +57,7 @@ extension LabTests {
         p=/v/pipe/\(host)/fifo
         : >$p; stat -c '%F %a %U %s' $p
         python3 - $p <<'END'
-        import os, sys
+        import os, sys, time
         p = sys.argv[1]
         def refused(call, *arguments):
             try: return call(*arguments)
@@ -70,7 +70,14 @@ extension LabTests {
         for block in (b"12345", b"x" * 700, b"abc"): os.write(w, block)
         print([len(os.read(r, 1000)) for i in range(3)])
         os.write(w, b"abcdef"); print(os.read(r, 2), os.read(r, 10))
-        os.close(w); print(os.read(r, 5))
+        # Linux does not wait for the last close of a file of FUSE.
+        os.close(w)
+        def last():
+            for _ in range(500):
+                data = refused(os.read, r, 5)
+                if isinstance(data, bytes): return data
+                time.sleep(0.01)
+        print(last())
         rw = os.open(p, os.O_RDWR); os.write(rw, b"hi"); print(os.read(rw, 9))
         os.close(r); os.close(rw)
         END
