@@ -45,6 +45,7 @@ let package = Package(
       name: "VKernelServers", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(name: "VDirectory", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(name: "VPipeServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
+    .target(name: "VTeamServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(
       name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
       swiftSettings: library),

@@ -1,0 +1,124 @@
+public import VProtocol
+
+/// The machine as the team server sees it: it starts programs, finds those that an earlier run of
+/// the server left, and looks at everything else that runs.
+///
+/// `LinuxPrograms`, in a room of its own, is the real one. No call waits. Completions come exactly
+/// once, on any thread of the loop, perhaps before the call returns, and must not block.
+public protocol ProgramMachine: Sendable {
+  /// Starts a program; it runs when `completion` gets it.
+  ///
+  /// Refusals: `notFound` (no such program, no such user), `noPermission`, `badArguments`,
+  /// `noServerResources` and others that the machine gives for starting nothing.
+  func start(
+    _ order: ProgramOrder, completion: @escaping @Sendable (Outcome<any HostedProgram>) -> Void)
+
+  /// The programs that an earlier run of the server left: they run, or have ended and are not
+  /// forgotten. To be asked once, before anything is started.
+  func recover(completion: @escaping @Sendable ([any HostedProgram]) -> Void)
+
+  /// Every process of the host but kernel threads and those of programs that were started here.
+  func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void)
+  /// One file of `/proc/PID`, at most `ProcessFile.octetsMax` octets of it; `noProcess` where there
+  /// is no such process.
+  func read(
+    _ file: ProcessFile, ofProcess pid: Int32,
+    completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void)
+  /// Octets of a process's memory; fewer than `count` where a mapping ends, `outOfRange` where
+  /// nothing is mapped at `position`.
+  func readMemory(
+    ofProcess pid: Int32, at position: UInt64, count: Int,
+    completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void)
+
+  /// Whether a user of this name can run programs here. The table of users may be elsewhere.
+  func hasUser(_ name: String, completion: @escaping @Sendable (Bool) -> Void)
+
+  /// The load average of the last minute, times 1,000.
+  var loadThousandths: Int { get }
+  /// What tells the classes of programs apart.
+  var classMechanism: ClassMechanism { get }
+}
+
+/// A program that was started here, and what its keeper holds of it: streams and status, until it
+/// is forgotten.
+public protocol HostedProgram: AnyObject, Sendable {
+  /// The root process, as the host counts.
+  var pid: Int32 { get }
+  var order: ProgramOrder { get }
+  /// The directory it was started in: the one that was asked for, or else its user's home, or else
+  /// the root.
+  var directory: [UInt8] { get }
+  /// Nanoseconds since 1970.
+  var startedAt: Int64 { get }
+  /// Nanoseconds since 1970; nil while it runs.
+  var endedAt: Int64? { get }
+  var state: ProgramState { get }
+  /// The size of its terminal now, if it has one.
+  var terminal: TerminalSize? { get }
+
+  /// Calls `change` with every new state, the last one being an end. There is one observer: a
+  /// second call replaces it.
+  func observe(_ change: @escaping @Sendable (ProgramState) -> Void)
+
+  /// Reads at most `count` octets from `position` on; what was dropped is skipped.
+  ///
+  /// Answered when there are some, or none will come. A read at a position says that everything
+  /// before it was taken: an attached program is held up while `StreamRead.unreadMax` octets of a
+  /// stream are not.
+  @discardableResult
+  func read(
+    _ stream: OutputStream, from position: UInt64, count: Int,
+    completion: @escaping @Sendable (StreamRead) -> Void
+  ) -> ReadTicket
+  /// Ends a read with `cancelled`, unless it is over.
+  func cancel(_ ticket: ReadTicket)
+
+  /// Writes to the program's input; `ok` once the keeper has taken all of `data` (it has room for
+  /// 64 KB that the program did not read yet), `brokenPipe` where nothing will read it.
+  func write(_ data: [UInt8], completion: @escaping @Sendable (ReplyCode) -> Void)
+  /// End of file for the program, after what was written; nothing with a terminal.
+  func endInput()
+
+  /// Does what `command` says; nil is done. `noProcess` once the program has ended.
+  func control(
+    _ command: ProgramCommand, completion: @escaping @Sendable (MachineRefusal?) -> Void)
+  /// For an attached program whose starter is gone: SIGHUP, and KILL where it still runs 2 s later.
+  func hangUp()
+
+  /// The pids of its processes, as the host counts; none once it has ended.
+  func processes(completion: @escaping @Sendable ([Int32]) -> Void)
+  /// What it uses, or used.
+  func usage(completion: @escaping @Sendable (ProgramUsage) -> Void)
+
+  /// Lets go of an ended program: nothing of it is kept, and its reads end. Of one that runs, it is
+  /// killed first.
+  func forget()
+}
+
+/// A program's two streams of output; with a terminal everything is `out`.
+public enum OutputStream: UInt8, CaseIterable, Sendable {
+  case out = 1
+  case err = 2
+}
+
+/// What came of a read of a stream.
+public enum StreamRead: Equatable, Sendable {
+  /// At least one octet; `position` is beyond the one asked for if older ones were dropped.
+  case octets([UInt8], position: UInt64)
+  /// The program has ended and there is nothing at or after the position.
+  case end
+  case cancelled
+  /// The keeper died.
+  case lost
+
+  /// Octets that an attached program may be ahead of its reader.
+  public static let unreadMax = 65_536
+  /// Octets of each stream that are kept, read or not.
+  public static let keptMax = 1 << 20
+}
+
+/// Names a read, to cancel it.
+public struct ReadTicket: Hashable, Sendable {
+  public var rawValue: UInt32
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+}
