@@ -5,24 +5,17 @@ internal import VProtocol
 internal import VRuntime
 
 /// GETATTR, SETATTR, ACCESS and STATFS, and how a descriptor looks to Linux.
-extension Mount {
-  func getAttributes(_ request: FuseRequest, of id: NodeID, _ handle: HandleID?) {
-    guard let node = nodes[id] else { return request.fail(ESTALE) }
-    changeOrQuery(
-      request, id, node, node.object, handle, byName: { QueryObject($0) },
-      byInstance: { QueryInstance($0) })
+extension FuseRequest {
+  func getAttributes(of id: NodeID, _ handle: HandleID?) {
+    changeOrQuery(id, handle, byName: { QueryObject($0) }, byInstance: { QueryInstance($0) })
   }
 
-  func setAttributes(
-    _ request: FuseRequest, of id: NodeID, _ handle: HandleID?, to status: stat, valid: Int32
-  ) {
-    guard let node = nodes[id] else { return request.fail(ESTALE) }
-    let object = node.object
-    let modification = modification(request, status, valid: UInt32(bitPattern: valid), object.kind)
+  func setAttributes(of id: NodeID, _ handle: HandleID?, to status: stat, valid: Int32) {
+    guard let kind = mount.nodes[id]?.object.kind else { return fail(ESTALE) }
+    let modification = modification(status, valid: UInt32(bitPattern: valid), kind)
     // The right to truncate comes with the descriptor, every other one with the user who asks.
-    let handle = modification.size == nil ? nil : handle
     changeOrQuery(
-      request, id, node, object, handle, byName: { ModifyObject($0, modification) },
+      id, modification.size == nil ? nil : handle, byName: { ModifyObject($0, modification) },
       byInstance: { ModifyInstance($0, modification) })
   }
 
@@ -32,10 +25,10 @@ extension Mount {
   ///
   /// Setting an attribute twice is setting it once.
   private func changeOrQuery<ByName: Operation, ByInstance: Operation>(
-    _ request: FuseRequest, _ id: NodeID, _ node: Node, _ object: Node.Object,
-    _ handle: HandleID?, byName: @escaping @Sendable (ContextName) -> ByName,
+    _ id: NodeID, _ handle: HandleID?, byName: @escaping @Sendable (ContextName) -> ByName,
     byInstance: @escaping @Sendable (InstanceID) -> ByInstance
   ) where ByName.Answer == Descriptor, ByInstance.Answer == Descriptor {
+    guard let node = mount.nodes[id] else { return fail(ESTALE) }
     let then: @Sendable (Answer<Descriptor>) -> Void = { [self] answer in
       var answer = answer
       if case .refused(.retransmissionTimeout) = answer, ByName.isIdempotent,
@@ -43,18 +36,23 @@ extension Mount {
       {
         answer = .done(root.descriptor, by: root.manager)
       }
-      replyAttributes(request, answer, of: node, object)
+      finish(answer) { descriptor in
+        guard descriptor.identity == node.object.identity else { return fail(ESTALE) }
+        var record = fuse_attr_out()
+        record.attr = mount.attributes(of: descriptor, in: node)
+        reply(record)
+      }
     }
-    if let handle, handles[handle] != nil {
-      return use(handle, for: request, mayRepeat: true, byInstance, then: then)
+    if let handle, mount.handles[handle] != nil {
+      return use(handle, mayRepeat: true, byInstance, then: then)
     }
-    ask(about: id, for: request, mayRepeat: true) {
-      byName(ContextName($0.object))
+    ask(about: id, mayRepeat: true) {
+      byName($0.name)
     } then: { [self] answer in
       if case .refused(.invalidFileID) = answer,
-        let open = handles.any(of: id, openedBy: request.user)
+        let open = mount.handles.any(of: id, openedBy: user)
       {
-        use(open, for: request, mayRepeat: true, byInstance, then: then)
+        use(open, mayRepeat: true, byInstance, then: then)
       } else {
         then(answer)
       }
@@ -63,35 +61,25 @@ extension Mount {
 
   /// What the root of a prefix was, where `node` is one.
   private func absentRoot(_ id: NodeID, _ node: Node) -> NameCache.Root? {
-    guard nodes[node.parent]?.object.kind == .sharedContext, let name = nodes.fullName(of: id)
+    guard mount.nodes[node.parent]?.object.kind == .sharedContext,
+      let name = mount.nodes.fullName(of: id)
     else { return nil }
-    return names.lastSeen(name)
+    return mount.names.lastSeen(name)
   }
 
-  func checkAccess(_ request: FuseRequest, to id: NodeID, _ mask: UInt32) {
-    ask(about: id, for: request) {
-      CheckAccess(ContextName($0.object), mask: mask & 7)
-    } then: {
-      request.finish($0)
+  func checkAccess(to id: NodeID, _ mask: UInt32) {
+    ask(about: id) {
+      CheckAccess($0.name, mask: mask & 7)
+    } then: { [self] answer in
+      finish(answer)
     }
   }
 
-  func queryStore(_ request: FuseRequest, of id: NodeID) {
-    ask(about: id, for: request) {
-      QueryStore(ContextName($0.object))
-    } then: { answer in
-      request.finish(answer) { store in request.reply(Self.store(store)) }
-    }
-  }
-
-  private func replyAttributes(
-    _ request: FuseRequest, _ answer: Answer<Descriptor>, of node: Node, _ object: Node.Object
-  ) {
-    request.finish(answer) { descriptor in
-      guard descriptor.identity == object.identity else { return request.fail(ESTALE) }
-      var reply = fuse_attr_out()
-      reply.attr = attributes(of: descriptor, in: node)
-      request.reply(reply)
+  func queryStore(of id: NodeID) {
+    ask(about: id) {
+      QueryStore($0.name)
+    } then: { [self] answer in
+      finish(answer) { reply(Mount.record(of: $0)) }
     }
   }
 }
@@ -156,32 +144,29 @@ extension Mount {
       : (UInt64(bitPattern: quotient), UInt32(remainder))
   }
 
-  private static func store(_ answer: QueryStore.Answer) -> statvfs {
-    var store = statvfs()
-    store.f_bsize = UInt(answer.blockSize)
-    store.f_frsize = UInt(answer.blockSize)
-    store.f_blocks = UInt(answer.blocks)
-    store.f_bfree = UInt(answer.blocksFree)
-    store.f_bavail = UInt(answer.blocksAvailable)
-    store.f_files = UInt(answer.objects)
-    store.f_ffree = UInt(answer.objectsFree)
-    store.f_favail = UInt(answer.objectsAvailable)
-    store.f_namemax = UInt(answer.nameBytesMax)
-    return store
+  fileprivate static func record(of store: QueryStore.Answer) -> fuse_statfs_out {
+    var record = fuse_statfs_out()
+    record.st.bsize = UInt32(clamping: store.blockSize)
+    record.st.frsize = UInt32(clamping: store.blockSize)
+    record.st.blocks = store.blocks
+    record.st.bfree = store.blocksFree
+    record.st.bavail = store.blocksAvailable
+    record.st.files = store.objects
+    record.st.ffree = store.objectsFree
+    record.st.namelen = UInt32(clamping: store.nameBytesMax)
+    return record
   }
 }
 
 // MARK: - From Linux to V
 
-extension Mount {
-  private func modification(
-    _ request: FuseRequest, _ status: stat, valid: UInt32, _ kind: ObjectKind
-  ) -> Modification {
+extension FuseRequest {
+  private func modification(_ status: stat, valid: UInt32, _ kind: ObjectKind) -> Modification {
     var modification = Modification()
     let has = { (bit: Int32) in valid & UInt32(bit) != 0 }
     if has(FUSE_SET_ATTR_MODE) { modification.permissions = status.st_mode & 0o7777 }
-    if has(FUSE_SET_ATTR_UID) { modification.owner = users.name(ofUser: status.st_uid) }
-    if has(FUSE_SET_ATTR_GID) { modification.group = users.name(ofGroup: status.st_gid) }
+    if has(FUSE_SET_ATTR_UID) { modification.owner = mount.users.name(ofUser: status.st_uid) }
+    if has(FUSE_SET_ATTR_GID) { modification.group = mount.users.name(ofGroup: status.st_gid) }
     if has(FUSE_SET_ATTR_SIZE) { modification.size = UInt64(status.st_size) }
     if has(FUSE_SET_ATTR_ATIME) {
       modification.accessed = has(FUSE_SET_ATTR_ATIME_NOW) ? .now : Self.stamp(status.st_atim)
@@ -191,7 +176,7 @@ extension Mount {
     }
     // The kernel leaves this to the server in a chown of anything but a directory.
     let isChown = modification.owner != nil || modification.group != nil
-    modification.dropsPrivileges = request.dropsPrivileges || (isChown && !kind.isContext)
+    modification.dropsPrivileges = dropsPrivileges || (isChown && !kind.isContext)
     return modification
   }
 

@@ -3,40 +3,30 @@ internal import Glibc
 internal import VProtocol
 internal import VRuntime
 
-/// OPENDIR and READDIR. RELEASEDIR and FSYNCDIR are those of files.
+/// READDIR. OPENDIR, RELEASEDIR and FSYNCDIR are those of files.
 ///
 /// The offsets that Linux sees: 0 is `.`, 1 is `..`, and 2 + p is the manager's position p, whose
 /// positions start at 0 and do not count those two. The offset of an entry is where reading goes
 /// on behind it. Positions above 2^63 - 3 are given as that one, which is behind every entry.
-extension Mount {
-  func openDirectory(_ request: FuseRequest, _ id: NodeID) {
-    open(request, id, mode: [.read, .directory])
-  }
-
-  func readDirectory(
-    _ request: FuseRequest, _ id: NodeID, _ handle: HandleID, bytesMax: Int, at offset: UInt64
-  ) {
-    guard let node = nodes[id] else { return request.fail(ESTALE) }
-    var entries = EntryBuffer(bytesMax: bytesMax)
-    let parentNumber = nodes[node.parent]?.inodeNumber ?? node.inodeNumber
-    if offset < 1 { entries.add(Self.dot, node.inodeNumber, S_IFDIR, next: 1) }
-    if offset < 2 { entries.add(Self.dot + Self.dot, parentNumber, S_IFDIR, next: 2) }
+extension FuseRequest {
+  func readDirectory(_ id: NodeID, _ handle: HandleID, bytesMax: Int, at offset: UInt64) {
+    guard let node = mount.nodes[id] else { return fail(ESTALE) }
+    var front = EntryBuffer(bytesMax: bytesMax)
+    let parentNumber = mount.nodes[node.parent]?.inodeNumber ?? node.inodeNumber
+    if offset < 1 { front.add(Self.dot, node.inodeNumber, S_IFDIR, next: 1) }
+    if offset < 2 { front.add(Self.dot + Self.dot, parentNumber, S_IFDIR, next: 2) }
     let position = offset < 2 ? 0 : offset - 2
-    let tree = node.object.tree
-    let front = entries
     // A record takes three times the room of an entry, so a whole group is asked for even if
     // the kernel has room for a page only.
-    use(handle, for: request) {
+    use(handle) {
       ReadInstance($0, position: position, count: Message.segmentBytesMax)
-    } then: { answer in
+    } then: { [self, front] answer in
       switch answer {
       case .done(let block, _):
-        guard let filled = Self.fill(front, block.data, tree) else {
-          return request.fail(EIO)
-        }
-        request.reply(filled.bytes)
-      case .refused(.endOfFile): request.reply(front.bytes)
-      case .refused(let code): request.fail(code)
+        guard let filled = Self.fill(front, block.data, node.object.tree) else { return fail(EIO) }
+        reply(filled.bytes)
+      case .refused(.endOfFile): reply(front.bytes)
+      case .refused(let code): fail(code)
       }
     }
   }
@@ -50,7 +40,8 @@ extension Mount {
       guard let descriptor = try? Descriptor(parsing: &reader) else { return nil }
       let number = tree.inodeNumber(of: descriptor.identity)
       let next = 2 + min(descriptor.nextPosition, UInt64(Int64.max) - 2)
-      guard entries.add(descriptor.name, number, fileType(descriptor.kind), next: next) else {
+      guard entries.add(descriptor.name, number, Mount.fileType(descriptor.kind), next: next)
+      else {
         break
       }
     }

@@ -6,57 +6,47 @@ internal import VRuntime
 ///
 /// Names under `user.v.` are this mount's own words about an object; they are not listed, so that
 /// no program copies them. The others are the manager's, where it keeps any.
-extension Mount {
-  func getAttribute(
-    _ request: FuseRequest, of id: NodeID, _ name: [UInt8], room: Int
-  ) {
-    guard let object = nodes[id]?.object else { return request.fail(ESTALE) }
-    guard name.count <= ChangeAttribute.attributeBytesMax else { return request.fail(ERANGE) }
+extension FuseRequest {
+  func getAttribute(of id: NodeID, _ name: [UInt8], room: Int) {
+    guard let object = mount.nodes[id]?.object else { return fail(ESTALE) }
+    guard name.count <= ChangeAttribute.attributeBytesMax else { return fail(ERANGE) }
     if name.starts(with: Self.ownPrefix) {
-      return getOwnAttribute(request, of: id, object, name, room: room)
+      return getOwnAttribute(of: id, object, name, room: room)
     }
-    guard Self.isKept(name) else { return request.fail(EOPNOTSUPP) }
-    ask(about: id, for: request) {
-      QueryAttribute(ContextName($0.object), attribute: name)
-    } then: {
-      Self.reply(request, $0, room: room)
+    guard Self.isKept(name) else { return fail(EOPNOTSUPP) }
+    ask(about: id) {
+      QueryAttribute($0.name, attribute: name)
+    } then: { [self] answer in
+      finish(answer) { reply($0.data, room: room) }
     }
   }
 
-  func listAttributes(_ request: FuseRequest, of id: NodeID, room: Int) {
-    ask(about: id, for: request) {
-      ListAttributes(ContextName($0.object))
-    } then: { answer in
+  func listAttributes(of id: NodeID, room: Int) {
+    ask(about: id) {
+      ListAttributes($0.name)
+    } then: { [self] answer in
       // A manager that keeps none has none to list.
-      if case .refused(.illegalRequest) = answer {
-        return Self.reply(request, .done(ListAttributes.Answer(data: []), by: .none), room: room)
-      }
-      Self.reply(request, answer, room: room)
+      if case .refused(.illegalRequest) = answer { return reply([], room: room) }
+      finish(answer) { reply($0.data, room: room) }
     }
   }
 
-  func changeAttribute(
-    _ request: FuseRequest, of id: NodeID, _ name: [UInt8], _ change: ChangeAttribute.Change
-  ) {
-    guard name.count <= ChangeAttribute.attributeBytesMax else { return request.fail(ERANGE) }
-    if name.starts(with: Self.ownPrefix) { return request.fail(EPERM) }
-    guard Self.isKept(name) else { return request.fail(EOPNOTSUPP) }
-    ask(about: id, for: request) {
-      ChangeAttribute(ContextName($0.object), attribute: name, change)
-    } then: {
-      request.finish($0)
+  func changeAttribute(of id: NodeID, _ name: [UInt8], _ change: ChangeAttribute.Change) {
+    guard name.count <= ChangeAttribute.attributeBytesMax else { return fail(ERANGE) }
+    if name.starts(with: Self.ownPrefix) { return fail(EPERM) }
+    guard Self.isKept(name) else { return fail(EOPNOTSUPP) }
+    ask(about: id) {
+      ChangeAttribute($0.name, attribute: name, change)
+    } then: { [self] answer in
+      finish(answer)
     }
   }
 
   /// The room is what the program has for the answer; with 0 it asks for the size.
-  private static func reply(
-    _ request: FuseRequest, _ answer: Answer<ReadInstance.Answer>, room: Int
-  ) {
-    request.finish(answer) { value in
-      if room == 0 { return request.reply(attributeBytes: value.data.count) }
-      guard value.data.count <= room else { return request.fail(ERANGE) }
-      request.reply(value.data)
-    }
+  private func reply(_ value: [UInt8], room: Int) {
+    if room == 0 { return reply(attributeBytes: value.count) }
+    guard value.count <= room else { return fail(ERANGE) }
+    reply(value)
   }
 
   /// Everything else is refused without asking: the kernel asks for some at every turn.
@@ -67,38 +57,35 @@ extension Mount {
 
 // MARK: - What the mount says itself
 
-extension Mount {
+extension FuseRequest {
   private static let ownPrefix = Array("user.v.".utf8)
 
   private func getOwnAttribute(
-    _ request: FuseRequest, of id: NodeID, _ object: Node.Object, _ name: [UInt8], room: Int
+    of id: NodeID, _ object: Node.Object, _ name: [UInt8], room: Int
   ) {
-    let reply = { @Sendable (text: String) in
-      Self.reply(
-        request, .done(ReadInstance.Answer(data: Array(text.utf8)), by: .none), room: room)
-    }
-    switch name.dropFirst(Self.ownPrefix.count) {
-    case let rest where rest.elementsEqual("manager".utf8): reply(prefix(of: id))
-    case let rest where rest.elementsEqual("entity".utf8): reply("\(object.manager)")
-    case let rest where rest.elementsEqual("attributes".utf8):
-      ask(about: id, for: request) {
-        QueryObject(ContextName($0.object))
-      } then: { answer in
-        request.finish(answer) { descriptor in reply("\(descriptor.attributes)") }
+    switch String(decoding: name.dropFirst(Self.ownPrefix.count), as: UTF8.self) {
+    case "manager": reply(prefix(of: id), room: room)
+    case "entity": reply(Array("\(object.manager)".utf8), room: room)
+    case "attributes":
+      ask(about: id) {
+        QueryObject($0.name)
+      } then: { [self] answer in
+        finish(answer) { reply(Array("\($0.attributes)".utf8), room: room) }
       }
-    default: request.fail(ENODATA)
+    default: fail(ENODATA)
     }
   }
 
   /// The prefix that the manager of a node claimed; empty for what lies above all prefixes.
-  private func prefix(of id: NodeID) -> String {
+  private func prefix(of id: NodeID) -> [UInt8] {
+    let nodes = mount.nodes
     var id = id
     while let node = nodes[id], let parent = nodes[node.parent]?.object,
       parent.kind != .sharedContext
     {
       id = node.parent
     }
-    guard nodes[id]?.object.kind != .sharedContext else { return "" }
-    return String(decoding: nodes.fullName(of: id) ?? [], as: UTF8.self)
+    guard nodes[id]?.object.kind != .sharedContext else { return [] }
+    return nodes.fullName(of: id) ?? []
   }
 }

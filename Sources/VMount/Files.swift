@@ -1,92 +1,81 @@
 internal import CVLinux
 internal import Glibc
-internal import Synchronization
 internal import VProtocol
 internal import VRuntime
 
 /// OPEN, CREATE, RELEASE and FSYNC: an open file is an instance.
-extension Mount {
-  func open(_ request: FuseRequest, _ id: NodeID, flags: Int32) {
-    open(request, id, mode: Self.mode(flags, request))
-  }
+extension FuseRequest {
+  func open(_ id: NodeID, flags: Int32) { open(id, mode: mode(flags)) }
 
   /// Makes an instance of the object of a node.
   ///
   /// The operation is not given up when a signal ends the request: its instance, if it comes
   /// after all, is released. That of a stream may wait for another program until a signal comes.
-  func open(_ request: FuseRequest, _ id: NodeID, mode: OpenMode) {
-    let passed = Mutex<PassedDescriptor?>(nil)
-    let undo: (@Sendable () -> Void)? = if nodes[id]?.object.isStream == true { {} } else { nil }
-    ask(
-      about: id, for: request, mayRepeat: true, mustEnd: true, undo: undo,
-      takeDescriptor: { descriptor in passed.withLock { $0 = descriptor } }
-    ) { [owner] contexts in
-      CreateInstance(ContextName(contexts.object), mode: mode, owner: owner)
+  func open(_ id: NodeID, mode: OpenMode) {
+    let isStream = mount.nodes[id]?.object.isStream == true
+    let undo: (@Sendable () -> Void)? = if isStream { {} } else { nil }
+    ask(about: id, mayRepeat: true, mustEnd: true, undo: undo) { [mount] target in
+      CreateInstance(target.name, mode: mode, owner: mount.owner)
     } then: { [self] answer in
       switch answer {
-      case .refused(let code): request.fail(code)
+      case .refused(let code): fail(code)
       case .done(let created, let manager):
-        guard created.descriptor.identity == nodes[id]?.object.identity else {
-          release(created.instance, of: manager, as: request.user)
-          return request.fail(ESTALE)
+        guard created.descriptor.identity == mount.nodes[id]?.object.identity else {
+          mount.release(created.instance, of: manager, as: user)
+          return fail(ESTALE)
         }
-        let handle = handles.add(
-          Handle(node: id, user: request.user, mode: mode, manager: manager, created))
-        let reply = enterOpen(handle, of: id, created, mode, passed.withLock { $0.take() })
-        if !request.reply(reply) { close(handle) }
+        let record = enterOpen(of: id, created, by: manager, mode)
+        if !reply(record) { mount.close(record.fh) }
       }
     }
   }
 
-  func create(
-    _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], mode permissions: UInt32,
-    flags: Int32
-  ) {
-    guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
-    var mode = Self.mode(flags, request).union(.create)
-    if flags & O_EXCL != 0 { mode.insert(.exclusive) }
-    let permissions = request.permissions(permissions)
-    let passed = Mutex<PassedDescriptor?>(nil)
+  func create(below parent: NodeID, _ name: [UInt8], mode permissions: UInt32, flags: Int32) {
+    let isExclusive = flags & O_EXCL != 0
+    let mode = mode(flags).union(isExclusive ? [.create, .exclusive] : .create)
+    let allowed = self.permissions(permissions)
     // Only an exclusive one tells whether it was done before.
-    ask(
-      about: parent, for: request, mayRepeat: flags & O_EXCL == 0, mustEnd: true,
-      takeDescriptor: { descriptor in passed.withLock { $0 = descriptor } }
-    ) { [mode, owner] contexts in
+    ask(about: parent, name, mayRepeat: !isExclusive, mustEnd: true) { [mount] target in
       CreateInstance(
-        ContextName(contexts.object, name), mode: mode, permissions: permissions, owner: owner)
-    } then: { [self, mode] answer in
+        target.name, mode: mode, permissions: allowed, owner: mount.owner)
+    } then: { [self] answer in
       switch answer {
-      case .refused(let code): request.fail(code)
+      case .refused(let code): fail(code)
       case .done(let created, let manager):
-        let (id, entry) = enter(created.descriptor, of: manager, below: parent, name)
-        let handle = handles.add(
-          Handle(node: id, user: request.user, mode: mode, manager: manager, created))
-        let open = enterOpen(handle, of: id, created, mode, passed.withLock { $0.take() })
-        if !request.reply(CreateReply(entry: entry, open: open)) {
-          close(handle)
-          nodes.forget(id, 1)
+        let (id, entry) = mount.enter(created.descriptor, of: manager, below: parent, name)
+        let open = enterOpen(of: id, created, by: manager, mode)
+        if !reply(CreateReply(entry: entry, open: open)) {
+          mount.close(open.fh)
+          mount.nodes.forget(id, 1)
         }
       }
     }
   }
 
-  func sync(_ request: FuseRequest, _ handle: HandleID, isDataOnly: Bool) {
-    use(handle, for: request) {
+  private struct CreateReply: BitwiseCopyable {
+    var entry: fuse_entry_out
+    var open: fuse_open_out
+  }
+
+  func sync(_ handle: HandleID, isDataOnly: Bool) {
+    use(handle) {
       SyncInstance($0, isDataOnly: isDataOnly)
-    } then: {
-      request.finish($0)
+    } then: { [self] answer in
+      finish(answer)
     }
   }
 
   /// RELEASE and RELEASEDIR.
   ///
   /// No program waits for the answer.
-  func release(_ request: FuseRequest, _ handle: HandleID) {
-    close(handle)
-    request.done()
+  func release(_ handle: HandleID) {
+    mount.close(handle)
+    done()
   }
+}
 
-  private func close(_ id: HandleID) {
+extension Mount {
+  fileprivate func close(_ id: HandleID) {
     guard let handle = handles.remove(id) else { return }
     if !handle.mode.contains(.directory) { backingFiles.close(handle.node) }
     nodes.countClose(of: handle.node)
@@ -99,22 +88,17 @@ extension Mount {
 
 // MARK: - Flags
 
-extension Mount {
-  private struct CreateReply: BitwiseCopyable {
-    var entry: fuse_entry_out
-    var open: fuse_open_out
-  }
-
-  /// Counts an open and says how the kernel is to treat it.
+extension FuseRequest {
+  /// Enters an open file into the tables and says how the kernel is to treat it.
   private func enterOpen(
-    _ handle: HandleID, of id: NodeID, _ created: CreateInstance.Answer, _ mode: OpenMode,
-    _ descriptor: PassedDescriptor?
+    of id: NodeID, _ created: CreateInstance.Answer, by manager: EntityID, _ mode: OpenMode
   ) -> fuse_open_out {
-    nodes.countOpen(of: id)
     var reply = fuse_open_out()
-    reply.fh = handle
+    reply.fh = mount.handles.add(
+      Handle(node: id, user: user, mode: mode, manager: manager, created))
+    mount.nodes.countOpen(of: id)
     if mode.contains(.directory) { return reply }
-    let backing = backingFiles.open(id, descriptor)
+    let backing = mount.backingFiles.open(id, takePassed())
     if backing > 0 {
       reply.open_flags = UInt32(V_FOPEN_PASSTHROUGH)
       // Newer kernels read the number of the backing file here.
@@ -139,7 +123,7 @@ extension Mount {
   /// The kernel's FMODE_EXEC, which is in the flags of an open for execve.
   private static let openToExecute: Int32 = 0x20
 
-  private static func mode(_ flags: Int32, _ request: FuseRequest) -> OpenMode {
+  private func mode(_ flags: Int32) -> OpenMode {
     var mode: OpenMode =
       switch flags & O_ACCMODE {
       case O_RDONLY: .read
@@ -150,8 +134,8 @@ extension Mount {
     if flags & O_TRUNC != 0 { mode.insert(.truncate) }
     if flags & (O_SYNC | O_DSYNC) != 0 { mode.insert(.synchronous) }
     if flags & O_NONBLOCK != 0 { mode.insert(.nonBlocking) }
-    if flags & openToExecute != 0 { mode.insert(.execute) }
-    if request.dropsPrivileges { mode.insert(.dropPrivileges) }
+    if flags & Self.openToExecute != 0 { mode.insert(.execute) }
+    if dropsPrivileges { mode.insert(.dropPrivileges) }
     return mode
   }
 }

@@ -18,10 +18,12 @@ final class FuseRequest: Sendable {
     var wait: Wait?
     /// What is given up together with the request.
     var transactions: [ClientPool.Transaction] = []
+    /// What came with the answer to an open.
+    var passed: PassedDescriptor?
   }
 
   /// An operation that waits, at its manager, for people or other programs.
-  struct Wait {
+  private struct Wait {
     /// An entity that sends nothing else until nobody can ask for the end of the wait.
     let client: EntityID
     let manager: EntityID
@@ -81,7 +83,6 @@ extension FuseRequest {
   func send<Op: Operation>(
     _ operation: Op, to manager: EntityID, as user: String? = nil, mustEnd: Bool = false,
     undo: (@Sendable () -> Void)? = nil,
-    takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     guard prepareToWait() else { return }
@@ -92,7 +93,9 @@ extension FuseRequest {
       return sendAlone(operation, wait, undo, completion)
     }
     let transaction = mount.clients.send(
-      operation, as: user, to: manager, takeDescriptor: takeDescriptor, completion: completion)
+      operation, as: user, to: manager,
+      takeDescriptor: { [self] descriptor in state.withLock { $0.passed = descriptor } },
+      completion: completion)
     if mustEnd { return }
     let isGivenUp = state.withLock { state in
       if state.phase == .open { state.transactions.append(transaction) }
@@ -116,7 +119,7 @@ extension FuseRequest {
       }
       if case .refused(.retransmissionTimeout) = answer {
         isNamed = true
-        mount.withdraw(wait, undo)
+        mount.withdraw(wait.client, at: wait.manager, as: wait.user, undo)
       }
       // What was said of it may come late.
       mount.clients.give(wait.client, of: wait.user, isUseless: isNamed)
@@ -136,9 +139,11 @@ extension FuseRequest {
 
   var isOpen: Bool { state.withLock { $0.phase == .open } }
 
+  func takePassed() -> PassedDescriptor? { state.withLock { $0.passed.take() } }
+
   /// Makes the request known to INTERRUPT before it waits for anything; false if it has been
   /// given up.
-  func prepareToWait() -> Bool {
+  private func prepareToWait() -> Bool {
     let (isOpen, isFirst) = state.withLock { state in
       precondition(state.phase != .answered, "an answered request asks for nothing")
       defer { state.isListed = true }
@@ -202,7 +207,8 @@ extension FuseRequest {
   }
 
   /// FORGET has no answer: libfuse only frees its part.
-  func forgotten() {
+  func forget(_ forgets: some Sequence<fuse_forget_data>) {
+    for forget in forgets { mount.nodes.forget(forget.ino, forget.nlookup) }
     answer {
       unsafe fuse_reply_none($0.request)
       return 0
@@ -242,21 +248,9 @@ extension FuseRequest {
     }
   }
 
-  func reply(_ lock: flock) {
-    answer { handle in
-      unsafe withUnsafePointer(to: lock) { unsafe fuse_reply_lock(handle.request, $0) }
-    }
-  }
-
   func reply(attributeBytes count: Int) { answer { unsafe fuse_reply_xattr($0.request, count) } }
 
   func reply(written count: Int) { answer { unsafe fuse_reply_write($0.request, count) } }
-
-  func reply(_ store: statvfs) {
-    answer { handle in
-      unsafe withUnsafePointer(to: store) { unsafe fuse_reply_statfs(handle.request, $0) }
-    }
-  }
 
   /// Calls `body` with one vector for each piece, all of them held in place meanwhile.
   private static func gather(

@@ -3,11 +3,8 @@ internal import VProtocol
 internal import VRuntime
 
 /// MKNOD, MKDIR, SYMLINK, LINK, UNLINK, RMDIR, RENAME and READLINK.
-extension Mount {
-  func makeNode(
-    _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], mode: UInt32,
-    deviceNumber: UInt64
-  ) {
+extension FuseRequest {
+  func makeNode(below parent: NodeID, _ name: [UInt8], mode: UInt32, deviceNumber: UInt64) {
     let kind: ObjectKind? =
       switch mode_t(mode) & S_IFMT {
       case S_IFREG, 0: .file
@@ -17,83 +14,71 @@ extension Mount {
       case S_IFBLK: .blockDevice
       default: nil
       }
-    guard let kind else { return request.fail(EINVAL) }
+    guard let kind else { return fail(EINVAL) }
     addName(
-      request, below: parent, name, kind, permissions: request.permissions(mode),
-      deviceNumber: deviceNumber)
+      below: parent, name, kind, permissions: permissions(mode), deviceNumber: deviceNumber)
   }
 
-  func makeDirectory(
-    _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], mode: UInt32
-  ) {
-    addName(request, below: parent, name, .context, permissions: request.permissions(mode))
+  func makeDirectory(below parent: NodeID, _ name: [UInt8], mode: UInt32) {
+    addName(below: parent, name, .context, permissions: permissions(mode))
   }
 
-  func makeSymbolicLink(
-    _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], target: [UInt8]
-  ) {
-    guard target.count <= ContextName.nameBytesMax else { return request.fail(ENAMETOOLONG) }
-    addName(request, below: parent, name, .symbolicLink, permissions: 0o777, target: target)
+  func makeSymbolicLink(below parent: NodeID, _ name: [UInt8], target: [UInt8]) {
+    guard target.count <= ContextName.nameBytesMax else { return fail(ENAMETOOLONG) }
+    addName(below: parent, name, .symbolicLink, permissions: 0o777, target: target)
   }
 
   private func addName(
-    _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], _ kind: ObjectKind,
-    permissions: UInt32, deviceNumber: UInt64 = 0, target: [UInt8] = []
+    below parent: NodeID, _ name: [UInt8], _ kind: ObjectKind, permissions: UInt32,
+    deviceNumber: UInt64 = 0, target: [UInt8] = []
   ) {
-    guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
-    ask(about: parent, for: request) { contexts in
+    ask(about: parent, name) {
       AddName(
-        ContextName(contexts.object, name), kind: kind, permissions: permissions,
-        deviceNumber: deviceNumber, target: target)
+        $0.name, kind: kind, permissions: permissions, deviceNumber: deviceNumber, target: target)
     } then: { [self] answer in
-      replyEntry(request, answer, below: parent, name)
+      replyEntry(answer, below: parent, name)
     }
   }
 
-  func link(_ request: FuseRequest, _ id: NodeID, below parent: NodeID, _ name: [UInt8]) {
-    guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
-    ask(about: parent, and: id, for: request) { contexts in
-      LinkName(ContextName(contexts.object, name), object: contexts.other)
+  func link(_ id: NodeID, below parent: NodeID, _ name: [UInt8]) {
+    ask(about: parent, name, and: id) {
+      LinkName($0.name, object: $0.other)
     } then: { [self] answer in
-      replyEntry(request, answer, below: parent, name)
+      replyEntry(answer, below: parent, name)
     }
   }
 
-  func removeName(
-    _ request: FuseRequest, below parent: NodeID, _ name: [UInt8], isContext: Bool
-  ) {
-    guard name.count <= Descriptor.nameBytesMax else { return request.fail(ENAMETOOLONG) }
-    if parent == NodeTable.root && name == Self.ownName { return request.fail(EPERM) }
-    ask(about: parent, for: request) { contexts in
-      RemoveName(ContextName(contexts.object, name), isContext: isContext)
-    } then: {
-      request.finish($0)
+  func removeName(below parent: NodeID, _ name: [UInt8], isContext: Bool) {
+    if parent == NodeTable.root && name == Mount.ownName { return fail(EPERM) }
+    ask(about: parent, name) {
+      RemoveName($0.name, isContext: isContext)
+    } then: { [self] answer in
+      finish(answer)
     }
   }
 
   func rename(
-    _ request: FuseRequest, from old: (parent: NodeID, name: [UInt8]),
-    to new: (parent: NodeID, name: [UInt8]), flags: UInt32
+    from old: (parent: NodeID, name: [UInt8]), to new: (parent: NodeID, name: [UInt8]),
+    flags: UInt32
   ) {
     // RENAME_WHITEOUT leaves a device in the old place, which means something to overlayfs only.
-    guard let mode = RenameObject.Mode(rawValue: flags) else { return request.fail(EINVAL) }
-    guard max(old.name.count, new.name.count) <= Descriptor.nameBytesMax else {
-      return request.fail(ENAMETOOLONG)
-    }
-    ask(about: old.parent, and: new.parent, for: request) { contexts in
-      RenameObject(
-        ContextName(contexts.object, old.name), to: contexts.other, new.name, mode: mode)
+    guard let mode = RenameObject.Mode(rawValue: flags) else { return fail(EINVAL) }
+    guard new.name.count <= Descriptor.nameBytesMax else { return fail(ENAMETOOLONG) }
+    ask(about: old.parent, old.name, and: new.parent) {
+      RenameObject($0.name, to: $0.other, new.name, mode: mode)
     } then: { [self] answer in
-      if case .done = answer { nodes.rename(from: old, to: new, isExchange: mode == .exchange) }
-      request.finish(answer)
+      if case .done = answer {
+        mount.nodes.rename(from: old, to: new, isExchange: mode == .exchange)
+      }
+      finish(answer)
     }
   }
 
-  func readLink(_ request: FuseRequest, _ id: NodeID) {
-    ask(about: id, for: request) {
-      ReadLink(ContextName($0.object))
-    } then: { answer in
-      request.finish(answer) { target in request.reply(target.data) }
+  func readLink(_ id: NodeID) {
+    ask(about: id) {
+      ReadLink($0.name)
+    } then: { [self] answer in
+      finish(answer) { reply($0.data) }
     }
   }
 }

@@ -11,115 +11,80 @@ internal import VRuntime
 /// the answer is `invalidFileID` (ESTALE). The operation is sent at most twice. One that must not
 /// be done twice is not sent again where the old manager may have done it: its outcome is reported
 /// as unknown (`deviceError`).
-extension Mount {
-  /// The contexts of one or two nodes of the same manager.
-  struct Contexts: Sendable {
-    var manager: EntityID
-    var object: ContextID
-    /// Of the second node; `none` where there is one node only.
-    var other: ContextID
-  }
-
-  /// Sends what `make` says about one node, or about two of one manager.
+extension FuseRequest {
+  /// Sends what `make` says about a node, or about a name below it, or about two nodes of one
+  /// manager.
   ///
   /// Refused here are `invalidFileID` for a node that is not known, `noServerResources` for an
-  /// object that was granted no context, and `differentManager` for two nodes that have no manager
-  /// in common.
+  /// object that was granted no context, `differentManager` for two nodes that have no manager in
+  /// common, and `nameTooLong`.
   func ask<Op: Operation>(
-    about id: NodeID, and other: NodeID? = nil, for request: FuseRequest?,
-    as user: String? = nil, mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool = false,
-    undo: (@Sendable () -> Void)? = nil,
-    takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
-    _ make: @escaping @Sendable (Contexts) -> Op,
+    about id: NodeID, _ name: [UInt8] = [], and other: NodeID? = nil,
+    mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool = false,
+    undo: (@Sendable () -> Void)? = nil, isAgain: Bool = false,
+    _ make: @escaping @Sendable (Mount.Target) -> Op,
     then: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
-    let contexts: Contexts
-    switch self.contexts(of: id, and: other) {
+    let target: Mount.Target
+    switch mount.target(id, name, and: other) {
     case .failure(let refusal): return then(.refused(refusal.code))
-    case .success(let known): contexts = known
+    case .success(let known): target = known
     }
-    let user = user ?? request!.user
-    send(
-      make(contexts), to: contexts.manager, for: request, as: user, mustEnd: mustEnd, undo: undo,
-      takeDescriptor: takeDescriptor
-    ) { [self] answer in
-      guard case .refused(let code) = answer else { return then(answer) }
-      noteAbsence(of: contexts.manager, code)
-      guard Self.asksForRebinding(code) else { return then(answer) }
-      rebindBoth(id, and: other, refused: contexts, code, for: request, as: user) {
-        [self] outcome in
+    send(make(target), to: target.manager, mustEnd: mustEnd, undo: undo) { [self] answer in
+      guard !isAgain, case .refused(let code) = answer else { return then(answer) }
+      mount.noteAbsence(of: target.manager, code)
+      guard Mount.asksForRebinding(code) else { return then(answer) }
+      mount.rebind(id, and: other, refused: target, code, as: user) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
-        guard mayRepeat || Self.wasRefused(code) else { return then(.refused(.deviceError)) }
-        switch self.contexts(of: id, and: other) {
-        case .failure(let refusal): then(.refused(refusal.code))
-        case .success(let contexts):
-          send(
-            make(contexts), to: contexts.manager, for: request, as: user, mustEnd: mustEnd,
-            undo: undo, takeDescriptor: takeDescriptor, completion: then)
-        }
+        guard mayRepeat || Mount.wasRefused(code) else { return then(.refused(.deviceError)) }
+        ask(
+          about: id, name, and: other, mustEnd: mustEnd, undo: undo, isAgain: true, make,
+          then: then)
       }
     }
   }
 
   /// Sends what `make` says about the instance of a handle; `undo` as for a request.
   func use<Op: Operation>(
-    _ id: HandleID, for request: FuseRequest, mayRepeat: Bool = Op.isIdempotent,
-    mustEnd: Bool = false, undo: (@Sendable () -> Void)? = nil,
+    _ id: HandleID, mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool = false,
+    undo: (@Sendable () -> Void)? = nil, isAgain: Bool = false,
     _ make: @escaping @Sendable (InstanceID) -> Op,
     then: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
-    guard let handle = handles[id] else { return then(.refused(.notReadable)) }
+    guard let handle = mount.handles[id] else { return then(.refused(.notReadable)) }
     guard !handle.isBroken else { return then(.refused(.deviceError)) }
-    request.send(
+    send(
       make(handle.instance), to: handle.manager, as: handle.user, mustEnd: mustEnd, undo: undo
     ) { [self] answer in
-      guard case .refused(let code) = answer else { return then(answer) }
-      noteAbsence(of: handle.manager, code)
+      guard !isAgain, case .refused(let code) = answer else { return then(answer) }
+      mount.noteAbsence(of: handle.manager, code)
       // What a stream had in it is gone with its instance.
-      guard handle.undo == nil, code == .invalidFileID || Self.asksForRebinding(code) else {
+      guard handle.undo == nil, code == .invalidFileID || Mount.asksForRebinding(code) else {
         return then(answer)
       }
-      reopen(id, lost: handle) { [self] outcome in
+      mount.reopen(id, lost: handle) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }
-        guard mayRepeat || Self.wasRefused(code) else { return then(.refused(.deviceError)) }
-        guard let handle = handles[id] else { return then(.refused(.invalidFileID)) }
-        request.send(
-          make(handle.instance), to: handle.manager, as: handle.user, mustEnd: mustEnd,
-          undo: undo, completion: then)
+        guard mayRepeat || Mount.wasRefused(code) else { return then(.refused(.deviceError)) }
+        use(id, mustEnd: mustEnd, undo: undo, isAgain: true, make, then: then)
       }
     }
   }
+}
 
-  /// Sends for a request, which a signal may end, or for all requests that need the outcome.
-  private func send<Op: Operation>(
-    _ operation: Op, to manager: EntityID, for request: FuseRequest?, as user: String,
-    mustEnd: Bool = false, undo: (@Sendable () -> Void)? = nil,
-    takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
-    completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
-  ) {
-    guard let request else {
-      clients.send(
-        operation, as: user, to: manager, takeDescriptor: takeDescriptor, completion: completion)
-      return
-    }
-    request.send(
-      operation, to: manager, as: user, mustEnd: mustEnd, undo: undo,
-      takeDescriptor: takeDescriptor, completion: completion)
-  }
-
+extension Mount {
   /// A manager that is gone or silent or does not know its contexts may have lost its prefix to
   /// another one: the next use of the prefix asks.
   func noteAbsence(of manager: EntityID, _ code: ReplyCode) {
     if Self.asksForRebinding(code) { names.forget(manager) }
   }
 
-  private static func asksForRebinding(_ code: ReplyCode) -> Bool {
+  fileprivate static func asksForRebinding(_ code: ReplyCode) -> Bool {
     // A silent manager may have come back somewhere else, as another entity.
     [.invalidContext, .nonexistentEntity, .outcomeUnknown, .retransmissionTimeout].contains(code)
   }
 
   /// The operation was surely not done.
-  private static func wasRefused(_ code: ReplyCode) -> Bool {
+  fileprivate static func wasRefused(_ code: ReplyCode) -> Bool {
     code == .invalidContext || code == .invalidFileID || code == .nonexistentEntity
   }
 }
@@ -127,9 +92,23 @@ extension Mount {
 // MARK: - Nodes
 
 extension Mount {
-  private struct Refusal: Error { var code: ReplyCode }
+  /// What an operation is about: a node, or a name below it, and perhaps another node of the same
+  /// manager.
+  struct Target: Sendable {
+    var manager: EntityID
+    var name: ContextName
+    /// Of the second node; `none` where there is one node only.
+    var other: ContextID
+  }
 
-  private func contexts(of id: NodeID, and other: NodeID?) -> Result<Contexts, Refusal> {
+  fileprivate struct Refusal: Error { var code: ReplyCode }
+
+  fileprivate func target(
+    _ id: NodeID, _ name: [UInt8] = [], and other: NodeID? = nil
+  ) -> Result<Target, Refusal> {
+    guard name.count <= Descriptor.nameBytesMax else {
+      return .failure(Refusal(code: .nameTooLong))
+    }
     guard let object = nodes[id]?.object, let second = other.map({ nodes[$0]?.object }) ?? object
     else { return .failure(Refusal(code: .invalidFileID)) }
     // A request in context `none` would mean the manager's root.
@@ -140,37 +119,33 @@ extension Mount {
       return .failure(Refusal(code: .differentManager))
     }
     return .success(
-      Contexts(
-        manager: object.manager, object: object.context,
+      Target(
+        manager: object.manager, name: ContextName(object.context, name),
         other: other == nil ? .none : second.context))
   }
 
-  private func rebindBoth(
-    _ id: NodeID, and other: NodeID?, refused: Contexts, _ code: ReplyCode,
-    for request: FuseRequest?, as user: String, then: @escaping @Sendable (ReplyCode) -> Void
+  fileprivate func rebind(
+    _ id: NodeID, and other: NodeID? = nil, refused: Target, _ code: ReplyCode, as user: String,
+    then: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    rebind(id, refused.manager, refused.object, code, for: request, as: user) {
-      [self] outcome in
+    rebind(id, refused.manager, refused.name.context, code, as: user) { [self] outcome in
       guard outcome.isOK, let other else { return then(outcome) }
-      rebind(
-        other, refused.manager, refused.other, code, for: request, as: user, then: then)
+      rebind(other, refused.manager, refused.other, code, as: user, then: then)
     }
   }
 
   /// Looks for the object of a node by its full name, unless that was done since it was refused.
   private func rebind(
-    _ id: NodeID, _ manager: EntityID, _ context: ContextID, _ code: ReplyCode,
-    for request: FuseRequest?, as user: String, then: @escaping @Sendable (ReplyCode) -> Void
+    _ id: NodeID, _ manager: EntityID, _ context: ContextID, _ code: ReplyCode, as user: String,
+    then: @escaping @Sendable (ReplyCode) -> Void
   ) {
     guard let object = nodes[id]?.object, let name = nodes.fullName(of: id) else {
       return then(.invalidFileID)
     }
     guard object.manager == manager, object.context == context else { return then(.ok) }
     guard name.count <= ContextName.nameBytesMax else { return then(code) }
-    find(
-      id, object, ContextName(nameSpace.root, name), at: nameSpace.directory, for: request,
-      as: user
-    ) { [self] outcome in
+    find(id, object, ContextName(nameSpace.root, name), at: nameSpace.directory, as: user) {
+      [self] outcome in
       guard [.nonexistentEntity, .outcomeUnknown, .invalidContext].contains(outcome) else {
         return then(outcome)
       }
@@ -180,9 +155,7 @@ extension Mount {
           return then(outcome)
         }
         let rest = Array(name[found.prefixBytes...].drop { $0 == UInt8(ascii: "/") })
-        find(
-          id, object, ContextName(found.context, rest), at: found.manager, for: request,
-          as: user, then: then)
+        find(id, object, ContextName(found.context, rest), at: found.manager, as: user, then: then)
       }
     }
   }
@@ -190,9 +163,9 @@ extension Mount {
   /// Asks for the object of a name, and takes it if it is the one that the node stands for.
   private func find(
     _ id: NodeID, _ object: Node.Object, _ name: ContextName, at manager: EntityID,
-    for request: FuseRequest?, as user: String, then: @escaping @Sendable (ReplyCode) -> Void
+    as user: String, then: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    send(QueryObject(name), to: manager, for: request, as: user) { [self] answer in
+    clients.send(QueryObject(name), as: user, to: manager) { [self] answer in
       switch answer {
       case .done(let descriptor, let manager):
         guard descriptor.identity == object.identity else { return then(.invalidFileID) }
@@ -211,7 +184,7 @@ extension Mount {
   /// Makes the instance of a handle again, with its locks, unless that was done since it was lost.
   ///
   /// It is done once for all requests that found the instance lost, so no signal ends it.
-  private func reopen(
+  fileprivate func reopen(
     _ id: HandleID, lost: Handle, then: @escaping @Sendable (ReplyCode) -> Void
   ) {
     let isFirst = reopening.withLock { waiting in
@@ -225,17 +198,15 @@ extension Mount {
     guard let handle = handles[id], !handle.isSnapshot else { return end(.invalidFileID) }
     guard !handle.isBroken else { return end(.deviceError) }
     guard handle.instance == lost.instance, handle.manager == lost.manager else { return end(.ok) }
-    ask(about: lost.node, for: nil, as: lost.user, mayRepeat: true, mustEnd: true) {
-      [owner] contexts in
-      CreateInstance(ContextName(contexts.object), mode: lost.mode, owner: owner)
-    } then: { [self] answer in
+    open(lost) { [self] answer in
       switch answer {
       case .done(let created, let manager):
         guard created.descriptor.identity == nodes[lost.node]?.object.identity else {
           release(created.instance, of: manager, as: lost.user)
           return end(.invalidFileID)
         }
-        relock(id, lost, created.instance, of: manager) { [self] outcome in
+        relock(locks.all(of: id, at: manager)[...], id, lost, created.instance, of: manager) {
+          [self] outcome in
           if outcome.isOK && handles.replace(id, lost: lost, by: manager, created.instance) {
             return end(.ok)
           }
@@ -248,15 +219,31 @@ extension Mount {
     }
   }
 
-  /// Asks for the locks of a handle again; without one of them the handle is of no use any more.
-  private func relock(
-    _ id: HandleID, _ lost: Handle, _ instance: InstanceID, of manager: EntityID,
-    then: @escaping @Sendable (ReplyCode) -> Void
+  /// A new instance of the object of a handle, which is looked for if need be.
+  private func open(
+    _ lost: Handle, isAgain: Bool = false,
+    then: @escaping @Sendable (Answer<CreateInstance.Answer>) -> Void
   ) {
-    let held = locks.all(of: id, at: manager)
-    relock(held[...], id, lost, instance, of: manager, then: then)
+    switch target(lost.node) {
+    case .failure(let refusal): then(.refused(refusal.code))
+    case .success(let target):
+      clients.send(
+        CreateInstance(target.name, mode: lost.mode, owner: owner), as: lost.user,
+        to: target.manager
+      ) { [self] answer in
+        guard case .refused(let code) = answer, !isAgain, Self.asksForRebinding(code) else {
+          return then(answer)
+        }
+        noteAbsence(of: target.manager, code)
+        rebind(lost.node, refused: target, code, as: lost.user) { [self] outcome in
+          guard outcome.isOK else { return then(.refused(outcome)) }
+          open(lost, isAgain: true, then: then)
+        }
+      }
+    }
   }
 
+  /// Asks for the locks of a handle again; without one of them the handle is of no use any more.
   private func relock(
     _ held: ArraySlice<(lock: ObjectLock, since: UInt64)>, _ id: HandleID, _ lost: Handle,
     _ instance: InstanceID, of manager: EntityID, then: @escaping @Sendable (ReplyCode) -> Void
@@ -284,34 +271,40 @@ extension Mount {
 
 extension Mount {
   /// A manager that hears nothing for longer has taken back itself what this host had.
-  private static let withdrawalsMax = 15
-  private static let withdrawalInterval = TimeSpan.seconds(1)
+  private static let tellingsMax = 15
+  private static let tellingInterval = TimeSpan.seconds(1)
 
   /// Sees to it that a manager which fell silent does not go on with an operation whose outcome
   /// nobody will know; `undo` is called if it has been done by then.
+  ///
+  /// With `client` none nothing waits there: what was asked has been done, or will never be.
   func withdraw(
-    _ wait: FuseRequest.Wait, triesLeft: Int = Mount.withdrawalsMax,
+    _ client: EntityID, at manager: EntityID, as user: String,
     _ undo: @escaping @Sendable () -> Void
   ) {
-    clients.send(CancelWait(wait.client), as: wait.user, to: wait.manager) { [self] answer in
-      guard case .refused(let code) = answer, triesLeft > 0 else { return }
-      if code == .notFound { return undo() }
-      guard code == .retransmissionTimeout else { return }
-      backplane.after(Self.withdrawalInterval) { [self] in
-        withdraw(wait, triesLeft: triesLeft - 1, undo)
-      }
+    tell(CancelWait(client), to: manager, as: user) { answer in
+      if case .refused(.notFound) = answer { undo() }
     }
   }
 
   /// Ends an instance; no program waits for that, so a manager that is silent is told later.
   func release(
     _ instance: InstanceID, of manager: EntityID, as user: String,
-    triesLeft: Int = Mount.withdrawalsMax, then: @escaping @Sendable () -> Void = {}
+    then: @escaping @Sendable () -> Void = {}
   ) {
-    clients.send(ReleaseInstance(instance), as: user, to: manager) { [self] answer in
-      guard case .refused(.retransmissionTimeout) = answer, triesLeft > 0 else { return then() }
-      backplane.after(Self.withdrawalInterval) { [self] in
-        release(instance, of: manager, as: user, triesLeft: triesLeft - 1, then: then)
+    tell(ReleaseInstance(instance), to: manager, as: user) { _ in then() }
+  }
+
+  private func tell<Op: Operation>(
+    _ operation: Op, to manager: EntityID, as user: String, triesLeft: Int = Mount.tellingsMax,
+    then: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
+    clients.send(operation, as: user, to: manager) { [self] answer in
+      guard case .refused(.retransmissionTimeout) = answer, triesLeft > 0 else {
+        return then(answer)
+      }
+      backplane.after(Self.tellingInterval) { [self] in
+        tell(operation, to: manager, as: user, triesLeft: triesLeft - 1, then: then)
       }
     }
   }
