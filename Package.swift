@@ -30,6 +30,7 @@ let package = Package(
     .target(name: "VTransport", dependencies: ["VProtocol"], swiftSettings: library),
     .target(name: "VKernel", dependencies: ["VTransport", "VProtocol"], swiftSettings: library),
     .target(name: "VRuntime", dependencies: ["VProtocol"], swiftSettings: library),
+    .target(name: "VTree", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(name: "VThreads", dependencies: ["CVLinux"], swiftSettings: library),
     .target(
       name: "VNode",
@@ -42,8 +43,12 @@ let package = Package(
       name: "VLinuxStore", dependencies: ["VFileServer", "VRuntime", "VProtocol", "CVLinux"],
       swiftSettings: library),
     .target(
-      name: "VKernelServers", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
+      name: "VKernelServers", dependencies: ["VTree", "VRuntime", "VProtocol"],
+      swiftSettings: library),
     .target(name: "VDirectory", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
+    .target(
+      name: "VRAMServer", dependencies: ["VTree", "VRuntime", "VProtocol"],
+      swiftSettings: library),
     .target(name: "VPipeServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(name: "VTeamServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(
@@ -62,7 +67,8 @@ let package = Package(
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore", "VPipeServer",
+        "VNode", "VTree", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
+        "VPipeServer",
         "VMount", "VAttach", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
@@ -101,7 +107,7 @@ let package = Package(
       name: "Simulation",
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
-        "VKernelServers", "VPipeServer", "VProtocol", "NetworkFaults",
+        "VTree", "VKernelServers", "VPipeServer", "VRAMServer", "VProtocol", "NetworkFaults",
       ],
       swiftSettings: common),
     .testTarget(

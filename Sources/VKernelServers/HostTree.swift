@@ -1,6 +1,7 @@
 import Synchronization
 import VProtocol
 public import VRuntime
+public import VTree
 
 /// The kernel servers of one node as a tree of names: what is shown under `host/<host>`.
 ///
@@ -47,7 +48,8 @@ public final class HostTree: Sendable {
       ("peers", .text(TreeText(prepare: node.askingPeers) { node.peersText })),
       ("trace", .text(TreeText(command: Self.traceCommand(sources), sources.trace))),
     ])
-    let devices = TreeContext(Device.allCases.map { ($0.rawValue, .device($0)) })
+    let devices = TreeContext(
+      Device.allCases.map { ($0.rawValue, .file(DeviceFile(device: $0, backplane: backplane))) })
     let own = Mutex<TreeManager?>(nil)
     let status = TreeText { node.statusText + sources.machine().map { $0 + "\n" }.joined() }
     let open = TreeText {
@@ -67,11 +69,15 @@ public final class HostTree: Sendable {
     own.withLock { $0 = manager }
   }
 
-  private static func traceCommand(_ sources: Sources) -> @Sendable (String) -> ReplyCode {
-    { command in
-      guard command == "on" || command == "off" else { return .badArguments }
-      sources.keepTrace(command == "on")
-      return .ok
+  private static func traceCommand(
+    _ sources: Sources
+  ) -> @Sendable (TreeText.Line) -> Refusal? {
+    { line in
+      guard line.text == "on" || line.text == "off" else {
+        return Refusal(.badArguments, "the trace is on or off, not \(line.text)")
+      }
+      sources.keepTrace(line.text == "on")
+      return nil
     }
   }
 }

@@ -1,5 +1,6 @@
 public import VProtocol
 public import VRuntime
+import VTree
 
 /// The process server: which processes this node's kernel has, and how one of them is.
 ///

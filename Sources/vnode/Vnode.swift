@@ -11,6 +11,7 @@ import VNode
 import VPipeServer
 import VProtocol
 import VRuntime
+import VTree
 
 /// The daemon of one host: message kernel, transport, object managers and the mount.
 @main

@@ -1,9 +1,8 @@
-import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// A manager of a tree that is made up: contexts, live text and devices, by the same naming and UIO
-/// operations as everything else.
+/// A manager of a tree that a board makes up: contexts, live text, links and files of its own, by
+/// the same naming and UIO operations as everything else.
 ///
 /// A text is made when it is opened and then stays as it is, so that one reader sees one state; as
 /// long as it is open, its size is told as that of what was opened.
@@ -18,15 +17,27 @@ public final class TreeManager: Sendable {
 
   /// With a `prefix` the tree can be claimed, and is found by it; else it is found by its server
   /// alone.
-  public init(_ backplane: any Backplane, _ root: TreeContext, prefix: String? = nil) {
+  ///
+  /// `identify` says as which user of this host a principal is taken: without it as the one of the
+  /// same name, and root of another host as nobody. `serve` is shown every request first, and says
+  /// whether it has taken it.
+  public init(
+    _ backplane: any Backplane, _ root: TreeContext, prefix: String? = nil,
+    identify: (@Sendable (Principal) -> String)? = nil,
+    serve: (@Sendable (Request) -> Bool)? = nil
+  ) {
     self.backplane = backplane
-    let operations = TreeOperations(backplane, root)
+    let host = backplane.host
+    let operations = TreeOperations(
+      backplane, root,
+      identify: identify ?? { $0.user == "root" && $0.host != host ? "nobody" : $0.user })
     self.operations = operations
     let names = prefix.map { [(name: Array($0.utf8), context: Self.root)] } ?? []
     let claims = PrefixClaims(backplane, names)
     self.claims = claims
     server = backplane.makeServer(knowsPrincipals: true) { request in
       if request.message.mcb.code == SpreadClaims.code { return claims.handleLoss(request) }
+      if let serve, serve(request) { return }
       operations.serve(request)
     }
     if prefix != nil { claims.answer(for: server) }
@@ -54,8 +65,11 @@ public final class TreeManager: Sendable {
   public var instancesText: String {
     operations.instances.all.map { identifier, instance in
       "\(identifier.rawValue) \(server) \(instance.owner) "
-        + "\(instance.principal?.host ?? "-") \(instance.mode.words) "
+        + "\(instance.caller.principal.host) \(instance.mode.words) "
         + "\(instance.path.isEmpty ? "." : instance.path)\n"
     }.joined()
   }
+
+  /// Reads and writes that have not been answered.
+  public var waitCount: Int { operations.instances.waitCount }
 }

@@ -1,0 +1,55 @@
+public import VProtocol
+
+/// An object that is more than a text: what opens, reads and writes it decides for itself, and may
+/// let a reader or writer wait.
+public protocol TreeFile: Sendable {
+  var access: TreeAccess { get }
+  /// What an instance of it can do; a read or write that may wait for others needs `stream`, by
+  /// which Linux signals end it.
+  var attributes: UIOAttributes { get }
+  /// Octets; 0 where it has no end.
+  var size: UInt64 { get }
+  /// Opens it for a caller who has the rights, then calls `completion` once.
+  func open(
+    _ opening: TreeOpening,
+    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void)
+  /// Changes it for a caller who has the right to write.
+  func modify(_ modification: Modification, _ caller: TreeCaller) -> Refusal?
+}
+
+extension TreeFile {
+  /// What programs do around writing is no error: cutting to a size and setting times.
+  public func modify(_ modification: Modification, _ caller: TreeCaller) -> Refusal? {
+    let isHarmless =
+      modification.permissions == nil && modification.owner == nil && modification.group == nil
+    return isHarmless ? nil : Refusal(.notOwner)
+  }
+}
+
+/// How and by whom a file is opened.
+public struct TreeOpening: Sendable {
+  public var mode: OpenMode
+  public var caller: TreeCaller
+  /// The process that the instance belongs to.
+  public var owner: EntityID
+}
+
+/// One instance of a file.
+public protocol TreeSession: AnyObject, Sendable {
+  /// Answers with `call.answer(data:)`, now or later; no octets are the end.
+  func read(_ count: Int, at position: UInt64, _ call: TreeCall)
+  /// Answers with `call.answer(count:)`, now or later.
+  func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall)
+  /// The instance has ended; all of its calls have been answered.
+  func close()
+}
+
+extension TreeSession {
+  public func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
+    call.refuse(Refusal(.notReadable))
+  }
+  public func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall) {
+    call.refuse(Refusal(.notWriteable))
+  }
+  public func close() {}
+}

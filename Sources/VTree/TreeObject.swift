@@ -1,0 +1,146 @@
+public import VProtocol
+
+/// What stands under a name of a tree that a board makes up.
+public enum TreeObject: Sendable {
+  case context(TreeContext)
+  case text(TreeText)
+  case file(any TreeFile)
+  /// A symbolic link and its target.
+  case link(String)
+}
+
+/// Whose an object is and what others may do with it, as Linux shows it.
+///
+/// The group is shown only: who is not the owner has the rights of all others.
+public struct TreeAccess: Equatable, Sendable {
+  public var owner: String
+  public var group: String
+  /// The low 12 bits of a Linux mode.
+  public var permissions: UInt32
+  /// Tells an object from an earlier one of the same name.
+  public var generation: UInt64
+  /// Nanoseconds since 1970; nil where the manager's start will do.
+  public var modified: Int64?
+
+  public init(
+    owner: String = "root", group: String? = nil, permissions: UInt32, generation: UInt64 = 0,
+    modified: Int64? = nil
+  ) {
+    self.owner = owner
+    self.group = group ?? owner
+    self.permissions = permissions
+    self.generation = generation
+    self.modified = modified
+  }
+
+  /// What a caller may do: 4 read, 2 write, 1 execute or look up; root may do everything.
+  public func rights(of caller: TreeCaller) -> UInt32 {
+    if caller.user == "root" { return 7 }
+    return caller.user == owner ? permissions >> 6 & 7 : permissions & 7
+  }
+}
+
+/// Who asks, and the user of this host that the manager takes them for.
+public struct TreeCaller: Equatable, Sendable {
+  public var principal: Principal
+  public var user: String
+
+  public init(principal: Principal, user: String) {
+    self.principal = principal
+    self.user = user
+  }
+}
+
+/// Why a manager does not do what it was asked, in its own words too: they go with the code.
+public struct Refusal: Error, Equatable, Sendable {
+  public var code: ReplyCode
+  public var words: String
+
+  public init(_ code: ReplyCode, _ words: String = "") {
+    self.code = code
+    self.words = words
+  }
+
+  /// More is cut off.
+  public static let wordsBytesMax = 512
+}
+
+/// What becomes of a change: done, or refused.
+public typealias TreeOutcome = @Sendable (Refusal?) -> Void
+
+/// A context of a tree: which names it has now, and what each of them stands for.
+///
+/// `names` and `object` answer from memory; what they need is seen to by `prepare`.
+public struct TreeContext: Sendable {
+  /// A name to be made.
+  public struct Making: Sendable {
+    public var name: String
+    /// `file`, `context` or `symbolicLink`.
+    public var kind: ObjectKind
+    /// As the caller wants them, umask applied.
+    public var permissions: UInt32
+    /// Of a symbolic link.
+    public var target: String
+    public var caller: TreeCaller
+  }
+
+  public var access = TreeAccess(permissions: 0o555)
+  let names: @Sendable () -> [String]
+  let object: @Sendable (String) -> TreeObject?
+  /// Called before a name is looked up, or, with nil, before all are listed; then calls its second
+  /// argument.
+  public var prepare: (@Sendable (String?, @escaping @Sendable () -> Void) -> Void)?
+  /// Makes a name that is free, for a caller who has the right to write; without it nobody can.
+  public var make: (@Sendable (Making, @escaping TreeOutcome) -> Void)?
+  /// Takes a name away, in the same way.
+  public var remove: (@Sendable (String, TreeCaller, @escaping TreeOutcome) -> Void)?
+
+  public var isEmpty: Bool { names().isEmpty }
+
+  /// Names that come and go: all of them, and the object of one, nil where it is not there.
+  public init(
+    names: @escaping @Sendable () -> [String], object: @escaping @Sendable (String) -> TreeObject?
+  ) {
+    self.names = names
+    self.object = object
+  }
+
+  /// Names that stay.
+  public init(_ objects: [(name: String, object: TreeObject)]) {
+    self.init(names: { objects.map(\.name) }) { name in
+      objects.first { $0.name == name }?.object
+    }
+  }
+}
+
+/// Text that is made anew when it is opened, and then stays as it is for whoever opened it.
+///
+/// With a command it also takes lines; a refusal's words stand in the text that the same user reads
+/// next.
+public struct TreeText: Sendable {
+  /// A line that somebody wrote, without its newline.
+  public struct Line: Sendable {
+    public var text: String
+    public var caller: TreeCaller
+  }
+
+  public var access: TreeAccess
+  let make: @Sendable () -> String
+  let prepare: (@Sendable (@escaping @Sendable () -> Void) -> Void)?
+  let command: (@Sendable (Line) -> Refusal?)?
+
+  /// `make` answers from memory.
+  ///
+  /// `prepare` sees to it, before an opening, that `make` is up to date, then calls its argument.
+  /// `command` carries out a line of somebody who may write; without it nobody may.
+  public init(
+    access: TreeAccess? = nil,
+    prepare: (@Sendable (@escaping @Sendable () -> Void) -> Void)? = nil,
+    command: (@Sendable (Line) -> Refusal?)? = nil, _ make: @escaping @Sendable () -> String
+  ) {
+    self.access = access ?? TreeAccess(permissions: command == nil ? 0o444 : 0o644)
+    self.prepare = prepare
+    self.command = command
+    self.make = make
+  }
+}
