@@ -68,8 +68,7 @@ let package = Package(
       name: "vnode",
       dependencies: [
         "VNode", "VTree", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
-        "VPipeServer",
-        "VMount", "VAttach", "VRuntime", "VProtocol",
+        "VPipeServer", "VMount", "VAttach", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
@@ -107,7 +106,8 @@ let package = Package(
       name: "Simulation",
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
-        "VTree", "VKernelServers", "VPipeServer", "VRAMServer", "VProtocol", "NetworkFaults",
+        "VTree", "VKernelServers", "VPipeServer", "VRAMServer", "VProtocol",
+        "NetworkFaults",
       ],
       swiftSettings: common),
     .testTarget(
