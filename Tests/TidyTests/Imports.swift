@@ -7,7 +7,8 @@ struct ImportTable {
 
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
-    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VTree", "VThreads", "VNode",
+    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VTree", "VThreads",
+    "VNode",
     "VAttach", "VLinuxStore", "VMount", "vnode", "v",
   ]
 
@@ -34,8 +35,10 @@ struct ImportTable {
       return system.union(["VFileServer", "VRuntime", "VProtocol", "CVLinux"])
     case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
     case "vnode":
-      return system.union(["VNode", "VLinuxStore", "VMount", "VAttach", "VTree", "VRuntime", "VProtocol"])
-        .union(boards).union(Self.packages)
+      return system.union([
+        "VNode", "VLinuxStore", "VMount", "VAttach", "VTree", "VRuntime", "VProtocol",
+      ])
+      .union(boards).union(Self.packages)
     case "v": return system.union(["VAttach", "VRuntime", "VProtocol"]).union(Self.packages)
     default: return system.union(["VTree", "VRuntime", "VProtocol", "CVLinux"])
     }
