@@ -60,7 +60,7 @@ let package = Package(
     .executableTarget(
       name: "v",
       dependencies: [
-        "VAttach", "VRuntime", "VProtocol",
+        "VAttach", "VFileServer", "VLinuxStore", "VPipeServer", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),

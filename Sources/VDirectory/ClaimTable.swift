@@ -26,7 +26,7 @@ struct ClaimTable: Sendable {
 
   /// Where a name leads.
   enum Place: Equatable, Sendable {
-    /// A manager answers for the first `prefixBytes` octets of the name.
+    /// A manager answers for the first `prefixBytes` octets of the name, or did until it ended.
     case claimed(Claim, prefixBytes: Int)
     /// The name only leads to prefixes.
     case shared
@@ -81,9 +81,21 @@ struct ClaimTable: Sendable {
     var isChanged = false
     for index in entries.indices {
       let claim = entries[index].claim
-      guard claim.host == host, claim.state == .present, claim.manager.kernel != kernel
+      guard claim.host == host, claim.state != .withdrawn, claim.manager.kernel != kernel
       else { continue }
       entries[index].claim.state = .withdrawn
+      entries[index].claim.clock = tick(wallClock)
+      isChanged = true
+    }
+    return isChanged
+  }
+
+  /// What a manager that ended had is away; false if it had nothing.
+  mutating func markAway(_ manager: EntityID, _ wallClock: Int64) -> Bool {
+    var isChanged = false
+    for index in entries.indices
+    where entries[index].claim.manager == manager && entries[index].claim.state == .present {
+      entries[index].claim.state = .away
       entries[index].claim.clock = tick(wallClock)
       isChanged = true
     }
@@ -117,7 +129,7 @@ struct ClaimTable: Sendable {
   func place(of name: [UInt8]) -> Place {
     var best: Claim?
     var leadsOn = name.isEmpty
-    for entry in entries where entry.claim.state == .present {
+    for entry in entries where entry.claim.state != .withdrawn {
       let prefix = entry.claim.prefix
       if Self.leads(prefix, to: name) {
         if prefix.count > best?.prefix.count ?? -1 { best = entry.claim }
@@ -134,7 +146,7 @@ struct ClaimTable: Sendable {
   func components(below name: [UInt8]) -> [(position: Int, component: [UInt8])] {
     let front = name.isEmpty ? [] : name + [Self.slash]
     var found: [(Int, [UInt8])] = []
-    for (index, entry) in entries.enumerated() where entry.claim.state == .present {
+    for (index, entry) in entries.enumerated() where entry.claim.state != .withdrawn {
       let prefix = entry.claim.prefix
       guard prefix.count > front.count, prefix.starts(with: front) else { continue }
       let component = Array(prefix[front.count...].prefix { $0 != Self.slash })

@@ -63,11 +63,7 @@ public final class Directory: Sendable {
     let listener = backplane.makeServer(knowsPrincipals: false) { cell.directory?.hear($0) }
     backplane.join(listener, group: .nameHandlingGroup)
     cell.set(self)
-    spread(wantsAnswer: true)
-    // Again soon: what the first packets lost would otherwise be missing for half a minute.
-    for span in Self.firstSpreads {
-      backplane.after(span) { [weak self] in self?.spread(wantsAnswer: true) }
-    }
+    spreadSoon(wantsAnswer: true)
     spreadLater()
   }
 
@@ -169,6 +165,35 @@ public final class Directory: Sendable {
     }
   }
 
+  /// Tells it again soon: what the first packets lost would otherwise be missing for half a minute.
+  private func spreadSoon(wantsAnswer: Bool = false) {
+    spread(wantsAnswer: wantsAnswer)
+    for span in Self.firstSpreads {
+      backplane.after(span) { [weak self] in self?.spread(wantsAnswer: wantsAnswer) }
+    }
+  }
+
+  /// Finds out which managers of this host have ended: what they claimed is away until it is
+  /// claimed anew.
+  ///
+  /// To be called when a process that may have been one has ended.
+  public func probeManagers() {
+    let managers = state.withLock { state in
+      Set(state.table.entries.map(\.claim).filter(isOwn).map(\.manager))
+    }
+    for manager in managers {
+      clients.send(
+        ProbeEntity(entity: manager), as: "root", to: .manager(of: manager.kernel)
+      ) { [self] answer in
+        guard case .refused(.nonexistentEntity) = answer else { return }
+        let wallClock = backplane.wallClock
+        guard state.withLock({ $0.table.markAway(manager, wallClock) }) else { return }
+        saveLater()
+        spreadSoon()
+      }
+    }
+  }
+
   /// Writes the table, where no other thread is about to.
   private func saveLater() {
     guard let store else { return }
@@ -202,7 +227,7 @@ public final class Directory: Sendable {
     }
   }
 
-  /// A manager of this host claims a prefix: refused while another host's claim is answered for.
+  /// A manager of this host claims a prefix: refused while another's claim is answered for.
   func claim(_ operation: ClaimName, _ request: Request) {
     guard operation.manager.kernel == client.kernel, request.isLocal,
       request.principal?.user == "root"
@@ -234,9 +259,9 @@ public final class Directory: Sendable {
     var holder = found
     if found == .none {
       let known = state.withLock { $0.table.claim(on: prefix) }
-      guard let known, known.state == .present, known.host != backplane.host else {
-        return accept(operation, request)
-      }
+      guard let known, known.state == .present, known.manager != operation.manager,
+        known.host != backplane.host || known.manager.kernel == client.kernel
+      else { return accept(operation, request) }
       holder = known.manager
     }
     clients.send(
@@ -267,7 +292,7 @@ public final class Directory: Sendable {
     guard outcome != .refused else { return backplane.refuse(.noServerResources, request) }
     backplane.reply(Done(), to: request)
     saveLater()
-    spread()
+    spreadSoon()
   }
 
   // MARK: names beyond the table

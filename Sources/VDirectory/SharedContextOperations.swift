@@ -40,7 +40,9 @@ extension Directory {
     let place = state.withLock { $0.table.place(of: full) }
     switch place {
     case .claimed(let claim, let prefixBytes):
-      handOn(request, name, leaving: full.count - prefixBytes, to: claim.manager, claim.context)
+      handOn(
+        request, name, leaving: full.count - prefixBytes,
+        to: claim.state == .away ? .none : claim.manager, claim.context)
     case .shared:
       serveOwn(full, isNamed: true, request)
     case .unknown:
@@ -79,7 +81,8 @@ extension Directory {
   /// Forwards a request whose name has `leaving` octets (and a slash) behind another manager's
   /// prefix.
   ///
-  /// A whole prefix named for change is nobody's to change.
+  /// A whole prefix named for change is nobody's to change. A manager that ended is `none`: what it
+  /// served is as that of a host that is silent.
   private func handOn(
     _ request: Request, _ name: ContextName, leaving: Int, to manager: EntityID,
     _ context: ContextID
@@ -87,6 +90,7 @@ extension Directory {
     if leaving == 0, let code = refusalOfChange(request.message.mcb.code) {
       return backplane.refuse(code, request)
     }
+    guard manager != .none else { return backplane.refuse(.retransmissionTimeout, request) }
     var message = request.message
     message.mcb[1] = context.rawValue
     let index = leaving == 0 ? name.name.count : name.name.count - leaving + 1

@@ -43,7 +43,7 @@ extension FuseRequest {
       [self] answer in
       switch answer {
       case .refused(.nonexistentEntity), .refused(.outcomeUnknown), .refused(.invalidContext):
-        searchPrefix(fullName, below: parent, name)
+        searchPrefix(fullName, below: parent, context, name)
       case .refused(.retransmissionTimeout):
         describeAbsent(fullName, below: parent, context, name)
       default:
@@ -58,12 +58,14 @@ extension FuseRequest {
   /// The directory sent the request to a manager that is gone: asks who has the prefix now.
   ///
   /// If nobody has, the name is not free but its manager is away.
-  private func searchPrefix(_ fullName: [UInt8], below parent: NodeID, _ name: [UInt8]) {
+  private func searchPrefix(
+    _ fullName: [UInt8], below parent: NodeID, _ context: Node.Object, _ name: [UInt8]
+  ) {
     guard fullName.count <= ContextName.nameBytesMax else { return fail(ENAMETOOLONG) }
     mount.names.query(fullName) { [self] answer in
       guard case .done(let found, _) = answer, found.kind == .context,
         found.prefixBytes == fullName.count
-      else { return fail(.nonexistentEntity) }
+      else { return describeAbsent(fullName, below: parent, context, name) }
       send(QueryObject(ContextName(found.context)), to: found.manager) { [self] answer in
         switch answer {
         case .done(let descriptor, let manager):

@@ -58,9 +58,9 @@ extension FuseRequest {
     ) { [self] answer in
       guard !isAgain, case .refused(let code) = answer else { return then(answer) }
       mount.noteAbsence(of: handle.manager, code)
-      // What a stream had in it is gone with its instance.
+      // What a stream had in it is gone with its instance, whatever had been done.
       guard handle.undo == nil, code == .invalidFileID || Mount.asksForRebinding(code) else {
-        return then(answer)
+        return then(code == .outcomeUnknown ? .refused(.nonexistentEntity) : answer)
       }
       mount.reopen(id, lost: handle) { [self] outcome in
         guard outcome.isOK else { return then(.refused(outcome)) }

@@ -29,6 +29,8 @@ struct Configuration {
   /// The file names the socket: the node does not start without it.
   var mustHaveSocket = false
   var peers: [String] = []
+  /// Which boards run inside the node; the others may run as processes of their own.
+  var boards = Boards.names
   var exports: [Export]
   /// `file:line` of each key that the file has.
   private(set) var places: [String: String] = [:]
@@ -54,7 +56,7 @@ extension Configuration {
       "host = \"\(host)\"", "listen = \"\(address)\"", "port = \(port)",
       "group_port = \(groupPort)", "key_file = \"\(keyFile ?? "")\"",
       "mount = \"\(mount ?? "")\"", "socket = \"\(socket ?? "")\"",
-      "peers = [\(Self.list(peers))]",
+      "peers = [\(Self.list(peers))]", "boards = [\(Self.list(boards))]",
     ]
     for export in exports {
       lines += [
@@ -90,7 +92,8 @@ extension Configuration {
     }
     let reader = TableReader(path: path, text: text, table: table, name: nil)
     try reader.allowOnly([
-      "host", "listen", "port", "group_port", "key_file", "mount", "socket", "peers", "export",
+      "host", "listen", "port", "group_port", "key_file", "mount", "socket", "peers", "boards",
+      "export",
     ])
     self.init(host: try reader.string("host") ?? defaultHost)
     for key in table.keys { places[key] = reader.place(key) }
@@ -110,6 +113,10 @@ extension Configuration {
       mustHaveSocket = true
     }
     peers = try reader.strings("peers") ?? []
+    boards = try reader.strings("boards") ?? boards
+    guard boards.allSatisfy(Boards.names.contains) else {
+      throw reader.error("boards", "a list of some of \(Self.list(Boards.names))")
+    }
     if let tables = try reader.tables("export") {
       guard tables.count <= Self.exportsMax else {
         throw reader.error("export", "given at most \(Self.exportsMax) times")

@@ -41,7 +41,7 @@ func check(_ configuration: Configuration) throws {
   _ = try listenAddress(configuration)
   _ = try readKey(configuration)
   _ = try peerAddresses(configuration)
-  for export in configuration.exports {
+  for export in configuration.exports where configuration.boards.contains("file") {
     var status = stat()
     guard stat(export.path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
       throw ConfigurationError(

@@ -3,12 +3,9 @@ import Glibc
 import Synchronization
 import VAttach
 import VDirectory
-import VFileServer
 import VKernelServers
-import VLinuxStore
 import VMount
 import VNode
-import VPipeServer
 import VProtocol
 import VRuntime
 import VTree
@@ -85,54 +82,41 @@ struct Running {
   private let node: Node
   private let mount: Mount?
   private let directory: Directory
-  private let fileServer: FileServer
+  private let boards: Boards
   private let attachServer: AttachServer?
   private let kernelServers: KernelServers
 
   init(_ configuration: Configuration) throws {
     let address = try listenAddress(configuration)
     let secret = try readKey(configuration)
-    // Before the machine starts threads.
-    let store = try LinuxStore()
     let peers = try peerAddresses(configuration)
     let machine = try LinuxMachine(
       address: address, port: UInt16(configuration.port),
       groupPort: UInt16(configuration.groupPort), peers: peers)
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
-    fileServer = try FileServer(
-      node, store: store, users: LinuxUsers(),
-      exports: configuration.exports.map { export in
-        Export(
-          prefix: Array(export.prefix.utf8), path: export.path, isReadOnly: export.isReadOnly,
-          allowedHosts: export.allow, rootHosts: export.root)
-      })
+    let boards = try Boards(node, configuration)
+    self.boards = boards
     machine.run(node)
     node.announce()
     let directory = Directory(node, store: claimStore(in: Self.stateDirectory)) {
       node.makeServer(discriminator: EntityID.directoryDiscriminator, knowsPrincipals: true, $0)
     }
     self.directory = directory
-    // Every host has two more: what its kernel servers show, and its pipes.
-    let unclaimed = Mutex(configuration.exports.count + 2)
-    @Sendable func noteClaim(of prefix: String, from place: String = "", _ code: ReplyCode) {
+    // Every host has one more: what its kernel servers show.
+    let unclaimed = Mutex(boards.prefixCount + 1)
+    @Sendable func noteClaim(of prefix: String, _ place: String, _ code: ReplyCode) {
       unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
       let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
       say("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
     }
-    fileServer.claim(in: directory.server) { export, code in
-      noteClaim(
-        of: String(decoding: export.prefix, as: UTF8.self), from: " from \(export.path)", code)
-    }
-    let pipeServer = PipeServer(node)
-    pipeServer.claim(in: directory.server) { noteClaim(of: "pipe/\(configuration.host)", $0) }
+    boards.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
     let place = "\(formatIPv4(address)):\(machine.port)"
-    let attachServer = try Self.listen(node, configuration)
+    let attachServer = try Self.listen(node, configuration, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
-      node, address: place,
-      instances: { [fileServer] in fileServer.instancesText + pipeServer.instancesText }
+      node, address: place, instances: { boards.instancesText }
     ) {
       NodeSnapshot(
         node, machine, isSealing: secret != nil,
@@ -140,7 +124,7 @@ struct Running {
         attached: attachServer)
     }
     kernelServers.tree.manager.claim(in: directory.server) {
-      noteClaim(of: "host/\(configuration.host)", $0)
+      noteClaim(of: "host/\(configuration.host)", "", $0)
     }
     // Ready means that this host's own names are there; a claim takes half a second, or the 2 s
     // more in which a host that had the prefix falls silent.
@@ -168,11 +152,11 @@ struct Running {
 
   /// Where only the default path cannot be used, the node does without.
   private static func listen(
-    _ node: Node, _ configuration: Configuration
+    _ node: Node, _ configuration: Configuration, _ directory: Directory
   ) throws -> AttachServer? {
     guard let path = configuration.socket else { return nil }
     do throws(AttachServerError) {
-      return try AttachServer(node, kernel: node.id, path: path)
+      return try AttachServer(node, kernel: node.id, path: path) { directory.probeManagers() }
     } catch {
       if configuration.mustHaveSocket { throw error }
       say("\(error); no process can attach to this node")

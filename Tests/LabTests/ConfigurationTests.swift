@@ -50,6 +50,8 @@ struct ConfigurationTests {
     ("peers = [\"moa\"]", "DIR/vnode.toml:1: peers = \"moa\": not an IPv4 address, or one with"),
     ("peers = [\"10.0.0.1:0\"]", "peers = \"10.0.0.1:0\": not an IPv4 address"),
     ("peers = \"10.0.0.1\"", "DIR/vnode.toml:1: 'peers' must be a list of strings"),
+    ("boards = [\"pip\"]", "DIR/vnode.toml:1: 'boards' must be a list of some of \"file\", "),
+    ("boards = \"pipe\"", "DIR/vnode.toml:1: 'boards' must be a list of strings"),
     ("socket = \"run\"", "DIR/vnode.toml:1: 'socket' must be an absolute path"),
     ("[[export]]\npath = \"/tmp\"", "DIR/vnode.toml:1: [[export]] lacks 'prefix', a name"),
     ("\n[[export]]\nprefix = \"src\"", "DIR/vnode.toml:2: [[export]] lacks 'path'"),

@@ -1,6 +1,7 @@
 import NetworkFaults
 import Testing
 import VDirectory
+import VFileServer
 import VNode
 import VProtocol
 import VRuntime
@@ -53,6 +54,39 @@ struct MovingNameTests {
       #expect(server(of: "src", from: host, simulator) == .failure(Refusal(code: .notFound)))
     }
     _ = moa
+  }
+
+  @Test("a manager that ends is away on every host until its prefix is claimed again")
+  func away() throws {
+    let simulator = Simulator(seed: 22)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator)
+    simulator.run(for: .seconds(5))
+    // While it lives, no other manager of its host gets the prefix.
+    let other = try FileServer(
+      kea.node, store: ClaimingHost.disk([:]), users: FixedUsers(),
+      exports: [Export(prefix: Array("storage/kea".utf8), path: "/")])
+    let claim = { other.claim(in: kea.directory.server, completion: $0) }
+    let refused: ReplyCode? = outcome(simulator) { told in claim { told($1) } }
+    #expect(refused == .duplicateName)
+    guard case .done(_, let manager)? = outcome(simulator, { kea.walk("storage/kea", $0) }) else {
+      throw Refusal(code: .notFound)
+    }
+    kea.node.retire(manager)
+    kea.directory.probeManagers()
+    simulator.run(for: .milliseconds(500))
+    for host in [kea, moa] {
+      #expect(Set(outcome(simulator) { host.list("storage", $0) } ?? []).contains("kea"))
+      #expect(
+        server(of: "storage/kea/hello", from: host, simulator)
+          == .failure(Refusal(code: .retransmissionTimeout)))
+    }
+    let taken: ReplyCode? = outcome(simulator) { told in claim { told($1) } }
+    #expect(taken == .ok)
+    simulator.run(for: .milliseconds(500))
+    for host in [kea, moa] {
+      #expect(server(of: "storage/kea", from: host, simulator) == .success(kea.node.id))
+    }
   }
 
   @Test("of two claims that meet after a partition the older one ends", arguments: seeds)

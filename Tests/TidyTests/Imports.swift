@@ -39,7 +39,10 @@ struct ImportTable {
         "VNode", "VLinuxStore", "VMount", "VAttach", "VTree", "VRuntime", "VProtocol",
       ])
       .union(boards).union(Self.packages)
-    case "v": return system.union(["VAttach", "VRuntime", "VProtocol"]).union(Self.packages)
+    // A composition root too: it runs boards as processes of their own.
+    case "v":
+      return system.union(["VAttach", "VLinuxStore", "VRuntime", "VProtocol"])
+        .union(boards).union(Self.packages)
     default: return system.union(["VTree", "VRuntime", "VProtocol", "CVLinux"])
     }
   }

@@ -62,7 +62,7 @@ struct ClaimTests {
   func badFields() {
     let sound = SpreadClaims([claim("ab")], wantsAnswer: false).message.segment
     let broken: [[UInt8]] = [
-      replacing(2..<4, with: [0, 0], in: sound), replacing(2..<4, with: [0, 3], in: sound),
+      replacing(2..<4, with: [0, 0], in: sound), replacing(2..<4, with: [0, 4], in: sound),
       replacing(8..<16, with: [UInt8](repeating: 0, count: 8), in: sound),
       replacing(26..<27, with: [0x2E], in: sound), replacing(26..<27, with: [0], in: sound),
       replacing(26..<27, with: [0x2F], in: sound), replacing(27..<28, with: [0x2F], in: sound),

@@ -22,6 +22,7 @@ public final class AttachServer: Sendable {
   private let node: any Backplane
   private let kernel: KernelID
   private let path: String
+  private let processEnded: @Sendable () -> Void
   private let listener: Int32
   private let budget = IdentifierBudget()
   private let state = Mutex(State())
@@ -34,13 +35,16 @@ public final class AttachServer: Sendable {
   /// Listens at `path` for processes that are to join `node`, which is `kernel`; makes the
   /// directory of `path` if that is missing.
   ///
-  /// A socket there that nobody answers on is replaced.
+  /// A socket there that nobody answers on is replaced. `processEnded` is called whenever a process
+  /// and all its entities are gone.
   public init(
-    _ node: any Backplane, kernel: KernelID, path: String
+    _ node: any Backplane, kernel: KernelID, path: String,
+    processEnded: @escaping @Sendable () -> Void = {}
   ) throws(AttachServerError) {
     self.node = node
     self.kernel = kernel
     self.path = path
+    self.processEnded = processEnded
     if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
       let directory = String(path[..<slash])
       // Whatever the umask is: users must reach the socket.
@@ -110,11 +114,12 @@ public final class AttachServer: Sendable {
         user: Self.userName(peer.uid), isOwner: peer.uid == 0 || peer.uid == geteuid(),
         budget: budget)
       let process = AttachedProcess(node, kernel, socket: socket, rights: rights) {
-        [weak self] ending in
+        [weak self, processEnded] ending in
         self?.state.withLock { state in
           state.processCount -= 1
           state.endings[ending.rawValue, default: 0] += 1
         }
+        processEnded()
       }
       process.start()
     }

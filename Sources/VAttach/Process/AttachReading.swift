@@ -97,19 +97,22 @@ extension AttachedBackplane {
   /// The node is gone, or left: whatever waits for it is told.
   func detach() {
     loop.unwatch(socket.descriptor)
-    let (transactions, questions) = state.withLock { state in
+    let (transactions, questions, observer) = state.withLock { state in
       state.isDetached = true
       state.procedures = [:]
       defer {
         state.transactions = [:]
         state.questions = [:]
       }
-      return (Array(state.transactions.values), Array(state.questions.values))
+      return (
+        Array(state.transactions.values), Array(state.questions.values), state.observer.take()
+      )
     }
     for question in questions { question.answer.put(.refused(.retransmissionTimeout)) }
     for transaction in transactions {
       transaction.completion(
         Response(server: .none, message: Message(reply: .retransmissionTimeout)))
     }
+    observer?()
   }
 }

@@ -22,6 +22,7 @@ public final class AttachedBackplane: Backplane {
     /// Frames that came while the loop waited for the answer to a question of its own.
     var backlog: [AttachFrame] = []
     var isDetached = false
+    var observer: (@Sendable () -> Void)?
   }
 
   struct Transaction: Sendable {
@@ -89,6 +90,15 @@ public final class AttachedBackplane: Backplane {
 
   /// Whether the node is still there.
   public var isAttached: Bool { !state.withLock { $0.isDetached } }
+
+  /// Calls `body` once, when the node is gone or was left.
+  public func whenDetached(_ body: @escaping @Sendable () -> Void) {
+    let isDetached = state.withLock { state in
+      if !state.isDetached { state.observer = body }
+      return state.isDetached
+    }
+    if isDetached { body() }
+  }
 
   /// Leaves the node: all entities end.
   ///

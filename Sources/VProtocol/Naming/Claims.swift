@@ -5,9 +5,10 @@
 /// 0  record length 2 | state 2 | context 4 | 8 manager 8 | 16 clock 8 | prefix, host as text
 /// ```
 public struct Claim: Equatable, Sendable {
+  /// What is `away` has lost its manager, but not its host.
   public enum State: UInt16, Sendable {
     case present = 1
-    case withdrawn = 2
+    case withdrawn, away
   }
 
   public var prefix: [UInt8]
@@ -87,7 +88,7 @@ extension EntityID {
 /// Tells this node's directory that a manager answers for a prefix.
 ///
 /// Words: 1, 2 name fields; 3 context; 4, 5 manager. Segment: the prefix. `duplicateName` while
-/// another host's present claim on it is answered for.
+/// another present claim on it is answered for.
 public struct ClaimName: Operation {
   public static let code: UInt32 = 0x00100B
   public static let isIdempotent = true

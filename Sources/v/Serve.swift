@@ -1,0 +1,231 @@
+import ArgumentParser
+import Glibc
+import Synchronization
+import VAttach
+import VFileServer
+import VLinuxStore
+import VPipeServer
+import VProtocol
+import VRuntime
+
+/// `v serve`: a board in a process of its own, the same that runs inside a node.
+struct Serve: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Runs a board (a manager of objects) as a process of its own.",
+    discussion: """
+      Example: v serve pipe
+
+      The node's configuration leaves such a board out (boards = ["file"]). While the process does \
+      not run, its names are there and all below them say that their host is down. It ends at \
+      SIGTERM or SIGINT; when the node ends, it waits a minute for the next one, and then serves \
+      that. Only root may serve names, or the user who runs the node.
+      """)
+
+  @Argument(
+    help: ArgumentHelp("The board: pipe or file.", valueName: "board"),
+    completion: .list(["file", "pipe"]))
+  var board: String
+
+  @Option(
+    help: ArgumentHelp(
+      "file: a directory to serve and its name (default: storage/HOST=/srv/storage).",
+      valueName: "prefix=path"))
+  var export: [String] = []
+
+  @Flag(help: "file: refuse every change.")
+  var readOnly = false
+
+  @Option(help: ArgumentHelp("file: a host that may use it (default: all).", valueName: "host"))
+  var allow: [String] = []
+
+  @Option(
+    help: ArgumentHelp("file: a host whose root is root here, or '*' for all.", valueName: "host"))
+  var root: [String] = []
+
+  @OptionGroup var options: CommonOptions
+
+  func validate() throws {
+    let names = Self.boards.map(\.name)
+    guard names.contains(board) else {
+      throw ValidationError(
+        "There is no board '\(board)'; those are \(names.joined(separator: ", ")).")
+    }
+    guard board == "file" || (export + allow + root).isEmpty && !readOnly else {
+      throw ValidationError("--export, --read-only, --allow and --root are for v serve file.")
+    }
+    for export in export where Self.parts(of: export) == nil {
+      throw ValidationError("--export takes PREFIX=PATH, and the path is absolute: '\(export)'.")
+    }
+  }
+
+  func run() throws {
+    let signals = Signals()
+    raiseDescriptorLimit()
+    // Before there are threads.
+    let plug = try Self.boards.first { $0.name == board }!.prepare(self)
+    var node = try options.attach()
+    while try serve(plug, on: node, signals) {
+      say("v: \(what): the node is gone; waiting \(Self.patience) s for the next one", to: 2)
+      guard let next = try nextNode(signals) else { return }
+      node = next
+    }
+  }
+
+  private var what: String { "serve \(board)" }
+
+  /// Seconds to wait for a node to come after one that went.
+  private static let patience = 60
+}
+
+// MARK: - The boards
+
+extension Serve {
+  /// A board that is plugged in: which prefixes it claims, and how, in a directory.
+  ///
+  /// `told` gets what became of each, and once more `duplicateName` for one that is lost later.
+  struct Board {
+    var prefixes: [String]
+    var claim: (_ directory: EntityID, _ told: @escaping Told) -> Void
+  }
+  typealias Told = @Sendable (_ prefix: String, ReplyCode) -> Void
+  typealias Plug = (AttachedBackplane) throws -> Board
+
+  /// Every board by name, and how it is plugged in; what it needs before there are threads comes
+  /// first.
+  static var boards: [(name: String, prepare: (Serve) throws -> Plug)] {
+    [("file", { try $0.fileBoard() }), ("pipe", { _ in pipeBoard })]
+  }
+
+  private static func pipeBoard(_ node: AttachedBackplane) -> Board {
+    let server = PipeServer(node)
+    let prefix = "pipe/\(node.host)"
+    return Board(prefixes: [prefix]) { directory, told in
+      server.claim(in: directory) { told(prefix, $0) }
+    }
+  }
+
+  private func fileBoard() throws -> Plug {
+    let store = try LinuxStore()
+    return { node in
+      let places = export.isEmpty ? ["storage/\(node.host)=/srv/storage"] : export
+      let exports = places.compactMap(Self.parts).map { prefix, path in
+        Export(
+          prefix: Array(prefix.utf8), path: path, isReadOnly: readOnly,
+          allowedHosts: allow.isEmpty ? nil : allow, rootHosts: root)
+      }
+      let server: FileServer
+      do throws(ExportFailure) {
+        server = try FileServer(node, store: store, users: LinuxUsers(), exports: exports)
+      } catch {
+        throw Failure(status: .refused, description: "\(what): \(error)")
+      }
+      return Board(prefixes: exports.map { String(decoding: $0.prefix, as: UTF8.self) }) {
+        directory, told in
+        server.claim(in: directory) { told(String(decoding: $0.prefix, as: UTF8.self), $1) }
+      }
+    }
+  }
+
+  private static func parts(of export: String) -> (prefix: String, path: String)? {
+    let parts = export.split(separator: "=", maxSplits: 1).map(String.init)
+    guard parts.count == 2, parts[1].hasPrefix("/"), Claim.isPrefix(Array(parts[0].utf8)) else {
+      return nil
+    }
+    return (parts[0], parts[1])
+  }
+}
+
+// MARK: - Serving
+
+extension Serve {
+  /// Serves until a signal comes (false) or the node is gone (true).
+  ///
+  /// It is a `Failure` that no prefix is left to serve.
+  private func serve(
+    _ plug: Plug, on node: AttachedBackplane, _ signals: Signals
+  ) throws -> Bool {
+    defer { node.close() }
+    let client = node.makeClient(user: "root")
+    guard client != .none else {
+      throw Failure(
+        status: .refused, description: "\(what): \(node.user) may not serve names of this node",
+        remedy: "only root may, and the user who runs the node")
+    }
+    node.whenDetached { Signals.wake() }
+    let board = try plug(node)
+    let news = Mutex<[(prefix: String, code: ReplyCode)]>([])
+    board.claim(
+      EntityID(kernel: node.kernel, discriminator: EntityID.directoryDiscriminator)
+    ) { prefix, code in
+      news.withLock { $0.append((prefix, code)) }
+      Signals.wake()
+    }
+    var heard: Set<String> = []
+    var served: Set<String> = []
+    while true {
+      guard signals.wait() else { return false }
+      guard node.isAttached else { return true }
+      for (prefix, code) in news.withLock({ $0.takeAll() }) {
+        heard.insert(prefix)
+        if code.isOK {
+          served.insert(prefix)
+          say("v: \(what): serving \(prefix)", to: 2)
+          continue
+        }
+        served.remove(prefix)
+        let refusal = refusal(of: prefix, code, node, client)
+        if served.isEmpty && heard.count == board.prefixes.count { throw refusal }
+        say("v: \(refusal)", to: 2)
+      }
+    }
+  }
+
+  private func refusal(
+    of prefix: String, _ code: ReplyCode, _ node: AttachedBackplane, _ client: EntityID
+  ) -> Failure {
+    var failure = Failure(
+      status: .refused, description: "\(what): \(prefix) is not served: \(code)")
+    if code == .duplicateName, let host = holder(of: prefix, node, client) {
+      failure.description = "\(what): \(prefix) is served already, by \(host)"
+      if host == node.host {
+        failure.remedy =
+          "a board runs in the node unless `boards` in its configuration leaves it out"
+      }
+    }
+    return failure
+  }
+
+  /// The host that answers for a prefix.
+  private func holder(
+    of prefix: String, _ node: AttachedBackplane, _ client: EntityID
+  ) -> String? {
+    let found = node.sendAndWait(
+      QueryName(ContextName(.none, Array(prefix.utf8))), from: client, to: .nameHandlingGroup,
+      options: SendOptions(timeLimit: .milliseconds(400)))
+    guard case .done(let answer, _) = found else { return nil }
+    let state = node.sendAndWait(
+      ProbeEntity(entity: answer.manager), from: client,
+      to: .manager(of: answer.manager.kernel))
+    guard case .done(let manager, _) = state else { return nil }
+    // A server speaks for no user: its principal is `@host`.
+    return manager.principal.split(separator: "@").last.map(String.init)
+  }
+
+  /// The node that comes after one that went; nil at a signal.
+  private func nextNode(_ signals: Signals) throws -> AttachedBackplane? {
+    for _ in 0..<Self.patience {
+      guard signals.wait(seconds: 1) else { return nil }
+      if let node = try? options.attach() { return node }
+    }
+    throw Failure(
+      status: .noNode, description: "\(what): no node came within \(Self.patience) s",
+      remedy: "to start it: \(CommonOptions.startCommand)")
+  }
+}
+
+extension Array {
+  fileprivate mutating func takeAll() -> [Element] {
+    defer { self = [] }
+    return self
+  }
+}

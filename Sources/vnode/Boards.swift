@@ -1,0 +1,57 @@
+import VFileServer
+import VLinuxStore
+import VNode
+import VPipeServer
+import VProtocol
+import VRuntime
+
+/// The boards of a node that run as well in processes of their own (`v serve`): those that the
+/// configuration names.
+struct Boards {
+  private let host: String
+  private let exportCount: Int
+  private let fileServer: FileServer?
+  private let pipeServer: PipeServer?
+
+  static let names = ["file", "pipe"]
+
+  /// Plugs the boards in; before the machine starts threads.
+  init(_ node: Node, _ configuration: Configuration) throws {
+    host = configuration.host
+    if configuration.boards.contains("file") {
+      fileServer = try FileServer(
+        node, store: LinuxStore(), users: LinuxUsers(),
+        exports: configuration.exports.map { export in
+          Export(
+            prefix: Array(export.prefix.utf8), path: export.path, isReadOnly: export.isReadOnly,
+            allowedHosts: export.allow, rootHosts: export.root)
+        })
+      exportCount = configuration.exports.count
+    } else {
+      (fileServer, exportCount) = (nil, 0)
+    }
+    if configuration.boards.contains("pipe") {
+      pipeServer = PipeServer(node)
+    } else {
+      pipeServer = nil
+    }
+  }
+
+  var prefixCount: Int { exportCount + (pipeServer == nil ? 0 : 1) }
+
+  /// What they have open, as lines.
+  var instancesText: String {
+    (fileServer?.instancesText ?? "") + (pipeServer?.instancesText ?? "")
+  }
+
+  /// Claims every prefix; `told` gets each with what stands behind it, and what became of it.
+  func claim(
+    in directory: EntityID,
+    told: @escaping @Sendable (_ prefix: String, _ place: String, ReplyCode) -> Void
+  ) {
+    fileServer?.claim(in: directory) { export, code in
+      told(String(decoding: export.prefix, as: UTF8.self), " from \(export.path)", code)
+    }
+    pipeServer?.claim(in: directory) { [host] code in told("pipe/\(host)", "", code) }
+  }
+}
