@@ -57,8 +57,6 @@ public struct ClientTransaction: Sendable {
   private var receivedAtRetry = DeliveryMask.empty
   /// Members that have answered, where the responses of all are wanted.
   private var answered: Set<EntityID>?
-  /// Whether one of those came in packets.
-  private var isHeard = false
   /// Parts of the responses of the others.
   private var others: [EntityID: PacketGroupReception] = [:]
   /// Times in a row that the server said it was working.
@@ -81,7 +79,7 @@ public struct ClientTransaction: Sendable {
     answered = collects ? [] : nil
     startedAt = now
     transmittedAt = now
-    repeatAt = now + roundTrip.firstRetransmission
+    repeatAt = now + (collects ? Timing.collection : roundTrip.firstRetransmission)
   }
 
   /// Whether a response packet belongs to this transaction: a single server must answer itself,
@@ -114,12 +112,6 @@ public struct ClientTransaction: Sendable {
   public mutating func handleTimeout(at now: Time, roundTrip: RoundTrip) -> Action {
     if let limit, limit <= now { return .fail(.userTimeout) }
     guard repeatAt <= now else { return .nothing }
-    if isHeard {
-      // A group that has begun to answer is only waited for; members of this kernel, which no
-      // packet had to reach, say nothing about that.
-      repeatAt = now + Timing.silence
-      return .nothing
-    }
     if let reception {
       repeatAt = now + max(Timing.reception, roundTrip.retransmission)
       retries = reception.received == receivedAtRetry ? retries + 1 : 1
@@ -130,7 +122,9 @@ public struct ClientTransaction: Sendable {
       retries = 0
     }
     silentAttempts += 1
-    repeatAt = now + doubled(roundTrip.retransmission, silentAttempts, Timing.retransmissionCap)
+    // Who is missing of a group is not known: all are asked again, and keep their answers.
+    let first = answered == nil ? roundTrip.retransmission : Timing.collection
+    repeatAt = now + doubled(first, silentAttempts, Timing.retransmissionCap)
     return countTransmission(.transmit(.empty, acknowledge: true), at: now)
   }
 
@@ -164,7 +158,6 @@ public struct ClientTransaction: Sendable {
       others[header.server] = part
       return .nothing
     }
-    isHeard = true
     return note(part.message(), by: header.server)
   }
 
@@ -189,7 +182,7 @@ public struct ClientTransaction: Sendable {
   public mutating func handleNotify(
     _ notify: NotifyClient, at now: Time, roundTrip: inout RoundTrip
   ) -> Action {
-    guard reception == nil else { return .nothing }
+    guard reception == nil, answered == nil else { return .nothing }
     sample(notify.retransmitCount, at: now) { roundTrip.addNetworkSample($0) }
     silentAttempts = 0
     switch notify.code {

@@ -48,6 +48,8 @@ public enum Timing {
   public static let retransmissionFloor = TimeSpan.milliseconds(1)
   /// Repetitions stay close enough for many of them to fit into `silence`.
   public static let retransmissionCap = TimeSpan.milliseconds(100)
+  /// A group of which all answers are wanted is asked again after so long, then twice as long.
+  public static let collection = TimeSpan.milliseconds(10)
   public static let beforeAnySample = TimeSpan.milliseconds(50)
   /// TC1 doubles up to this while the server says that it is working.
   public static let pingCap = TimeSpan.milliseconds(500)

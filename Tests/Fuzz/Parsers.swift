@@ -25,7 +25,8 @@ struct Parser: Sendable {
     ClaimName.self, SpreadClaims.self, PingNode.self, FindNode.self, QueryNode.self,
     MeasureSends.self, EchoSegment.self, LockInstance.self, QueryLock.self, CancelWait.self,
     QueryAttribute.self, ListAttributes.self, ChangeAttribute.self, GetTime.self,
-    DelayProcess.self, WakeUp.self, QueryProcess.self,
+    DelayProcess.self, WakeUp.self, QueryProcess.self, GroupMessage.self, QueryGroup.self,
+    ChangeGroup.self,
   ]
 
   private static let answers: [any OperationAnswer.Type] = [
@@ -33,7 +34,7 @@ struct Parser: Sendable {
     ReadInstance.Answer.self, WriteInstance.Answer.self, QueryName.Answer.self,
     QueryStore.Answer.self, FindNode.Answer.self, QueryNode.Answer.self,
     MeasureSends.Answer.self, EchoSegment.Answer.self, LockInstance.Answer.self,
-    QueryLock.Answer.self, Nanoseconds.self,
+    QueryLock.Answer.self, Nanoseconds.self, GroupMessage.Answer.self, QueryGroup.Answer.self,
   ]
 
   /// A message as an input: eight words, then the segment.

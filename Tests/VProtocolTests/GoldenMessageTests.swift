@@ -168,6 +168,25 @@ struct GoldenMessageTests {
     #expect(try parse(Fixture.named("c25").body).server == .processGroup)
   }
 
+  @Test("GroupMessage, QueryGroup and ChangeGroup, and the group of a name")
+  func groups() throws {
+    try expect("c40", GroupMessage(sender: "ann@kea", text: "suspend"))
+    #expect(try parse(Fixture.named("c40").body).server == EntityID(groupNamed: "jobs"))
+    try expect(
+      "c41", GroupMessage.Answer(.noPermission, member: "moa:12.sort", words: "not yours"))
+    var answer = QueryGroup.Answer(host: "kea")
+    answer.madeAt = 0x17A0_B0C0_D0E0_F001
+    answer.owner = "ann"
+    answer.permissions = 0o755
+    answer.members = [.init("ann", owner: "ann")]
+    try expect("c42", answer)
+    var change = ChangeGroup(.leave, "jobs", host: "moa")
+    change.member = "moa:12.sort"
+    change.program = EntityID(kernel: kernelS, discriminator: 18)
+    try expect("c43", change)
+    #expect(try parse(Fixture.named("c43").body).server == .groupManagerGroup)
+  }
+
   private func expect<Value: Operation>(_ fixture: String, _ value: Value) throws {
     let golden = try message(Fixture.named(fixture).body)
     #expect(golden.mcb.code == Value.code)

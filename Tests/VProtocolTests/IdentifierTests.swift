@@ -57,6 +57,20 @@ struct EntityIDTests {
     #expect(EntityID(text) == nil)
   }
 
+  @Test("the group of a name is the low 60 bits of its FNV-1a hash, unrestricted")
+  func groupOfName() {
+    let groups: [(String, UInt64)] = [
+      ("", 0x6BF2_9CE4_8422_2325), ("a", 0x6F63_DC4C_8601_EC8C),
+      ("jobs", 0x61B9_0DDE_2944_6FDD),
+      // The low half of this hash is the one of all well-known groups.
+      ("6pnc8oa", 0x6E56_FEE5_E000_0101),
+    ]
+    for (name, value) in groups {
+      #expect(EntityID(groupNamed: name).rawValue == value)
+      #expect(EntityID(groupNamed: name).isUnrestrictedGroup)
+    }
+  }
+
   @Test("a kernel makes big-endian entities, and 1 is its manager")
   func allocation() {
     let entity = EntityID(kernel: KernelID(0xDEAD_BEEF), discriminator: 0x0FFF_FFFF)

@@ -82,7 +82,7 @@ enum Samples {
   static let attribute = [UInt8](repeating: 0x61, count: ChangeAttribute.attributeBytesMax)
 
   static let operations: [Sample<any Operation>] =
-    uio + naming + node + [
+    uio + naming + node + groups + [
       operation(ProbeEntity(entity: entity)),
       operation(ProbeEntity(entity: all), "largest"),
     ]
@@ -134,6 +134,37 @@ enum Samples {
     operation(
       MeasureSends(target: .host("kea"), count: 100_000, limitMilliseconds: 1), tail: 2, "host"),
   ]
+
+  private static let member = QueryGroup.Member(
+    String(repeating: "m", count: 255), owner: String(repeating: "o", count: 32))
+
+  private static let groups: [Sample<any Operation>] = [
+    operation(GroupMessage(sender: "", text: ""), "least"),
+    operation(
+      GroupMessage(
+        sender: String(repeating: "s", count: 255),
+        text: String(repeating: "t", count: GroupMessage.textBytesMax)),
+      tail: GroupMessage.textBytesMax),
+    operation(QueryGroup(""), "all"),
+    operation(QueryGroup("jobs"), tail: 4),
+    operation(ChangeGroup(.leave, "", host: ""), "least"),
+    operation(
+      {
+        var change = ChangeGroup(.join, member.name, host: "kea")
+        change.member = member.name
+        change.owner = member.owner
+        change.program = all
+        return change
+      }()),
+  ]
+
+  private static let groupState: QueryGroup.Answer = {
+    var value = QueryGroup.Answer(host: "kea")
+    value.madeAt = .min
+    value.owner = member.owner
+    value.permissions = .max
+    return value
+  }()
 
   private static let naming: [Sample<any Operation>] =
     names.flatMap { name -> [Sample<any Operation>] in
@@ -195,6 +226,12 @@ enum Samples {
     answer(Nanoseconds(.min)),
     answer(Nanoseconds(.max), "most"),
     answer(storeState),
+    answer(GroupMessage.Answer(.ok, member: "", words: ""), "least"),
+    answer(
+      GroupMessage.Answer(ReplyCode(rawValue: .max), member: member.name, words: member.name),
+      tail: 255),
+    answer(QueryGroup.Answer(host: ""), "least"),
+    answer(groupState),
     answer(QueryStore.Answer(), "least"),
     answer(
       ProbeEntity.EntityState(

@@ -59,6 +59,7 @@ struct OperationTests {
         0x1201: "PingNode", 0x1202: "FindNode", 0x1203: "QueryNode", 0x1204: "MeasureSends",
         0x1205: "EchoSegment",
         0x1301: "GetTime", 0x1302: "DelayProcess", 0x1303: "WakeUp", 0x1401: "QueryProcess",
+        0x1601: "GroupMessage", 0x1602: "QueryGroup", 0x1603: "ChangeGroup",
         0x0101: "ProbeEntity",
       ])
   }
@@ -75,6 +76,7 @@ struct OperationTests {
         "ReadInstance", "ReleaseInstance", "SyncInstance", "ProbeEntity", "ClaimName",
         "SpreadClaims", "PingNode", "FindNode", "QueryNode", "EchoSegment", "LockInstance",
         "QueryLock", "CancelWait", "QueryAttribute", "ListAttributes", "GetTime", "QueryProcess",
+        "QueryGroup",
       ])
   }
 
@@ -144,6 +146,18 @@ struct OperationTests {
     var message = answer.message
     message.mcb[4] = 4097
     #expect(throws: WireError.badField(.name)) { try QueryName.Answer(parsing: message) }
+  }
+
+  @Test("a message to a group has at most 700 octets, and a change is one of three")
+  func groups() {
+    let long = String(repeating: "t", count: GroupMessage.textBytesMax + 1)
+    let message = GroupMessage(sender: "ann@kea", text: long).message
+    #expect(throws: WireError.badField(.operation)) { try GroupMessage(parsing: message) }
+    for change: UInt32 in [0, 4, .max] {
+      var message = ChangeGroup(.join, "jobs", host: "kea").message
+      message.mcb[1] = change
+      #expect(throws: WireError.badField(.operation)) { try ChangeGroup(parsing: message) }
+    }
   }
 
   @Test("a probe names an entity, and a principal has at most 255 octets of UTF-8")
