@@ -73,9 +73,11 @@ final class HandleTable: Sendable {
     }
   }
 
-  /// Every handle, in the order of opening.
-  var all: [Handle] {
-    state.withLock { $0.handles.sorted { $0.key < $1.key }.map(\.value) }
+  /// Every open instance as a line: its number, its manager, who opened it, how.
+  var text: String {
+    state.withLock { $0.handles.sorted { $0.key < $1.key }.map(\.value) }.map {
+      "\($0.instance.rawValue) \($0.manager) \($0.user) \($0.mode.words)\n"
+    }.joined()
   }
 
   func remove(_ id: HandleID) -> Handle? { state.withLock { $0.handles.removeValue(forKey: id) } }

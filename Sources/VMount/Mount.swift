@@ -41,28 +41,24 @@ public final class Mount: Sendable {
   /// Mounts on the directory `mountPoint` and serves until `unmount`.
   ///
   /// `source` is what mount(8) shows as the device; `nameSpace` is what is mounted.
-  /// `serveOwnFiles` makes the manager of `/v/.v`, of files with these names and texts.
+  /// `serveOwnFiles` makes the manager of `/v/.v`, given the text of what is open here.
   public init(
     _ backplane: any Backplane, _ nameSpace: NameSpace, mountPoint: String, source: String,
-    names: NameCache, clients: ClientPool,
-    serveOwnFiles: ([(name: String, text: @Sendable () -> String)]) -> EntityID
+    names: NameCache, clients: ClientPool, users: some UserNames,
+    serveOwnFiles: (_ uio: @escaping @Sendable () -> String) -> EntityID
   ) throws(MountError) {
     self.backplane = backplane
     self.nameSpace = nameSpace
     self.names = names
     self.clients = clients
-    users = Users(backplane)
+    self.users = Users(table: users)
     nodes = NodeTable(
       root: Node.Object(
         tree: Tree(prefix: []), identity: nameSpace.identity, kind: .sharedContext,
         manager: nameSpace.directory, context: nameSpace.root))
     session = try Session(mountPoint: mountPoint, source: source)
     backingFiles = BackingFiles(fuse: session.descriptor)
-    ownFiles = serveOwnFiles([
-      ("version", { [backplane] in Self.versionText(backplane) }),
-      ("naming", { [names] in Self.namingText(names) }),
-      ("uio", { [handles] in Self.instancesText(handles) }),
-    ])
+    ownFiles = serveOwnFiles { [handles] in handles.text }
     owner = backplane.makeClient(user: "root")
     try session.start(self)
     backplane.watch(session.descriptor) { [self] in serve() }

@@ -80,11 +80,9 @@ final class Sockets: Sendable {
   }
 
   private func send(_ packets: UnsafeRawBufferPointer, stride: Int, to locator: Locator) {
-    guard let target = locator.ipv4 else { return }
-    let targetPort = locator.port
     if packets.count <= stride || !sendsSingly.load(ordering: .relaxed) {
       let result = unsafe v_udp_send(
-        unicast, target, targetPort, packets.baseAddress, packets.count, stride)
+        unicast, locator.ipv4, locator.port, packets.baseAddress, packets.count, stride)
       guard packets.count > stride, result == -EIO || result == -EINVAL else { return }
       sendsSingly.store(true, ordering: .relaxed)
     }
@@ -92,7 +90,7 @@ final class Sockets: Sendable {
     while start < packets.count {
       let size = min(stride, packets.count - start)
       _ = unsafe v_udp_send(
-        unicast, target, targetPort, packets.baseAddress! + start, size, size)
+        unicast, locator.ipv4, locator.port, packets.baseAddress! + start, size, size)
       start += size
     }
   }

@@ -30,6 +30,6 @@ public enum WireError: Error, Equatable, Sendable {
 
   /// Fields that have values without meaning.
   public enum StaticField: Sendable {
-    case descriptorKind, descriptorLength, name, operation, utf8, claim, locator, lock
+    case descriptorKind, descriptorLength, name, operation, utf8, claim, lock
   }
 }

@@ -16,11 +16,11 @@ struct Boards {
   static let names = ["file", "pipe"]
 
   /// Plugs the boards in; before the machine starts threads.
-  init(_ node: Node, _ configuration: Configuration) throws {
+  init(_ node: Node, _ configuration: Configuration, _ users: LinuxUsers) throws {
     host = configuration.host
     if configuration.boards.contains("file") {
       fileServer = try FileServer(
-        node, store: LinuxStore(), users: LinuxUsers(),
+        node, store: LinuxStore(), users: users,
         exports: configuration.exports.map { export in
           Export(
             prefix: Array(export.prefix.utf8), path: export.path, isReadOnly: export.isReadOnly,

@@ -4,6 +4,7 @@ import Synchronization
 import VAttach
 import VDirectory
 import VKernelServers
+import VLinuxStore
 import VMount
 import VNode
 import VProtocol
@@ -95,7 +96,8 @@ struct Running {
       groupPort: UInt16(configuration.groupPort), peers: peers)
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
-    let boards = try Boards(node, configuration)
+    let users = LinuxUsers()
+    let boards = try Boards(node, configuration, users)
     self.boards = boards
     machine.run(node)
     node.announce()
@@ -131,11 +133,12 @@ struct Running {
     for _ in 0..<300 where unclaimed.withLock({ $0 > 0 }) { usleep(10_000) }
     directory.withdrawEarlierClaims()
     let clients = ClientPool(node)
+    let names = NameCache(node, clients: clients)
     mount = try configuration.mount.map { path in
       try Mount(
         node, directory.nameSpace, mountPoint: path, source: configuration.host,
-        names: NameCache(node, clients: clients), clients: clients,
-        serveOwnFiles: { TreeManager(node, texts: $0).server })
+        names: names, clients: clients, users: users,
+        serveOwnFiles: { ownFiles(node, names, uio: $0) })
     }
     summary =
       "\(configuration.host) at \(place), \(secret == nil ? "loopback only, no key" : "sealed")"

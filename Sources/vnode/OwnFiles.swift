@@ -1,0 +1,55 @@
+import VLinuxStore
+import VMount
+import VNode
+import VProtocol
+import VRuntime
+import VTree
+
+extension LinuxUsers: UserNames {
+  public func userName(_ id: UInt32) -> String? { try? userName(id, .mayWait) }
+  public func groupName(_ id: UInt32) -> String? { try? groupName(id, .mayWait) }
+  public func userID(_ name: String) -> UInt32? {
+    (try? credentials(ofUser: name, .mayWait))?.uid
+  }
+  public func groupID(_ name: String) -> UInt32? { try? groupID(name, .mayWait) }
+}
+
+/// The manager of `/v/.v`: what the mount and its node know of themselves. Lines of a word and its
+/// values; `uio` tells what is open through the mount.
+func ownFiles(
+  _ node: Node, _ names: NameCache, uio: @escaping @Sendable () -> String
+) -> EntityID {
+  TreeManager(
+    node,
+    texts: [
+      ("version", { [host = node.host] in versionText(host) }),
+      ("naming", { namingText(names) }),
+      ("uio", uio),
+    ]
+  ).server
+}
+
+/// Protocol and form of these files.
+private func versionText(_ host: String) -> String {
+  """
+  node \(host)
+  protocol VMTP 0, domain 0x\(String(PacketHeader.clusterDomain, radix: 16))
+  files 1
+
+  """
+}
+
+/// The prefix cache: what it did, and every prefix that it knows with its manager.
+private func namingText(_ names: NameCache) -> String {
+  let counters = names.counters
+  var text = """
+    hits \(counters.hits)
+    misses \(counters.misses)
+    multicasts \(counters.multicasts)
+
+    """
+  for prefix in names.prefixes {
+    text += "prefix \(String(decoding: prefix.name, as: UTF8.self)) \(prefix.manager)\n"
+  }
+  return text
+}
