@@ -95,9 +95,9 @@ package final class Contexts: Sendable {
     return context
   }
 
-  /// Objects that are not roots, with their keys.
-  package func all() -> [(key: Key, object: HeldObject)] {
-    state.withLock { $0.entries.filter { !$0.isPinned }.map { ($0.key, $0.object) } }
+  /// Objects that are not roots.
+  package func all() -> [HeldObject] {
+    state.withLock { $0.entries.filter { !$0.isPinned }.map(\.object) }
   }
 
   /// Drops the context of an object.

@@ -19,7 +19,7 @@ public final class FileServer: Sendable {
   let locks: Locks
   let claims: PrefixClaims
   let owners: LifeWatch
-  private let isSweepDue = Mutex(false)
+  private let isSweepDue = Atomic(false)
 
   /// Starts serving; `ExportFailure` where a prefix is empty or used twice or a path is no
   /// directory.
@@ -207,11 +207,7 @@ extension FileServer {
   /// Sees to it that a file which lost its last name does not keep its room on the disk because a
   /// context holds it; called whenever a context was granted.
   func sweepLater() {
-    let isFirst = isSweepDue.withLock { isDue in
-      defer { isDue = true }
-      return !isDue
-    }
-    guard isFirst else { return }
+    guard !isSweepDue.exchange(true, ordering: .acquiringAndReleasing) else { return }
     backplane.after(Self.sweepInterval) { [self] in
       backplane.disk { [self] in sweep() }
     }
@@ -240,13 +236,8 @@ extension FileServer {
   }
 
   private func sweep() {
-    isSweepDue.withLock { $0 = false }
-    let open = instances.openKeys()
-    for (key, object) in contexts.all() where !open.contains(key) {
-      guard let state = try? store.describe(object.handle), state.kind == .file, state.links == 0
-      else { continue }
-      contexts.drop(key)
-    }
+    isSweepDue.store(false, ordering: .releasing)
+    for object in contexts.all() { dropIfNameless(object.handle, export: object.export) }
     if contexts.holdsMoreThanRoots { sweepLater() }
   }
 

@@ -54,7 +54,9 @@ extension FileServer {
     var writer = SegmentWriter(reserving: count)
     var from = position
     while true {
-      let entries = try entries(of: instance, from: from)
+      let entries = try instance.directoryLock.withLock { _ throws(StoreFailure) in
+        try store.entries(of: instance.file.handle, from: from)
+      }
       for entry in entries {
         var descriptor = Descriptor(
           kind: entry.kind,
@@ -74,14 +76,6 @@ extension FileServer {
         from = entry.nextPosition
       }
       if entries.isEmpty { return writer.bytes }
-    }
-  }
-
-  private func entries(
-    of instance: Instance, from position: UInt64
-  ) throws(StoreFailure) -> [DirectoryEntry] {
-    try instance.directoryLock.withLock { _ throws(StoreFailure) in
-      try store.entries(of: instance.file.handle, from: position)
     }
   }
 
@@ -142,22 +136,16 @@ extension FileServer {
     let place = try place(operation.name, turn)
     let host = turn.request.principal?.host ?? ""
     let (identifier, opened) = try instances.admit(of: host) { () throws(StoreFailure) in
-      let opened = try open(operation, place, turn)
-      return (opened.instance, opened)
+      try open(operation, place, turn)
     }
     owners.watchLater()
-    var descriptor = opened.descriptor
-    descriptor.attributes = opened.instance.attributes
-    return CreateInstance.Answer(
-      instance: identifier, attributes: opened.instance.attributes, isNew: opened.isNew,
-      descriptor: descriptor)
+    var answer = opened
+    answer.instance = identifier
+    return answer
   }
 
-  private struct Opened {
-    var instance: Instance
-    var isNew: Bool
-    var descriptor: Descriptor
-  }
+  /// The answer lacks the number of the instance.
+  private typealias Opened = (Instance, CreateInstance.Answer)
 
   /// Opens what is there, or makes it if the mode says so; again, if the name comes and goes
   /// meanwhile.
@@ -224,15 +212,18 @@ extension FileServer {
     _ file: HeldObject, of object: HeldObject, isNew: Bool, _ operation: CreateInstance,
     _ place: Place, _ turn: Turn
   ) throws(StoreFailure) -> Opened {
-    let descriptor = try describe(
-      object, by: file.handle, name: place.path.last, turn)
+    var descriptor = try describe(object, by: file.handle, name: place.path.last, turn)
     // One handle for the object, however often it is open: the context's, if it has one.
     let object = contexts.object(descriptor.context) ?? object
     let instance = Instance(
       file, of: object, identity: descriptor.identity, mode: operation.mode,
       owner: operation.owner.isValid ? operation.owner : turn.request.client,
       host: turn.request.principal?.host)
-    return Opened(instance: instance, isNew: isNew, descriptor: descriptor)
+    descriptor.attributes = instance.attributes
+    let answer = CreateInstance.Answer(
+      instance: InstanceID(rawValue: 0), attributes: instance.attributes, isNew: isNew,
+      descriptor: descriptor)
+    return (instance, answer)
   }
 
   /// How often a name may vanish between the try to make it and the try to open it.

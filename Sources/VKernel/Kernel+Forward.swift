@@ -9,24 +9,23 @@ extension Kernel {
   /// simply aimed anew. A remote client's request goes on to another server of this kernel, or to
   /// a third kernel, which answers the client directly. At most 15 forwards.
   public mutating func forward(
-    _ request: Request, _ message: Message, to target: EntityID, at now: Time,
-    into actions: inout Actions
+    _ request: Request, _ message: Message, to target: EntityID, _ step: inout Step
   ) {
     let client = request.client
     let isLocal = target.kernel == id
     var refusal: ReplyCode?
     if isLocal && entities[target]?.serverKind == nil { refusal = .nonexistentEntity }
     if request.forwardCount >= Self.forwardsMax { refusal = .vmtpError }
-    if let refusal { return reply(Message(reply: refusal), to: request, at: now, into: &actions) }
+    if let refusal { return reply(Message(reply: refusal), to: request, &step) }
     if client.kernel == id {
       guard isWaiting(client, for: request.transaction) else { return }
       if isLocal {
         entities[client]!.current!.holder = target
         deliverLocally(
           message, from: client, request.transaction, to: target, target,
-          forwardCount: request.forwardCount + 1, into: &actions)
+          forwardCount: request.forwardCount + 1, &step)
       } else {
-        aim(client, at: target, message, request.forwardCount + 1, at: now, into: &actions)
+        aim(client, at: target, message, request.forwardCount + 1, &step)
       }
       return
     }
@@ -34,8 +33,8 @@ extension Kernel {
     guard let record = records[key], record.id == request.transaction, record.isProcessing
     else { return }
     guard isLocal else {
-      let action = records[key]!.forward(message, to: target, at: now)
-      perform(action, of: key, at: now, into: &actions)
+      let action = records[key]!.forward(message, to: target, at: step.now)
+      perform(action, of: key, &step)
       return
     }
     records[key]!.handleForwardedHere(to: target)
@@ -44,29 +43,29 @@ extension Kernel {
     next.forwardCount += 1
     next.message = message
     next.principal = record.principal
-    actions.append(.invoke(next))
+    step.append(.invoke(next))
   }
 
   /// Sends a forwarded request, or the bare header that asks what became of it.
   mutating func transmitForwarded(
     _ key: RecordKey, _ record: ServerTransaction, _ mask: DeliveryMask, _ tellsClient: Bool,
-    at now: Time, into actions: inout Actions
+    _ step: inout Step
   ) {
     guard let (request, target) = record.forwarded else { return }
     let heardAt = peers[target.kernel]?.heardAt
-    if let asked = record.targetAskedAt, max(asked, heardAt ?? asked) + Timing.silence <= now {
-      let action = records[key]!.failForward(.retransmissionTimeout, at: now)
-      return perform(action, of: key, at: now, into: &actions)
+    if let asked = record.targetAskedAt, max(asked, heardAt ?? asked) + Timing.silence <= step.now {
+      let action = records[key]!.failForward(.retransmissionTimeout, at: step.now)
+      return perform(action, of: key, &step)
     }
     if tellsClient {
       notifyClient(
         record.client, record.id, request.blocks, .ok,
-        retransmitCount: record.echoedRetransmitCount, to: record.peer, into: &actions)
+        retransmitCount: record.echoedRetransmitCount, to: record.peer, &step)
       // A kernel that never heard this one cannot tell who forwards a clear packet.
-      askForSign(of: target.kernel, at: now, into: &actions)
+      askForSign(of: target.kernel, &step)
     }
     guard peers[target.kernel]?.locator != nil else {
-      return locate(target, at: now, into: &actions)
+      return locate(target, &step)
     }
     var header = PacketHeader(
       function: .request, client: record.client, transaction: record.id, server: target,
@@ -74,36 +73,34 @@ extension Kernel {
     header.forwardCount = record.forwardCount + 1
     header.retransmitCount = record.echoedRetransmitCount
     header.control.insert(.acknowledge)
-    transmit(to: target.kernel, header, segment: request.segment, mask: mask, into: &actions)
+    transmit(to: target.kernel, header, segment: request.segment, mask: mask, &step)
   }
 
   /// Aims the transaction of a local client at a server of another kernel.
   private mutating func aim(
     _ client: EntityID, at target: EntityID, _ message: Message, _ forwardCount: UInt8,
-    at now: Time, into actions: inout Actions
+    _ step: inout Step
   ) {
     guard let old = entities[client]?.current else { return }
     let route = ClientTransaction.Route.peer(target.kernel)
-    if let code = refusal(of: target, by: route, at: now, into: &actions) {
-      finish(client, server: .none, Message(reply: code), into: &actions)
+    if let code = refusal(of: target, by: route, &step) {
+      finish(client, server: .none, Message(reply: code), &step)
       return
     }
     endPending(old)
-    withPeer(target.kernel, at: now) { $0.addPending(at: now) }
+    withPeer(target.kernel, at: step.now) { $0.addPending(at: step.now) }
     let next = ClientTransaction(
       id: old.id, server: target, route: route, request: message, limit: old.limit,
-      forwardCount: forwardCount, at: now, roundTrip: roundTrip(by: route))
+      forwardCount: forwardCount, at: step.now, roundTrip: roundTrip(by: route))
     entities[client]!.current = next
     counters.requestsSent += 1
-    transmitRequest(
-      of: client, message.blocks, acknowledge: false, at: now, into: &actions)
+    transmitRequest(of: client, message.blocks, acknowledge: false, &step)
     armClient(client)
   }
 
   /// Sends a request that is not answered and not repeated; it may be lost.
   public mutating func sendDatagram(
-    _ message: Message, from client: EntityID, to server: EntityID, at now: Time,
-    into actions: inout Actions
+    _ message: Message, from client: EntityID, to server: EntityID, _ step: inout Step
   ) {
     precondition(entities[client]?.current == nil, "a datagram of a client that waits")
     guard let transaction = entities[client]?.lastTransaction.next else { return }
@@ -112,17 +109,16 @@ extension Kernel {
     message.mcb.flags.insert(.datagram)
     let members = server.isGroup ? groups[server] ?? [] : server.kernel == id ? [server] : []
     for member in members where entities[member]?.serverKind != nil {
-      deliverLocally(message, from: client, transaction, to: server, member, into: &actions)
+      deliverLocally(message, from: client, transaction, to: server, member, &step)
     }
     let header = PacketHeader(
       function: .request, client: client, transaction: transaction, server: server,
       mcb: message.mcb)
     if server.isGroup {
       counters.multicastsSent += 1
-      actions.append(
-        .transmit(Transmission(to: .group(server), header, segment: message.segment)))
+      step.append(.transmit(Transmission(to: .group(server), header, segment: message.segment)))
     } else if server.kernel != id {
-      transmit(to: server.kernel, header, segment: message.segment, into: &actions)
+      transmit(to: server.kernel, header, segment: message.segment, &step)
     }
   }
 

@@ -9,7 +9,7 @@ extension Kernel {
   /// clear packet, whose sender is the kernel of the entity that speaks.
   public mutating func handlePacket(
     _ packet: RawSpan, _ header: PacketHeader, from locator: Locator, sender: KernelID?,
-    at now: Time, into actions: inout Actions
+    _ step: inout Step
   ) {
     guard let peer = sender ?? clearSender(header, locator), peer != id else {
       counters.packetsIgnored += 1
@@ -18,12 +18,12 @@ extension Kernel {
     // A sealed multicast may be an old one, repeated by who has no key: it does not say where its
     // kernel is before that has answered under the key of this pair.
     if sender != nil, header.packetFlags.contains(.multicast), peers[peer]?.locator != locator {
-      return challenge(peer, at: locator, into: &actions)
+      return challenge(peer, at: locator, &step)
     }
-    handleHeard(peer, at: locator, now, into: &actions)
+    handleHeard(peer, at: locator, &step)
     switch header.function {
-    case .request: handleRequest(header, packet, from: peer, at: now, into: &actions)
-    case .response: handleResponse(header, packet, from: peer, at: now, into: &actions)
+    case .request: handleRequest(header, packet, from: peer, &step)
+    case .response: handleResponse(header, packet, from: peer, &step)
     }
   }
 
@@ -35,33 +35,29 @@ extension Kernel {
   }
 
   /// Any valid packet says that its sender lives, and where it is.
-  private mutating func handleHeard(
-    _ kernel: KernelID, at locator: Locator, _ now: Time, into actions: inout Actions
-  ) {
-    let isNew = withPeer(kernel, at: now) { peer in
-      peer.handleHeard(at: now)
+  private mutating func handleHeard(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
+    let isNew = withPeer(kernel, at: step.now) { peer in
+      peer.handleHeard(at: step.now)
       defer { peer.locator = locator }
       return peer.locator != locator
     }
     guard isNew else { return }
     dead.remove(kernel)
     if let old = kernelsByLocator.updateValue(kernel, forKey: locator), old != kernel {
-      handleReboot(of: old, at: now, into: &actions)
+      handleReboot(of: old, &step)
     }
     for (client, entity) in entities {
       guard entity.current?.route == .peer(kernel), let roundTrip = peers[kernel]?.roundTrip
       else { continue }
-      let action = entities[client]!.current!.sendAnew(at: now, roundTrip: roundTrip)
-      perform(action, of: client, responding: nil, from: kernel, at: now, into: &actions)
+      let action = entities[client]!.current!.sendAnew(at: step.now, roundTrip: roundTrip)
+      perform(action, of: client, responding: nil, from: kernel, &step)
     }
   }
 
   /// Another kernel speaks from a locator: the one before it is gone, and its entities with it.
-  private mutating func handleReboot(
-    of kernel: KernelID, at now: Time, into actions: inout Actions
-  ) {
+  private mutating func handleReboot(of kernel: KernelID, _ step: inout Step) {
     for (client, entity) in entities where entity.current?.route == .peer(kernel) {
-      finish(client, server: .none, Message(reply: .outcomeUnknown), into: &actions)
+      finish(client, server: .none, Message(reply: .outcomeUnknown), &step)
     }
     if dead.count >= Self.peersMax { dead.removeAll() }
     dead.insert(kernel)

@@ -5,11 +5,10 @@ import VTransport
 extension Kernel {
   /// A Request packet from another kernel.
   mutating func handleRequest(
-    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time,
-    into actions: inout Actions
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, _ step: inout Step
   ) {
     if header.server == .managerGroup || header.server == manager {
-      handleManagement(header, packet, from: peer, at: now, into: &actions)
+      handleManagement(header, packet, from: peer, &step)
       return
     }
     // A request of a local client is our own multicast looped back (RFC 1045 4.7, rule 6), or a
@@ -29,11 +28,11 @@ extension Kernel {
         && !header.mcb.flags.contains(.datagram)
       {
         return notifyClient(
-          header.client, header.transaction, .empty, .nonexistentEntity,
-          retransmitCount: header.retransmitCount, to: peer, into: &actions)
+          header.client, header.transaction, [], .nonexistentEntity,
+          retransmitCount: header.retransmitCount, to: peer, &step)
       }
       for member in members {
-        handleRequest(header, packet, for: member, from: peer, at: now, into: &actions)
+        handleRequest(header, packet, for: member, from: peer, &step)
       }
       return
     }
@@ -41,18 +40,18 @@ extension Kernel {
       if !header.packetFlags.contains(.multicast) {
         let known = records[RecordKey(client: header.client, member: .none)]?.id
         notifyClient(
-          header.client, header.transaction, .empty,
+          header.client, header.transaction, [],
           known == header.transaction ? .outcomeUnknown : .nonexistentEntity,
-          retransmitCount: header.retransmitCount, to: peer, into: &actions)
+          retransmitCount: header.retransmitCount, to: peer, &step)
       }
       return
     }
-    handleRequest(header, packet, for: header.server, from: peer, at: now, into: &actions)
+    handleRequest(header, packet, for: header.server, from: peer, &step)
   }
 
   private mutating func handleRequest(
     _ header: PacketHeader, _ packet: RawSpan, for server: EntityID, from peer: KernelID,
-    at now: Time, into actions: inout Actions
+    _ step: inout Step
   ) {
     let isWhole = header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize))
     let isDatagram = header.mcb.flags.contains(.datagram)
@@ -62,7 +61,7 @@ extension Kernel {
       return
     }
     if isWhole && (isDatagram || entities[server]?.serverKind == .idempotent) {
-      actions.append(
+      step.append(
         .invoke(
           Request(
             client: header.client, transaction: header.transaction, addressee: header.server,
@@ -72,29 +71,26 @@ extension Kernel {
     }
     let key = RecordKey(
       client: header.client, member: header.server.isGroup ? server : .none)
-    let roundTrip = withPeer(peer, at: now) { $0.roundTrip }
+    let roundTrip = withPeer(peer, at: step.now) { $0.roundTrip }
     let action: ServerTransaction.Action
     let isNews = records[key]?.isMissing(header) ?? true
     if records[key] != nil {
-      action = records[key]!.handleRequest(header, packet, from: peer, at: now)
+      action = records[key]!.handleRequest(header, packet, from: peer, at: step.now)
     } else if records.count < Self.recordsMax {
-      records[key] = ServerTransaction(header, packet, from: peer, at: now)
-      action = records[key]!.start(at: now, roundTrip: roundTrip)
+      records[key] = ServerTransaction(header, packet, from: peer, at: step.now)
+      action = records[key]!.start(at: step.now, roundTrip: roundTrip)
     } else {
       notifyClient(
-        header.client, header.transaction, .empty, .busy,
-        retransmitCount: header.retransmitCount, to: peer, into: &actions)
+        header.client, header.transaction, [], .busy,
+        retransmitCount: header.retransmitCount, to: peer, &step)
       return
     }
     if action == .nothing && !isNews { counters.duplicates += 1 }
-    perform(action, of: key, at: now, into: &actions)
+    perform(action, of: key, &step)
   }
 
   /// Carries out what the record of a remote client wants.
-  mutating func perform(
-    _ action: ServerTransaction.Action, of key: RecordKey, at now: Time,
-    into actions: inout Actions
-  ) {
+  mutating func perform(_ action: ServerTransaction.Action, of key: RecordKey, _ step: inout Step) {
     guard let record = records[key] else { return }
     switch action {
     case .nothing: break
@@ -104,30 +100,28 @@ extension Kernel {
     case .deliver(let message):
       let server = key.member == .none ? record.addressee : key.member
       guard entities[server]?.serverKind != nil else {
-        let action = records[key]!.failForward(.nonexistentEntity, at: now)
-        return perform(action, of: key, at: now, into: &actions)
+        let action = records[key]!.failForward(.nonexistentEntity, at: step.now)
+        return perform(action, of: key, &step)
       }
-      actions.append(.invoke(record.request(message, for: server)))
+      step.append(.invoke(record.request(message, for: server)))
     case .probe:
-      probe(key, record, at: now, into: &actions)
+      probe(key, record, &step)
     case .notifyClient(let code, let received, let retransmitCount):
       notifyClient(
         record.client, record.id, received, code, retransmitCount: retransmitCount,
-        forwardCount: record.forwardCount, to: record.peer, into: &actions)
+        forwardCount: record.forwardCount, to: record.peer, &step)
     case .forward(let mask, let tellsClient):
-      transmitForwarded(key, record, mask, tellsClient, at: now, into: &actions)
+      transmitForwarded(key, record, mask, tellsClient, &step)
     case .respond(let mask, let acknowledge):
       if let response = record.response {
-        transmitResponse(response, mask, acknowledge, record, into: &actions)
+        transmitResponse(response, mask, acknowledge, record, &step)
       }
     }
     armRecord(key)
   }
 
   /// Answers a request that a local server was given; a late or second answer is dropped.
-  public mutating func reply(
-    _ message: Message, to request: Request, at now: Time, into actions: inout Actions
-  ) {
+  public mutating func reply(_ message: Message, to request: Request, _ step: inout Step) {
     let (client, server) = (request.client, request.server)
     let key = RecordKey(request)
     if client.kernel == id {
@@ -135,8 +129,7 @@ extension Kernel {
       if records[key]?.id == request.transaction { records[key] = nil }
       guard isWaiting(client, for: request.transaction) else { return }
       let action = entities[client]?.current?.handleLocalResponse(message, by: server)
-      perform(
-        action ?? .nothing, of: client, responding: nil, from: nil, at: now, into: &actions)
+      perform(action ?? .nothing, of: client, responding: nil, from: nil, &step)
       return
     }
     let isOfRecord =
@@ -144,29 +137,28 @@ extension Kernel {
         $0.id == request.transaction && $0.isProcessing && $0.addressee == request.addressee
       } ?? false
     if isOfRecord {
-      let action = records[key]!.respond(message, by: server, at: now)
+      let action = records[key]!.respond(message, by: server, at: step.now)
       counters.responsesSent += 1
-      perform(action, of: key, at: now, into: &actions)
+      perform(action, of: key, &step)
     } else if entities[server]?.serverKind == .idempotent {
       // Its requests leave no record.
       counters.responsesSent += 1
       let header = responseHeader(
         message, client, request.transaction, by: server, 0, request.forwardCount)
-      transmit(to: client.kernel, header, segment: message.segment, into: &actions)
+      transmit(to: client.kernel, header, segment: message.segment, &step)
     }
   }
 
   private func transmitResponse(
     _ response: Message, _ mask: DeliveryMask, _ acknowledge: Bool, _ record: ServerTransaction,
-    into actions: inout Actions
+    _ step: inout Step
   ) {
     var header = responseHeader(
       response, record.client, record.id, by: record.responder, record.echoedRetransmitCount,
       record.forwardCount)
     if acknowledge { header.control.insert(.acknowledge) }
     // The client is where its kernel is, whoever forwarded its request.
-    transmit(
-      to: record.client.kernel, header, segment: response.segment, mask: mask, into: &actions)
+    transmit(to: record.client.kernel, header, segment: response.segment, mask: mask, &step)
   }
 
   private func responseHeader(

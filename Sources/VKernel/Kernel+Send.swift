@@ -12,7 +12,7 @@ extension Kernel {
   @discardableResult
   public mutating func send(
     _ message: Message, from client: EntityID, to server: EntityID, limit: TimeSpan?,
-    collects: Bool = false, at now: Time, into actions: inout Actions
+    collects: Bool = false, _ step: inout Step
   ) -> TransactionID {
     precondition(!collects || limit != nil, "all responses are waited for up to a limit")
     var message = message
@@ -22,27 +22,28 @@ extension Kernel {
     let transaction = entities[client]!.lastTransaction.next
     entities[client]!.lastTransaction = transaction
     if server == manager {
-      actions.append(.complete(client: client, server: manager, answerOwnManager(message)))
+      step.append(.complete(client: client, server: manager, answerOwnManager(message)))
       return transaction
     }
     let route = route(to: server, message)
-    if let code = refusal(of: server, by: route, at: now, into: &actions) {
-      actions.append(.complete(client: client, server: .none, Message(reply: code)))
+    if let code = refusal(of: server, by: route, &step) {
+      step.append(.complete(client: client, server: .none, Message(reply: code)))
       return transaction
     }
     entities[client]!.current = ClientTransaction(
       id: transaction, server: server, route: route, request: message,
-      limit: limit.map { now + $0 }, collects: collects, at: now, roundTrip: roundTrip(by: route))
+      limit: limit.map { step.now + $0 }, collects: collects, at: step.now,
+      roundTrip: roundTrip(by: route))
     if case .peer(let kernel) = route {
-      withPeer(kernel, at: now) { $0.addPending(at: now) }
+      withPeer(kernel, at: step.now) { $0.addPending(at: step.now) }
     } else {
       for member in members(of: server) {
-        deliverLocally(message, from: client, transaction, to: server, member, into: &actions)
+        deliverLocally(message, from: client, transaction, to: server, member, &step)
       }
     }
     if route != .local {
       counters.requestsSent += 1
-      transmitRequest(of: client, message.blocks, acknowledge: false, at: now, into: &actions)
+      transmitRequest(of: client, message.blocks, acknowledge: false, &step)
     }
     armClient(client)
     return transaction
@@ -73,29 +74,27 @@ extension Kernel {
 
   /// Why a request need not be sent at all: no such local server, or a silent host.
   mutating func refusal(
-    of server: EntityID, by route: ClientTransaction.Route, at now: Time,
-    into actions: inout Actions
+    of server: EntityID, by route: ClientTransaction.Route, _ step: inout Step
   ) -> ReplyCode? {
     switch route {
     case .multicast: return nil
     case .local: return members(of: server).isEmpty ? .nonexistentEntity : nil
     case .peer(let kernel):
       if dead.contains(kernel) { return .nonexistentEntity }
-      guard withPeer(kernel, at: now, { $0.isSilent }) else { return nil }
-      askForSign(of: kernel, at: now, into: &actions)
+      guard withPeer(kernel, at: step.now, { $0.isSilent }) else { return nil }
+      askForSign(of: kernel, &step)
       return .retransmissionTimeout
     }
   }
 
   func deliverLocally(
-    _ message: Message, from client: EntityID, _ transaction: TransactionID,
-    to addressee: EntityID, _ server: EntityID, forwardCount: UInt8 = 0,
-    into actions: inout Actions
+    _ message: Message, from client: EntityID, _ transaction: TransactionID, to addressee: EntityID,
+    _ server: EntityID, forwardCount: UInt8 = 0, _ step: inout Step
   ) {
     let principal =
       entities[server]?.serverKind == .atMostOnce
       ? Principal(user: entities[client]?.user ?? "", host: host) : nil
-    actions.append(
+    step.append(
       .invoke(
         Request(
           client: client, transaction: transaction, addressee: addressee, server: server,
@@ -104,8 +103,7 @@ extension Kernel {
 
   /// Sends the blocks of a request, or asks where its server is.
   mutating func transmitRequest(
-    of client: EntityID, _ mask: DeliveryMask, acknowledge: Bool, at now: Time,
-    into actions: inout Actions
+    of client: EntityID, _ mask: DeliveryMask, acknowledge: Bool, _ step: inout Step
   ) {
     guard
       let (header, segment, route) = entities[client]?.current?.outgoing(
@@ -117,12 +115,12 @@ extension Kernel {
     case .multicast:
       counters.multicastsSent += 1
       // A group's members keep no parts, so it always gets the whole request.
-      actions.append(.transmit(Transmission(to: .group(server), header, segment: segment)))
+      step.append(.transmit(Transmission(to: .group(server), header, segment: segment)))
     case .peer(let kernel):
       guard peers[kernel]?.locator != nil else {
-        return locate(server.isGroup ? .manager(of: kernel) : server, at: now, into: &actions)
+        return locate(server.isGroup ? .manager(of: kernel) : server, &step)
       }
-      transmit(to: kernel, header, segment: segment, mask: mask, into: &actions)
+      transmit(to: kernel, header, segment: segment, mask: mask, &step)
     }
   }
 
@@ -133,70 +131,64 @@ extension Kernel {
 
   /// A Response packet for a local client.
   mutating func handleResponse(
-    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time,
-    into actions: inout Actions
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, _ step: inout Step
   ) {
-    if header.client == manager {
-      handleProbeAnswer(header, packet, from: peer, at: now, into: &actions)
-      return
-    }
+    if header.client == manager { return handleProbeAnswer(header, packet, from: peer, &step) }
     guard entities[header.client]?.current?.isAnswered(by: header) == true else {
       counters.packetsIgnored += 1
       if header.control.contains(.acknowledge) {
         notifyServer(
-          header.server, of: header.client, header.transaction, .empty, .responseDiscarded,
-          to: peer, into: &actions)
+          header.server, of: header.client, header.transaction, [], .responseDiscarded,
+          to: peer, &step)
       }
       return
     }
     var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
     let action =
       entities[header.client]?.current?.handleResponse(
-        header, packet, at: now, roundTrip: &roundTrip) ?? .nothing
+        header, packet, at: step.now, roundTrip: &roundTrip) ?? .nothing
     peers[peer]?.roundTrip = roundTrip
-    perform(action, of: header.client, responding: header, from: peer, at: now, into: &actions)
+    perform(action, of: header.client, responding: header, from: peer, &step)
   }
 
   /// Carries out what a client transaction wants.
   mutating func perform(
     _ action: ClientTransaction.Action, of client: EntityID, responding header: PacketHeader?,
-    from peer: KernelID?, at now: Time, into actions: inout Actions
+    from peer: KernelID?, _ step: inout Step
   ) {
     switch action {
     case .nothing:
       armClient(client)
     case .transmit(let mask, let acknowledge):
       counters.retransmissions += 1
-      transmitRequest(of: client, mask, acknowledge: acknowledge, at: now, into: &actions)
+      transmitRequest(of: client, mask, acknowledge: acknowledge, &step)
       armClient(client)
     case .notifyServer(let received, let code):
       if let current = entities[client]?.current, let server = current.responder {
-        notifyServer(
-          server, of: client, current.id, received, code, to: server.kernel, into: &actions)
+        notifyServer(server, of: client, current.id, received, code, to: server.kernel, &step)
       }
       armClient(client)
     case .collect(let message, let server):
       if let id = entities[client]?.current?.id {
-        actions.append(.respond(client: client, id, server: server, message))
+        step.append(.respond(client: client, id, server: server, message))
       }
       armClient(client)
     case .complete(let message, let server):
       if let header, let peer, header.control.contains(.acknowledge) {
-        notifyServer(
-          header.server, of: client, header.transaction, .empty, .ok, to: peer, into: &actions)
+        notifyServer(header.server, of: client, header.transaction, [], .ok, to: peer, &step)
       }
-      finish(client, server: server, message, into: &actions)
+      finish(client, server: server, message, &step)
     case .fail(let code):
-      finish(client, server: .none, Message(reply: code), into: &actions)
+      finish(client, server: .none, Message(reply: code), &step)
     }
   }
 
   /// Ends the current transaction of a client.
   mutating func finish(
-    _ client: EntityID, server: EntityID, _ message: Message, into actions: inout Actions
+    _ client: EntityID, server: EntityID, _ message: Message, _ step: inout Step
   ) {
     guard let transaction = entities[client]?.current.take() else { return }
     endPending(transaction)
-    actions.append(.complete(client: client, server: server, message))
+    step.append(.complete(client: client, server: server, message))
   }
 }

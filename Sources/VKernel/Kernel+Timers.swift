@@ -1,34 +1,32 @@
-public import VProtocol
+import VProtocol
 import VTransport
 
 /// What time brings.
 extension Kernel {
   /// Does what is due at `now`; call it at `nextDeadline` or later.
-  public mutating func handleTimers(at now: Time, into actions: inout Actions) {
-    while let (time, key) = timers.popDue(at: now) {
+  public mutating func handleTimers(_ step: inout Step) {
+    while let (time, key) = timers.popDue(at: step.now) {
       switch key {
-      case .client(let client): handleClientTimer(client, queued: time, at: now, into: &actions)
-      case .record(let key): handleRecordTimer(key, queued: time, at: now, into: &actions)
+      case .client(let client): handleClientTimer(client, queued: time, &step)
+      case .record(let key): handleRecordTimer(key, queued: time, &step)
       case .probe(let transaction): probes[transaction] = nil
-      case .silence(let kernel): watchSilence(of: kernel, at: now, into: &actions)
+      case .silence(let kernel): watchSilence(of: kernel, &step)
       }
     }
   }
 
-  private mutating func handleClientTimer(
-    _ client: EntityID, queued: Time, at now: Time, into actions: inout Actions
-  ) {
+  private mutating func handleClientTimer(_ client: EntityID, queued: Time, _ step: inout Step) {
     guard entities[client]?.queuedAt == queued else { return }
     entities[client]!.queuedAt = nil
     guard let route = entities[client]?.current?.route else { return }
-    if isGivenUp(client, route, at: now) {
-      finish(client, server: .none, Message(reply: .retransmissionTimeout), into: &actions)
+    if isGivenUp(client, route, at: step.now) {
+      finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
       return
     }
     let roundTrip = roundTrip(by: route)
     let action =
-      entities[client]!.current!.handleTimeout(at: now, roundTrip: roundTrip)
-    perform(action, of: client, responding: nil, from: nil, at: now, into: &actions)
+      entities[client]!.current!.handleTimeout(at: step.now, roundTrip: roundTrip)
+    perform(action, of: client, responding: nil, from: nil, &step)
   }
 
   /// Its kernel has fallen silent, or no member of a group has answered for as long.
@@ -54,27 +52,24 @@ extension Kernel {
 
   /// Asks a silent kernel for a sign of life for as long as it is silent: it may have come back
   /// without a word, and whoever wants something of it is to find it back.
-  private mutating func watchSilence(
-    of kernel: KernelID, at now: Time, into actions: inout Actions
-  ) {
+  private mutating func watchSilence(of kernel: KernelID, _ step: inout Step) {
     guard let peer = peers[kernel], peer.isSilent, let locator = peer.locator else { return }
-    challenge(kernel, at: locator, into: &actions)
-    timers.push(.silence(kernel), at: now + Timing.signInterval)
+    challenge(kernel, at: locator, &step)
+    timers.push(.silence(kernel), at: step.now + Timing.signInterval)
   }
 
-  private mutating func handleRecordTimer(
-    _ key: RecordKey, queued: Time, at now: Time, into actions: inout Actions
-  ) {
+  private mutating func handleRecordTimer(_ key: RecordKey, queued: Time, _ step: inout Step) {
     guard let record = records[key], record.queuedAt == queued else { return }
     records[key]!.queuedAt = records[key]!.queuedLaterAt.take()
-    let peer = withPeer(record.peer, at: now) { $0 }
+    let peer = withPeer(record.peer, at: step.now) { $0 }
     // One whose request is worked on may be heard by its forwarder alone.
     let isClientLost =
       !record.isProcessing && record.client.kernel != id
-      && withPeer(record.client.kernel, at: now) { $0.isLost(at: now) }
+      && withPeer(record.client.kernel, at: step.now) { $0.isLost(at: step.now) }
     let action = records[key]!.handleTimeout(
-      at: now, roundTrip: peer.roundTrip, isPeerLost: peer.isLost(at: now) || isClientLost)
-    perform(action, of: key, at: now, into: &actions)
+      at: step.now, roundTrip: peer.roundTrip, isPeerLost: peer.isLost(at: step.now) || isClientLost
+    )
+    perform(action, of: key, &step)
   }
 
   /// Queues the next time that a record needs attention.

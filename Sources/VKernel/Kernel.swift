@@ -12,7 +12,7 @@ public enum ServerKind: Sendable {
 /// The message kernel of one node, the backplane: entities, groups, Send and Reply, peers.
 ///
 /// One value, entered from any thread behind one lock. It does nothing by itself: time and
-/// randomness are arguments, and each entry appends what is to be done to the caller's actions.
+/// randomness are arguments, and each entry appends what is to be done to the caller's `Step`.
 /// The same code runs on real sockets and in the simulator.
 ///
 /// Read next: `Kernel+Send` (a client's side), `Kernel+Requests` (a server's side),
@@ -112,17 +112,15 @@ extension Kernel {
   ///
   /// Its own transaction is abandoned without a completion; local clients that wait for it are
   /// told.
-  public mutating func retire(
-    _ entity: EntityID, at now: Time, into actions: inout Actions
-  ) {
+  public mutating func retire(_ entity: EntityID, _ step: inout Step) {
     guard let removed = entities.removeValue(forKey: entity) else { return }
     let old = entity
     if let current = removed.current { endPending(current) }
     guard removed.serverKind != nil else { return }
     for group in groups.keys { groups[group]?.removeAll { $0 == entity } }
     for (key, record) in records where record.isProcessing && holder(of: record, key) == old {
-      let action = records[key]!.failForward(.outcomeUnknown, at: now)
-      perform(action, of: key, at: now, into: &actions)
+      let action = records[key]!.failForward(.outcomeUnknown, at: step.now)
+      perform(action, of: key, &step)
     }
     let waiting = entities.filter { _, entity in
       guard let current = entity.current else { return false }
@@ -130,7 +128,7 @@ extension Kernel {
         || current.route == .local && current.holder.isGroup && members(of: current.holder).isEmpty
     }
     for client in waiting.keys {
-      finish(client, server: .none, Message(reply: .outcomeUnknown), into: &actions)
+      finish(client, server: .none, Message(reply: .outcomeUnknown), &step)
     }
   }
 
@@ -173,10 +171,10 @@ extension Kernel {
   /// Sends packets to a kernel; what is for one that nobody has heard of is lost.
   func transmit(
     to kernel: KernelID, _ header: PacketHeader, segment: [UInt8] = [],
-    mask: DeliveryMask? = nil, into actions: inout Actions
+    mask: DeliveryMask? = nil, _ step: inout Step
   ) {
     guard let locator = peers[kernel]?.locator else { return }
-    actions.append(
+    step.append(
       .transmit(Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask)))
   }
 

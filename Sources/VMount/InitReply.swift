@@ -5,9 +5,8 @@ internal import CVLinux
 /// libfuse speaks protocol 7.31 and drops flags that it does not know, so its answer to INIT is
 /// replaced on its way to the kernel. Only what the kernel offered is asked for.
 struct InitReply {
-  let minor: UInt32
-  let flags: UInt32
-  let flags2: UInt32
+  /// What the kernel offers.
+  let offer: fuse_init_in
 
   static let writeBytesMax: UInt32 = 1 << 20
   /// What the system control fs.fuse.max_pages_limit allows unless it is changed: 1 MiB.
@@ -24,24 +23,18 @@ struct InitReply {
   private static let wantedFlags2 =
     UInt32(V_FUSE_DIRECT_IO_ALLOW_MMAP) | UInt32(V_FUSE_PASSTHROUGH) | UInt32(V_FUSE_HAS_RESEND)
 
-  /// The answer to an offer of the kernel.
-  init(_ offer: fuse_init_in) {
-    minor = min(offer.minor, Self.minorMax)
-    flags = offer.flags & Self.wantedFlags
-    flags2 = flags & UInt32(FUSE_INIT_EXT) != 0 ? offer.flags2 & Self.wantedFlags2 : 0
-  }
-
   /// Rewrites libfuse's answer.
   func patch(_ answer: inout v_fuse_init_out) {
-    answer.minor = minor
-    answer.flags = flags
-    answer.flags2 = flags2
+    answer.minor = min(offer.minor, Self.minorMax)
+    answer.flags = offer.flags & Self.wantedFlags
+    let isExtended = answer.flags & UInt32(FUSE_INIT_EXT) != 0
+    answer.flags2 = isExtended ? offer.flags2 & Self.wantedFlags2 : 0
     answer.max_background = Self.backgroundMax
     answer.congestion_threshold = Self.backgroundMax / 4 * 3
     answer.max_write = Self.writeBytesMax
     answer.max_pages = Self.pagesMax
     answer.time_gran = 1
     // Files of this host may be passed through; this mount is then one file system deep.
-    answer.max_stack_depth = flags2 & UInt32(V_FUSE_PASSTHROUGH) != 0 ? 1 : 0
+    answer.max_stack_depth = answer.flags2 & UInt32(V_FUSE_PASSTHROUGH) != 0 ? 1 : 0
   }
 }

@@ -161,7 +161,7 @@ extension Session {
             refuseInterrupt(reader.header.unique)
           }
         case FUSE_INIT:
-          let reply = InitReply(reader.arguments(fuse_init_in.self))
+          let reply = InitReply(offer: reader.arguments(fuse_init_in.self))
           let unique = reader.header.unique
           state.withLock { $0.initialization = (unique, reply) }
           initUnique.store(unique, ordering: .releasing)

@@ -45,7 +45,7 @@ public final class Node: Backplane {
   }
 
   /// Tells the others that this node is here.
-  public func announce() { enter { state, actions in state.kernel.announce(into: &actions) } }
+  public func announce() { enter { state, step in state.kernel.announce(&step) } }
 
   public var counters: Counters { state.withLock { $0.kernel.counters } }
 
@@ -92,13 +92,12 @@ public final class Node: Backplane {
       start = end
     }
     guard !sound.isEmpty else { return }
-    let now = machine.now
-    enter { state, actions in
+    enter { state, step in
       for packet in sound {
         let bytes = unsafe UnsafeRawBufferPointer(rebasing: packets[packet.range])
         state.kernel.handlePacket(
           unsafe RawSpan(_unsafeBytes: bytes), packet.header, from: locator,
-          sender: packet.sender, at: now, into: &actions)
+          sender: packet.sender, &step)
       }
     }
   }
@@ -117,10 +116,10 @@ public final class Node: Backplane {
     _ packet: UnsafeMutableRawBufferPointer, from locator: Locator
   ) throws(WireError) {
     let (header, sender) = unsafe try open(packet)
-    enter { state, actions in
+    enter { state, step in
       state.kernel.handlePacket(
         unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)), header, from: locator,
-        sender: sender, at: machine.now, into: &actions)
+        sender: sender, &step)
     }
   }
 
@@ -149,9 +148,9 @@ public final class Node: Backplane {
 
   /// Does what is due.
   public func handleTimers() {
-    enter { state, actions in
+    enter { state, step in
       state.armed = nil
-      state.kernel.handleTimers(at: machine.now, into: &actions)
+      state.kernel.handleTimers(&step)
     }
   }
 
@@ -170,8 +169,8 @@ public final class Node: Backplane {
   }
 
   public func retire(_ entity: EntityID) {
-    enter { state, actions in
-      state.kernel.retire(entity, at: machine.now, into: &actions)
+    enter { state, step in
+      state.kernel.retire(entity, &step)
       state.completions[entity] = nil
       state.procedures[entity] = nil
       state.passed[entity] = nil
@@ -188,24 +187,23 @@ public final class Node: Backplane {
     completion: @escaping Completion
   ) {
     trace.note(machine.now) { .init(client, server, message.mcb.code, at: $0) }
-    enter { state, actions in
+    enter { state, step in
       let id = state.kernel.send(
         message, from: client, to: server, limit: options.timeLimit,
-        collects: options.collectsResponses, at: machine.now, into: &actions)
+        collects: options.collectsResponses, &step)
       state.completions[client] = (id, completion)
     }
   }
 
   public func forward(_ request: Request, _ message: Message, to server: EntityID) {
-    enter { state, actions in
-      state.kernel.forward(request, message, to: server, at: machine.now, into: &actions)
+    enter { state, step in
+      state.kernel.forward(request, message, to: server, &step)
     }
   }
 
   public func sendDatagram(_ message: Message, from client: EntityID, to server: EntityID) {
-    enter { state, actions in
-      state.kernel.sendDatagram(
-        message, from: client, to: server, at: machine.now, into: &actions)
+    enter { state, step in
+      state.kernel.sendDatagram(message, from: client, to: server, &step)
     }
   }
 
@@ -213,8 +211,8 @@ public final class Node: Backplane {
     // Nobody waits for the answer to a datagram.
     if request.message.mcb.flags.contains(.datagram) { return }
     if request.client.kernel != id { trace.end(request.client, message.reply, at: machine.now) }
-    enter { state, actions in
-      state.kernel.reply(message, to: request, at: machine.now, into: &actions)
+    enter { state, step in
+      state.kernel.reply(message, to: request, &step)
     }
   }
 
@@ -238,16 +236,17 @@ public final class Node: Backplane {
   }
   /// Not here while other actions of this thread wait: they would wait for the disk too.
   public func disk(_ work: @escaping @Sendable () -> Void) {
-    unsafe machine.disk(mayRunHere: contexts.current.actions.isEmpty, work)
+    unsafe machine.disk(mayRunHere: contexts.current.step.isEmpty, work)
   }
 
   // MARK: entering and leaving the kernel
 
   /// Runs `body` in the kernel, then does what came out of it.
-  private func enter(_ body: (inout State, inout Actions) -> Void) {
+  private func enter(_ body: (inout State, inout Step) -> Void) {
     let context = contexts.current
     let wakeAt: Time? = state.withLock { state in
-      unsafe body(&state, &context.actions)
+      unsafe context.step.now = machine.now
+      unsafe body(&state, &context.step)
       guard let deadline = state.kernel.nextDeadline else { return nil }
       if let armed = state.armed, armed <= deadline { return nil }
       state.armed = deadline
@@ -256,7 +255,7 @@ public final class Node: Backplane {
     if let wakeAt { machine.wake(at: wakeAt) }
     guard unsafe !context.isPerforming else { return }
     unsafe context.isPerforming = true
-    while let action = unsafe context.actions.popFirst() { perform(action, in: context) }
+    while let action = unsafe context.step.popFirst() { perform(action, in: context) }
     unsafe context.isPerforming = false
   }
 

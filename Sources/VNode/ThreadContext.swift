@@ -5,7 +5,7 @@ import VTransport
 /// What one thread needs to leave the kernel with: its queue of actions and its buffers.
 @safe final class ThreadContext {
   /// One thread's, and never entered while it is being entered: no check at every access.
-  @exclusivity(unchecked) var actions = Actions()
+  @exclusivity(unchecked) var step = Step()
   /// This thread is performing actions further up its stack.
   @exclusivity(unchecked) var isPerforming = false
   let ciphers = Ciphers()

@@ -104,10 +104,7 @@ extension Backplane {
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     send(operation.message, from: client, to: server, options: options) { response in
-      guard response.code.isOK else {
-        completion(.refused(response.code))
-        return
-      }
+      guard response.code.isOK else { return completion(.refused(response.code)) }
       if let descriptor = response.descriptor { takeDescriptor?(descriptor) }
       do throws(WireError) {
         completion(.done(try Op.Answer(parsing: response.message), by: response.server))

@@ -6,17 +6,13 @@ public import VProtocol
 /// A process is given up when its kernel says that it is gone, or has been silent for so long that
 /// it may be. It asks only while there is somebody to ask about.
 public final class LifeWatch: Sendable {
-  private struct State: Sendable {
-    var isDue = false
-    /// Since when the kernel of a process has not answered.
-    var silentSince: [KernelID: Time] = [:]
-  }
-
   private let backplane: any Backplane
   private let clients: ClientPool
   private let processes: @Sendable () -> Set<EntityID>
   private let told: @Sendable (EntityID, ProbeEntity.EntityState?) -> Void
-  private let state = Mutex(State())
+  private let isDue = Atomic(false)
+  /// Since when the kernel of a process has not answered.
+  private let silentSince = Mutex<[KernelID: Time]>([:])
 
   /// What a dead process had is given back 5 s after its death, so it is asked for more often.
   private static let interval = TimeSpan.seconds(4)
@@ -36,16 +32,12 @@ public final class LifeWatch: Sendable {
 
   /// Called for each new process.
   public func watchLater() {
-    let isFirst = state.withLock { state in
-      defer { state.isDue = true }
-      return !state.isDue
-    }
-    guard isFirst else { return }
+    guard !isDue.exchange(true, ordering: .acquiringAndReleasing) else { return }
     backplane.after(Self.interval) { [weak self] in self?.watch() }
   }
 
   private func watch() {
-    state.withLock { $0.isDue = false }
+    isDue.store(false, ordering: .releasing)
     let processes = processes()
     guard !processes.isEmpty else { return }
     for process in processes {
@@ -59,16 +51,15 @@ public final class LifeWatch: Sendable {
   private func handle(_ answer: Answer<ProbeEntity.EntityState>, about process: EntityID) {
     switch answer {
     case .done(let alive, _):
-      state.withLock { _ = $0.silentSince.removeValue(forKey: process.kernel) }
+      silentSince.withLock { $0[process.kernel] = nil }
       told(process, alive)
     case .refused(.nonexistentEntity), .refused(.outcomeUnknown):
       told(process, nil)
     case .refused:
       let now = backplane.now
-      let since = state.withLock { state in
-        if let since = state.silentSince[process.kernel] { return since }
-        state.silentSince[process.kernel] = now
-        return now
+      let since = silentSince.withLock { since in
+        defer { since[process.kernel] = since[process.kernel] ?? now }
+        return since[process.kernel] ?? now
       }
       // The first answer to fail has itself taken the time that makes a peer silent.
       if now - since + .seconds(2) >= Self.silenceMax { told(process, nil) }

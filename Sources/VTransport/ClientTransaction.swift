@@ -54,7 +54,7 @@ public struct ClientTransaction: Sendable {
   private var reception: PacketGroupReception?
   /// Times in a row that missing blocks were asked for in vain, and what was there then.
   private var retries = 0
-  private var receivedAtRetry = DeliveryMask.empty
+  private var receivedAtRetry: DeliveryMask = []
   /// Members that have answered, where the responses of all are wanted.
   private var answered: Set<EntityID>?
   /// Parts of the responses of the others.
@@ -125,7 +125,7 @@ public struct ClientTransaction: Sendable {
     // Who is missing of a group is not known: all are asked again, and keep their answers.
     let first = answered == nil ? roundTrip.retransmission : Timing.collection
     repeatAt = now + doubled(first, silentAttempts, Timing.retransmissionCap)
-    return countTransmission(.transmit(.empty, acknowledge: true), at: now)
+    return countTransmission(.transmit([], acknowledge: true), at: now)
   }
 
   /// A packet of the response; the caller has matched client, transaction and server.

@@ -6,7 +6,7 @@ public import VProtocol
 public struct PacketGroupReception: Sendable {
   /// The first packet's header; every packet of a group repeats it.
   public let header: PacketHeader
-  public private(set) var received: DeliveryMask = .empty
+  public private(set) var received: DeliveryMask = []
   private var segment: [UInt8]
 
   /// Starts with the header of any packet of the group, without its data.

@@ -183,7 +183,7 @@ public struct ServerTransaction: Sendable {
     state = .discarded
     forwarded = nil
     wakeAt = now + Timing.recordKept
-    return .notifyClient(code, received: .empty, retransmitCount: retransmitCount)
+    return .notifyClient(code, received: [], retransmitCount: retransmitCount)
   }
 
   public mutating func respond(
@@ -232,7 +232,7 @@ public struct ServerTransaction: Sendable {
       let span = max(Timing.reception, roundTrip.retransmission) * (1 << Int64(min(retries - 1, 8)))
       wakeAt = now + min(span, Timing.retransmissionCap)
       return .notifyClient(
-        .retry, received: reception?.received ?? .empty, retransmitCount: retransmitCount)
+        .retry, received: reception?.received ?? [], retransmitCount: retransmitCount)
     case .forwarded:
       // A client that still waits would have repeated its request.
       return .drop
@@ -241,7 +241,7 @@ public struct ServerTransaction: Sendable {
       return .nothing
     case .responded:
       wakeAt = now + Timing.responseCheck
-      return .respond(.empty, acknowledge: true)
+      return .respond([], acknowledge: true)
     case .discarded:
       return .drop
     }
@@ -286,14 +286,14 @@ public struct ServerTransaction: Sendable {
       guard Self.asksAgain(header) else { return .nothing }
       if targetAskedAt == nil { targetAskedAt = now }
       wakeAt = now + Timing.orphan
-      return .forward(.empty, tellsClient: true)
+      return .forward([], tellsClient: true)
     case .responded:
       guard let response, Self.asksAgain(header) else { return .nothing }
       return .respond(response.blocks, acknowledge: false)
     case .discarded:
       guard Self.asksAgain(header) else { return .nothing }
       return .notifyClient(
-        .responseDiscarded, received: .empty, retransmitCount: retransmitCount)
+        .responseDiscarded, received: [], retransmitCount: retransmitCount)
     }
   }
 

@@ -1,21 +1,11 @@
-import VLinuxStore
-import VMount
 import VNode
 import VProtocol
 import VRuntime
 import VTree
 
-extension LinuxUsers: UserNames {
-  public func userName(_ id: UInt32) -> String? { try? userName(id, .mayWait) }
-  public func groupName(_ id: UInt32) -> String? { try? groupName(id, .mayWait) }
-  public func userID(_ name: String) -> UInt32? {
-    (try? credentials(ofUser: name, .mayWait))?.uid
-  }
-  public func groupID(_ name: String) -> UInt32? { try? groupID(name, .mayWait) }
-}
-
-/// The manager of `/v/.v`: what the mount and its node know of themselves. Lines of a word and its
-/// values; `uio` tells what is open through the mount.
+/// The manager of `/v/.v`: what the mount and its node know of themselves.
+///
+/// Lines of a word and its values; `uio` tells what is open through the mount.
 func ownFiles(
   _ node: Node, _ names: NameCache, uio: @escaping @Sendable () -> String
 ) -> EntityID {

@@ -191,7 +191,7 @@ struct OperationTests {
       }
       let notify = NotifyServer(
         server: Samples.all, client: Samples.entity, transaction: TransactionID(0),
-        delivery: .empty, code: code)
+        delivery: [], code: code)
       #expect(NotifyServer(parsing: notify.mcb) == notify)
     }
     #expect(Management.notifyClient == 0x10F)

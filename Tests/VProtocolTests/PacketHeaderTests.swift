@@ -205,7 +205,7 @@ struct PacketHeaderTests {
     #expect(refusal(of: emit(header, data: [UInt8](repeating: 1, count: 8))) == .badDelivery)
     header.dataWords = 0
     #expect(refusal(of: emit(header)) == .badDelivery)
-    header.delivery = .empty
+    header.delivery = []
     #expect(refusal(of: emit(header)) == nil)
   }
 

@@ -68,7 +68,7 @@ struct ClientTransactionTests {
       let now = transaction.repeatAt
       gaps.append((now - last).nanoseconds / 1_000_000)
       last = now
-      #expect(timeOut(&transaction, at: now) == .transmit(.empty, acknowledge: true))
+      #expect(timeOut(&transaction, at: now) == .transmit([], acknowledge: true))
       #expect(transaction.retransmitCount == UInt8(attempt % 8), "counted mod 8")
       #expect(transaction.transmittedAt == now)
     }
@@ -80,14 +80,14 @@ struct ClientTransactionTests {
     var transaction = begin()
     for _ in 0..<10_000 {
       #expect(
-        timeOut(&transaction, at: transaction.repeatAt) == .transmit(.empty, acknowledge: true))
+        timeOut(&transaction, at: transaction.repeatAt) == .transmit([], acknowledge: true))
     }
   }
 
   @Test("awaiting: the user's time limit ends it, even between repetitions")
   func awaitingLimit() {
     var transaction = begin(limit: .milliseconds(70))
-    #expect(timeOut(&transaction, at: after(50)) == .transmit(.empty, acknowledge: true))
+    #expect(timeOut(&transaction, at: after(50)) == .transmit([], acknowledge: true))
     #expect(timeOut(&transaction, at: after(69)) == .nothing)
     #expect(timeOut(&transaction, at: after(70)) == .fail(.userTimeout))
   }
@@ -117,7 +117,7 @@ struct ClientTransactionTests {
   @Test("awaiting: OK means that the server works; it is asked again after doubling times")
   func awaitingOK() {
     var transaction = begin()
-    #expect(timeOut(&transaction, at: after(50)) == .transmit(.empty, acknowledge: true))
+    #expect(timeOut(&transaction, at: after(50)) == .transmit([], acknowledge: true))
     #expect(tell(&transaction, notify(.ok), at: after(60)) == .nothing)
     #expect(transaction.repeatAt == after(60 + 100))
     #expect(tell(&transaction, notify(.ok), at: after(60)) == .nothing)
@@ -154,7 +154,7 @@ struct ClientTransactionTests {
     #expect(tell(&transaction, notify(.busy), at: after(3)) == .nothing)
     #expect(transaction.repeatAt == after(3 + 100))
     #expect(
-      timeOut(&transaction, at: transaction.repeatAt) == .transmit(.empty, acknowledge: true))
+      timeOut(&transaction, at: transaction.repeatAt) == .transmit([], acknowledge: true))
   }
 
   @Test(
@@ -183,7 +183,7 @@ struct ClientTransactionTests {
     var transaction = begin()
     for _ in 0..<5 { _ = timeOut(&transaction, at: transaction.repeatAt) }
     let now = transaction.repeatAt
-    #expect(tell(&transaction, notify(.retry), at: now) == .transmit(.empty, acknowledge: false))
+    #expect(tell(&transaction, notify(.retry), at: now) == .transmit([], acknowledge: false))
     #expect(transaction.repeatAt == now + .milliseconds(50))
   }
 
@@ -217,7 +217,7 @@ struct ClientTransactionTests {
     #expect(transaction.retransmitCount == 0)
     // A server that kept its response has long repeated it; one that did not works again.
     #expect(
-      timeOut(&transaction, at: transaction.repeatAt) == .transmit(.empty, acknowledge: true))
+      timeOut(&transaction, at: transaction.repeatAt) == .transmit([], acknowledge: true))
     for packet in packets.dropLast() { _ = take(&transaction, packet, at: transaction.repeatAt) }
     #expect(
       take(&transaction, packets.last!, at: transaction.repeatAt)
@@ -300,11 +300,11 @@ struct ClientTransactionTests {
     func wakes(_ milliseconds: Int64) -> ClientTransaction.Action {
       transaction.handleTimeout(at: after(milliseconds), roundTrip: RoundTrip())
     }
-    #expect(wakes(500) == .transmit(.empty, acknowledge: true))
+    #expect(wakes(500) == .transmit([], acknowledge: true))
     let entity = EntityID(kernel: KernelID(20), discriminator: 20)
     let packet = try packets(.response, Self.id, segment: 9, from: entity)[0]
     #expect(take(&transaction, packet, at: after(600)) != .nothing)
-    #expect(wakes(1500) == .transmit(.empty, acknowledge: true))
+    #expect(wakes(1500) == .transmit([], acknowledge: true))
     #expect(wakes(2000) == .fail(.userTimeout))
   }
 
@@ -326,9 +326,9 @@ struct ClientTransactionTests {
   @Test("collecting: the request is repeated from the start, and ends with its limit")
   func collectingTimeout() throws {
     var transaction = collecting()
-    #expect(timeOut(&transaction, at: after(10)) == .transmit(.empty, acknowledge: true))
+    #expect(timeOut(&transaction, at: after(10)) == .transmit([], acknowledge: true))
     _ = take(&transaction, try packets(.response, Self.id)[0], at: after(60))
-    #expect(timeOut(&transaction, at: after(1000)) == .transmit(.empty, acknowledge: true))
+    #expect(timeOut(&transaction, at: after(1000)) == .transmit([], acknowledge: true))
     #expect(timeOut(&transaction, at: after(2000)) == .fail(.userTimeout))
   }
 

@@ -72,7 +72,7 @@ struct TransmissionTests {
 
   @Test("an empty mask sends the header alone, which still says how large the segment is")
   func headerAlone() throws {
-    let packets = try packets(.request, 1, segment: 3000, mask: .empty)
+    let packets = try packets(.request, 1, segment: 3000, mask: [])
     #expect(packets.map(\.bytes.count) == [64])
     #expect(packets[0].header.mcb.segmentSize == 3000)
     #expect(packets[0].header.delivery.isEmpty)

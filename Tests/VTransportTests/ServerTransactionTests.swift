@@ -39,7 +39,7 @@ struct ServerTransactionTests {
 
   private func repeated(
     control: ControlFlags = .acknowledge, count: UInt8 = 1, segment: Int = 0,
-    mask: DeliveryMask? = .empty
+    mask: DeliveryMask? = []
   ) throws -> Packet {
     try packets(
       .request, Self.id, segment: segment, mask: mask, control: control, retransmitCount: count)[0]
@@ -265,7 +265,7 @@ struct ServerTransactionTests {
     #expect(record.response == message(segment: 3000))
     #expect(record.responder == server)
     #expect(timeOut(&record, at: after(4999)) == .nothing)
-    #expect(timeOut(&record, at: after(5000)) == .respond(.empty, acknowledge: true))
+    #expect(timeOut(&record, at: after(5000)) == .respond([], acknowledge: true))
     #expect(timeOut(&record, at: after(10_000), isPeerLost: true) == .drop)
   }
 
@@ -353,7 +353,7 @@ struct ServerTransactionTests {
     #expect(record.forwarded?.request == message(segment: 3000))
     #expect(
       take(&record, try repeated(count: 2), at: after(1))
-        == .forward(.empty, tellsClient: true))
+        == .forward([], tellsClient: true))
     #expect(take(&record, try repeated(control: [], count: 0), at: after(1)) == .nothing)
   }
 
@@ -372,7 +372,7 @@ struct ServerTransactionTests {
     var record = try passedOn()
     #expect(
       record.handleRemoteNotify(remoteNotify(.nonexistentEntity), at: after(1))
-        == .notifyClient(.nonexistentEntity, received: .empty, retransmitCount: 0))
+        == .notifyClient(.nonexistentEntity, received: [], retransmitCount: 0))
     #expect(record.isDiscarded)
     #expect(record.forwarded == nil)
   }
@@ -392,7 +392,7 @@ struct ServerTransactionTests {
     var record = try discarded()
     #expect(
       take(&record, try repeated(count: 2), at: after(1))
-        == .notifyClient(.responseDiscarded, received: .empty, retransmitCount: 2))
+        == .notifyClient(.responseDiscarded, received: [], retransmitCount: 2))
     #expect(take(&record, try repeated(control: [], count: 0), at: after(1)) == .nothing)
   }
 

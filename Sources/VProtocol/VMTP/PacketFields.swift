@@ -58,7 +58,7 @@ public enum PacketFunction: UInt8, Sendable {
 }
 
 /// The blocks of a segment, bit i (least significant first) for octets 512 i to 512 i + 511.
-public struct DeliveryMask: Equatable, Sendable {
+public struct DeliveryMask: OptionSet, Sendable {
   public var rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
@@ -71,20 +71,10 @@ public struct DeliveryMask: Equatable, Sendable {
     rawValue = blocks == Self.blocksMax ? .max : (1 << blocks) - 1
   }
 
-  public static let empty = DeliveryMask(rawValue: 0)
   public static let blockBytes = 512
   public static let blocksMax = 32
 
-  public var isEmpty: Bool { rawValue == 0 }
   public var blockCount: Int { rawValue.nonzeroBitCount }
-
-  public func contains(_ other: DeliveryMask) -> Bool { other.rawValue & ~rawValue == 0 }
-  public func subtracting(_ other: DeliveryMask) -> DeliveryMask {
-    DeliveryMask(rawValue: rawValue & ~other.rawValue)
-  }
-  public func union(_ other: DeliveryMask) -> DeliveryMask {
-    DeliveryMask(rawValue: rawValue | other.rawValue)
-  }
 
   /// The lowest `count` blocks of this mask.
   public func lowest(_ count: Int) -> DeliveryMask {

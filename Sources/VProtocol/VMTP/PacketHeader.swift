@@ -31,7 +31,7 @@ public struct PacketHeader: Equatable, Sendable {
   public var priority: UInt8 = 0
   public var function: PacketFunction
   public var transaction: TransactionID
-  public var delivery: DeliveryMask = .empty
+  public var delivery: DeliveryMask = []
   public var server: EntityID
   public var mcb: MessageControlBlock
 

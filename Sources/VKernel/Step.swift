@@ -13,8 +13,12 @@ public enum Action: Sendable {
   case respond(client: EntityID, TransactionID, server: EntityID, Message)
 }
 
-/// The actions of one or more entries to the kernel, in order; owned and reused by the caller.
-public struct Actions: ~Copyable {
+/// What an entry to the kernel is given and what comes out of it: the time, and actions, in order.
+///
+/// Owned and reused by the caller, who may enter again before all actions are taken.
+public struct Step: ~Copyable {
+  /// Set before each entry.
+  public var now = Time(nanoseconds: 0)
   private var list: [Action] = []
   private var next = 0
 
@@ -22,7 +26,7 @@ public struct Actions: ~Copyable {
 
   public var isEmpty: Bool { next == list.count }
 
-  public mutating func append(_ action: Action) { list.append(action) }
+  mutating func append(_ action: Action) { list.append(action) }
 
   /// The oldest action not yet taken.
   public mutating func popFirst() -> Action? {
