@@ -18,6 +18,7 @@ let package = Package(
   products: [
     .executable(name: "vnode", targets: ["vnode"]),
     .executable(name: "v", targets: ["v"]),
+    .executable(name: "vkeep", targets: ["vkeep"]),
   ],
   dependencies: [
     .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
@@ -57,6 +58,12 @@ let package = Package(
     .target(
       name: "VAttach", dependencies: ["VRuntime", "VProtocol", "VThreads", "CVLinux"],
       swiftSettings: library),
+    .target(
+      name: "VLinuxPrograms", dependencies: ["VTeamServer", "VRuntime", "VProtocol", "CVLinux"],
+      swiftSettings: library),
+    .executableTarget(
+      name: "vkeep", dependencies: ["VLinuxPrograms", "VTeamServer", "VProtocol", "CVLinux"],
+      swiftSettings: common),
     .executableTarget(
       name: "v",
       dependencies: [
@@ -113,6 +120,12 @@ let package = Package(
     .testTarget(
       name: "VAttachTests",
       dependencies: ["VAttach", "VNode", "VKernelServers", "VRuntime", "VProtocol"],
+      swiftSettings: common),
+    .testTarget(
+      name: "VLinuxProgramsTests",
+      dependencies: [
+        "VLinuxPrograms", "VTeamServer", "VNode", "VRuntime", "VProtocol", "CVLinux", "vkeep",
+      ],
       swiftSettings: common),
     .testTarget(name: "LabTests", exclude: ["tools"], swiftSettings: common),
     .testTarget(name: "TidyTests", swiftSettings: common),

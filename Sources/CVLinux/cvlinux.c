@@ -3,3 +3,4 @@
 #include "cvlinux_files.h"
 #include "cvlinux_loop.h"
 #include "cvlinux_mount.h"
+#include "cvlinux_programs.h"

@@ -8,8 +8,7 @@ struct ImportTable {
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
     "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VTree", "VThreads",
-    "VNode",
-    "VAttach", "VLinuxStore", "VMount", "vnode", "v",
+    "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "vnode", "vkeep", "v",
   ]
 
   static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
@@ -33,10 +32,15 @@ struct ImportTable {
     case "VAttach": return system.union(["VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "VLinuxStore":
       return system.union(["VFileServer", "VRuntime", "VProtocol", "CVLinux"])
+    case "VLinuxPrograms":
+      return system.union(["VTeamServer", "VRuntime", "VProtocol", "CVLinux"])
+    case "vkeep":
+      return system.union(["VLinuxPrograms", "VTeamServer", "VProtocol", "CVLinux"])
     case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
     case "vnode":
       return system.union([
-        "VNode", "VLinuxStore", "VMount", "VAttach", "VTree", "VRuntime", "VProtocol",
+        "VNode", "VLinuxStore", "VLinuxPrograms", "VMount", "VAttach", "VTree", "VRuntime",
+        "VProtocol",
       ])
       .union(boards).union(Self.packages)
     // A composition root too: it runs boards as processes of their own.

@@ -1,0 +1,334 @@
+// Starting a program in namespaces of its own, and being their process 1. Between clone and exec
+// there is only C. Functions answer a negative error number where they failed.
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+// The headers hide these without _GNU_SOURCE, which an importer may not define.
+#define V_CLONE_PIDFD 0x1000
+#define V_CLONE_NEWNS 0x20000
+#define V_CLONE_NEWPID 0x20000000
+#define V_CLOSE_RANGE_CLOEXEC 4
+#define V_SPAWN_SETSID 0x80
+#define V_TIOCGPTPEER 0x5441
+#define V_WAIT_ALL 0x40000000  // __WALL
+int execvpe(const char *file, char *const arguments[], char *const environment[]);
+int pipe2(int ends[2], int flags);
+extern char **environ;
+
+// ---- The keeper
+
+// Starts `path` in a session of its own with nothing open but `channel`, as descriptor 3.
+static inline int v_keeper_spawn(const char *path, const char *const *arguments, int channel) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(
+      &attributes, V_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawn_file_actions_adddup2(&actions, channel, 3);
+  for (int fd = 0; fd < 3; fd++)
+    posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+  pid_t pid = 0;
+  int error =
+      posix_spawn(&pid, path, &actions, &attributes, (char *const *)arguments, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return error != 0 ? -error : pid;
+}
+
+// Both ends whole frames, closed at exec.
+static inline int v_channel_make(int ends[2]) {
+  return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0 ? -errno
+                                                                                         : 0;
+}
+
+// The home directory and the shell of a user; 0 where there is none, else 1.
+static inline int v_user_places(const char *name, char *home, char *shell, size_t size) {
+  size_t room = 65536;
+  char *buffer = (char *)malloc(room);
+  if (buffer == NULL) return -ENOMEM;
+  struct passwd entry, *found = NULL;
+  getpwnam_r(name, &entry, buffer, room, &found);
+  int fits = found != NULL && strlen(entry.pw_dir) < size && strlen(entry.pw_shell) < size;
+  if (fits) {
+    strcpy(home, entry.pw_dir);
+    strcpy(shell, entry.pw_shell);
+  }
+  free(buffer);
+  return fits;
+}
+
+// ---- What process 1 says
+
+enum v_report_kind {
+  v_report_directory = 1,  // 0 the one asked for, 1 the home directory, 2 the root
+  v_report_running,
+  v_report_no_namespace,  // and an error number, as in the next three
+  v_report_no_group,
+  v_report_no_user,
+  v_report_no_program,
+  v_report_stopped,
+  v_report_continued,
+  v_report_ended,  // a wait status
+};
+
+struct v_report {
+  int32_t kind;
+  int32_t value;
+};
+
+static inline int v_report_send(int channel, int kind, int value) {
+  struct v_report report = {kind, value};
+  ssize_t count;
+  do {
+    count = send(channel, &report, sizeof report, MSG_NOSIGNAL);
+  } while (count < 0 && errno == EINTR);
+  return count < 0 ? -errno : 0;
+}
+
+// The next report: 1, 0 at the end; and the pid of who sent it, as the receiver counts.
+static inline int v_report_receive(int channel, struct v_report *report, int32_t *sender) {
+  // struct ucred, which the headers hide too.
+  struct {
+    int32_t pid, uid, gid;
+  } who;
+  union {
+    struct cmsghdr header;
+    char octets[CMSG_SPACE(sizeof who)];
+  } control;
+  struct iovec part = {report, sizeof *report};
+  struct msghdr message = {.msg_iov = &part,
+                           .msg_iovlen = 1,
+                           .msg_control = &control,
+                           .msg_controllen = sizeof control};
+  ssize_t count;
+  do {
+    count = recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) return -errno;
+  if (count != sizeof *report) return 0;
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  *sender = 0;
+  if (header != NULL && header->cmsg_len == CMSG_LEN(sizeof who)) {
+    memcpy(&who, CMSG_DATA(header), sizeof who);
+    *sender = who.pid;
+  }
+  return 1;
+}
+
+static inline int v_report_channel(int ends[2]) {
+  int one = 1;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return -errno;
+  setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
+  return 0;
+}
+
+// ---- Terminals
+
+// A terminal of `uid`: its master, and in `slave` the other end.
+static inline int v_terminal_open(uint32_t uid, int *slave) {
+  int unlocked = 0;
+  int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+  if (master < 0) return -errno;
+  *slave = -1;
+  if (ioctl(master, TIOCSPTLCK, &unlocked) == 0)
+    *slave = ioctl(master, V_TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (*slave < 0 || fchown(*slave, uid, (gid_t)-1) < 0) {
+    int error = errno;
+    close(master);
+    if (*slave >= 0) close(*slave);
+    return -error;
+  }
+  return master;
+}
+
+// The kernel sends SIGWINCH to the foreground where that changes something.
+static inline int v_terminal_resize(int master, uint16_t rows, uint16_t columns) {
+  struct winsize size = {.ws_row = rows, .ws_col = columns};
+  return ioctl(master, TIOCSWINSZ, &size) < 0 ? -errno : 0;
+}
+
+// ---- The program
+
+struct v_program_plan {
+  const char *const *arguments;
+  const char *const *environment;
+  const char *directory;  // empty: none is asked for
+  const char *home;
+  uint32_t uid, gid;
+  const uint32_t *groups;
+  size_t group_count;
+  const char *const *groups_joined;  // cgroup.procs files
+  int32_t session_nice;              // for autogroup, 0 leaves it
+  int32_t process_nice;
+  int32_t streams[3];  // what become descriptors 0, 1 and 2
+  int32_t has_terminal;
+};
+
+static inline int v_put_text(const char *path, const char *text) {
+  int file = open(path, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return -errno;
+  ssize_t count = write(file, text, strlen(text));
+  int error = errno;
+  close(file);
+  return count < 0 ? -error : 0;
+}
+
+// The child of process 1: becomes the user, then the program.
+static inline void v_program_become(const struct v_program_plan *plan, int reports, int failure) {
+  sigset_t set;
+  sigfillset(&set);
+  sigprocmask(SIG_SETMASK, &set, NULL);
+  // A process group of its own, but in the session of process 1: so it can be stopped from the
+  // terminal, which Linux refuses to a group that nobody of the session cares for.
+  setpgid(0, 0);
+  for (int fd = 0; fd < 3; fd++) dup2(plan->streams[fd], fd);
+  if (plan->has_terminal) tcsetpgrp(0, getpid());
+  // Not glibc's: that leaves out two, which posix_spawn leaves ignored.
+  uint64_t action[4] = {0};
+  for (int number = 1; number < 65; number++)
+    syscall(SYS_rt_sigaction, number, action, NULL, sizeof(uint64_t));
+  sigemptyset(&set);
+  sigprocmask(SIG_SETMASK, &set, NULL);
+  syscall(SYS_close_range, 3, ~0U, V_CLOSE_RANGE_CLOEXEC);
+  // Not glibc's: the threads it would look for are the keeper's.
+  if (syscall(SYS_setgroups, plan->group_count, plan->groups) < 0 ||
+      syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid) < 0 ||
+      syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid) < 0) {
+    v_report_send(reports, v_report_no_user, errno);
+    _exit(127);
+  }
+  umask(022);
+  int place = 0;
+  if (plan->directory[0] == 0 || chdir(plan->directory) < 0) {
+    place = chdir(plan->home) == 0 ? 1 : 2;
+    if (place == 2 && chdir("/") < 0) place = 2;
+  }
+  v_report_send(reports, v_report_directory, place);
+  environ = (char **)plan->environment;
+  execvpe(plan->arguments[0], (char *const *)plan->arguments, environ);
+  int error = errno;
+  if (write(failure, &error, sizeof error) < 0) _exit(126);
+  _exit(127);
+}
+
+// Where there is no freezer. Process 1 itself is not meant by -1.
+static inline void v_stop_all(int number) { kill(-1, number == SIGUSR1 ? SIGSTOP : SIGCONT); }
+
+static inline int v_program_enter(const struct v_program_plan *plan, int reports) {
+  char nice[16];
+  struct rlimit files;
+  struct sigaction action = {.sa_handler = v_stop_all, .sa_flags = SA_RESTART};
+  prctl(PR_SET_NAME, "v-init");
+  // With the keeper ends everything.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  sigaction(SIGUSR1, &action, NULL);
+  sigaction(SIGUSR2, &action, NULL);
+  setsid();
+  if (plan->has_terminal) ioctl(plan->streams[0], TIOCSCTTY, 0);
+  for (const char *const *group = plan->groups_joined; *group != NULL; group++) {
+    int result = v_put_text(*group, "0");
+    if (result < 0) return v_report_send(reports, v_report_no_group, -result), 0;
+  }
+  if (plan->session_nice != 0) {
+    nice[0] = (char)('0' + plan->session_nice / 10);
+    nice[1] = (char)('0' + plan->session_nice % 10);
+    nice[2] = 0;
+    v_put_text("/proc/self/autogroup", nice);
+  }
+  if (plan->process_nice != 0) setpriority(PRIO_PROCESS, 0, plan->process_nice);
+  // The node has more than programs expect: select(2) ends at 1,024.
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur > 1024) {
+    files.rlim_cur = 1024;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  if (mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+      mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+    return v_report_send(reports, v_report_no_namespace, errno), 0;
+  return 1;
+}
+
+// Process 1 of the program's namespaces: starts it, says what becomes of it, reaps what others
+// leave, and ends with it, by which Linux kills whatever else is in the namespace.
+static inline void v_program_init(const struct v_program_plan *plan, int reports) {
+  int failure[2], error = 0, status = 0;
+  if (!v_program_enter(plan, reports)) _exit(1);
+  if (pipe2(failure, O_CLOEXEC) < 0) _exit(1);
+  long program = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+  if (program == 0) v_program_become(plan, reports, failure[1]);
+  if (program < 0) {
+    v_report_send(reports, v_report_no_program, errno);
+    _exit(1);
+  }
+  // Nothing else stays open: not the streams, nor what the program's exec is to close.
+  if (dup2(failure[0], 0) < 0 || dup2(reports, 1) < 0) _exit(1);
+  syscall(SYS_close_range, 2, ~0U, 0);
+  ssize_t count;
+  do {
+    count = read(0, &error, sizeof error);
+  } while (count < 0 && errno == EINTR);
+  if (count != 0) {
+    v_report_send(1, v_report_no_program, error);
+    _exit(1);
+  }
+  // A keeper that died before its death was asked for reads nothing.
+  if (v_report_send(1, v_report_running, 0) < 0) _exit(1);
+  for (;;) {
+    pid_t pid = waitpid(-1, &status, WUNTRACED | WCONTINUED);
+    if (pid != program) continue;
+    if (WIFSTOPPED(status)) v_report_send(1, v_report_stopped, WSTOPSIG(status));
+    if (WIFCONTINUED(status)) v_report_send(1, v_report_continued, 0);
+    if (WIFSTOPPED(status) || WIFCONTINUED(status)) continue;
+    v_report_send(1, v_report_ended, status);
+    _exit(0);
+  }
+}
+
+// Starts process 1; the pid, and in `death` a descriptor that is readable once it has ended. The
+// caller has no other thread.
+static inline int v_program_start(const struct v_program_plan *plan, int reports, int *death) {
+  long pid = syscall(
+      SYS_clone, V_CLONE_NEWPID | V_CLONE_NEWNS | V_CLONE_PIDFD | SIGCHLD, NULL, death, NULL,
+      NULL);
+  if (pid == 0) v_program_init(plan, reports);
+  return pid < 0 ? -errno : (int)pid;
+}
+
+// The wait status of a process that has ended, and the processor time that it and those it waited
+// for used.
+static inline int v_program_reap(int pid, int *status, uint64_t *milliseconds) {
+  struct rusage used;
+  pid_t result;
+  do {
+    result = wait4(pid, status, V_WAIT_ALL, &used);
+  } while (result < 0 && errno == EINTR);
+  if (result < 0) return -errno;
+  *milliseconds = (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000 +
+                  (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
+  return 0;
+}

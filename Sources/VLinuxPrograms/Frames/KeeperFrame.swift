@@ -1,0 +1,109 @@
+package import VProtocol
+package import VTeamServer
+
+/// One packet of the local socket between the team server and the keeper of one program.
+///
+/// ```
+/// server                             keeper
+///    |-- start -------------------> |     once, from the server that wants the program
+///    |  <------ program or refused --|     program also first of all to every successor
+///    |-- read, cancel ------------> |     a token pairs question and answer
+///    |  <------------------ output --|
+///    |-- write -------------------> |
+///    |  <------------------- taken --|
+///    |-- control -----------------> |
+///    |  <-------------- controlled --|
+///    |  <----------------- changed --|     every new state
+///    |-- endInput, hangUp, forget > |
+/// ```
+/// The socket keeps the frames whole and in order.
+package enum KeeperFrame: Equatable, Sendable {
+  case start(KeeperOrder)
+  case read(token: UInt32, OutputStream, position: UInt64, count: UInt32)
+  case cancel(token: UInt32)
+  case write(token: UInt32, [UInt8])
+  case endInput
+  case control(token: UInt32, ProgramCommand)
+  case hangUp
+  case forget
+
+  case program(KeptStatus)
+  case refused(MachineRefusal)
+  case output(token: UInt32, StreamRead)
+  case taken(token: UInt32, ReplyCode)
+  /// Nil is done.
+  case controlled(token: UInt32, MachineRefusal?)
+  /// `at` is the time of an end in nanoseconds since 1970, else 0; `processor` the milliseconds
+  /// that the program has used by then.
+  case changed(ProgramState, at: Int64, processorMilliseconds: UInt64)
+
+  /// Octets of one write or of one answer to a read.
+  package static let dataBytesMax = 65_536
+  /// The largest is the order: its octets, the lengths of its parts, names and paths.
+  package static let byteCountMax = ProgramOrder.octetsMax + 4 * partsMax + 32_768
+  /// Arguments and variables together.
+  package static let partsMax = 4096
+  /// Those that every login has.
+  static let variablesAdded = 5
+}
+
+/// What a keeper needs to start a program, so that it asks nobody else.
+package struct KeeperOrder: Equatable, Sendable {
+  package var program: ProgramOrder
+  package var uid: UInt32
+  package var gid: UInt32
+  package var groups: [UInt32]
+  package var home: [UInt8]
+  package var resources: HostResources
+  /// Where the keeper makes its socket.
+  package var directory: String
+  /// Whether the program goes on when the server vanishes.
+  package var outlivesServer: Bool
+
+  package init(
+    program: ProgramOrder, uid: UInt32, gid: UInt32, groups: [UInt32], home: [UInt8],
+    resources: HostResources, directory: String, outlivesServer: Bool
+  ) {
+    self.program = program
+    self.uid = uid
+    self.gid = gid
+    self.groups = groups
+    self.home = home
+    self.resources = resources
+    self.directory = directory
+    self.outlivesServer = outlivesServer
+  }
+
+  package static let groupsMax = 256
+}
+
+/// What a keeper tells a server of the program that it holds.
+package struct KeptStatus: Equatable, Sendable {
+  package var order: ProgramOrder
+  package var pid: Int32
+  /// Process 1 of its namespace, as the host counts.
+  package var initPid: Int32
+  package var directory: [UInt8]
+  /// Nanoseconds since 1970; 0 for an end that is not yet.
+  package var startedAt: Int64
+  package var endedAt: Int64
+  package var state: ProgramState
+  package var terminal: TerminalSize?
+  package var processorMilliseconds: UInt64
+
+  package init(
+    order: ProgramOrder, pid: Int32, initPid: Int32, directory: [UInt8], startedAt: Int64,
+    endedAt: Int64 = 0, state: ProgramState = .running, terminal: TerminalSize? = nil,
+    processorMilliseconds: UInt64 = 0
+  ) {
+    self.order = order
+    self.pid = pid
+    self.initPid = initPid
+    self.directory = directory
+    self.startedAt = startedAt
+    self.endedAt = endedAt
+    self.state = state
+    self.terminal = terminal
+    self.processorMilliseconds = processorMilliseconds
+  }
+}

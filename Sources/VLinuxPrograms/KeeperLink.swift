@@ -1,0 +1,118 @@
+import CVLinux
+import Glibc
+import Synchronization
+import VProtocol
+import VRuntime
+
+/// The server's end of the socket to one keeper.
+///
+/// Frames go out in order, and come in in order to one thread at a time.
+final class KeeperLink: Sendable {
+  private struct Output: ~Copyable {
+    /// What the socket had no room for; bounded as what is asked and not answered is.
+    var waiting: [[UInt8]] = []
+    var isEnded = false
+  }
+
+  private let descriptor: Int32
+  private let backplane: any Backplane
+  private let output = Mutex(Output())
+  /// How often the socket became readable; 0 when nothing is left and no thread reads.
+  private let arrivals = Atomic(0)
+
+  /// Takes over a socket that does not block.
+  init(_ descriptor: Int32, _ backplane: any Backplane) {
+    self.descriptor = descriptor
+    self.backplane = backplane
+    v_attach_room(descriptor)
+  }
+
+  deinit { close(descriptor) }
+
+  /// Hands over every frame that comes, and nil at the end.
+  func start(_ handler: @escaping @Sendable (KeeperFrame?) -> Void) {
+    backplane.watch(descriptor) { [self] in
+      // A thread that reads will see that there is more.
+      if arrivals.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 0 { read(handler) }
+    }
+  }
+
+  /// Sends a frame as soon as there is room; one to a keeper that is gone is lost.
+  func send(_ frame: KeeperFrame) {
+    let octets = frame.octets
+    let mustRetry = output.withLock { output in
+      guard !output.isEnded else { return false }
+      if output.waiting.isEmpty && transmit(octets) { return false }
+      output.waiting.append(octets)
+      return output.waiting.count == 1
+    }
+    if mustRetry { retry() }
+  }
+
+  private func retry() {
+    backplane.after(.milliseconds(2)) { [self] in
+      let isBlocked = output.withLock { output in
+        while let first = output.waiting.first, transmit(first) { output.waiting.removeFirst() }
+        return !output.waiting.isEmpty
+      }
+      if isBlocked { retry() }
+    }
+  }
+
+  /// False if there is no room.
+  private func transmit(_ octets: [UInt8]) -> Bool {
+    unsafe octets.withUnsafeBytes {
+      unsafe v_frame_send(descriptor, $0.baseAddress, $0.count, 0)
+    } != -EAGAIN
+  }
+
+  private func read(_ handler: @Sendable (KeeperFrame?) -> Void) {
+    while true {
+      let seen = arrivals.load(ordering: .acquiring)
+      switch receive() {
+      case .frame(let frame):
+        handler(frame)
+      case .nothing:
+        let isLeft = arrivals.compareExchange(
+          expected: seen, desired: 0, ordering: .acquiringAndReleasing)
+        if isLeft.exchanged { return }
+      case .end:
+        // `arrivals` stays: nobody reads from here on.
+        backplane.unwatch(descriptor)
+        shutdown(descriptor, Int32(SHUT_RDWR))
+        output.withLock { output in
+          output.waiting = []
+          output.isEnded = true
+        }
+        return handler(nil)
+      }
+    }
+  }
+
+  private enum Received {
+    case frame(KeeperFrame)
+    case nothing
+    case end
+  }
+
+  private func receive() -> Received {
+    while true {
+      // Most frames are small and few are large: so look first.
+      let size = Int(recv(descriptor, nil, 0, Self.peek))
+      if size < 0 {
+        // A keeper that ended with something unread: what it sent before is still here.
+        if errno == EINTR || errno == ECONNRESET { continue }
+        return errno == EAGAIN ? .nothing : .end
+      }
+      guard size > 0, size <= KeeperFrame.byteCountMax else { return .end }
+      let octets = unsafe [UInt8](unsafeUninitializedCapacity: size) { buffer, filled in
+        filled = unsafe max(0, Int(v_frame_receive(descriptor, buffer.baseAddress, size)))
+      }
+      // A keeper that this server does not understand has ended for it.
+      guard let frame = try? KeeperFrame(parsing: octets) else { return .end }
+      return .frame(frame)
+    }
+  }
+
+  private static let peek = Int32(MSG_PEEK) | Int32(MSG_TRUNC) | Int32(MSG_DONTWAIT)
+}

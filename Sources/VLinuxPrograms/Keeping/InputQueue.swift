@@ -1,0 +1,73 @@
+package import VProtocol
+
+/// What was written to a program and not yet read by it.
+///
+/// A write is taken, and its writer answered, once it and all before it that the program has not
+/// read are at most `capacity` octets.
+package struct InputQueue: Sendable {
+  private struct Unanswered {
+    var token: UInt32
+    var end: UInt64
+  }
+
+  private let capacity: Int
+  private var pieces: [[UInt8]] = []
+  /// Octets of the first piece that the program has.
+  private var offset = 0
+  private var received: UInt64 = 0
+  private var written: UInt64 = 0
+  private var unanswered: [Unanswered] = []
+  private var isBroken = false
+  private var isEnded = false
+
+  /// Octets that may wait, taken or not.
+  package static let octetsMax = 64 * KeeperFrame.dataBytesMax
+
+  package init(capacity: Int = 65_536) { self.capacity = capacity }
+
+  /// Queues a write; a code if nothing will be read any more, or too much waits.
+  package mutating func handleWrite(token: UInt32, _ octets: [UInt8]) -> ReplyCode? {
+    if isBroken || isEnded { return .brokenPipe }
+    if received - written + UInt64(octets.count) > UInt64(Self.octetsMax) { return .busy }
+    if !octets.isEmpty { pieces.append(octets) }
+    received += UInt64(octets.count)
+    unanswered.append(Unanswered(token: token, end: received))
+    return nil
+  }
+
+  /// No more is written: the stream is to be closed once nothing waits.
+  package mutating func handleEnd() { isEnded = true }
+
+  /// What to write next; nil if there is nothing.
+  package var head: ArraySlice<UInt8>? { pieces.first?[offset...] }
+
+  package var isToBeClosed: Bool { isBroken || (isEnded && pieces.isEmpty) }
+
+  /// The program's stream took `count` octets of `head`.
+  package mutating func handleWritten(_ count: Int) {
+    offset += count
+    written += UInt64(count)
+    if offset == pieces[0].count {
+      pieces.removeFirst()
+      offset = 0
+    }
+  }
+
+  /// Nobody reads any more.
+  package mutating func handleBroken() {
+    isBroken = true
+    pieces = []
+    offset = 0
+  }
+
+  /// Those who wrote are gone; what they wrote goes on.
+  package mutating func handleWritersLost() { unanswered.removeAll() }
+
+  /// A write that can be answered, and the answer; nil when all others wait.
+  package mutating func nextAnswer() -> (token: UInt32, code: ReplyCode)? {
+    guard let first = unanswered.first else { return nil }
+    guard isBroken || first.end - written <= UInt64(capacity) else { return nil }
+    unanswered.removeFirst()
+    return (first.token, isBroken && first.end > written ? .brokenPipe : .ok)
+  }
+}

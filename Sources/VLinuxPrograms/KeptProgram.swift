@@ -1,0 +1,219 @@
+import Glibc
+import Synchronization
+import VProtocol
+import VRuntime
+package import VTeamServer
+
+/// A program in the hands of its keeper, as the team server sees it.
+final class KeptProgram: HostedProgram {
+  private struct State: ~Copyable {
+    var status: KeptStatus
+    var observer: (@Sendable (ProgramState) -> Void)?
+    var reads: [UInt32: @Sendable (StreamRead) -> Void] = [:]
+    var writes: [UInt32: @Sendable (ReplyCode) -> Void] = [:]
+    var controls: [UInt32: Control] = [:]
+    var nextToken: UInt32 = 0
+    /// What reads and writes are told that can no longer be asked.
+    var isGone = false
+    var wasForgotten = false
+
+    mutating func token() -> UInt32 {
+      nextToken &+= 1
+      return nextToken
+    }
+  }
+
+  private struct Control {
+    var command: ProgramCommand
+    var completion: @Sendable (MachineRefusal?) -> Void
+  }
+
+  private let link: KeeperLink
+  private let backplane: any Backplane
+  private let initPid: Int32
+  private let mutable: Mutex<State>
+
+  let pid: Int32
+  let directory: [UInt8]
+  let startedAt: Int64
+
+  /// What one program is asked and has not answered.
+  private static let writesMax = 64
+  private static let controlsMax = 64
+
+  init(_ link: KeeperLink, _ status: KeptStatus, _ backplane: any Backplane) {
+    self.link = link
+    self.backplane = backplane
+    pid = status.pid
+    initPid = status.initPid
+    directory = status.directory
+    startedAt = status.startedAt
+    mutable = Mutex(State(status: status))
+  }
+
+  var order: ProgramOrder { mutable.withLock { $0.status.order } }
+  var state: ProgramState { mutable.withLock { $0.status.state } }
+  var terminal: TerminalSize? { mutable.withLock { $0.status.terminal } }
+  var endedAt: Int64? {
+    mutable.withLock { $0.status.state.isEnd ? $0.status.endedAt : nil }
+  }
+
+  func observe(_ change: @escaping @Sendable (ProgramState) -> Void) {
+    mutable.withLock { $0.observer = change }
+  }
+
+  // MARK: What is asked
+
+  func read(
+    _ stream: OutputStream, from position: UInt64, count: Int,
+    completion: @escaping @Sendable (StreamRead) -> Void
+  ) -> ReadTicket {
+    let (token, refusal): (UInt32, StreamRead?) = mutable.withLock { state in
+      let token = state.token()
+      if state.isGone { return (token, state.wasForgotten ? .end : .lost) }
+      guard state.reads.count < OutputLog.waitingMax else { return (token, .cancelled) }
+      state.reads[token] = completion
+      return (token, nil)
+    }
+    if let refusal {
+      completion(refusal)
+    } else {
+      let count = UInt32(min(max(1, count), KeeperFrame.dataBytesMax))
+      link.send(.read(token: token, stream, position: position, count: count))
+    }
+    return ReadTicket(rawValue: token)
+  }
+
+  func cancel(_ ticket: ReadTicket) {
+    guard let completion = mutable.withLock({ $0.reads.removeValue(forKey: ticket.rawValue) })
+    else { return }
+    link.send(.cancel(token: ticket.rawValue))
+    completion(.cancelled)
+  }
+
+  func write(_ data: [UInt8], completion: @escaping @Sendable (ReplyCode) -> Void) {
+    guard data.count <= KeeperFrame.dataBytesMax else { return completion(.badByteCount) }
+    let (token, refusal): (UInt32, ReplyCode?) = mutable.withLock { state in
+      let token = state.token()
+      if state.isGone { return (token, .brokenPipe) }
+      guard state.writes.count < Self.writesMax else { return (token, .busy) }
+      state.writes[token] = completion
+      return (token, nil)
+    }
+    if let refusal { return completion(refusal) }
+    link.send(.write(token: token, data))
+  }
+
+  func endInput() { link.send(.endInput) }
+  func hangUp() { link.send(.hangUp) }
+
+  func control(
+    _ command: ProgramCommand, completion: @escaping @Sendable (MachineRefusal?) -> Void
+  ) {
+    let (token, refusal): (UInt32, MachineRefusal?) = mutable.withLock { state in
+      let token = state.token()
+      if state.isGone { return (token, .ended) }
+      guard state.controls.count < Self.controlsMax else {
+        return (token, MachineRefusal(.busy, "too many commands are under way"))
+      }
+      state.controls[token] = Control(command: command, completion: completion)
+      return (token, nil)
+    }
+    if let refusal { return completion(refusal) }
+    link.send(.control(token: token, command))
+  }
+
+  func forget() {
+    mutable.withLock { $0.wasForgotten = true }
+    link.send(.forget)
+  }
+
+  func processes(completion: @escaping @Sendable ([Int32]) -> Void) {
+    guard !state.isEnd else { return completion([]) }
+    backplane.disk { [initPid] in
+      completion(ProcessTable().descendants(of: initPid).map(\.pid).sorted())
+    }
+  }
+
+  func usage(completion: @escaping @Sendable (ProgramUsage) -> Void) {
+    let status = mutable.withLock { $0.status }
+    guard !status.state.isEnd else {
+      return completion(
+        ProgramUsage(
+          processorMilliseconds: status.processorMilliseconds, memoryKilobytes: 0,
+          processCount: 0))
+    }
+    backplane.disk { [initPid] in completion(ProcessTable().usage(below: initPid)) }
+  }
+
+  // MARK: What the keeper says
+
+  /// Takes a frame of the keeper; nil is that it is gone.
+  func handle(_ frame: KeeperFrame?) {
+    switch frame {
+    case .output(let token, let read):
+      mutable.withLock { $0.reads.removeValue(forKey: token) }?(read)
+    case .taken(let token, let code):
+      mutable.withLock { $0.writes.removeValue(forKey: token) }?(code)
+    case .controlled(let token, let refusal):
+      finish(token, refusal)
+    case .changed(let new, let time, let processor):
+      let observer = mutable.withLock { state in
+        state.status.state = new
+        state.status.endedAt = time
+        state.status.processorMilliseconds = processor
+        return state.observer
+      }
+      observer?(new)
+    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .program, .refused:
+      // No keeper sends these now.
+      break
+    case nil:
+      handleLoss()
+    }
+  }
+
+  private func finish(_ token: UInt32, _ refusal: MachineRefusal?) {
+    let control = mutable.withLock { state in
+      let control = state.controls.removeValue(forKey: token)
+      if refusal == nil {
+        switch control?.command {
+        case .setClass(let programClass): state.status.order.programClass = programClass
+        case .setSize(let size): state.status.terminal = size
+        case .suspend, .resume, .kill, nil: break
+        }
+      }
+      return control
+    }
+    control?.completion(refusal)
+  }
+
+  /// A keeper takes its program along.
+  private func handleLoss() {
+    let (reads, writes, controls) = mutable.withLock { state in
+      defer {
+        state.reads = [:]
+        state.writes = [:]
+        state.controls = [:]
+      }
+      state.isGone = true
+      return (Array(state.reads.values), Array(state.writes.values), Array(state.controls.values))
+    }
+    let (read, killed): (StreamRead, (@Sendable (ProgramState) -> Void)?) = mutable.withLock {
+      state in
+      let read: StreamRead = state.wasForgotten ? .end : .lost
+      guard !state.status.state.isEnd else { return (read, nil) }
+      state.status.state = .killed(signal: SIGKILL)
+      state.status.endedAt = backplane.wallClock
+      return (read, state.observer)
+    }
+    for completion in reads { completion(read) }
+    for completion in writes { completion(.brokenPipe) }
+    for control in controls { control.completion(.ended) }
+    killed?(.killed(signal: SIGKILL))
+  }
+}
+
+extension MachineRefusal {
+  package static let ended = MachineRefusal(.noProcess, "the program has ended")
+}

@@ -1,0 +1,288 @@
+import CVLinux
+import Glibc
+import Synchronization
+import VProtocol
+public import VRuntime
+public import VTeamServer
+
+/// Programs of this host, each in namespaces of its own and in the hands of a keeper (`vkeep`), a
+/// process that outlives this one: it holds the program's streams and its status.
+///
+/// A keeper listens at a socket that has its pid for a name; so a successor of this server finds
+/// what runs, and what has ended meanwhile.
+public final class LinuxPrograms: ProgramMachine {
+  let backplane: any Backplane
+  let resources: HostResources
+  private let directory: String
+  private let keeper: String
+  private let outlivesServer: Bool
+  /// By the pid of their process 1; until their keeper is gone.
+  private let programs = Mutex<[Int32: KeptProgram]>([:])
+  private let startingCount = Atomic(0)
+
+  /// Programs that run, and ended ones that are not forgotten: each has a keeper.
+  public static let programsMax = 1024
+  /// A keeper that does not answer a new server for so long is killed, and its program with it.
+  private static let answerTimeLimit = TimeSpan.seconds(10)
+
+  /// Keeps the sockets in `directory`, and starts the keeper that lies beside the running program.
+  ///
+  /// If the server vanishes, its programs go on with `outlivesServer`, and end at once without.
+  public convenience init(
+    _ backplane: any Backplane, directory: String = "/run/v/team", outlivesServer: Bool = true
+  ) {
+    let program = ProcessFiles.link("/proc/self/exe")
+    let folder = program[..<(program.lastIndex(of: "/") ?? program.startIndex)]
+    self.init(
+      backplane, directory: directory, outlivesServer: outlivesServer,
+      keeper: "\(folder)/vkeep", resources: HostResources())
+  }
+
+  package init(
+    _ backplane: any Backplane, directory: String, outlivesServer: Bool, keeper: String,
+    resources: HostResources
+  ) {
+    self.backplane = backplane
+    self.directory = directory
+    self.outlivesServer = outlivesServer
+    self.keeper = keeper
+    self.resources = resources
+  }
+
+  public var classMechanism: ClassMechanism { resources.mechanism }
+
+  public var loadThousandths: Int {
+    let text = ProcessFiles.lines(of: "/proc/loadavg").first?.split(separator: " ").first
+    return Int((Double(text ?? "0") ?? 0) * 1000)
+  }
+
+  // MARK: Starting
+
+  public func start(
+    _ order: ProgramOrder, completion: @escaping @Sendable (Outcome<any HostedProgram>) -> Void
+  ) {
+    if let refusal = order.fault { return completion(.failure(refusal)) }
+    guard
+      programs.withLock({ $0.count }) + startingCount.load(ordering: .relaxed)
+        < Self.programsMax
+    else {
+      return completion(
+        .failure(MachineRefusal(.noServerResources, "\(Self.programsMax) programs are here")))
+    }
+    startingCount.add(1, ordering: .relaxed)
+    backplane.disk { [self] in
+      do throws(MachineRefusal) {
+        let login = try Login(order.user)
+        let (pid, link) = try startKeeper(for: order)
+        link.send(
+          .start(
+            KeeperOrder(
+              program: login.completing(order), uid: login.uid, gid: login.gid,
+              groups: login.groups, home: login.home, resources: resources, directory: directory,
+              outlivesServer: outlivesServer)))
+        meet(pid, link, isChild: true) { [self] outcome in
+          startingCount.subtract(1, ordering: .relaxed)
+          completion(outcome)
+        }
+      } catch {
+        startingCount.subtract(1, ordering: .relaxed)
+        completion(.failure(error))
+      }
+    }
+  }
+
+  private func startKeeper(
+    for order: ProgramOrder
+  ) throws(MachineRefusal) -> (pid: Int32, link: KeeperLink) {
+    makeDirectory()
+    var ends: (Int32, Int32) = (-1, -1)
+    let made = unsafe withUnsafeMutablePointer(to: &ends) {
+      unsafe $0.withMemoryRebound(to: Int32.self, capacity: 2) { unsafe v_channel_make($0) }
+    }
+    guard made == 0 else { throw MachineRefusal(errno: made, "no channel to a keeper") }
+    let link = KeeperLink(ends.0, backplane)
+    defer { close(ends.1) }
+    // The name is for who looks at the processes of the host.
+    let pid = unsafe keeper.withCString { path in
+      unsafe order.name.withCString { name in
+        let arguments: [UnsafePointer<CChar>?] = unsafe [path, name, nil]
+        return unsafe v_keeper_spawn(path, arguments, ends.1)
+      }
+    }
+    guard pid > 0 else { throw MachineRefusal(errno: pid, "cannot start \(keeper)") }
+    return (pid, link)
+  }
+
+  private func makeDirectory() {
+    guard unsafe access(directory, F_OK) != 0 else { return }
+    var path = ""
+    for part in directory.split(separator: "/") {
+      path += "/\(part)"
+      unsafe mkdir(path, path == directory ? 0o700 : 0o755)
+    }
+  }
+
+  /// Waits for what a keeper says first: which program it has, or why it has none.
+  private func meet(
+    _ keeper: Int32, _ link: KeeperLink, isChild: Bool,
+    completion: @escaping @Sendable (Outcome<any HostedProgram>) -> Void
+  ) {
+    let met = Mutex<KeptProgram?>(nil)
+    let isAnswered = Atomic(false)
+    link.start { [self] frame in
+      let program = met.withLock { $0 }
+      if let program {
+        program.handle(frame)
+      } else if case .program(let status) = frame {
+        let program = KeptProgram(link, status, backplane)
+        met.withLock { $0 = program }
+        programs.withLock { $0[status.initPid] = program }
+        isAnswered.store(true, ordering: .relaxed)
+        completion(.success(program))
+      } else if !isAnswered.exchange(true, ordering: .relaxed) {
+        if case .refused(let refusal) = frame {
+          completion(.failure(refusal))
+        } else {
+          completion(.failure(MachineRefusal(.deviceError, "the keeper died")))
+        }
+      }
+      guard frame == nil else { return }
+      programs.withLock { programs in
+        for (pid, other) in programs where other === program { programs[pid] = nil }
+      }
+      backplane.disk { [self] in
+        if isChild { _ = waitpid(keeper, nil, 0) }
+        clean(after: keeper)
+      }
+    }
+  }
+
+  /// A keeper removes what it made, unless it was killed.
+  private func clean(after keeper: Int32) {
+    unsafe unlink("\(directory)/\(keeper)")
+    resources.removeGroups(ofKeeper: keeper)
+  }
+
+  // MARK: Finding
+
+  public func recover(completion: @escaping @Sendable ([any HostedProgram]) -> Void) {
+    backplane.disk { [self] in
+      makeDirectory()
+      let links = ProcessFiles.entries(of: directory).compactMap(connect)
+      resources.removeRemains()
+      let found = Found(links.count, completion)
+      for (pid, link) in links {
+        meet(pid, link, isChild: false) { found.add(pid, try? $0.get()) }
+      }
+      backplane.after(Self.answerTimeLimit) {
+        for pid in found.missing(of: links.map(\.pid)) { kill(pid, SIGKILL) }
+      }
+    }
+  }
+
+  /// The link to a keeper by the name of its socket; what is left of a dead one is removed.
+  private func connect(_ name: String) -> (pid: Int32, link: KeeperLink)? {
+    guard let pid = Int32(name) else { return nil }
+    let socket = unsafe v_attach_connect("\(directory)/\(name)")
+    guard socket < 0 else { return (pid, KeeperLink(socket, backplane)) }
+    clean(after: pid)
+    return nil
+  }
+
+  /// The programs of keepers that have answered.
+  private final class Found: Sendable {
+    private let expected: Int
+    private let completion: @Sendable ([any HostedProgram]) -> Void
+    private let answers = Mutex<[Int32: (any HostedProgram)?]>([:])
+
+    init(_ expected: Int, _ completion: @escaping @Sendable ([any HostedProgram]) -> Void) {
+      self.expected = expected
+      self.completion = completion
+      if expected == 0 { completion([]) }
+    }
+
+    func add(_ keeper: Int32, _ program: (any HostedProgram)?) {
+      let all = answers.withLock { answers in
+        answers.updateValue(program, forKey: keeper)
+        return answers.count == expected ? answers.values.compactMap { $0 } : nil
+      }
+      if let all { completion(all) }
+    }
+
+    func missing(of keepers: [Int32]) -> [Int32] {
+      answers.withLock { answers in keepers.filter { answers[$0] == nil } }
+    }
+  }
+
+  // MARK: Looking
+
+  public func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void) {
+    let roots = programs.withLock { Array($0.keys) }
+    backplane.disk {
+      let table = ProcessTable()
+      let ours = Set(roots + roots.flatMap { table.descendants(of: $0).map(\.pid) })
+      completion(
+        table.entries.values
+          .filter { !$0.isKernelThread && !ours.contains($0.pid) }
+          .map { HostProcess(pid: $0.pid, command: $0.command) }
+          .sorted { $0.pid < $1.pid })
+    }
+  }
+
+  public func read(
+    _ file: ProcessFile, ofProcess pid: Int32,
+    completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
+  ) {
+    backplane.disk {
+      let (octets, error) = ProcessFiles.read(
+        "/proc/\(pid)/\(file.rawValue)", count: ProcessFile.octetsMax)
+      completion(error == 0 ? .success(octets) : .failure(.process(pid, error)))
+    }
+  }
+
+  public func readMemory(
+    ofProcess pid: Int32, at position: UInt64, count: Int,
+    completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
+  ) {
+    backplane.disk {
+      let file = unsafe v_openat(AT_FDCWD, "/proc/\(pid)/mem", O_RDONLY | O_CLOEXEC)
+      guard file >= 0 else { return completion(.failure(.process(pid, file))) }
+      defer { close(file) }
+      var result: Int64 = 0
+      let room = min(max(0, count), ProcessFile.octetsMax)
+      let octets = unsafe [UInt8](unsafeUninitializedCapacity: room) { buffer, filled in
+        result = unsafe v_pread(
+          file, buffer.baseAddress, room, Int64(bitPattern: position), 0)
+        filled = max(0, Int(result))
+      }
+      // A process without memory, a zombie, gives none.
+      guard result >= 0 else {
+        return completion(
+          .failure(
+            result == -Int64(EIO) || result == -Int64(EINVAL)
+              ? MachineRefusal(.outOfRange, "nothing is mapped there")
+              : .process(pid, Int32(result))))
+      }
+      completion(.success(octets))
+    }
+  }
+
+  public func hasUser(_ name: String, completion: @escaping @Sendable (Bool) -> Void) {
+    backplane.disk { completion((try? Login(name)) != nil) }
+  }
+}
+
+extension MachineRefusal {
+  /// What a system call said, negative.
+  init(errno: Int32, _ words: String) {
+    let code = ReplyCode(errno: -errno)
+    self.init(code, "\(words): \(code)")
+  }
+
+  fileprivate static func process(_ pid: Int32, _ error: Int32) -> MachineRefusal {
+    if error == -ENOENT || error == -ESRCH {
+      return MachineRefusal(.noProcess, "no such process: \(pid)")
+    }
+    return MachineRefusal(errno: error, "process \(pid)")
+  }
+}

@@ -1,0 +1,73 @@
+import Glibc
+import VTeamServer
+
+/// The processes of the host at one moment, as `/proc` has them.
+struct ProcessTable {
+  struct Entry {
+    var pid: Int32
+    var parent: Int32
+    var command: [UInt8]
+    var isKernelThread: Bool
+    /// Of itself and of the children it waited for.
+    var ticks: UInt64
+    var residentPages: UInt64
+  }
+
+  private(set) var entries: [Int32: Entry] = [:]
+
+  init() {
+    for name in ProcessFiles.entries(of: "/proc") {
+      guard let pid = Int32(name) else { continue }
+      let (stat, _) = ProcessFiles.read("/proc/\(pid)/stat", count: 4096)
+      if let entry = Entry(pid: pid, parsing: stat) { entries[pid] = entry }
+    }
+  }
+
+  /// What descends from `root`, without itself.
+  func descendants(of root: Int32) -> [Entry] {
+    var children: [Int32: [Entry]] = [:]
+    for entry in entries.values { children[entry.parent, default: []].append(entry) }
+    var found: [Entry] = []
+    var next = [root]
+    while let pid = next.popLast() {
+      for child in children[pid] ?? [] {
+        found.append(child)
+        next.append(child.pid)
+      }
+    }
+    return found
+  }
+
+  /// What a program uses whose process 1 is `root`; memory that is shared counts for each process.
+  func usage(below root: Int32) -> ProgramUsage {
+    let members = descendants(of: root)
+    let all = members + [entries[root]].compactMap { $0 }
+    let perSecond = UInt64(max(1, sysconf(Int32(_SC_CLK_TCK))))
+    let pageKilobytes = UInt64(max(4096, sysconf(Int32(_SC_PAGESIZE)))) / 1024
+    return ProgramUsage(
+      processorMilliseconds: all.reduce(0) { $0 + $1.ticks } * 1000 / perSecond,
+      memoryKilobytes: members.reduce(0) { $0 + $1.residentPages } * pageKilobytes,
+      processCount: members.count)
+  }
+}
+
+extension ProcessTable.Entry {
+  /// Reads `PID (COMMAND) STATE PARENT ...`; the command can hold anything, so its end is the last
+  /// parenthesis.
+  init?(pid: Int32, parsing stat: [UInt8]) {
+    guard let open = stat.firstIndex(of: UInt8(ascii: "(")),
+      let close = stat.lastIndex(of: UInt8(ascii: ")")), open < close
+    else { return nil }
+    let fields = String(decoding: stat[(close + 1)...], as: UTF8.self).split(separator: " ")
+    // Counted from the state, which proc(5) calls field 3.
+    guard fields.count > 21, let parent = Int32(fields[1]), let flags = UInt64(fields[6]) else {
+      return nil
+    }
+    self.pid = pid
+    self.parent = parent
+    command = Array(stat[(open + 1)..<close])
+    isKernelThread = flags & 0x20_0000 != 0
+    ticks = fields[11...14].reduce(0) { $0 + (UInt64($1) ?? 0) }
+    residentPages = UInt64(fields[21]) ?? 0
+  }
+}

@@ -1,0 +1,223 @@
+import Foundation
+import Testing
+import VLinuxPrograms
+import VProtocol
+import VTeamServer
+
+extension Trait where Self == ConditionTrait {
+  static var needsRoot: Self {
+    .enabled(if: getuid() == 0, "needs root: programs run in namespaces of their own")
+  }
+}
+
+@Suite("Program", .needsRoot, .timeLimit(.minutes(1)))
+struct ProgramTests {
+  @Test("all output of both streams is there at the end", arguments: [false, true])
+  func wholeOutput(isAttached: Bool) async throws {
+    let shop = Workshop()
+    // Detached, it must fit what is kept.
+    let count = isAttached ? 1_000_000 : 150_000
+    let program = try await shop.start("seq \(count) | tee /dev/stderr; exit 7") {
+      $0.isAttached = isAttached
+    }
+    async let out = program.output(.out)
+    async let err = program.output(.err)
+    let expected = Array((1...count).map { "\($0)\n" }.joined().utf8)
+    #expect(await out == expected)
+    #expect(await err == expected)
+    #expect(await program.ended() == .exited(7))
+    #expect(program.endedAt ?? 0 >= program.startedAt)
+    #expect(await program.read(at: UInt64(expected.count)) == .end)
+    await shop.close(program)
+  }
+
+  @Test("an attached program is held up by 64 KB unread, and what it wrote is not lost")
+  func heldUp() async throws {
+    let shop = Workshop()
+    let program = try await shop.start("seq 100000; sleep 1000") { $0.isAttached = true }
+    let first = await program.read(at: 0, count: 1)
+    #expect(first == .octets([UInt8(ascii: "1")], position: 0))
+    // It can be killed while it is held up, with its pipe full.
+    #expect(await program.control(.kill(signal: SIGTERM)) == nil)
+    #expect(await program.ended() == .killed(signal: SIGTERM))
+    let octets = await program.output()
+    #expect(octets.count >= StreamRead.unreadMax)
+    let expected = Array((1...100_000).map { "\($0)\n" }.joined().utf8)
+    #expect(octets == Array(expected[..<octets.count]))
+    await shop.close(program)
+  }
+
+  @Test("a detached program never waits, and its last megabyte is kept")
+  func detached() async throws {
+    let shop = Workshop()
+    let program = try await shop.start("seq 1000000")
+    #expect(await program.ended() == .exited(0))
+    guard case .octets(_, let position) = await program.read(at: 0) else {
+      Issue.record("nothing is kept")
+      return
+    }
+    let rest = await program.output(from: position)
+    let expected = Array((1...1_000_000).map { "\($0)\n" }.joined().utf8)
+    #expect(rest.count >= StreamRead.keptMax && position > 0)
+    #expect(rest == Array(expected.suffix(rest.count)))
+    await shop.close(program)
+  }
+
+  @Test("input is read, and its end is seen")
+  func input() async throws {
+    let shop = Workshop()
+    let program = try await shop.start("wc -c")
+    let piece = String(repeating: "x", count: 50_000)
+    for _ in 0..<10 { #expect(await program.write(piece) == .ok) }
+    program.endInput()
+    #expect(await program.text() == "500000\n")
+    #expect(await program.write("more") == .brokenPipe)
+    await shop.close(program)
+  }
+
+  @Test("a write that the program has no room for waits until it reads or ends")
+  func fullInput() async throws {
+    let shop = Workshop()
+    let program = try await shop.start("sleep 1000")
+    let piece = [UInt8](repeating: 7, count: 65_536)
+    // The pipe takes one, and the keeper another.
+    for _ in 0..<2 { #expect(await answer { program.write(piece, completion: $0) } == .ok) }
+    async let last = answer { program.write(piece, completion: $0) }
+    #expect(await program.control(.kill(signal: SIGKILL)) == nil)
+    #expect(await last == .brokenPipe)
+    #expect(await program.ended() == .killed(signal: SIGKILL))
+    await shop.close(program)
+  }
+
+  @Test("what cannot be started says why, and leaves nothing")
+  func refusals() async throws {
+    let shop = Workshop()
+    func refusal(_ change: (inout ProgramOrder) -> Void) async -> MachineRefusal? {
+      do {
+        _ = try await shop.start("", change)
+        return nil
+      } catch {
+        return error as? MachineRefusal
+      }
+    }
+    let missing = await refusal { $0.arguments = [Array("no-such-program".utf8)] }
+    #expect(missing == MachineRefusal(.notFound, "no such program: no-such-program"))
+    let forbidden = await refusal { $0.arguments = [Array("/etc/passwd".utf8)] }
+    #expect(forbidden == MachineRefusal(.noPermission, "/etc/passwd: permission denied"))
+    let nobody = await refusal { $0.user = "no-such-user" }
+    #expect(nobody == MachineRefusal(.notFound, "no such user: no-such-user"))
+    #expect(await refusal { $0.arguments = [] }?.code == .badArguments)
+    #expect(await refusal { $0.arguments.append([65, 0, 66]) }?.code == .badArguments)
+    let octets = [UInt8](repeating: 65, count: ProgramOrder.octetsMax)
+    #expect(await refusal { $0.arguments.append(octets) }?.code == .badArguments)
+    await shop.close()
+  }
+
+  @Test("it runs as its user, alone in its namespace, and nothing is open but its streams")
+  func surroundings() async throws {
+    let shop = Workshop()
+    let command = """
+      id -un; id -Gn; umask; echo /proc/[0-9]*; echo $$; ls /proc/self/fd | wc -l
+      grep -cE 'Sig(Blk|Ign):.0000000000000000' /proc/self/status; echo "$HOME $X"
+      ulimit -Sn
+      """
+    let program = try await shop.start(command) {
+      $0.user = "nobody"
+      $0.environment = [Array("X=a b".utf8)]
+    }
+    let lines = await program.text().split(separator: "\n").map(String.init)
+    // ls has its directory open as well.
+    #expect(
+      lines == [
+        "nobody", "nogroup", "0022", "/proc/1 /proc/2", "2", "4", "2", "/nonexistent a b", "1024",
+      ])
+    #expect(await program.text(.err) == "")
+    await shop.close(program)
+  }
+
+  @Test("it starts in the directory that was asked for, else at home, else in the root")
+  func directories() async throws {
+    let shop = Workshop()
+    for (asked, user, found) in [
+      ("/usr/bin", "root", "/usr/bin"), ("/no/such", "root", "/root"), ("", "root", "/root"),
+      ("/root", "nobody", "/"),
+    ] {
+      let program = try await shop.start("pwd") {
+        $0.directory = Array(asked.utf8)
+        $0.user = user
+      }
+      #expect(await program.text() == "\(found)\n")
+      #expect(program.directory == Array(found.utf8))
+      program.forget()
+    }
+    await shop.close()
+  }
+
+  @Test("signals end it, stop it and let it go on; KILL ends what it has started too")
+  func signals() async throws {
+    let shop = Workshop()
+    let program = try await shop.start(
+      "setsid sleep 1000 & trap 'echo hup' HUP; echo up; wait; wait")
+    #expect(await program.text(until: "up").contains("up"))
+    #expect(await program.control(.kill(signal: SIGSTOP)) == nil)
+    await expect("it is stopped") { program.state == .stopped }
+    #expect(await program.control(.kill(signal: SIGCONT)) == nil)
+    await expect("it goes on") { program.state == .running }
+    #expect(await program.control(.kill(signal: SIGHUP)) == nil)
+    #expect(await program.text(until: "hup").contains("hup"))
+    #expect(await program.control(.kill(signal: 99))?.code == .badArguments)
+    let pids = await answer { program.processes(completion: $0) }
+    #expect(pids.count == 2 && pids.contains(program.pid))
+    #expect(await program.control(.kill(signal: SIGKILL)) == nil)
+    #expect(await program.ended() == .killed(signal: SIGKILL))
+    #expect(pids.allSatisfy { !Workshop.isAlive($0) })
+    #expect(await program.control(.kill(signal: SIGTERM)) == .ended)
+    await shop.close(program)
+  }
+
+  @Test("what it leaves in the background ends with it")
+  func background() async throws {
+    let shop = Workshop()
+    let program = try await shop.start("setsid sleep 1000 & exit")
+    #expect(await program.ended() == .exited(0))
+    #expect(await answer { program.processes(completion: $0) } == [])
+    await shop.close(program)
+  }
+
+  @Test("a suspended program does nothing, with a freezer and without", arguments: [true, false])
+  func suspend(hasFreezer: Bool) async throws {
+    let shop = Workshop { if !hasFreezer { $0.cgroup2 = "" } }
+    let program = try await shop.start("while :; do echo; done")
+    #expect(await program.control(.suspend) == nil)
+    #expect(program.state == .suspended)
+    // Suspending takes effect a moment later; then the processor time stands still.
+    let time = { await answer { program.usage(completion: $0) }.processorMilliseconds }
+    await expect("it does nothing") {
+      let before = await time()
+      try? await Task.sleep(for: .milliseconds(50))
+      return await time() == before
+    }
+    #expect(await program.control(.resume) == nil)
+    #expect(program.state == .running)
+    let before = await time()
+    await expect("it goes on") { await time() > before }
+    // It can be killed while it is suspended.
+    #expect(await program.control(.suspend) == nil)
+    #expect(await program.control(.kill(signal: SIGKILL)) == nil)
+    #expect(await program.ended() == .killed(signal: SIGKILL))
+    await shop.close(program)
+  }
+
+  @Test("who hangs up ends it, one that does not listen too")
+  func hangUp() async throws {
+    let shop = Workshop()
+    let tame = try await shop.start("sleep 1000")
+    tame.hangUp()
+    #expect(await tame.ended() == .killed(signal: SIGHUP))
+    let deaf = try await shop.start("trap '' HUP; echo up; sleep 1000")
+    #expect(await deaf.text(until: "up") == "up\n")
+    deaf.hangUp()
+    #expect(await deaf.ended() == .killed(signal: SIGKILL))
+    await shop.close(tame, deaf)
+  }
+}
