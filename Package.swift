@@ -51,7 +51,9 @@ let package = Package(
       name: "VRAMServer", dependencies: ["VTree", "VRuntime", "VProtocol"],
       swiftSettings: library),
     .target(name: "VPipeServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
-    .target(name: "VTeamServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
+    .target(
+      name: "VTeamServer", dependencies: ["VTree", "VRuntime", "VProtocol"],
+      swiftSettings: library),
     .target(
       name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
       swiftSettings: library),
@@ -84,8 +86,8 @@ let package = Package(
       name: "Fixtures", path: "Tests/Fixtures", exclude: ["vmtp", "seal.py"],
       swiftSettings: common),
     .executableTarget(
-      name: "vfuzz", dependencies: ["VProtocol", "Fixtures"], path: "Tests/Fuzz",
-      swiftSettings: common),
+      name: "vfuzz", dependencies: ["VTeamServer", "VTree", "VProtocol", "Fixtures"],
+      path: "Tests/Fuzz", swiftSettings: common),
     .target(name: "NetworkFaults", path: "Tests/NetworkFaults", swiftSettings: common),
     .executableTarget(
       name: "vswitch", dependencies: ["NetworkFaults"], path: "Tests/Switch",
@@ -110,10 +112,13 @@ let package = Package(
       name: "VPipeServerTests", dependencies: ["VPipeServer", "VProtocol", "NetworkFaults"],
       swiftSettings: common),
     .testTarget(
+      name: "VTeamServerTests", dependencies: ["VTeamServer", "VTree", "VProtocol"],
+      swiftSettings: common),
+    .testTarget(
       name: "Simulation",
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
-        "VTree", "VKernelServers", "VPipeServer", "VRAMServer", "VProtocol",
+        "VTree", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VProtocol",
         "NetworkFaults",
       ],
       swiftSettings: common),

@@ -73,8 +73,15 @@ enum Fuzz {
       FindNode.Answer(server: .managerGroup, host: "desk", wallClock: 1).message,
       MeasureSends(target: .host("desk"), count: 3, limitMilliseconds: 9).message,
       QueryStore.Answer().message,
+      SelectHost(.guest, excluded: ["kea"]).message,
+      ControlTeam(.managerGroup, "suspend").message,
     ]
-    let texts = ["BE-25593-36.8.0.49", "XUGA-268435455-255.255.255.255"].map { Array($0.utf8) }
+    let texts = [
+      "BE-25593-36.8.0.49", "XUGA-268435455-255.255.255.255", "sort -u big.txt\n", "ls\0-l\0",
+      "length: 90\ndir: /v\nenv: A=\\\\ \\n\nclass: guest\nattached: yes\n"
+        + "terminal: 24 80\ngroup: g\n\nmake\0-j8\0",
+      "suspend\n", "kill SIGTERM\n", "class guest\n", "size 24 80\n", "join a\n",
+    ].map { Array($0.utf8) }
     return texts + messages.map(Parser.bytes(of:)) + messages.map(\.segment)
       + Fixture.all.flatMap { [$0.bytes, $0.body, $0.message, Array($0.message.dropFirst(32))] }
   }

@@ -1,4 +1,5 @@
 import VProtocol
+import VTeamServer
 
 /// One parser under test: bytes in, and whether what it parsed is emitted and parsed the same.
 ///
@@ -15,6 +16,8 @@ struct Parser: Sendable {
       Parser(name: "Trailer", run: trailer), Parser(name: "EntityID", run: entityID),
       Parser(name: "SegmentReader", run: segmentReader),
       Parser(name: "Notify", run: notify),
+      Parser(name: "ProgramRequest", run: programRequest),
+      Parser(name: "ControlLine", run: controlLine),
     ] + operations.map { operation($0) } + answers.map { answer($0) }
 
   private static let operations: [any Operation.Type] = [
@@ -27,6 +30,7 @@ struct Parser: Sendable {
     QueryAttribute.self, ListAttributes.self, ChangeAttribute.self, GetTime.self,
     DelayProcess.self, WakeUp.self, QueryProcess.self, GroupMessage.self, QueryGroup.self,
     ChangeGroup.self,
+    SelectHost.self, ControlTeam.self,
   ]
 
   private static let answers: [any OperationAnswer.Type] = [
@@ -35,6 +39,7 @@ struct Parser: Sendable {
     QueryStore.Answer.self, FindNode.Answer.self, QueryNode.Answer.self,
     MeasureSends.Answer.self, EchoSegment.Answer.self, LockInstance.Answer.self,
     QueryLock.Answer.self, Nanoseconds.self, GroupMessage.Answer.self, QueryGroup.Answer.self,
+    SelectHost.Answer.self,
   ]
 
   /// A message as an input: eight words, then the segment.
@@ -130,5 +135,50 @@ struct Parser: Sendable {
     let client = NotifyClient(parsing: message(bytes).mcb)
     guard NotifyClient(parsing: client.mcb) == client else { return .broken }
     return check(NotifyServer(parsing: client.mcb)) { NotifyServer(parsing: $0.mcb) }
+  }
+
+  /// Written anew as headers and arguments it is the same request.
+  private static func programRequest(_ bytes: [UInt8]) -> Outcome {
+    _ = try? ProgramRequest.length(bytes)
+    guard let request = try? ProgramRequest(parsing: bytes) else { return .refused }
+    var lines = ["class: \(request.programClass.rawValue)\n"].flatMap { Array($0.utf8) }
+    if !request.directory.isEmpty { lines += "dir: ".utf8 + request.directory + "\n".utf8 }
+    for variable in request.environment {
+      let escaped = variable.flatMap { octet -> [UInt8] in
+        switch octet {
+        case UInt8(ascii: "\n"): Array("\\n".utf8)
+        case UInt8(ascii: "\\"): Array("\\\\".utf8)
+        default: [octet]
+        }
+      }
+      lines += "env: ".utf8 + escaped + "\n".utf8
+    }
+    if request.isAttached { lines += "attached: yes\n".utf8 }
+    if let size = request.terminal { lines += "terminal: \(size.rows) \(size.columns)\n".utf8 }
+    if let group = request.group { lines += "group: \(group)\n".utf8 }
+    lines += "\n".utf8 + request.arguments.flatMap { $0 + [0] }
+    guard lines.count <= ProgramRequest.octetsMax else { return .parsed }
+    guard var again = try? ProgramRequest(parsing: lines) else { return .broken }
+    // A line for the shell goes by its first word.
+    again.name = request.name
+    return again == request ? .parsed : .broken
+  }
+
+  private static func controlLine(_ bytes: [UInt8]) -> Outcome {
+    guard let line = try? ControlLine(parsing: bytes) else { return .refused }
+    return (try? ControlLine(parsing: Array("\(text(of: line))\n".utf8))) == line
+      ? .parsed : .broken
+  }
+
+  private static func text(of line: ControlLine) -> String {
+    switch line {
+    case .program(.suspend): "suspend"
+    case .program(.resume): "resume"
+    case .program(.kill(let signal)): "kill \(signal)"
+    case .program(.setClass(let programClass)): "class \(programClass.rawValue)"
+    case .program(.setSize(let size)): "size \(size.rows) \(size.columns)"
+    case .join(let group): "join \(group)"
+    case .leave(let group): "leave \(group)"
+    }
   }
 }

@@ -187,6 +187,17 @@ struct GoldenMessageTests {
     #expect(try parse(Fixture.named("c43").body).server == .groupManagerGroup)
   }
 
+  @Test("the operations of program managers")
+  func teams() throws {
+    try expect("c33", SelectHost(.guest, excluded: ["kea"]))
+    #expect(try parse(Fixture.named("c33").body).server == .programManagerGroup)
+    try expect(
+      "c34",
+      SelectHost.Answer(
+        server: EntityID(kernel: kernelN, discriminator: 16), loadThousandths: 1250, host: "moa"))
+    try expect("c35", ControlTeam(EntityID(kernel: kernelN, discriminator: 17), "kill TERM"))
+  }
+
   private func expect<Value: Operation>(_ fixture: String, _ value: Value) throws {
     let golden = try message(Fixture.named(fixture).body)
     #expect(golden.mcb.code == Value.code)

@@ -130,6 +130,10 @@ enum Samples {
       DelayProcess(TimeSpan(nanoseconds: DelayProcess.nanosecondsMax), near: all), "longest"),
     operation(WakeUp(all)),
     operation(QueryProcess(entity)),
+    operation(SelectHost(.foreground), "least"),
+    operation(SelectHost(.guest, excluded: ["kea", String(repeating: "h", count: 255)])),
+    operation(ControlTeam(entity, ""), "least"),
+    operation(ControlTeam(all, "suspend"), tail: 7),
     operation(MeasureSends(target: .entity(all), count: 1, limitMilliseconds: 3_600_000)),
     operation(
       MeasureSends(target: .host("kea"), count: 100_000, limitMilliseconds: 1), tail: 2, "host"),
@@ -223,6 +227,7 @@ enum Samples {
     answer(EchoSegment.Answer(data: everyOctet), tail: 256),
     answer(QueryNode.Answer(text: "host kea\n"), tail: 9),
     answer(measurement),
+    answer(SelectHost.Answer(server: all, loadThousandths: .max, host: "kea"), tail: 3),
     answer(Nanoseconds(.min)),
     answer(Nanoseconds(.max), "most"),
     answer(storeState),

@@ -102,7 +102,7 @@ public struct QueryProcess: ProcessOperation {
 
 extension Operation {
   /// An empty request for the member of a group that is on an entity's host, or on one's own.
-  fileprivate static func request(near entity: EntityID) -> MessageControlBlock {
+  static func request(near entity: EntityID) -> MessageControlBlock {
     var mcb = request
     mcb.flags = [.coResident, .publicInterface]
     mcb.coResident = entity

@@ -1,0 +1,92 @@
+/// The operations of program managers: interface 0x0015.
+extension EntityID {
+  /// The program managers of all hosts.
+  public static let programManagerGroup = EntityID(
+    group: 0x15, low: 0xE000_0100, isUnrestricted: false)
+}
+
+/// Asks program managers for a host to run a program on: each that is willing answers, the others
+/// do not.
+///
+/// Willing is who would start a program of that class for the client's principal. Words: 3 the
+/// class; 4 the number of hosts left out. Segment, texts: those hosts.
+public struct SelectHost: Operation {
+  public enum Class: UInt32, Sendable {
+    case foreground = 1
+    case background, guest
+  }
+
+  public static let code: UInt32 = 0x001501
+  public static let isIdempotent = true
+
+  public var programClass: Class
+  public var excluded: [String]
+  public init(_ programClass: Class, excluded: [String] = []) {
+    self.programClass = programClass
+    self.excluded = excluded
+  }
+  public init(parsing message: Message) throws(WireError) {
+    guard let programClass = Class(rawValue: message.mcb[3]),
+      message.mcb[4] <= Self.excludedMax
+    else { throw .badField(.operation) }
+    self.init(programClass)
+    var reader = SegmentReader(message.segment)
+    for _ in 0..<message.mcb[4] { excluded.append(try reader.text()) }
+  }
+  public var message: Message {
+    var writer = SegmentWriter()
+    for host in excluded { writer.text(host) }
+    return Message(
+      Self.request.word(3, programClass.rawValue).word(4, UInt32(excluded.count)),
+      segment: writer.bytes)
+  }
+
+  public static let excludedMax = 64
+
+  /// Words: 1, 2 the manager of that host's programs; 3 its load, times 1,000: programs that want
+  /// the processor, and what its system says.
+  ///
+  /// Segment: the host.
+  public struct Answer: OperationAnswer {
+    public var server: EntityID
+    public var loadThousandths: UInt32
+    public var host: String
+
+    public init(server: EntityID, loadThousandths: UInt32, host: String) {
+      self.server = server
+      self.loadThousandths = loadThousandths
+      self.host = host
+    }
+    public init(parsing message: Message) throws(WireError) {
+      server = EntityID(rawValue: message.mcb.pair(1))
+      loadThousandths = message.mcb[3]
+      host = try message.text()
+    }
+    public var message: Message {
+      Message(
+        Self.answer.pair(1, server.rawValue).word(3, loadThousandths), segment: Array(host.utf8))
+    }
+  }
+}
+
+/// Does to a program what a line says, as if it were written to the program's `ctl`.
+///
+/// Sent to the program managers' group, it reaches the one manager that is on the program's host.
+/// Words: 1, 2 and 3, 4 the program. Segment: the line.
+public struct ControlTeam: Operation {
+  public static let code: UInt32 = 0x001502
+
+  public var program: EntityID
+  public var line: String
+  public init(_ program: EntityID, _ line: String) {
+    self.program = program
+    self.line = line
+  }
+  public init(parsing message: Message) throws(WireError) {
+    self.init(EntityID(rawValue: message.mcb.pair(3)), try message.text())
+    guard program.isValid else { throw .invalidEntity }
+  }
+  public var message: Message {
+    Message(Self.request(near: program).pair(3, program.rawValue), segment: Array(line.utf8))
+  }
+}

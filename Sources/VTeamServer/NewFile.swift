@@ -1,0 +1,137 @@
+import Synchronization
+import VProtocol
+import VTree
+
+/// `new`: what is written to it is started, and its name is read back.
+struct NewFile: TreeFile {
+  let board: TeamBoard
+
+  var access: TreeAccess { TreeAccess(permissions: 0o666) }
+  var attributes: UIOAttributes { [.readable, .writeable, .stream, .variableBlock] }
+  var size: UInt64 { 0 }
+
+  func open(
+    _ opening: TreeOpening,
+    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
+  ) {
+    completion(.success(NewSession(board, opening.caller.principal)))
+  }
+}
+
+/// An instance of `new`; it holds the attached programs that were started through it.
+final class NewSession: TreeSession {
+  private struct State: Sendable {
+    /// Of a request that says how long it is; what came of it so far.
+    var gathered: [UInt8] = []
+    var length: Int?
+    /// What is to be read: names, or why there is none.
+    var answers: [UInt8] = []
+    var hasWritten = false
+    var held: [Program] = []
+    var isClosed = false
+  }
+
+  private let board: TeamBoard
+  private let principal: Principal
+  private let state = Mutex(State())
+
+  private static let file = "new"
+
+  init(_ board: TeamBoard, _ principal: Principal) {
+    self.board = board
+    self.principal = principal
+  }
+
+  /// Without a request before it, tells why this user's last one was refused.
+  func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
+    let octets = state.withLock { state in
+      if !state.hasWritten {
+        state.hasWritten = true
+        state.answers = Array(board.refusals.text(Self.file, principal).utf8)
+      }
+      let octets = Array(state.answers.prefix(count))
+      state.answers.removeFirst(octets.count)
+      return octets
+    }
+    call.answer(data: octets)
+  }
+
+  func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall) {
+    do throws(Refusal) {
+      guard let whole = try gather(data) else {
+        _ = call.answer(count: data.count)
+        return
+      }
+      start(try ProgramRequest(parsing: whole), data.count, call)
+    } catch {
+      refuse(error, call)
+    }
+  }
+
+  func close() {
+    let held = state.withLock { state in
+      state.isClosed = true
+      return state.held
+    }
+    for program in held { release(program) }
+  }
+
+  private func release(_ program: Program) {
+    board.programs.perform(program.release(), program)
+  }
+
+  /// Adds what was written to what came before; nil as long as more must come.
+  private func gather(_ data: [UInt8]) throws(Refusal) -> [UInt8]? {
+    let result = state.withLock { state -> Result<[UInt8]?, Refusal> in
+      state.hasWritten = true
+      state.answers = []
+      do throws(Refusal) {
+        if state.length == nil { state.length = try ProgramRequest.length(data) }
+      } catch {
+        return .failure(error)
+      }
+      guard let length = state.length else {
+        // It may be the first part of a longer write: Linux cuts them.
+        let isCut = data.count >= Message.segmentBytesMax
+        return isCut ? .failure(Refusal(.badArguments, Self.lengthWords)) : .success(data)
+      }
+      state.gathered += data
+      if state.gathered.count < length { return .success(nil) }
+      let whole = state.gathered
+      (state.gathered, state.length) = ([], nil)
+      guard whole.count == length else {
+        return .failure(Refusal(.badArguments, "length: \(length), but there is more"))
+      }
+      return .success(whole)
+    }
+    return try result.get()
+  }
+
+  private static let lengthWords =
+    "a request of \(Message.segmentBytesMax) octets or more begins with a line \"length: OCTETS\""
+
+  private func start(_ request: ProgramRequest, _ count: Int, _ call: TreeCall) {
+    board.start(request, for: principal) { [self] result in
+      switch result {
+      case .failure(let refusal): refuse(refusal, call)
+      case .success(let program):
+        let isClosed = state.withLock { state in
+          state.answers += Array("\(program.name)\n".utf8)
+          if program.hosted.order.isAttached && !state.isClosed { state.held.append(program) }
+          return state.isClosed
+        }
+        board.refusals.note(nil, Self.file, principal)
+        // Who was told that it was interrupted has started nothing.
+        if !call.answer(count: count) { board.programs.forget(program) }
+        if isClosed { release(program) }
+      }
+    }
+  }
+
+  private func refuse(_ refusal: Refusal, _ call: TreeCall) {
+    board.refusals.note(refusal, Self.file, principal)
+    let text = board.refusals.text(Self.file, principal)
+    state.withLock { $0.answers = Array(text.utf8) }
+    call.refuse(refusal)
+  }
+}

@@ -1,0 +1,116 @@
+import Synchronization
+import VProtocol
+import VRuntime
+import VTree
+
+/// A file whose octets are taken when it is opened, and then stay as they are.
+struct SnapshotFile: TreeFile {
+  let access: TreeAccess
+  let load: @Sendable (@escaping @Sendable (Outcome<[UInt8]>) -> Void) -> Void
+
+  var attributes: UIOAttributes { [.readable, .fixedLength, .randomAccess, .multiBlock] }
+  /// Known when it is read only, as in /proc.
+  var size: UInt64 { 0 }
+
+  func open(
+    _ opening: TreeOpening,
+    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
+  ) {
+    load { outcome in
+      completion(outcome.map { SnapshotSession($0) }.mapError { Refusal($0) })
+    }
+  }
+}
+
+final class SnapshotSession: TreeSession {
+  private let octets: [UInt8]
+  init(_ octets: [UInt8]) { self.octets = octets }
+
+  func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
+    let start = Int(min(position, UInt64(octets.count)))
+    call.answer(data: Array(octets[start...].prefix(count)))
+  }
+}
+
+/// The memory of a program's root process.
+struct MemoryFile: TreeFile {
+  let program: Program
+  let machine: any ProgramMachine
+
+  var access: TreeAccess { program.access(0o400) }
+  var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
+  var size: UInt64 { 0 }
+
+  func open(
+    _ opening: TreeOpening,
+    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
+  ) {
+    completion(.success(MemorySession(program, machine)))
+  }
+}
+
+final class MemorySession: TreeSession {
+  private let program: Program
+  private let machine: any ProgramMachine
+
+  init(_ program: Program, _ machine: any ProgramMachine) {
+    self.program = program
+    self.machine = machine
+  }
+
+  func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
+    // Its number may be another's by now.
+    guard !program.isEnded else {
+      _ = call.refuse(Refusal(.noProcess, "it has ended"))
+      return
+    }
+    machine.readMemory(ofProcess: program.hosted.pid, at: position, count: count) { outcome in
+      switch outcome {
+      case .success(let octets): call.answer(data: octets)
+      // As in /proc, where nothing is mapped.
+      case .failure(let refusal) where refusal.code == .outOfRange:
+        call.refuse(Refusal(.deviceError, refusal.words))
+      case .failure(let refusal): call.refuse(Refusal(refusal))
+      }
+    }
+  }
+}
+
+/// The host's other processes, as far as they were looked at: for a listing anew, for a name if
+/// that was long ago.
+final class HostProcesses: Sendable {
+  private let backplane: any Backplane
+  private let machine: any ProgramMachine
+  private let state = Mutex<(processes: [String: Int32], at: Time?)>(([:], nil))
+
+  private static let age = TimeSpan.seconds(1)
+
+  init(_ backplane: any Backplane, _ machine: any ProgramMachine) {
+    self.backplane = backplane
+    self.machine = machine
+  }
+
+  func prepare(isForListing: Bool, _ done: @escaping @Sendable () -> Void) {
+    let now = backplane.now
+    let isFresh = state.withLock { state in state.at.map { now - $0 < Self.age } ?? false }
+    if isFresh && !isForListing { return done() }
+    machine.otherProcesses { [self] processes in
+      let named = processes.map {
+        ("\($0.pid).\(ProgramRequest.safe($0.command))", $0.pid)
+      }
+      state.withLock { $0 = (Dictionary(named) { $1 }, now) }
+      done()
+    }
+  }
+
+  /// By number.
+  var names: [String] {
+    state.withLock { state in state.processes.sorted { $0.value < $1.value }.map(\.key) }
+  }
+
+  subscript(name: String) -> Int32? { state.withLock { $0.processes[name] } }
+}
+
+extension Refusal {
+  init(_ refusal: MachineRefusal) { self.init(refusal.code, refusal.words) }
+}

@@ -1,0 +1,154 @@
+import Synchronization
+import VProtocol
+import VTree
+
+/// A program of the table: what the machine holds of it, who waits for it, and who holds it.
+///
+/// An attached program is held: by its starter's instance of `new`, and after a restart of the
+/// server, which ends that instance, by whoever reads its output or waits for its end.
+final class Program: Sendable {
+  /// What is to be done with it after a change.
+  enum Next { case nothing, hangUp, forget, keepForAWhile }
+
+  private struct State: Sendable {
+    var holders: Int
+    /// Nobody will come any more once all holders are gone.
+    var isGivenUp: Bool
+    var isEnded = false
+    var inputs = 0
+    var watchers: [ObjectIdentifier: StateSession] = [:]
+    var usage = ProgramUsage(processorMilliseconds: 0, memoryKilobytes: 0, processCount: 0)
+  }
+
+  let hosted: any HostedProgram
+  /// `NUMBER.PROGRAM`.
+  let name: String
+  /// To whom its files belong.
+  let owner: String
+  let entity: EntityID
+  /// Found again: its starter has lost it.
+  let isRecovered: Bool
+  private let state: Mutex<State>
+
+  init(_ hosted: any HostedProgram, owner: String, entity: EntityID, isRecovered: Bool) {
+    self.hosted = hosted
+    self.owner = owner
+    self.entity = entity
+    self.isRecovered = isRecovered
+    name = "\(hosted.pid).\(hosted.order.name)"
+    state = Mutex(State(holders: isRecovered ? 0 : 1, isGivenUp: !isRecovered))
+  }
+
+  func access(_ permissions: UInt32) -> TreeAccess {
+    TreeAccess(
+      owner: owner, permissions: permissions,
+      generation: UInt64(bitPattern: hosted.startedAt), modified: hosted.startedAt)
+  }
+
+  var isEnded: Bool { state.withLock { $0.isEnded } }
+}
+
+// MARK: - Changes
+
+extension Program {
+  /// A state that the machine tells of; told twice, an end is one.
+  func handle(_ change: ProgramState) -> Next {
+    let (watchers, next) = state.withLock { state -> ([StateSession], Next) in
+      guard !state.isEnded else { return ([], .nothing) }
+      state.isEnded = change.isEnd
+      var next = Next.nothing
+      if change.isEnd {
+        let isUnheld = state.holders == 0 && state.isGivenUp
+        if !hosted.order.isAttached { next = .keepForAWhile } else if isUnheld { next = .forget }
+      }
+      return (Array(state.watchers.values), next)
+    }
+    for watcher in watchers { watcher.note(change) }
+    return next
+  }
+
+  /// Tells a session of every change from now on; whether there is none to come.
+  func watch(_ session: StateSession) -> Bool {
+    state.withLock { state in
+      if !state.isEnded { state.watchers[ObjectIdentifier(session)] = session }
+      return state.isEnded
+    }
+  }
+
+  func unwatch(_ session: StateSession) {
+    state.withLock { $0.watchers[ObjectIdentifier(session)] = nil }
+  }
+
+  /// Whoever reads of one that was found again keeps it; whether that is so.
+  func hold() -> Bool {
+    guard hosted.order.isAttached, isRecovered else { return false }
+    state.withLock { $0.holders += 1 }
+    return true
+  }
+
+  func release() -> Next {
+    guard hosted.order.isAttached else { return .nothing }
+    return state.withLock { state in
+      state.holders -= 1
+      return Self.next(&state)
+    }
+  }
+
+  /// One that was found again is held by somebody now, or never.
+  func giveUp() -> Next { state.withLock { Self.next(&$0) } }
+
+  private static func next(_ state: inout State) -> Next {
+    if state.holders > 0 { return .nothing }
+    state.isGivenUp = true
+    return state.isEnded ? .forget : .hangUp
+  }
+
+  func addInput() { state.withLock { $0.inputs += 1 } }
+
+  /// The last writer's release is the end of the input.
+  func removeInput() {
+    let isLast = state.withLock { state in
+      state.inputs -= 1
+      return state.inputs == 0
+    }
+    if isLast && hosted.order.terminal == nil { hosted.endInput() }
+  }
+}
+
+// MARK: - Texts
+
+extension Program {
+  func refreshUsage(_ done: @escaping @Sendable () -> Void) {
+    hosted.usage { [self] usage in
+      state.withLock { $0.usage = usage }
+      done()
+    }
+  }
+
+  var statusText: String {
+    let order = hosted.order
+    let usage = state.withLock { $0.usage }
+    var lines = [
+      "name \(name)", "entity \(entity)", "owner \(order.starter)", "user \(order.user)",
+      "class \(order.programClass.rawValue)", "state \(hosted.state)",
+      "directory \(Self.line(hosted.directory))",
+    ]
+    if !order.directory.isEmpty && order.directory != hosted.directory {
+      lines.append("asked \(Self.line(order.directory))")
+    }
+    lines.append("started \(timeText(hosted.startedAt))")
+    if let endedAt = hosted.endedAt { lines.append("ended \(timeText(endedAt))") }
+    lines += [
+      "cpu_ms \(usage.processorMilliseconds)", "memory_kb \(usage.memoryKilobytes)",
+      "processes \(usage.processCount)",
+    ]
+    if let size = hosted.terminal { lines.append("terminal \(size.text)") }
+    lines.append("attached \(order.isAttached ? "yes" : "no")")
+    return lines.map { $0 + "\n" }.joined()
+  }
+
+  /// A path can have newlines, a line of text not.
+  private static func line(_ path: [UInt8]) -> String {
+    String(decoding: path.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: "?") : $0 }, as: UTF8.self)
+  }
+}

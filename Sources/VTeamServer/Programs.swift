@@ -1,0 +1,110 @@
+import Synchronization
+import VProtocol
+import VRuntime
+import VTree
+
+/// The programs that the team server has: those that run, and the ended ones that are still shown.
+final class Programs: Sendable {
+  private struct State: Sendable {
+    var programs: [Int32: Program] = [:]
+    /// Detached programs that have ended, the first one first.
+    var ended: [Program] = []
+  }
+
+  private let backplane: any Backplane
+  /// What a message to a program's entity does.
+  private let serve: @Sendable (Program, Request) -> Void
+  private let state = Mutex(State())
+
+  /// A detached program is shown until so many have ended after it, or until it is so old.
+  static let endedMax = 64
+  private static let endedAge = TimeSpan.seconds(3600)
+  /// An attached program that was found again waits so long for somebody to come for it.
+  static let recoveryAge = TimeSpan.seconds(10)
+
+  init(_ backplane: any Backplane, serve: @escaping @Sendable (Program, Request) -> Void) {
+    self.backplane = backplane
+    self.serve = serve
+  }
+
+  /// By number.
+  var all: [Program] {
+    state.withLock { $0.programs.values.sorted { $0.hosted.pid < $1.hosted.pid } }
+  }
+
+  subscript(name: String) -> Program? {
+    guard let number = name.split(separator: ".").first, let pid = Int32(number) else {
+      return nil
+    }
+    let program = state.withLock { $0.programs[pid] }
+    return program?.name == name ? program : nil
+  }
+
+  subscript(entity: EntityID) -> Program? {
+    state.withLock { state in state.programs.values.first { $0.entity == entity } }
+  }
+
+  /// Running programs that nobody has suspended.
+  var busyCount: Int { all.count { $0.hosted.state == .running } }
+
+  /// Takes a program up; an attached one is held by its starter, who has to release it.
+  func add(_ hosted: any HostedProgram, owner: String, isRecovered: Bool) -> Program {
+    let own = Mutex<Program?>(nil)
+    let entity = backplane.makeServer(knowsPrincipals: true) { [backplane, serve] request in
+      guard let program = own.withLock({ $0 }) else {
+        return backplane.refuse(.nonexistentEntity, request)
+      }
+      serve(program, request)
+    }
+    let program = Program(hosted, owner: owner, entity: entity, isRecovered: isRecovered)
+    own.withLock { $0 = program }
+    // The number is Linux's, who gives it anew only when the one before has ended.
+    let before = state.withLock { $0.programs.updateValue(program, forKey: hosted.pid) }
+    if let before { forget(before) }
+    hosted.observe { [weak self, weak program] change in
+      guard let self, let program else { return }
+      perform(program.handle(change), program)
+    }
+    if hosted.state.isEnd { perform(program.handle(hosted.state), program) }
+    if isRecovered && hosted.order.isAttached {
+      backplane.after(Self.recoveryAge) { [weak self, weak program] in
+        guard let self, let program else { return }
+        perform(program.giveUp(), program)
+      }
+    }
+    return program
+  }
+
+  func perform(_ next: Program.Next, _ program: Program) {
+    switch next {
+    case .nothing: break
+    case .hangUp: program.hosted.hangUp()
+    case .forget: forget(program)
+    case .keepForAWhile: keep(program)
+    }
+  }
+
+  private func keep(_ program: Program) {
+    let oldest = state.withLock { state in
+      state.ended.append(program)
+      return state.ended.count > Self.endedMax ? state.ended.removeFirst() : nil
+    }
+    if let oldest { forget(oldest) }
+    backplane.after(Self.endedAge) { [weak self, weak program] in
+      guard let self, let program else { return }
+      forget(program)
+    }
+  }
+
+  /// Ends a program, if it runs, and all that is known of it.
+  func forget(_ program: Program) {
+    state.withLock { state in
+      state.ended.removeAll { $0 === program }
+      if state.programs[program.hosted.pid] === program {
+        state.programs[program.hosted.pid] = nil
+      }
+    }
+    program.hosted.forget()
+    backplane.retire(program.entity)
+  }
+}

@@ -1,0 +1,104 @@
+import Synchronization
+import VProtocol
+import VTree
+
+/// What waits for a program: `wait` for its end, `events` for each change of its state.
+///
+/// A waiting read is a record, and holds no thread.
+final class StateSession: TreeSession {
+  private struct State: Sendable {
+    var lines: [[UInt8]] = []
+    var isEnded = false
+    var reads: [(call: TreeCall, count: Int)] = []
+  }
+
+  private let program: Program
+  private let isForEnd: Bool
+  private let ended: @Sendable () -> Void
+  private let state = Mutex(State())
+
+  /// Changes that a reader is behind; older ones are dropped.
+  private static let linesMax = 64
+
+  /// Calls `ended` when it is closed.
+  init(_ program: Program, isForEnd: Bool, _ ended: @escaping @Sendable () -> Void) {
+    self.program = program
+    self.isForEnd = isForEnd
+    self.ended = ended
+    if program.watch(self) {
+      if isForEnd { state.withLock { $0.lines = [Self.line(program.hosted.state)] } }
+      state.withLock { $0.isEnded = true }
+    }
+  }
+
+  func note(_ change: ProgramState) {
+    state.withLock { state in
+      if !isForEnd || change.isEnd { state.lines.append(Self.line(change)) }
+      if state.lines.count > Self.linesMax { state.lines.removeFirst() }
+      if change.isEnd { state.isEnded = true }
+    }
+    serve()
+  }
+
+  func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
+    state.withLock { $0.reads.append((call, count)) }
+    call.whenCancelled { [weak self] in
+      self?.state.withLock { state in state.reads.removeAll { $0.call === call } }
+    }
+    serve()
+  }
+
+  func close() {
+    program.unwatch(self)
+    ended()
+  }
+
+  private func serve() {
+    while let (call, octets) = next() {
+      guard !call.answer(data: octets), !octets.isEmpty else { continue }
+      // Its reader is gone: the line is somebody else's.
+      state.withLock { $0.lines.insert(octets, at: 0) }
+    }
+  }
+
+  private func next() -> (TreeCall, [UInt8])? {
+    state.withLock { state in
+      guard let (call, count) = state.reads.first, !state.lines.isEmpty || state.isEnded else {
+        return nil
+      }
+      state.reads.removeFirst()
+      guard let line = state.lines.first else { return (call, []) }
+      if line.count > count {
+        state.lines[0] = Array(line.dropFirst(count))
+      } else {
+        state.lines.removeFirst()
+      }
+      return (call, Array(line.prefix(count)))
+    }
+  }
+
+  private static func line(_ state: ProgramState) -> [UInt8] { Array("\(state)\n".utf8) }
+}
+
+/// `wait` or `events`.
+struct StateFile: TreeFile {
+  let program: Program
+  let programs: Programs
+  let isForEnd: Bool
+
+  var access: TreeAccess { program.access(0o444) }
+  var attributes: UIOAttributes { [.readable, .stream, .variableBlock] }
+  var size: UInt64 { 0 }
+
+  func open(
+    _ opening: TreeOpening,
+    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
+  ) {
+    let isHeld = isForEnd && program.hold()
+    completion(
+      .success(
+        StateSession(program, isForEnd: isForEnd) { [program, programs] in
+          if isHeld { programs.perform(program.release(), program) }
+        }))
+  }
+}

@@ -1,0 +1,124 @@
+import Synchronization
+import VProtocol
+import VTree
+
+/// A program's output, `out` or `err`: each instance reads all that is kept, then waits for more.
+struct OutputFile: TreeFile {
+  let program: Program
+  let programs: Programs
+  let stream: OutputStream
+
+  var access: TreeAccess { program.access(0o400) }
+  var attributes: UIOAttributes { [.readable, .stream, .variableBlock] }
+  var size: UInt64 { 0 }
+
+  func open(
+    _ opening: TreeOpening,
+    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
+  ) {
+    let isHeld = program.hold()
+    completion(
+      .success(
+        OutputSession(program.hosted, stream) { [program, programs] in
+          if isHeld { programs.perform(program.release(), program) }
+        }))
+  }
+}
+
+final class OutputSession: TreeSession {
+  private struct State: Sendable {
+    var position: UInt64 = 0
+    /// One read at a time is at the machine: the octets of the next one follow it.
+    var isReading = false
+    var reads: [(call: TreeCall, count: Int)] = []
+  }
+
+  private let hosted: any HostedProgram
+  private let stream: OutputStream
+  private let ended: @Sendable () -> Void
+  private let state = Mutex(State())
+
+  init(
+    _ hosted: any HostedProgram, _ stream: OutputStream, _ ended: @escaping @Sendable () -> Void
+  ) {
+    self.hosted = hosted
+    self.stream = stream
+    self.ended = ended
+  }
+
+  func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
+    state.withLock { $0.reads.append((call, count)) }
+    call.whenCancelled { [weak self] in
+      self?.state.withLock { state in state.reads.removeAll { $0.call === call } }
+    }
+    readNext()
+  }
+
+  func close() { ended() }
+
+  private func readNext() {
+    let next = state.withLock { state -> (TreeCall, Int, UInt64)? in
+      guard !state.isReading, let (call, count) = state.reads.first else { return nil }
+      state.isReading = true
+      state.reads.removeFirst()
+      return (call, count, state.position)
+    }
+    guard let (call, count, position) = next else { return }
+    let ticket = hosted.read(stream, from: position, count: count) { [self] result in
+      finish(call, result)
+    }
+    call.whenCancelled { [hosted] in hosted.cancel(ticket) }
+  }
+
+  private func finish(_ call: TreeCall, _ result: StreamRead) {
+    switch result {
+    case .octets(let octets, let position):
+      // Nobody has what a reader that is gone was to get: the next one gets it.
+      if call.answer(data: octets) {
+        state.withLock { $0.position = position + UInt64(octets.count) }
+      }
+    case .end: call.answer(data: [])
+    case .cancelled: call.refuse(Refusal(.interrupted))
+    case .lost: call.refuse(Refusal(.deviceError, "the program's keeper is gone"))
+    }
+    state.withLock { $0.isReading = false }
+    readNext()
+  }
+}
+
+/// A program's input: every write is answered once it is taken, and the last release ends it.
+struct InputFile: TreeFile {
+  let program: Program
+
+  var access: TreeAccess { program.access(0o200) }
+  var attributes: UIOAttributes { [.writeable, .stream, .variableBlock] }
+  var size: UInt64 { 0 }
+
+  func open(
+    _ opening: TreeOpening,
+    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
+  ) {
+    completion(.success(InputSession(program)))
+  }
+}
+
+final class InputSession: TreeSession {
+  private let program: Program
+
+  init(_ program: Program) {
+    self.program = program
+    program.addInput()
+  }
+
+  func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall) {
+    program.hosted.write(data) { code in
+      if code.isOK {
+        call.answer(count: data.count)
+      } else {
+        call.refuse(Refusal(code))
+      }
+    }
+  }
+
+  func close() { program.removeInput() }
+}

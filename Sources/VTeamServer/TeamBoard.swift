@@ -1,0 +1,114 @@
+import Synchronization
+import VProtocol
+import VRuntime
+import VTree
+
+/// What the files of a team server share: its programs, the machine, and who may do what.
+final class TeamBoard: Sendable {
+  let backplane: any Backplane
+  let machine: any ProgramMachine
+  let rules: RunRules
+  let programs: Programs
+  let processes: HostProcesses
+  let refusals = LastRefusals()
+  private let guests = Mutex(true)
+
+  init(_ backplane: any Backplane, _ machine: any ProgramMachine, _ rules: RunRules) {
+    self.backplane = backplane
+    self.machine = machine
+    self.rules = rules
+    programs = Programs(backplane) { [backplane] _, request in
+      backplane.refuse(.illegalRequest, request)
+    }
+    processes = HostProcesses(backplane, machine)
+  }
+
+  /// Whether guest programs may be started here.
+  var takesGuests: Bool {
+    get { guests.withLock { $0 } }
+    set { guests.withLock { $0 = newValue } }
+  }
+
+  /// Programs that want the processor, and what Linux says of it, times 1,000.
+  var loadThousandths: Int { programs.busyCount * 1000 + machine.loadThousandths }
+
+  /// Starts what a request says, for a principal; the program is held by its starter then.
+  func start(
+    _ request: ProgramRequest, for principal: Principal,
+    completion: @escaping @Sendable (Result<Program, Refusal>) -> Void
+  ) {
+    let user: String
+    do throws(Refusal) {
+      user = try rules.user(startingFor: principal)
+    } catch {
+      return completion(.failure(error))
+    }
+    guard request.programClass != .guest || takesGuests else {
+      return completion(
+        .failure(Refusal(.noPermission, "\(backplane.host) takes no guests")))
+    }
+    machine.hasUser(user) { [self] isKnown in
+      let order = ProgramOrder(
+        name: request.name, arguments: request.arguments, environment: request.environment,
+        directory: request.directory, user: isKnown ? user : RunRules.nobody,
+        starter: "\(principal)", programClass: request.programClass,
+        terminal: request.terminal, isAttached: request.isAttached)
+      machine.start(order) { [self] outcome in
+        completion(
+          outcome.map { programs.add($0, owner: owner(of: order), isRecovered: false) }
+            .mapError { Refusal($0) })
+      }
+    }
+  }
+
+  /// To whom the files of a program belong: whom it runs as, or, for one who has no user here, its
+  /// starter, so that not everybody who is nobody here has them.
+  func owner(of order: ProgramOrder) -> String {
+    guard order.user == RunRules.nobody, let starter = Principal(order.starter) else {
+      return order.user
+    }
+    return rules.identity(of: starter)
+  }
+
+  /// Does what a line says to a program, for the user it runs as, its starter or root.
+  func control(
+    _ program: Program, _ line: [UInt8], by user: String,
+    completion: @escaping @Sendable (Refusal?) -> Void
+  ) {
+    guard user == program.owner || user == "root" else {
+      return completion(Refusal(.noPermission, "\(program.name) is \(program.owner)'s"))
+    }
+    do throws(Refusal) {
+      switch try ControlLine(parsing: line) {
+      case .program(.setClass(.guest)) where !takesGuests:
+        completion(Refusal(.noPermission, "\(backplane.host) takes no guests"))
+      case .program(let command):
+        program.hosted.control(command) { completion($0.map { Refusal($0) }) }
+      case .join, .leave: completion(Refusal(.notSupported, "groups are not there yet"))
+      }
+    } catch {
+      completion(error)
+    }
+  }
+}
+
+/// The words with which each user's last write to a file was refused, until one is taken: for
+/// programs that get the error number only.
+final class LastRefusals: Sendable {
+  private let words = Mutex<[String: String]>([:])
+
+  /// Beyond it all are forgotten.
+  private static let countMax = 1024
+
+  func note(_ refusal: Refusal?, _ file: String, _ principal: Principal) {
+    words.withLock { words in
+      if words.count >= Self.countMax { words.removeAll() }
+      words["\(file) \(principal)"] = refusal.map { $0.words.isEmpty ? "\($0.code)" : $0.words }
+    }
+  }
+
+  /// A line; nothing where nothing was refused.
+  func text(_ file: String, _ principal: Principal) -> String {
+    words.withLock { $0["\(file) \(principal)"] }.map { "refused: \($0)\n" } ?? ""
+  }
+}

@@ -1,0 +1,64 @@
+import Synchronization
+public import VProtocol
+public import VRuntime
+public import VTree
+
+/// The manager of this host's programs, found by the prefix `team/<host>`; a member of the program
+/// managers' group.
+///
+/// It touches no machine but through `ProgramMachine`, and waits for nothing: a reader that waits
+/// for a program is a record.
+public final class TeamServer: Sendable {
+  public let manager: TreeManager
+  private let board: TeamBoard
+  /// Nil once the programs of an earlier run have been taken up; before, who waits for that.
+  private let waiting = Mutex<[@Sendable () -> Void]?>([])
+
+  /// Takes up the programs that an earlier run of the server left.
+  ///
+  /// `rules` say who may start programs here.
+  public init(_ backplane: any Backplane, _ machine: any ProgramMachine, rules: RunRules) {
+    let board = TeamBoard(backplane, machine, rules)
+    self.board = board
+    manager = TreeManager(
+      backplane, board.root, prefix: "team/\(backplane.host)",
+      identify: { rules.identity(of: $0) })
+    machine.recover { [self] found in
+      for hosted in found {
+        _ = board.programs.add(hosted, owner: board.owner(of: hosted.order), isRecovered: true)
+      }
+      let waiting = waiting.withLock { $0.take() } ?? []
+      for body in waiting { body() }
+    }
+    let server = backplane.makeServer(knowsPrincipals: true) { [board, manager] request in
+      board.serve(request, as: manager.server)
+    }
+    backplane.join(server, group: .programManagerGroup)
+  }
+
+  /// Claims the prefix in this host's directory, once the programs of an earlier run are known;
+  /// `completion` is called once, and again with `duplicateName` if it is lost to a newer claim.
+  public func claim(
+    in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    let claim: @Sendable () -> Void = { [manager] in
+      manager.claim(in: directory, completion: completion)
+    }
+    let isReady = waiting.withLock { waiting in
+      waiting?.append(claim)
+      return waiting == nil
+    }
+    if isReady { claim() }
+  }
+
+  /// Ends all programs, and forgets them.
+  public func endPrograms() {
+    for program in board.programs.all { board.programs.forget(program) }
+  }
+
+  /// Every open instance as a line.
+  public var instancesText: String { manager.instancesText }
+
+  /// Reads and writes that have not been answered.
+  package var waitCount: Int { manager.waitCount }
+}

@@ -1,0 +1,152 @@
+import Synchronization
+import VProtocol
+import VTree
+
+/// The names below `team/<host>`.
+///
+/// ```
+/// status ctl new
+/// NUMBER.PROGRAM/    status cmdline environ pid ctl wait events in out err proc/ regions mem
+/// NUMBER.PROCESS/    status cmdline pid
+/// ```
+extension TeamBoard {
+  var root: TreeContext {
+    let fixed: [(name: String, object: TreeObject)] = [
+      ("status", .text(TreeText { [self] in statusText })),
+      ("ctl", .text(TreeText(command: { [self] in command($0) }) { Self.commands })),
+      ("new", .file(NewFile(board: self))),
+    ]
+    var root = TreeContext(
+      names: { [self] in fixed.map(\.name) + programs.all.map(\.name) + processes.names }
+    ) { [self] name in
+      if let object = fixed.first(where: { $0.name == name })?.object { return object }
+      if let program = programs[name] { return .context(context(of: program)) }
+      return processes[name].map { .context(context(ofProcess: $0)) }
+    }
+    root.prepare = { [self] name, done in
+      let isNumbered = name?.utf8.first.map { 0x30...0x39 ~= $0 } ?? true
+      guard isNumbered, name.flatMap({ programs[$0] }) == nil else { return done() }
+      processes.prepare(isForListing: name == nil, done)
+    }
+    return root
+  }
+
+  private var statusText: String {
+    let load = loadThousandths
+    let hundredths = "\(load / 10 % 100)"
+    return "programs \(programs.all.count { !$0.isEnded })\n"
+      + "load \(load / 1000).\(hundredths.utf8.count < 2 ? "0" : "")\(hundredths)\n"
+      + "classes \(machine.classMechanism.rawValue)\nguests \(takesGuests ? "on" : "off")\n"
+  }
+
+  private static let commands = "guests on|off\n"
+
+  private func command(_ line: TreeText.Line) -> Refusal? {
+    switch line.text {
+    case "guests on": takesGuests = true
+    case "guests off": takesGuests = false
+    default:
+      let shown = ProgramRequest.text(line.text.utf8)
+      return Refusal(.badArguments, "\"\(shown)\" is no command; cat ctl lists them")
+    }
+    return nil
+  }
+
+  // MARK: a program
+
+  private func context(of program: Program) -> TreeContext {
+    func snapshot(
+      _ permissions: UInt32, _ file: ProcessFile, orElse octets: [UInt8]?
+    ) -> TreeObject {
+      .file(
+        SnapshotFile(access: program.access(permissions)) { [machine] loaded in
+          let isGone: Outcome<[UInt8]> = .failure(MachineRefusal(.noProcess, "it has ended"))
+          let last = octets.map { .success($0) } ?? isGone
+          if program.isEnded { return loaded(last) }
+          machine.read(file, ofProcess: program.hosted.pid) { outcome in
+            // It may have ended in between.
+            if case .failure(let refusal) = outcome, refusal.code == .noProcess {
+              loaded(last)
+            } else {
+              loaded(outcome)
+            }
+          }
+        })
+    }
+    let order = program.hosted.order
+    var context = TreeContext([
+      (
+        "status",
+        .text(
+          TreeText(access: program.access(0o444), prepare: { program.refreshUsage($0) }) {
+            program.statusText
+          })
+      ),
+      ("cmdline", snapshot(0o444, .cmdline, orElse: Self.joined(order.arguments))),
+      ("environ", snapshot(0o400, .environ, orElse: Self.joined(order.environment))),
+      ("pid", text(program.access(0o444), "\(program.hosted.pid)\n")),
+      ("ctl", .file(ControlFile(program: program, board: self))),
+      ("wait", .file(StateFile(program: program, programs: programs, isForEnd: true))),
+      ("events", .file(StateFile(program: program, programs: programs, isForEnd: false))),
+      ("in", .file(InputFile(program: program))),
+      ("out", .file(OutputFile(program: program, programs: programs, stream: .out))),
+      ("err", .file(OutputFile(program: program, programs: programs, stream: .err))),
+      ("proc", .context(processes(of: program))),
+      ("regions", snapshot(0o400, .maps, orElse: nil)),
+      ("mem", .file(MemoryFile(program: program, machine: machine))),
+    ])
+    context.access = program.access(0o555)
+    return context
+  }
+
+  private static func joined(_ texts: [[UInt8]]) -> [UInt8] { texts.flatMap { $0 + [0] } }
+
+  private func text(_ access: TreeAccess, _ text: String) -> TreeObject {
+    .text(TreeText(access: access) { text })
+  }
+
+  /// The status of each process of a program.
+  private func processes(of program: Program) -> TreeContext {
+    let pids = Prepared<[Int32]>([])
+    var context = TreeContext(names: { pids.value.map { "\($0)" } }) { [machine] name in
+      guard let pid = Int32(name), pids.value.contains(pid) else { return nil }
+      return .file(
+        SnapshotFile(access: program.access(0o444)) { loaded in
+          machine.read(.status, ofProcess: pid, completion: loaded)
+        })
+    }
+    context.prepare = { _, done in
+      program.hosted.processes { found in
+        pids.value = found.sorted()
+        done()
+      }
+    }
+    context.access = program.access(0o555)
+    return context
+  }
+
+  // MARK: what else the host runs
+
+  private func context(ofProcess pid: Int32) -> TreeContext {
+    func file(_ file: ProcessFile) -> TreeObject {
+      .file(
+        SnapshotFile(access: TreeAccess(permissions: 0o444)) { [machine] loaded in
+          machine.read(file, ofProcess: pid, completion: loaded)
+        })
+    }
+    return TreeContext([
+      ("status", file(.status)), ("cmdline", file(.cmdline)),
+      ("pid", text(TreeAccess(permissions: 0o444), "\(pid)\n")),
+    ])
+  }
+}
+
+/// What a context was prepared with.
+private final class Prepared<Value: Sendable>: Sendable {
+  private let stored: Mutex<Value>
+  init(_ value: Value) { stored = Mutex(value) }
+  var value: Value {
+    get { stored.withLock { $0 } }
+    set { stored.withLock { $0 = newValue } }
+  }
+}

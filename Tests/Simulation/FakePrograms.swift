@@ -1,0 +1,192 @@
+import Synchronization
+import VProtocol
+import VRuntime
+import VTeamServer
+
+/// A machine whose programs do what a test tells them; it outlives the servers that use it.
+///
+/// `@unchecked Sendable`: the simulator is one thread.
+final class FakeMachine: ProgramMachine, @unchecked Sendable {
+  var programs: [Int32: FakeProgram] = [:]
+  var users: Set<String> = ["root", "ann", "nobody"]
+  var others = [HostProcess(pid: 7, command: Array("kworker/0:1 x".utf8))]
+  var memory: [UInt8] = Array("memory".utf8)
+  var load = 250
+  private var lastPID: Int32 = 100
+
+  var loadThousandths: Int { load }
+  var classMechanism: ClassMechanism { .cgroup2 }
+
+  /// The one that was started last.
+  var last: FakeProgram { programs[lastPID]! }
+
+  func start(
+    _ order: ProgramOrder, completion: @escaping @Sendable (Outcome<any HostedProgram>) -> Void
+  ) {
+    let command = String(decoding: order.arguments.last ?? [], as: UTF8.self)
+    guard command != "missing" else {
+      return completion(.failure(MachineRefusal(.notFound, "no such program: missing")))
+    }
+    lastPID += 1
+    let program = FakeProgram(self, lastPID, order)
+    programs[lastPID] = program
+    completion(.success(program))
+  }
+
+  func recover(completion: @escaping @Sendable ([any HostedProgram]) -> Void) {
+    completion(programs.values.sorted { $0.pid < $1.pid })
+  }
+
+  func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void) {
+    completion(others)
+  }
+
+  func read(
+    _ file: ProcessFile, ofProcess pid: Int32,
+    completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
+  ) {
+    completion(.success(Array("\(file.rawValue) of \(pid)".utf8)))
+  }
+
+  func readMemory(
+    ofProcess pid: Int32, at position: UInt64, count: Int,
+    completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
+  ) {
+    guard position < UInt64(memory.count) else {
+      return completion(.failure(MachineRefusal(.outOfRange, "nothing is mapped there")))
+    }
+    completion(.success(Array(memory[Int(position)...].prefix(count))))
+  }
+
+  func hasUser(_ name: String, completion: @escaping @Sendable (Bool) -> Void) {
+    completion(users.contains(name))
+  }
+}
+
+/// A program that does what a test says.
+///
+/// `@unchecked Sendable`: the simulator is one thread.
+final class FakeProgram: HostedProgram, @unchecked Sendable {
+  private struct Reading {
+    var stream: OutputStream
+    var position: UInt64
+    var count: Int
+    var completion: @Sendable (StreamRead) -> Void
+  }
+
+  private unowned let machine: FakeMachine
+  let pid: Int32
+  let order: ProgramOrder
+  let startedAt: Int64
+  var endedAt: Int64?
+  var directory = Array("/".utf8)
+  private(set) var state = ProgramState.running
+  private(set) var terminal: TerminalSize?
+  private(set) var input: [UInt8] = []
+  private(set) var isInputEnded = false
+  private(set) var isHungUp = false
+  private(set) var isForgotten = false
+  private(set) var commands: [ProgramCommand] = []
+  var waitingReads: Int { reads.count }
+  private var output: [OutputStream: [UInt8]] = [:]
+  private var reads: [UInt32: Reading] = [:]
+  private var lastTicket: UInt32 = 0
+  private var observer: (@Sendable (ProgramState) -> Void)?
+
+  init(_ machine: FakeMachine, _ pid: Int32, _ order: ProgramOrder) {
+    self.machine = machine
+    self.pid = pid
+    self.order = order
+    startedAt = Int64(pid) * 1_000_000_007
+    terminal = order.terminal
+  }
+
+  // MARK: what a test does
+
+  func say(_ text: String, _ stream: OutputStream = .out) {
+    output[stream, default: []] += Array(text.utf8)
+    serve()
+  }
+
+  func become(_ state: ProgramState) {
+    self.state = state
+    if state.isEnd { endedAt = startedAt + 5 }
+    observer?(state)
+    serve()
+  }
+
+  // MARK: what a server does
+
+  func observe(_ change: @escaping @Sendable (ProgramState) -> Void) { observer = change }
+
+  func read(
+    _ stream: OutputStream, from position: UInt64, count: Int,
+    completion: @escaping @Sendable (StreamRead) -> Void
+  ) -> ReadTicket {
+    lastTicket += 1
+    reads[lastTicket] = Reading(
+      stream: stream, position: position, count: count, completion: completion)
+    let ticket = ReadTicket(rawValue: lastTicket)
+    serve()
+    return ticket
+  }
+
+  func cancel(_ ticket: ReadTicket) {
+    reads.removeValue(forKey: ticket.rawValue)?.completion(.cancelled)
+  }
+
+  private func serve() {
+    for (ticket, read) in reads.sorted(by: { $0.key < $1.key }) {
+      let all = output[read.stream, default: []]
+      if read.position < UInt64(all.count) {
+        reads[ticket] = nil
+        read.completion(
+          .octets(
+            Array(all[Int(read.position)...].prefix(read.count)), position: read.position))
+      } else if state.isEnd {
+        reads[ticket] = nil
+        read.completion(.end)
+      }
+    }
+  }
+
+  func write(_ data: [UInt8], completion: @escaping @Sendable (ReplyCode) -> Void) {
+    if !isInputEnded { input += data }
+    completion(isInputEnded ? .brokenPipe : .ok)
+  }
+
+  func endInput() { isInputEnded = true }
+
+  func control(
+    _ command: ProgramCommand, completion: @escaping @Sendable (MachineRefusal?) -> Void
+  ) {
+    guard !state.isEnd else { return completion(MachineRefusal(.noProcess, "it has ended")) }
+    commands.append(command)
+    switch command {
+    case .suspend: become(.suspended)
+    case .resume: become(.running)
+    case .kill(let signal): become(.killed(signal: signal))
+    case .setSize(let size): terminal = size
+    case .setClass: break
+    }
+    completion(nil)
+  }
+
+  func hangUp() {
+    isHungUp = true
+    if !state.isEnd { become(.killed(signal: 1)) }
+  }
+
+  func processes(completion: @escaping @Sendable ([Int32]) -> Void) {
+    completion(state.isEnd ? [] : [pid, pid + 1000])
+  }
+
+  func usage(completion: @escaping @Sendable (ProgramUsage) -> Void) {
+    completion(ProgramUsage(processorMilliseconds: 12, memoryKilobytes: 34, processCount: 2))
+  }
+
+  func forget() {
+    isForgotten = true
+    machine.programs[pid] = nil
+  }
+}

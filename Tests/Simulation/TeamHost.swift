@@ -1,0 +1,127 @@
+import VDirectory
+import VNode
+import VProtocol
+import VRuntime
+import VTeamServer
+
+/// A host with a directory and a team server.
+final class TeamHost {
+  let simulator: Simulator
+  let node: Node
+  let directory: Directory
+  let machine: FakeMachine
+  let team: TeamServer
+  let clients: ClientPool
+
+  init(
+    _ host: String, in simulator: Simulator, run: [String] = ["*@*"],
+    on machine: FakeMachine = FakeMachine()
+  ) {
+    self.simulator = simulator
+    self.machine = machine
+    node = simulator.start(host)
+    node.announce()
+    directory = Directory(node)
+    team = TeamServer(node, machine, rules: RunRules(run, host: host)!)
+    team.claim(in: directory.server) { _ in }
+    clients = ClientPool(node)
+  }
+
+  /// Sends an operation and waits for the outcome.
+  func ask<Op: VProtocol.Operation>(
+    _ operation: Op, of manager: EntityID, as user: String = "ann"
+  ) -> Answer<Op.Answer>? {
+    outcome(simulator) { clients.send(operation, as: user, to: manager, completion: $0) }
+  }
+
+  func open(
+    _ path: String, _ mode: OpenMode, as user: String = "ann", owner: EntityID = .none
+  ) -> TeamOpen? {
+    let name = ContextName(directory.nameSpace.root, Array(path.utf8))
+    let answer = ask(
+      CreateInstance(name, mode: mode, owner: owner), of: directory.server, as: user)
+    lastCode = answer?.refusal
+    guard case .done(let opened, let manager) = answer else { return nil }
+    return TeamOpen(host: self, instance: opened.instance, manager: manager, user: user)
+  }
+
+  /// Why the last opening was refused.
+  var lastCode: ReplyCode?
+
+  func text(_ path: String, as user: String = "ann") -> String? {
+    guard let file = open(path, .read, as: user) else { return nil }
+    defer { file.release() }
+    return file.read()
+  }
+
+  func write(_ path: String, _ text: String, as user: String = "ann") -> ReplyCode? {
+    guard let file = open(path, .write, as: user) else { return lastCode }
+    defer { file.release() }
+    return file.write(text)
+  }
+
+  func list(_ path: String) -> [String]? {
+    guard let file = open(path, [.read, .directory]) else { return nil }
+    var names: [String] = []
+    var position: UInt64 = 0
+    while case .done(let block, _) = ask(
+      ReadInstance(file.instance, position: position, count: 16_384), of: file.manager),
+      !block.data.isEmpty
+    {
+      var reader = SegmentReader(block.data)
+      while reader.remaining > 0, let record = try? Descriptor(parsing: &reader) {
+        names.append(String(decoding: record.name, as: UTF8.self))
+        position = record.nextPosition
+      }
+    }
+    file.release()
+    return names
+  }
+
+  /// Starts a program and reads back its name.
+  func start(_ host: String, _ request: String, as user: String = "ann") -> (TeamOpen, String)? {
+    guard let new = open("team/\(host)/new", [.read, .write], as: user),
+      new.write(request) == .ok, let name = new.read()
+    else { return nil }
+    return (new, String(name.dropLast()))
+  }
+}
+
+/// An instance that a host has open.
+struct TeamOpen {
+  var host: TeamHost
+  var instance: InstanceID
+  var manager: EntityID
+  var user: String
+
+  func read() -> String? {
+    guard
+      case .done(let block, _) = host.ask(
+        ReadInstance(instance, position: 0, count: 16_384), of: manager, as: user)
+    else { return nil }
+    return String(decoding: block.data, as: UTF8.self)
+  }
+
+  /// Begins to read: what comes, when it comes.
+  func readLater() -> Shared<String?> {
+    let text = Shared<String?>(nil)
+    host.clients.send(
+      ReadInstance(instance, position: 0, count: 16_384), as: user, to: manager
+    ) { answer in
+      switch answer {
+      case .done(let block, _): text.value = String(decoding: block.data, as: UTF8.self)
+      case .refused(let code): text.value = "\(code)"
+      }
+    }
+    return text
+  }
+
+  func write(_ text: String) -> ReplyCode { write(Array(text.utf8)) }
+
+  func write(_ data: [UInt8]) -> ReplyCode {
+    host.ask(WriteInstance(instance, position: 0, data: data), of: manager, as: user)?.refusal
+      ?? .ok
+  }
+
+  func release() { _ = host.ask(ReleaseInstance(instance), of: manager, as: user) }
+}

@@ -1,0 +1,220 @@
+import Testing
+import VProtocol
+import VTeamServer
+import VTree
+
+@Suite("Requests to start a program")
+struct RequestTests {
+  private func parse(_ text: String) throws(Refusal) -> ProgramRequest {
+    try ProgramRequest(parsing: Array(text.utf8))
+  }
+
+  private func words(_ text: String) -> String {
+    do throws(Refusal) {
+      let request = try parse(text)
+      return "parsed as \(request)"
+    } catch {
+      return error.code == .badArguments ? error.words : "\(error)"
+    }
+  }
+
+  private func texts(_ octets: [[UInt8]]) -> [String] {
+    octets.map { String(decoding: $0, as: UTF8.self) }
+  }
+
+  @Test("a line is the shell's, and arguments that end with NULs are the program's")
+  func commands() throws {
+    let line = try parse("sort -u big.txt > out\n")
+    #expect(texts(line.arguments) == ["/bin/sh", "-c", "sort -u big.txt > out"])
+    #expect(line.name == "sort" && !line.isAttached && line.programClass == .foreground)
+    #expect(line.environment.isEmpty && line.directory.isEmpty && line.terminal == nil)
+    #expect(texts(try parse("cd /\nls\n\n").arguments).last == "cd /\nls\n")
+    let program = try parse("/usr/bin/printf\0a b\0\0\n\0")
+    #expect(texts(program.arguments) == ["/usr/bin/printf", "a b", "", "\n"])
+    #expect(program.name == "printf")
+  }
+
+  @Test("names are of characters that no shell minds")
+  func names() throws {
+    for (command, name) in [
+      ("  \t./a.out x", "a.out"), ("(sleep 1)", "_sleep"), ("/", "sh"), ("X=1 env", "X_1"),
+      (String(repeating: "n", count: 40), String(repeating: "n", count: 32)),
+      ("/bin/\u{e9}t\u{e9}\0", "__t__"), ("..\0", ".."), ("g++-12 a.cc", "g++-12"),
+    ] { #expect(try parse(command).name == name, "\(command)") }
+  }
+
+  @Test("headers say what it is to run with")
+  func headers() throws {
+    let request = try parse(
+      """
+      dir: /v/storage/kea/my dir
+      env: A=1
+      env: B=two\\nlines\\\\n=
+      class: guest
+      attached: yes
+      terminal: 24 80
+      group: build
+
+      dir: not a header
+      """)
+    #expect(String(decoding: request.directory, as: UTF8.self) == "/v/storage/kea/my dir")
+    #expect(texts(request.environment) == ["A=1", "B=two\nlines\\n="])
+    #expect(request.programClass == .guest && request.isAttached && request.group == "build")
+    #expect(request.terminal == TerminalSize(rows: 24, columns: 80))
+    #expect(texts(request.arguments).last == "dir: not a header")
+    // What only looks like a header is a command.
+    for command in ["dir:/x", "echo: hi", "dir", "Dir: /"] {
+      #expect(texts(try parse(command).arguments).last == command)
+    }
+  }
+
+  @Test("every mistake has its words")
+  func mistakes() {
+    for (text, expected) in [
+      ("", "the command is empty"), (" \n", "the command is empty"),
+      ("dir: /\n\n", "the command is empty"), ("\0a\0", "the command is empty"),
+      ("a\0b", "the last argument does not end with a NUL"),
+      ("a\0b\0\n", "the last argument does not end with a NUL"),
+      ("class: vip\n\nls", "class: \"vip\" is none of foreground, background, guest"),
+      ("attached: no\n\nls", "attached: yes, or no such line"),
+      ("dir: home\n\nls", "dir: an absolute path of less than 4096 octets"),
+      ("env: =x\n\nls", "env: NAME=VALUE"), ("env: x\n\nls", "env: NAME=VALUE"),
+      ("env: a=\\t\n\nls", "env: after a backslash comes n or a backslash"),
+      ("env: a=\\\n\nls", "env: after a backslash comes n or a backslash"),
+      ("env: a=\0\n\nls", "env: a NUL in a header"),
+      ("terminal: 24\n\nls", "terminal: two numbers, of rows and of columns"),
+      ("terminal: 0 80\n\nls", "terminal: two numbers, of rows and of columns"),
+      ("terminal: 24 70000\n\nls", "terminal: two numbers, of rows and of columns"),
+      ("group: a/b\n\nls", "group: a name without '/', of at most 255 octets"),
+      ("class: guest\nls", "no empty line between the headers and the command"),
+      (
+        "class: guest\nls\u{1b}\n\n",
+        "\"ls?\" is no header; there are length, dir, env, class, attached, terminal, group"
+      ),
+      (String(repeating: "x", count: 262_145), "a request has at most 262144 octets"),
+    ] { #expect(words(text) == expected) }
+  }
+
+  @Test("a request may say how long it is, and nothing else may be taken for that")
+  func length() throws {
+    func length(_ text: String) throws -> Int? {
+      try ProgramRequest.length(Array(text.utf8))
+    }
+    #expect(try length("length: 262144\nls") == 262_144)
+    #expect(try length("length: 1") == 1)
+    #expect(try length("ls length: 1\n") == nil)
+    #expect(try length("length:1") == nil)
+    for wrong in ["0", "-1", "262145", "x", ""] {
+      #expect(throws: Refusal(.badArguments, "length: a number of octets up to 262144")) {
+        try length("length: \(wrong)\n\nls")
+      }
+    }
+    let request = try parse("length: 24\nenv: A=1\n\nls\n")
+    #expect(texts(request.environment) == ["A=1"] && request.name == "ls")
+  }
+}
+
+@Suite("Lines for a program's ctl")
+struct ControlLineTests {
+  private func parse(_ text: String) -> ControlLine? {
+    try? ControlLine(parsing: Array(text.utf8))
+  }
+
+  @Test("are one command each")
+  func commands() {
+    #expect(parse("suspend\n") == .program(.suspend))
+    #expect(parse("resume") == .program(.resume))
+    #expect(parse("kill") == .program(.kill(signal: 15)))
+    for name in ["KILL", "SIGKILL", "kill", "9"] {
+      #expect(parse("kill \(name)\n") == .program(.kill(signal: 9)))
+    }
+    #expect(parse("kill 64") == .program(.kill(signal: 64)))
+    #expect(parse("class background") == .program(.setClass(.background)))
+    #expect(parse("size 50 132\n") == .program(.setSize(TerminalSize(rows: 50, columns: 132))))
+    #expect(parse("join b c") == .join("b c"))
+    #expect(parse("leave b") == .leave("b"))
+  }
+
+  @Test("and every mistake has its words")
+  func mistakes() {
+    for (line, words) in [
+      ("", "\"\" is no command; cat ctl lists them"),
+      ("suspend now", "\"suspend now\" is no command; cat ctl lists them"),
+      ("kill HARD", "kill: no signal \"HARD\""), ("kill 0", "kill: no signal \"0\""),
+      ("kill 65", "kill: no signal \"65\""), ("kill -9", "kill: no signal \"-9\""),
+      ("class first", "class: one of foreground, background, guest"),
+      ("size 1", "size: two numbers, of rows and of columns"),
+      ("join a/b", "\"join a/b\" is no command; cat ctl lists them"),
+      ("resume\nresume\n", "one command at a time"),
+      ("\u{7}\u{e9}", "\"???\" is no command; cat ctl lists them"),
+    ] {
+      #expect(throws: Refusal(.badArguments, words)) {
+        try ControlLine(parsing: Array(line.utf8))
+      }
+    }
+    #expect(throws: Refusal(.badArguments, "\"?x\" is no text")) {
+      try ControlLine(parsing: [0xFF, 0x78])
+    }
+  }
+
+  @Test("signals and states have Linux's names")
+  func states() {
+    #expect(SignalName.name(of: 2) == "INT" && SignalName.name(of: 40) == "40")
+    for signal in 1...Int32(31) {
+      #expect(SignalName.number(of: SignalName.name(of: signal)) == signal)
+    }
+    let states: [ProgramState] = [
+      .running, .stopped, .suspended, .exited(3), .killed(signal: 11), .killed(signal: 35),
+    ]
+    #expect(
+      states.map { "\($0)" } == [
+        "running", "stopped", "suspended", "exited 3", "killed SEGV", "killed 35",
+      ])
+  }
+}
+
+@Suite("Rules who may start programs")
+struct RunRulesTests {
+  private func user(_ principal: String, _ rules: [String]) throws -> String {
+    try #require(RunRules(rules, host: "moa")).user(startingFor: try #require(Principal(principal)))
+  }
+
+  @Test("users of this host may, as themselves")
+  func own() throws {
+    for user in ["ann", "root", "#1234"] { #expect(try self.user("\(user)@moa", []) == user) }
+  }
+
+  @Test("others if a rule says so, and root only by name")
+  func others() throws {
+    for (principal, rules, expected) in [
+      ("ann@kea", ["ann@kea"], "ann"), ("ann@kea", ["*@kea"], "ann"),
+      ("ann@kea", ["ann@*"], "ann"), ("ann@kea", ["*@*"], "ann"),
+      ("root@kea", ["*@*"], "nobody"), ("root@kea", ["root@kea"], "root"),
+      ("root@kea", ["*@*", "root@*"], "root"), ("root@kea", ["root@tui", "*@kea"], "nobody"),
+    ] { #expect(try user(principal, rules) == expected, "\(principal) \(rules)") }
+    for (principal, rules) in [
+      ("ann@kea", []), ("ann@kea", ["ann@tui", "bob@kea", "root@*"]), ("root@kea", ["root@tui"]),
+      ("root@kea", ["ann@kea"]),
+    ] {
+      #expect(throws: Refusal(.noPermission, "moa runs no programs of \(principal)")) {
+        try user(principal, rules)
+      }
+    }
+  }
+
+  @Test("objects are those of whoever has the name, but root's where root is trusted only")
+  func identity() throws {
+    let rules = try #require(RunRules(["*@*", "root@kea"], host: "moa"))
+    for (principal, name) in [
+      ("ann@kea", "ann"), ("ann@moa", "ann"), ("root@moa", "root"), ("root@kea", "root"),
+      ("root@tui", "root@tui"), ("#77@kea", "#77@kea"), ("#77@moa", "#77"),
+    ] { #expect(rules.identity(of: Principal(principal)!) == name) }
+  }
+
+  @Test("what is no rule is none")
+  func syntax() {
+    for rule in ["ann", "@kea", "ann@", "", "a@b@c"] {
+      #expect(RunRules([rule], host: "moa") == nil)
+    }
+  }
+}
