@@ -194,7 +194,8 @@ final class Keeper {
       started = (sender, places[Int(value)])
     case v_report_running: handleRunning()
     case v_report_stopped, v_report_continued:
-      isStopped = kind == v_report_stopped
+      // Where suspending is stopping, that says nothing new.
+      isStopped = kind == v_report_stopped && (!isSuspended || group.hasFreezer)
       noteState()
     case v_report_ended: endStatus = value
     default: refuse(refusal(kind, value))
@@ -248,6 +249,7 @@ final class Keeper {
     readReports()
     guard let (ownStatus, milliseconds) = program?.reap() else { return }
     if status == nil { refuse(MachineRefusal(.deviceError, "the program could not be started")) }
+    group.remove()
     for stream in OutputStream.allCases { drain(stream) }
     program?.closeInput()
     input.handleBroken()

@@ -36,6 +36,8 @@ final class ServerChannel {
 
   /// Sends a frame, or keeps it until `flush`.
   func send(_ frame: KeeperFrame) {
+    // A program that keeps changing its state must not fill the memory: the last one counts.
+    if case .changed = frame, case .changed = waiting.last { waiting.removeLast() }
     waiting.append(frame)
     flush()
   }

@@ -11,6 +11,8 @@ enum Vkeep {
   static func main() {
     // Writing to a program that does not read is no reason to die.
     signal(SIGPIPE, SIG_IGN)
+    // It keeps no file system busy.
+    chdir("/")
     let channel = ServerChannel(takingOver: 3)
     guard fcntl(3, F_SETFD, FD_CLOEXEC) == 0, v_frame_wait(3, -1) > 0,
       case .frame(.start(let order)) = channel.receive()

@@ -178,8 +178,12 @@ struct ProgramTests {
   @Test("what it leaves in the background ends with it")
   func background() async throws {
     let shop = Workshop()
-    let program = try await shop.start("setsid sleep 1000 & exit")
+    let program = try await shop.start("setsid sleep 1000 & read line")
+    let groups = shop.keepers.flatMap { shop.resources.groups(ofKeeper: $0) }
+    #expect(!groups.isEmpty && groups.allSatisfy { FileManager.default.fileExists(atPath: $0) })
+    #expect(await program.write("\n") == .ok)
     #expect(await program.ended() == .exited(0))
+    #expect(groups.allSatisfy { !FileManager.default.fileExists(atPath: $0) })
     #expect(await answer { program.processes(completion: $0) } == [])
     await shop.close(program)
   }
@@ -198,7 +202,7 @@ struct ProgramTests {
       return await time() == before
     }
     #expect(await program.control(.resume) == nil)
-    #expect(program.state == .running)
+    await expect("it runs") { program.state == .running }
     let before = await time()
     await expect("it goes on") { await time() > before }
     // It can be killed while it is suspended.
