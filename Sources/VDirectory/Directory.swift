@@ -183,7 +183,7 @@ public final class Directory: Sendable {
     }
     for manager in managers {
       clients.send(
-        ProbeEntity(entity: manager), as: "root", to: .manager(of: manager.kernel)
+        ProbeEntity(manager), as: "root", to: .manager(of: manager.kernel)
       ) { [self] answer in
         guard case .refused(.nonexistentEntity) = answer else { return }
         let wallClock = backplane.wallClock
@@ -265,7 +265,7 @@ public final class Directory: Sendable {
       holder = known.manager
     }
     clients.send(
-      ProbeEntity(entity: holder), as: "root", to: .manager(of: holder.kernel)
+      ProbeEntity(holder), as: "root", to: .manager(of: holder.kernel)
     ) { [self] answer in
       if case .done(let holder, _) = answer {
         // A server speaks for no user: its principal is `@host`.

@@ -1,6 +1,6 @@
 import Synchronization
 public import VProtocol
-public import VRuntime
+package import VRuntime
 
 /// The file server: serves directories of its host's disk as UIO objects with names.
 ///
@@ -23,19 +23,12 @@ public final class FileServer: Sendable {
 
   /// Starts serving; `ExportFailure` where a prefix is empty or used twice or a path is no
   /// directory.
-  public convenience init(
-    _ backplane: any Backplane, store: some FileStore, users: some UserTable,
-    exports: [Export]
-  ) throws(ExportFailure) {
-    try self.init(
-      backplane, store: store, users: users, exports: exports,
-      contexts: Contexts(key: backplane.random()), instances: Instances(key: backplane.random()))
-  }
-
-  init(
+  package init(
     _ backplane: any Backplane, store: any FileStore, users: any UserTable, exports: [Export],
-    contexts: Contexts, instances: Instances
+    contexts: Contexts? = nil, instances: Instances? = nil
   ) throws(ExportFailure) {
+    let contexts = contexts ?? Contexts(key: backplane.random())
+    let instances = instances ?? Instances(key: backplane.random())
     precondition(exports.count <= Export.exportsMax, "at most 256 exports")
     self.backplane = backplane
     self.store = store

@@ -8,7 +8,7 @@ import VTransport
 extension Kernel {
   /// Tells every kernel on the net that this one exists now, and where.
   public mutating func announce(_ step: inout Step) {
-    var header = managementHeader(ProbeEntity(entity: manager).message.mcb)
+    var header = managementHeader(ProbeEntity(manager).message.mcb)
     header.mcb.flags.insert(.datagram)
     counters.multicastsSent += 1
     step.append(.transmit(Transmission(to: .group(.managerGroup), header)))
@@ -52,9 +52,9 @@ extension Kernel {
   private mutating func answerProbe(
     _ header: PacketHeader, from peer: KernelID, _ step: inout Step
   ) {
-    guard let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.entity.kernel == id
+    guard let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.process.kernel == id
     else { return refuse(header, .nonexistentEntity, to: peer, &step) }
-    answer(header, state(of: probe.entity), to: peer, &step)
+    answer(header, state(of: probe.process), to: peer, &step)
   }
 
   /// Says no to who asked this manager alone; what all were asked is for another one.
@@ -81,7 +81,7 @@ extension Kernel {
     guard message.mcb.code == Management.probeEntity,
       let probe = try? ProbeEntity(parsing: message)
     else { return Message(reply: .illegalRequest) }
-    return state(of: probe.entity)
+    return state(of: probe.process)
   }
 
   /// The answer to a probe of a local entity.
@@ -167,7 +167,7 @@ extension Kernel {
     _ step: inout Step
   ) {
     counters.probesSent += 1
-    var header = managementHeader(ProbeEntity(entity: entity).message.mcb)
+    var header = managementHeader(ProbeEntity(entity).message.mcb)
     header.transaction = transaction
     step.append(.transmit(Transmission(to: destination, header)))
   }

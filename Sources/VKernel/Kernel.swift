@@ -114,17 +114,16 @@ extension Kernel {
   /// told.
   public mutating func retire(_ entity: EntityID, _ step: inout Step) {
     guard let removed = entities.removeValue(forKey: entity) else { return }
-    let old = entity
     if let current = removed.current { endPending(current) }
     guard removed.serverKind != nil else { return }
     for group in groups.keys { groups[group]?.removeAll { $0 == entity } }
-    for (key, record) in records where record.isProcessing && holder(of: record, key) == old {
+    for (key, record) in records where record.isProcessing && holder(of: record, key) == entity {
       let action = records[key]!.failForward(.outcomeUnknown, at: step.now)
       perform(action, of: key, &step)
     }
-    let waiting = entities.filter { _, entity in
-      guard let current = entity.current else { return false }
-      return current.holder == old
+    let waiting = entities.filter { _, client in
+      guard let current = client.current else { return false }
+      return current.holder == entity
         || current.route == .local && current.holder.isGroup && members(of: current.holder).isEmpty
     }
     for client in waiting.keys {
@@ -153,8 +152,8 @@ extension Kernel {
     let entity = EntityID(kernel: id, discriminator: wellKnown ?? nextDiscriminator)
     precondition(entities[entity] == nil, "a well-known server is made once")
     if wellKnown == nil { nextDiscriminator += 1 }
-    let start = TransactionID(UInt32(truncatingIfNeeded: generator.next()))
-    entities[entity] = Entity(user: user, lastTransaction: start, serverKind: kind)
+    entities[entity] = Entity(
+      user: user, lastTransaction: randomTransaction(), serverKind: kind)
     return entity
   }
 

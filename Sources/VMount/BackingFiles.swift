@@ -28,7 +28,9 @@ final class BackingFiles: Sendable {
   /// descriptor of it will do.
   func open(_ node: NodeID, _ descriptor: PassedDescriptor?) -> Int32 {
     ways.withLock { ways in
-      var way = ways[node] ?? Way(backing: back(descriptor))
+      var way =
+        ways[node]
+        ?? Way(backing: descriptor.map { max(0, v_fuse_backing_open(fuse, $0.number)) } ?? 0)
       way.opens += 1
       ways[node] = way
       return way.backing
@@ -44,10 +46,5 @@ final class BackingFiles: Sendable {
       ways[node] = nil
       if way.backing > 0 { _ = v_fuse_backing_close(fuse, way.backing) }
     }
-  }
-
-  private func back(_ descriptor: PassedDescriptor?) -> Int32 {
-    guard let descriptor else { return 0 }
-    return max(0, v_fuse_backing_open(fuse, descriptor.number))
   }
 }

@@ -58,7 +58,7 @@ final class FuseRequest: Sendable {
   /// The request that libfuse hands to an operation, on the thread that read it.
   @safe init(_ request: fuse_req_t) {
     handle = unsafe Handle(request: request)
-    mount = unsafe Mount.of(request)
+    mount = unsafe Mount.of(fuse_req_userdata(request))
     let context = unsafe fuse_req_ctx(request)!
     user = unsafe mount.users.name(ofUser: context.pointee.uid)
     permissionMask = unsafe 0o7777 & ~UInt32(context.pointee.umask)
@@ -215,25 +215,20 @@ extension FuseRequest {
     }
   }
 
-  func reply(_ octets: [UInt8]) {
-    answer { handle in
-      unsafe octets.withUnsafeBytes {
-        unsafe fuse_reply_buf(
-          handle.request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
-      }
-    }
-  }
+  func reply(_ octets: [UInt8]) { _ = unsafe octets.withUnsafeBytes { unsafe reply($0) } }
 
   /// Answers with a record of the FUSE protocol.
   ///
   /// Whether the kernel has it now: if not, what the record promised has to be taken back.
   @discardableResult
   func reply<Record: BitwiseCopyable>(_ record: Record) -> Bool {
-    answer { handle in
-      unsafe withUnsafeBytes(of: record) {
-        unsafe fuse_reply_buf(
-          handle.request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
-      }
+    unsafe withUnsafeBytes(of: record) { unsafe reply($0) }
+  }
+
+  private func reply(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    answer {
+      unsafe fuse_reply_buf(
+        $0.request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
     }
   }
 

@@ -84,9 +84,8 @@ public final class Mount: Sendable {
     backplane.retire(owner)
   }
 
-  /// The mount that a libfuse request belongs to.
-  static func of(_ request: fuse_req_t) -> Mount { unsafe of(fuse_req_userdata(request)) }
-
+  /// The mount that libfuse was given as user data.
+  ///
   /// The watch holds the mount until the session ends, and every request holds it after that.
   static func of(_ userData: UnsafeMutableRawPointer?) -> Mount {
     unsafe Unmanaged<Mount>.fromOpaque(userData!).takeUnretainedValue()

@@ -5,17 +5,14 @@ internal import VRuntime
 /// The pieces of one large read or write: a few are under way at a time, in order of their start,
 /// until one falls short.
 ///
-/// Completions may come on any thread, and on the starting one before `start` returns; pieces are
-/// started by one thread at a time and never from within each other.
+/// Completions may come on any thread, and on the starting one before `start` returns.
 final class Pieces<Value: Sendable>: Sendable {
   private struct State {
     var results: [Answer<Value>?]
     var next = 0
     var atWork = 0
-    var isStarting = false
     var isShort = false
-
-    var mayStart: Bool { !isShort && next < results.count }
+    var isEnded = false
   }
 
   private let state: Mutex<State>
@@ -40,28 +37,22 @@ final class Pieces<Value: Sendable>: Sendable {
   }
 
   func run() {
-    let isStarter = state.withLock { state in
-      defer { state.isStarting = true }
-      return !state.isStarting
-    }
-    guard isStarter else { return }
     while let index = nextIndex() {
       start(index) { [self] result in finish(index, result) }
     }
   }
 
-  /// The next piece to start; nil ends the starting, and the whole if nothing is at work.
+  /// The next piece to start; nil where none may start, which is the end if nothing is at work.
   private func nextIndex() -> Int? {
     let (index, results) = state.withLock { state -> (Int?, [Answer<Value>?]?) in
-      if state.mayStart && state.atWork < window {
+      let isOver = state.isShort || state.next == state.results.count
+      if !isOver && state.atWork < window {
         defer { state.next += 1 }
         state.atWork += 1
         return (state.next, nil)
       }
-      state.isStarting = false
-      guard !state.mayStart, state.atWork == 0 else { return (nil, nil) }
-      // Nothing starts any more: this thread is the last.
-      state.isStarting = true
+      guard isOver, state.atWork == 0, !state.isEnded else { return (nil, nil) }
+      state.isEnded = true
       return (nil, state.results)
     }
     if let results { end(results) }

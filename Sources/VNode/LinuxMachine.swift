@@ -159,15 +159,12 @@ public final class LinuxMachine: Machine {
 
   // MARK: Machine
 
-  public var now: Time {
-    var time = timespec()
-    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-    return Time(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
-  }
+  public var now: Time { Time(nanoseconds: Self.nanoseconds(of: CLOCK_MONOTONIC)) }
+  public var wallClock: Int64 { Self.nanoseconds(of: CLOCK_REALTIME) }
 
-  public var wallClock: Int64 {
+  private static func nanoseconds(of clock: clockid_t) -> Int64 {
     var time = timespec()
-    unsafe clock_gettime(CLOCK_REALTIME, &time)
+    unsafe clock_gettime(clock, &time)
     return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
   }
 

@@ -12,18 +12,12 @@ public struct ReplayWindow: Sendable {
 
   /// Whether `number` is new; it is not from then on.
   public mutating func accept(_ number: UInt64) -> Bool {
-    guard let highest else {
-      self.highest = number
-      mark(number)
-      return true
+    if let highest, number <= highest {
+      guard highest - number < UInt64(Self.size), !isMarked(number) else { return false }
+    } else {
+      if let highest { advance(from: highest, to: number) }
+      highest = number
     }
-    if number > highest {
-      advance(from: highest, to: number)
-      self.highest = number
-      mark(number)
-      return true
-    }
-    guard highest - number < UInt64(Self.size), !isMarked(number) else { return false }
     mark(number)
     return true
   }

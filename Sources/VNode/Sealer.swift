@@ -35,9 +35,8 @@ public final class Sealer: Sendable {
     _ packet: UnsafeMutableRawBufferPointer, bodyBytes: Int, for receiver: KernelID?,
     with ciphers: Ciphers
   ) -> Int {
-    let cipher =
-      receiver.map { unicast(.sending($0), from: kernel, to: $0, ciphers) }
-      ?? ciphers[.sendingMulticast] ?? ciphers.add(.sendingMulticast, multicastCipher())
+    let id = receiver.map { Ciphers.ID.sending($0) } ?? .sendingMulticast
+    let cipher = ciphers[id] ?? ciphers.add(id, makeCipher(from: kernel, to: receiver))
     let number = nextNumber.wrappingAdd(1, ordering: .relaxed).oldValue
     var span = unsafe MutableRawSpan(_unsafeBytes: packet)
     PacketFlags.encrypted.insert(into: &span)
@@ -61,8 +60,7 @@ public final class Sealer: Sendable {
     guard trailer.sender != kernel else { throw isMulticast ? .ownMulticast : .badSeal }
     let id = isMulticast ? Ciphers.ID.receivingMulticast : .receiving(trailer.sender)
     let known = ciphers[id]
-    let cipher =
-      known ?? (isMulticast ? multicastCipher() : pairCipher(from: trailer.sender, to: kernel))
+    let cipher = known ?? makeCipher(from: trailer.sender, to: isMulticast ? nil : kernel)
     guard unsafe cipher.open(packet, from: trailer.sender, trailer.number) else {
       throw .badSeal
     }
@@ -76,15 +74,9 @@ public final class Sealer: Sendable {
     return trailer.sender
   }
 
-  private func unicast(
-    _ id: Ciphers.ID, from sender: KernelID, to receiver: KernelID, _ ciphers: Ciphers
-  ) -> Cipher {
-    ciphers[id] ?? ciphers.add(id, pairCipher(from: sender, to: receiver))
-  }
-
-  private func multicastCipher() -> Cipher { Cipher(secret, Array("v multicast".utf8)) }
-
-  private func pairCipher(from sender: KernelID, to receiver: KernelID) -> Cipher {
+  /// The cipher of an ordered pair of kernels, or, without a receiver, that of all multicasts.
+  private func makeCipher(from sender: KernelID, to receiver: KernelID?) -> Cipher {
+    guard let receiver else { return Cipher(secret, Array("v multicast".utf8)) }
     var info = SegmentWriter()
     info.octets("v unicast".utf8)
     info.integer(sender.rawValue)

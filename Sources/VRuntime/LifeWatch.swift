@@ -41,7 +41,7 @@ public final class LifeWatch: Sendable {
     let processes = processes()
     guard !processes.isEmpty else { return }
     for process in processes {
-      clients.send(ProbeEntity(entity: process), as: "root", to: .manager(of: process.kernel)) {
+      clients.send(ProbeEntity(process), as: "root", to: .manager(of: process.kernel)) {
         [weak self] answer in self?.handle(answer, about: process)
       }
     }

@@ -24,9 +24,8 @@ public final class NameCache: Sendable {
   }
 
   private struct State {
-    var roots: [[UInt8]: Root] = [:]
-    /// Roots as they were when they were last described, kept when their manager goes away.
-    var described: [[UInt8]: Root] = [:]
+    /// Roots as they were last described, kept when their manager goes away: then not current.
+    var roots: [[UInt8]: (last: Root, isCurrent: Bool)] = [:]
     /// What the name handling group answered for a name, and thereby for the prefix, and when.
     var answers: [[UInt8]: (found: QueryName.Answer, time: Time)] = [:]
     var counters = Counters()
@@ -92,40 +91,37 @@ public final class NameCache: Sendable {
   /// The root of the prefix that `name` is, if it is known; then it counts as a hit.
   public func root(of name: [UInt8]) -> Root? {
     state.withLock { state in
-      guard let root = state.roots[name] else { return nil }
+      guard let root = state.roots[name], root.isCurrent else { return nil }
       state.counters.hits += 1
-      return root
+      return root.last
     }
   }
 
   /// What the directory's answer showed; counts a miss.
   public func remember(_ descriptor: Descriptor, of manager: EntityID, for name: [UInt8]) {
     state.withLock { state in
-      if state.described.count >= Self.rootsMax {
-        state.roots.removeAll()
-        state.described.removeAll()
-      }
+      if state.roots.count >= Self.rootsMax { state.roots.removeAll() }
       state.counters.misses += 1
-      let root = Root(manager: manager, descriptor: descriptor)
-      state.roots[name] = root
-      state.described[name] = root
+      state.roots[name] = (Root(manager: manager, descriptor: descriptor), isCurrent: true)
     }
   }
 
   /// The root of a prefix as it was last seen: all that can be said of it while its host is away.
-  public func lastSeen(_ name: [UInt8]) -> Root? { state.withLock { $0.described[name] } }
+  public func lastSeen(_ name: [UInt8]) -> Root? { state.withLock { $0.roots[name]?.last } }
 
   /// Drops what is known about prefixes of `manager`, because it refused or did not answer.
   public func forget(_ manager: EntityID) {
     state.withLock { state in
-      state.roots = state.roots.filter { $0.value.manager != manager }
+      for (name, root) in state.roots where root.last.manager == manager {
+        state.roots[name]?.isCurrent = false
+      }
       state.answers = state.answers.filter { $0.value.found.manager != manager }
     }
   }
 
   /// Every known prefix and its manager, in order of name.
   public var prefixes: [(name: [UInt8], manager: EntityID)] {
-    state.withLock { $0.roots.map { ($0.key, $0.value.manager) } }
+    state.withLock { $0.roots.filter(\.value.isCurrent).map { ($0.key, $0.value.last.manager) } }
       .sorted { $0.0.lexicographicallyPrecedes($1.0) }
   }
 }

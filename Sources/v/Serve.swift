@@ -204,7 +204,7 @@ extension Serve {
       options: SendOptions(timeLimit: .milliseconds(400)))
     guard case .done(let answer, _) = found else { return nil }
     let state = node.sendAndWait(
-      ProbeEntity(entity: answer.manager), from: client,
+      ProbeEntity(answer.manager), from: client,
       to: .manager(of: answer.manager.kernel))
     guard case .done(let manager, _) = state else { return nil }
     // A server speaks for no user: its principal is `@host`.

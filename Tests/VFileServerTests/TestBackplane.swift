@@ -43,7 +43,7 @@ final class TestBackplane: Backplane {
     guard let probe = try? ProbeEntity(parsing: message), message.mcb.code == ProbeEntity.code
     else { preconditionFailure("the file server sends nothing else") }
     let state = ProbeEntity.EntityState(
-      transaction: TransactionID(1), entity: probe.entity, isAwaitingResponse: false,
+      transaction: TransactionID(1), entity: probe.process, isAwaitingResponse: false,
       principal: "ann@kea")
     completion(Response(server: server, message: state.message))
   }

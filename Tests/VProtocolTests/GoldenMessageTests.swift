@@ -134,11 +134,11 @@ struct GoldenMessageTests {
 
   @Test("probes of a manager, and the announcement")
   func probes() throws {
-    try expect("c16", ProbeEntity(entity: .manager(of: kernelN)))
+    try expect("c16", ProbeEntity(.manager(of: kernelN)))
     var announcement = try message(Fixture.named("c15").body)
     #expect(announcement.mcb.flags.contains(.datagram))
     announcement.mcb.flags.remove(.datagram)
-    #expect(announcement == ProbeEntity(entity: .manager(of: kernelS)).message)
+    #expect(announcement == ProbeEntity(.manager(of: kernelS)).message)
   }
 
   @Test("the operations of the node server that carry more than a name")

@@ -84,7 +84,7 @@ struct GoldenPacketTests {
     #expect(header.packetFlags == .multicast)
     #expect(header.domain == 1)
     let probe = try ProbeEntity(parsing: Message(header.mcb))
-    #expect(probe.entity == EntityID("BE-7-10.0.0.2"))
+    #expect(probe.process == EntityID("BE-7-10.0.0.2"))
     var expected = probe.message.mcb
     // Ours leaves out the authentication domain.
     expected[5] = 1

@@ -83,8 +83,8 @@ enum Samples {
 
   static let operations: [Sample<any Operation>] =
     uio + naming + node + groups + [
-      operation(ProbeEntity(entity: entity)),
-      operation(ProbeEntity(entity: all), "largest"),
+      operation(ProbeEntity(entity)),
+      operation(ProbeEntity(all), "largest"),
     ]
 
   private static let uio: [Sample<any Operation>] =

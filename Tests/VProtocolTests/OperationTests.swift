@@ -164,7 +164,7 @@ struct OperationTests {
 
   @Test("a probe names an entity, and a principal has at most 255 octets of UTF-8")
   func probe() {
-    var message = ProbeEntity(entity: Samples.entity).message
+    var message = ProbeEntity(Samples.entity).message
     message.mcb.setPair(3, 0)
     #expect(throws: WireError.invalidEntity) { try ProbeEntity(parsing: message) }
     let segments: [([UInt8], WireError)] = [

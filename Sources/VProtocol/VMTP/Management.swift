@@ -12,27 +12,13 @@ public enum Management {
 ///
 /// The answer's multicast responder address says where the entity is. Differs from RFC 1045 in
 /// the answer's last words: the principal travels as text, `user@host`, in the segment.
-public struct ProbeEntity: Operation {
+public struct ProbeEntity: ProcessOperation {
   public typealias Answer = EntityState
   public static let code = Management.probeEntity
   public static let isIdempotent = true
 
-  public var entity: EntityID
-
-  public init(entity: EntityID) { self.entity = entity }
-
-  public init(parsing message: Message) throws(WireError) {
-    entity = EntityID(rawValue: message.mcb.pair(3))
-    guard entity.isValid else { throw .invalidEntity }
-  }
-
-  public var message: Message {
-    var mcb = Self.request
-    mcb.flags = [.coResident, .publicInterface]
-    mcb.coResident = entity
-    mcb.setPair(3, entity.rawValue)
-    return Message(mcb)
-  }
+  public var process: EntityID
+  public init(_ process: EntityID) { self.process = process }
 
   public struct EntityState: OperationAnswer {
     /// The last transaction that the entity started.
