@@ -144,9 +144,6 @@ final class NodeTable: Sendable {
       }
     }
   }
-
-  /// Nodes in the table, the root included.
-  var count: Int { state.withLock { $0.nodes.count } }
 }
 
 extension NodeTable.State {
