@@ -69,7 +69,8 @@ let package = Package(
     .executableTarget(
       name: "v",
       dependencies: [
-        "VAttach", "VFileServer", "VLinuxStore", "VPipeServer", "VRuntime", "VProtocol",
+        "VAttach", "VFileServer", "VLinuxStore", "VPipeServer", "VTeamServer", "VLinuxPrograms",
+        "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),
@@ -77,7 +78,8 @@ let package = Package(
       name: "vnode",
       dependencies: [
         "VNode", "VTree", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
-        "VPipeServer", "VMount", "VAttach", "VRuntime", "VProtocol",
+        "VPipeServer", "VTeamServer", "VLinuxPrograms", "VMount", "VAttach", "VRuntime",
+        "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],

@@ -49,6 +49,9 @@ public final class LinuxPrograms: ProgramMachine {
     self.resources = resources
   }
 
+  /// Whether no keeper is here: nothing runs, and nothing that has ended is kept.
+  public var isEmpty: Bool { programs.withLock { $0.isEmpty } }
+
   public var classMechanism: ClassMechanism { resources.mechanism }
 
   public var loadThousandths: Int {

@@ -3,10 +3,12 @@ import Glibc
 import Synchronization
 import VAttach
 import VFileServer
+import VLinuxPrograms
 import VLinuxStore
 import VPipeServer
 import VProtocol
 import VRuntime
+import VTeamServer
 
 /// `v serve`: a board in a process of its own, the same that runs inside a node.
 struct Serve: ParsableCommand {
@@ -22,8 +24,8 @@ struct Serve: ParsableCommand {
       """)
 
   @Argument(
-    help: ArgumentHelp("The board: pipe or file.", valueName: "board"),
-    completion: .list(["file", "pipe"]))
+    help: ArgumentHelp("The board: file, pipe or team.", valueName: "board"),
+    completion: .list(["file", "pipe", "team"]))
   var board: String
 
   @Option(
@@ -42,6 +44,13 @@ struct Serve: ParsableCommand {
     help: ArgumentHelp("file: a host whose root is root here, or '*' for all.", valueName: "host"))
   var root: [String] = []
 
+  @Option(
+    name: .customLong("run"),
+    help: ArgumentHelp(
+      "team: who of another host may start programs; '*' for all users but root, or for all hosts.",
+      valueName: "user@host"))
+  var starter: [String] = []
+
   @OptionGroup var options: CommonOptions
 
   func validate() throws {
@@ -52,6 +61,12 @@ struct Serve: ParsableCommand {
     }
     guard board == "file" || (export + allow + root).isEmpty && !readOnly else {
       throw ValidationError("--export, --read-only, --allow and --root are for v serve file.")
+    }
+    guard RunRules(starter, host: "") != nil else {
+      throw ValidationError("--run takes USER@HOST: \(starter.joined(separator: ", ")).")
+    }
+    guard board == "team" || starter.isEmpty else {
+      throw ValidationError("--run is for v serve team.")
     }
     for export in export where Self.parts(of: export) == nil {
       throw ValidationError("--export takes PREFIX=PATH, and the path is absolute: '\(export)'.")
@@ -86,6 +101,8 @@ extension Serve {
   struct Board {
     var prefixes: [String]
     var claim: (_ directory: EntityID, _ told: @escaping Told) -> Void
+    /// Ends what would outlive the process.
+    var end: () -> Void = {}
   }
   typealias Told = @Sendable (_ prefix: String, ReplyCode) -> Void
   typealias Plug = (AttachedBackplane) throws -> Board
@@ -93,7 +110,10 @@ extension Serve {
   /// Every board by name, and how it is plugged in; what it needs before there are threads comes
   /// first.
   static var boards: [(name: String, prepare: (Serve) throws -> Plug)] {
-    [("file", { try $0.fileBoard() }), ("pipe", { _ in pipeBoard })]
+    [
+      ("file", { try $0.fileBoard() }), ("pipe", { _ in pipeBoard }),
+      ("team", { serve in serve.teamBoard }),
+    ]
   }
 
   private static func pipeBoard(_ node: AttachedBackplane) -> Board {
@@ -102,6 +122,20 @@ extension Serve {
     return Board(prefixes: [prefix]) { directory, told in
       server.claim(in: directory) { told(prefix, $0) }
     }
+  }
+
+  private func teamBoard(_ node: AttachedBackplane) -> Board {
+    let programs = LinuxPrograms(node)
+    let server = TeamServer(node, programs, rules: RunRules(starter, host: node.host)!)
+    let prefix = "team/\(node.host)"
+    var board = Board(prefixes: [prefix]) { directory, told in
+      server.claim(in: directory) { told(prefix, $0) }
+    }
+    board.end = {
+      server.endPrograms()
+      for _ in 0..<500 where !programs.isEmpty { usleep(10_000) }
+    }
+    return board
   }
 
   private func fileBoard() throws -> Plug {
@@ -163,7 +197,10 @@ extension Serve {
     var heard: Set<String> = []
     var served: Set<String> = []
     while true {
-      guard signals.wait() else { return false }
+      guard signals.wait() else {
+        board.end()
+        return false
+      }
       guard node.isAttached else { return true }
       for (prefix, code) in news.withLock({ $0.takeAll() }) {
         heard.insert(prefix)

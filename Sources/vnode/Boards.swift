@@ -1,9 +1,12 @@
+import Glibc
 import VFileServer
+import VLinuxPrograms
 import VLinuxStore
 import VNode
 import VPipeServer
 import VProtocol
 import VRuntime
+import VTeamServer
 
 /// The boards of a node that run as well in processes of their own (`v serve`): those that the
 /// configuration names.
@@ -12,8 +15,10 @@ struct Boards {
   private let exportCount: Int
   private let fileServer: FileServer?
   private let pipeServer: PipeServer?
+  private let programs: LinuxPrograms
+  private let teamServer: TeamServer?
 
-  static let names = ["file", "pipe"]
+  static let names = ["file", "pipe", "team"]
 
   /// Plugs the boards in; before the machine starts threads.
   init(_ node: Node, _ configuration: Configuration, _ users: LinuxUsers) throws {
@@ -35,13 +40,23 @@ struct Boards {
     } else {
       pipeServer = nil
     }
+    programs = LinuxPrograms(node, outlivesServer: configuration.keepsPrograms)
+    if configuration.boards.contains("team") {
+      guard let rules = RunRules(configuration.run, host: host) else {
+        preconditionFailure("the configuration was read with rules that are none")
+      }
+      teamServer = TeamServer(node, programs, rules: rules)
+    } else {
+      teamServer = nil
+    }
   }
 
-  var prefixCount: Int { exportCount + (pipeServer == nil ? 0 : 1) }
+  var prefixCount: Int { exportCount + (pipeServer == nil ? 0 : 1) + (teamServer == nil ? 0 : 1) }
 
   /// What they have open, as lines.
   var instancesText: String {
     (fileServer?.instancesText ?? "") + (pipeServer?.instancesText ?? "")
+      + (teamServer?.instancesText ?? "")
   }
 
   /// Claims every prefix; `told` gets each with what stands behind it, and what became of it.
@@ -53,5 +68,12 @@ struct Boards {
       told(String(decoding: export.prefix, as: UTF8.self), " from \(export.path)", code)
     }
     pipeServer?.claim(in: directory) { [host] code in told("pipe/\(host)", "", code) }
+    teamServer?.claim(in: directory) { [host] code in told("team/\(host)", "", code) }
+  }
+
+  /// Ends what was started here, and waits for that: programs keep the mount busy.
+  func stop() {
+    teamServer?.endPrograms()
+    for _ in 0..<500 where !programs.isEmpty { usleep(10_000) }
   }
 }

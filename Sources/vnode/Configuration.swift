@@ -2,6 +2,7 @@ import Glibc
 import TOMLKit
 import VAttach
 import VRuntime
+import VTeamServer
 
 /// What a node is told: `/etc/v/vnode.toml`, or the defaults where there is no file.
 struct Configuration {
@@ -31,6 +32,10 @@ struct Configuration {
   var peers: [String] = []
   /// Which boards run inside the node; the others may run as processes of their own.
   var boards = Boards.names
+  /// Who of other hosts may start programs here: `USER@HOST`, `*` for all.
+  var run: [String] = []
+  /// Whether programs outlive a node that was killed.
+  var keepsPrograms = true
   var exports: [Export]
   /// `file:line` of each key that the file has.
   private(set) var places: [String: String] = [:]
@@ -57,6 +62,7 @@ extension Configuration {
       "group_port = \(groupPort)", "key_file = \"\(keyFile ?? "")\"",
       "mount = \"\(mount ?? "")\"", "socket = \"\(socket ?? "")\"",
       "peers = [\(Self.list(peers))]", "boards = [\(Self.list(boards))]",
+      "run = [\(Self.list(run))]", "programs = \"\(keepsPrograms ? "keep" : "end")\"",
     ]
     for export in exports {
       lines += [
@@ -93,7 +99,7 @@ extension Configuration {
     let reader = TableReader(path: path, text: text, table: table, name: nil)
     try reader.allowOnly([
       "host", "listen", "port", "group_port", "key_file", "mount", "socket", "peers", "boards",
-      "export",
+      "run", "programs", "export",
     ])
     self.init(host: try reader.string("host") ?? defaultHost)
     for key in table.keys { places[key] = reader.place(key) }
@@ -116,6 +122,16 @@ extension Configuration {
     boards = try reader.strings("boards") ?? boards
     guard boards.allSatisfy(Boards.names.contains) else {
       throw reader.error("boards", "a list of some of \(Self.list(Boards.names))")
+    }
+    run = try reader.strings("run") ?? run
+    guard RunRules(run, host: host) != nil else {
+      throw reader.error("run", "a list of USER@HOST, '*' for all users but root, or for all hosts")
+    }
+    if let programs = try reader.string("programs") {
+      guard ["keep", "end"].contains(programs) else {
+        throw reader.error("programs", "\"keep\" or \"end\"")
+      }
+      keepsPrograms = programs == "keep"
     }
     if let tables = try reader.tables("export") {
       guard tables.count <= Self.exportsMax else {

@@ -146,6 +146,7 @@ struct Running {
   }
 
   func stop() {
+    boards.stop()
     mount?.unmount()
     attachServer?.close()
   }

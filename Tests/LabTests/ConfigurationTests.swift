@@ -52,6 +52,8 @@ struct ConfigurationTests {
     ("peers = \"10.0.0.1\"", "DIR/vnode.toml:1: 'peers' must be a list of strings"),
     ("boards = [\"pip\"]", "DIR/vnode.toml:1: 'boards' must be a list of some of \"file\", "),
     ("boards = \"pipe\"", "DIR/vnode.toml:1: 'boards' must be a list of strings"),
+    ("run = [\"ann\"]", "DIR/vnode.toml:1: 'run' must be a list of USER@HOST, '*' for all"),
+    ("programs = \"stop\"", "DIR/vnode.toml:1: 'programs' must be \"keep\" or \"end\""),
     ("socket = \"run\"", "DIR/vnode.toml:1: 'socket' must be an absolute path"),
     ("[[export]]\npath = \"/tmp\"", "DIR/vnode.toml:1: [[export]] lacks 'prefix', a name"),
     ("\n[[export]]\nprefix = \"src\"", "DIR/vnode.toml:2: [[export]] lacks 'path'"),

@@ -45,7 +45,7 @@ struct ImportTable {
       .union(boards).union(Self.packages)
     // A composition root too: it runs boards as processes of their own.
     case "v":
-      return system.union(["VAttach", "VLinuxStore", "VRuntime", "VProtocol"])
+      return system.union(["VAttach", "VLinuxStore", "VLinuxPrograms", "VRuntime", "VProtocol"])
         .union(boards).union(Self.packages)
     default: return system.union(["VTree", "VRuntime", "VProtocol", "CVLinux"])
     }
