@@ -48,6 +48,9 @@ let package = Package(
       swiftSettings: library),
     .target(name: "VDirectory", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(
+      name: "VGroupServer", dependencies: ["VTree", "VRuntime", "VProtocol"],
+      swiftSettings: library),
+    .target(
       name: "VRAMServer", dependencies: ["VTree", "VRuntime", "VProtocol"],
       swiftSettings: library),
     .target(name: "VPipeServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
@@ -70,7 +73,7 @@ let package = Package(
       name: "v",
       dependencies: [
         "VAttach", "VFileServer", "VLinuxStore", "VPipeServer", "VTeamServer", "VLinuxPrograms",
-        "VRuntime", "VProtocol",
+        "VGroupServer", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),
@@ -78,8 +81,8 @@ let package = Package(
       name: "vnode",
       dependencies: [
         "VNode", "VTree", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
-        "VPipeServer", "VTeamServer", "VLinuxPrograms", "VMount", "VAttach", "VRuntime",
-        "VProtocol",
+        "VPipeServer", "VTeamServer", "VLinuxPrograms", "VGroupServer", "VMount", "VAttach",
+        "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
@@ -120,7 +123,8 @@ let package = Package(
       name: "Simulation",
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
-        "VTree", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VProtocol",
+        "VTree", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VGroupServer",
+        "VProtocol",
         "NetworkFaults",
       ],
       swiftSettings: common),

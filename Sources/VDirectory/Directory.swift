@@ -11,6 +11,8 @@ public import VRuntime
 public final class Directory: Sendable {
   struct State: Sendable {
     var table = ClaimTable()
+    /// Claims on names that every host has for itself: nobody else is told or asked of them.
+    var local = ClaimTable()
     var contexts = SharedContexts()
     /// Names that nobody answered for, and until when that is believed.
     var absent: [[UInt8]: Time] = [:]
@@ -21,6 +23,12 @@ public final class Directory: Sendable {
     /// The table on the disk is older than this one, and somebody is writing it.
     var isUnsaved = false
     var isSaving = false
+
+    func place(of name: [UInt8]) -> ClaimTable.Place {
+      let place = local.place(of: name)
+      if case .claimed = place { return place }
+      return table.place(of: name)
+    }
   }
 
   let backplane: any Backplane
@@ -31,6 +39,8 @@ public final class Directory: Sendable {
   private let clients: ClientPool
   private let store: ClaimStore?
 
+  /// Names that each host's own manager answers for, one like the other.
+  static let localPrefixes = [Array("group".utf8)]
   /// Claims are spread this often even without a change.
   static let spreadInterval = TimeSpan.seconds(30)
   /// Whoever serves a prefix says so in this time, a lost packet included.
@@ -179,7 +189,8 @@ public final class Directory: Sendable {
   /// To be called when a process that may have been one has ended.
   public func probeManagers() {
     let managers = state.withLock { state in
-      Set(state.table.entries.map(\.claim).filter(isOwn).map(\.manager))
+      let entries = state.table.entries + state.local.entries
+      return Set(entries.map(\.claim).filter(isOwn).map(\.manager))
     }
     for manager in managers {
       clients.send(
@@ -187,7 +198,11 @@ public final class Directory: Sendable {
       ) { [self] answer in
         guard case .refused(.nonexistentEntity) = answer else { return }
         let wallClock = backplane.wallClock
-        guard state.withLock({ $0.table.markAway(manager, wallClock) }) else { return }
+        let isShared = state.withLock { state in
+          _ = state.local.markAway(manager, wallClock)
+          return state.table.markAway(manager, wallClock)
+        }
+        guard isShared else { return }
         saveLater()
         spreadSoon()
       }
@@ -232,6 +247,9 @@ public final class Directory: Sendable {
     guard operation.manager.kernel == client.kernel, request.isLocal,
       request.principal?.user == "root"
     else { return backplane.refuse(.noPermission, request) }
+    if Self.localPrefixes.contains(operation.name.name) {
+      return claim(operation, request, heldBy: .none)
+    }
     // The table may be as new as this node: those who serve the prefix are asked themselves.
     let holder = Mutex(EntityID.none)
     let asker = backplane.makeClient(user: "root")
@@ -258,7 +276,7 @@ public final class Directory: Sendable {
     let prefix = operation.name.name
     var holder = found
     if found == .none {
-      let known = state.withLock { $0.table.claim(on: prefix) }
+      let known = state.withLock { $0.local.claim(on: prefix) ?? $0.table.claim(on: prefix) }
       guard let known, known.state == .present, known.manager != operation.manager,
         known.host != backplane.host || known.manager.kernel == client.kernel
       else { return accept(operation, request) }
@@ -281,16 +299,19 @@ public final class Directory: Sendable {
   private func accept(_ operation: ClaimName, _ request: Request) {
     let now = backplane.now
     let wallClock = backplane.wallClock
+    let isLocal = Self.localPrefixes.contains(operation.name.name)
     let outcome = state.withLock { state in
       let claim = Claim(
         prefix: operation.name.name, manager: operation.manager, context: operation.context,
         host: backplane.host, clock: state.table.tick(wallClock), state: .present)
       state.holders[claim.prefix] = nil
       state.changedAt = wallClock
+      if isLocal { return state.local.merge(claim, isByHolder: true, at: now) }
       return state.table.merge(claim, isByHolder: true, at: now)
     }
     guard outcome != .refused else { return backplane.refuse(.noServerResources, request) }
     backplane.reply(Done(), to: request)
+    if isLocal { return }
     saveLater()
     spreadSoon()
   }

@@ -37,7 +37,7 @@ extension Directory {
     if request.message.mcb.code == QueryName.code { return answerName(name, full, request) }
     if rest.isEmpty { return serveOwn(full, isNamed: false, request) }
     if target(ofLink: full) != nil { return serveOwn(full, isNamed: true, request) }
-    let place = state.withLock { $0.table.place(of: full) }
+    let place = state.withLock { $0.place(of: full) }
     switch place {
     case .claimed(let claim, let prefixBytes):
       handOn(
@@ -58,7 +58,7 @@ extension Directory {
 
   /// Whose a name is, as the table says; the manager may be away.
   private func answerName(_ name: ContextName, _ full: [UInt8], _ request: Request) {
-    switch state.withLock({ $0.table.place(of: full) }) {
+    switch state.withLock({ $0.place(of: full) }) {
     case .claimed(let claim, let prefixBytes):
       let prefixBytes = name.name.count - (full.count - prefixBytes)
       guard prefixBytes >= name.index else { return backplane.refuse(.invalidContext, request) }
@@ -175,9 +175,11 @@ extension Directory {
   private func read(_ operation: ReadInstance, _ request: Request) {
     let context = ContextID(rawValue: operation.instance.rawValue)
     let found = state.withLock { state in
-      state.contexts.name(of: context).map { ($0, state.table.components(below: $0)) }
+      state.contexts.name(of: context).map {
+        ($0, state.table.components(below: $0), state.local.components(below: $0))
+      }
     }
-    guard let (name, components) = found else {
+    guard let (name, components, local) = found else {
       return backplane.refuse(.invalidFileID, request)
     }
     var records: [(position: UInt64, name: [UInt8], kind: ObjectKind)] = components.map {
@@ -186,6 +188,8 @@ extension Directory {
     for (number, link) in links(in: components).enumerated() {
       records.append((UInt64(Claim.claimsMax + number) + 1, link, .symbolicLink))
     }
+    let behindLinks = UInt64(Claim.claimsMax) + 8
+    records += local.map { (behindLinks + UInt64($0.position), $0.component, .context) }
     var writer = SegmentWriter()
     for record in records where record.position > operation.position {
       let full = name.isEmpty ? record.name : name + [slash] + record.name

@@ -10,22 +10,28 @@ public enum Party: String, CaseIterable, Sendable {
   case mount
   case fileServer
   case pipeServer
+  /// The group board: what is done by its names, by ChangeGroup, and by messages to its members.
+  case groupBoard
   case directory
   /// The kernel servers: how a node is, time, devices.
   case node
   /// What a manager answers to the name handling group: QueryName, from memory.
   case nameHandler
+  /// What a group board has of a group: QueryGroup, from memory.
+  case groupTable
   /// VMTP's managers: probes, answered by the kernel itself.
   case kernelManager
 
   public var sendsTo: [Party] {
     switch self {
-    case .program: [.directory, .fileServer, .pipeServer, .node, .nameHandler, .kernelManager]
-    case .mount: [.directory, .fileServer, .pipeServer, .node, .nameHandler]
+    case .program:
+      [.directory, .fileServer, .pipeServer, .groupBoard, .node, .nameHandler, .kernelManager]
+    case .mount: [.directory, .fileServer, .pipeServer, .groupBoard, .node, .nameHandler]
+    case .groupBoard: [.directory, .groupTable, .node, .nameHandler, .kernelManager]
     case .fileServer, .pipeServer: [.directory, .kernelManager]
     case .directory: [.nameHandler, .kernelManager]
     case .node: [.directory, .kernelManager]
-    case .nameHandler, .kernelManager: []
+    case .nameHandler, .groupTable, .kernelManager: []
     }
   }
 }

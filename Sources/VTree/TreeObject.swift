@@ -92,6 +92,9 @@ public struct TreeContext: Sendable {
   public var prepare: (@Sendable (String?, @escaping @Sendable () -> Void) -> Void)?
   /// Makes a name that is free, for a caller who has the right to write; without it nobody can.
   public var make: (@Sendable (Making, @escaping TreeOutcome) -> Void)?
+  /// Nothing is taken away by who has the context open: that is how a whole tree is removed, of
+  /// what is only named here (`inUse`).
+  public var isKeptWhileOpen = false
   /// Takes a name away, in the same way.
   public var remove: (@Sendable (String, TreeCaller, @escaping TreeOutcome) -> Void)?
 

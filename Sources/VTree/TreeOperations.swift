@@ -172,12 +172,33 @@ final class TreeOperations: Sendable {
         guard let context, context.access.rights(of: caller) & 2 != 0 else {
           return backplane.refuse(.noPermission, request)
         }
-        let last = path.split(separator: "/").last ?? ""
-        remove(String(last), caller) { [self] refusal in
-          if let refusal { return refuse(refusal, request) }
-          backplane.reply(Done(), to: request)
+        let components = path.split(separator: "/").map(String.init)
+        let last = components.last ?? ""
+        let take: @Sendable () -> Void = { [self] in
+          remove(last, caller) { [self] refusal in
+            if let refusal { return refuse(refusal, request) }
+            backplane.reply(Done(), to: request)
+          }
         }
+        guard context.isKeptWhileOpen else { return take() }
+        unlessOpen(components.dropLast().joined(separator: "/"), caller, request, take)
       }
+    }
+  }
+
+  /// Linux closes a directory a moment after its program has.
+  private static let closingLimit = TimeSpan.milliseconds(50)
+
+  private func unlessOpen(
+    _ path: String, _ caller: TreeCaller, _ request: Request, isAgain: Bool = false,
+    _ body: @escaping @Sendable () -> Void
+  ) {
+    guard instances.newest(of: path, openedBy: caller.principal) != nil else { return body() }
+    if isAgain {
+      return refuse(Refusal(.inUse, "rm -r removes nothing here, only rm by name"), request)
+    }
+    backplane.after(Self.closingLimit) { [self] in
+      unlessOpen(path, caller, request, isAgain: true, body)
     }
   }
 }

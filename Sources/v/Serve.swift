@@ -3,6 +3,7 @@ import Glibc
 import Synchronization
 import VAttach
 import VFileServer
+import VGroupServer
 import VLinuxPrograms
 import VLinuxStore
 import VPipeServer
@@ -24,8 +25,8 @@ struct Serve: ParsableCommand {
       """)
 
   @Argument(
-    help: ArgumentHelp("The board: file, pipe or team.", valueName: "board"),
-    completion: .list(["file", "pipe", "team"]))
+    help: ArgumentHelp("The board: file, pipe, team or group.", valueName: "board"),
+    completion: .list(["file", "pipe", "team", "group"]))
   var board: String
 
   @Option(
@@ -112,8 +113,15 @@ extension Serve {
   static var boards: [(name: String, prepare: (Serve) throws -> Plug)] {
     [
       ("file", { try $0.fileBoard() }), ("pipe", { _ in pipeBoard }),
-      ("team", { serve in serve.teamBoard }),
+      ("team", { serve in serve.teamBoard }), ("group", { _ in groupBoard }),
     ]
+  }
+
+  private static func groupBoard(_ node: AttachedBackplane) -> Board {
+    let server = GroupServer(node)
+    return Board(prefixes: [GroupServer.prefix]) { directory, told in
+      server.claim(in: directory) { told(GroupServer.prefix, $0) }
+    }
   }
 
   private static func pipeBoard(_ node: AttachedBackplane) -> Board {

@@ -21,7 +21,7 @@ struct V: ParsableCommand {
     version: "0.1 (VMTP domain 0x1045)",
     subcommands: [
       Status.self, Ping.self, Query.self, List.self, Stat.self, Trace.self, Bench.self,
-      Serve.self, MountCommand.self, UnmountCommand.self, Doctor.self,
+      Group.self, Serve.self, MountCommand.self, UnmountCommand.self, Doctor.self,
     ])
 
   static func main() {

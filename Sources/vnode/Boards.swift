@@ -1,5 +1,6 @@
 import Glibc
 import VFileServer
+import VGroupServer
 import VLinuxPrograms
 import VLinuxStore
 import VNode
@@ -17,8 +18,9 @@ struct Boards {
   private let pipeServer: PipeServer?
   private let programs: LinuxPrograms
   private let teamServer: TeamServer?
+  private let groupServer: GroupServer?
 
-  static let names = ["file", "pipe", "team"]
+  static let names = ["file", "pipe", "team", "group"]
 
   /// Plugs the boards in; before the machine starts threads.
   init(_ node: Node, _ configuration: Configuration, _ users: LinuxUsers) throws {
@@ -49,14 +51,18 @@ struct Boards {
     } else {
       teamServer = nil
     }
+    groupServer = configuration.boards.contains("group") ? GroupServer(node) : nil
   }
 
-  var prefixCount: Int { exportCount + (pipeServer == nil ? 0 : 1) + (teamServer == nil ? 0 : 1) }
+  var prefixCount: Int {
+    let alone = [pipeServer != nil, teamServer != nil, groupServer != nil]
+    return exportCount + alone.count { $0 }
+  }
 
   /// What they have open, as lines.
   var instancesText: String {
     (fileServer?.instancesText ?? "") + (pipeServer?.instancesText ?? "")
-      + (teamServer?.instancesText ?? "")
+      + (teamServer?.instancesText ?? "") + (groupServer?.instancesText ?? "")
   }
 
   /// Claims every prefix; `told` gets each with what stands behind it, and what became of it.
@@ -69,6 +75,7 @@ struct Boards {
     }
     pipeServer?.claim(in: directory) { [host] code in told("pipe/\(host)", "", code) }
     teamServer?.claim(in: directory) { [host] code in told("team/\(host)", "", code) }
+    groupServer?.claim(in: directory) { code in told(GroupServer.prefix, "", code) }
   }
 
   /// Ends what was started here, and waits for that: programs keep the mount busy.

@@ -115,10 +115,13 @@ extension LabTests {
       let described = Set(
         try ManualTests.page("v.5").matches(of: /(?m)^\.It Pa (\S+)$/).map { String($0.1) })
       let names = outcome.output.split(separator: "\n").map { path -> String in
-        let parts = path.split(separator: "/").map { part in
+        var parts = path.split(separator: "/").map { part in
           Lab.hosts.contains(String(part))
             ? "HOST" : part.contains(/^[A-Z]+-\d+-/) ? "ENTITY" : String(part)
         }
+        // Groups of the system have what all groups have.
+        if parts.count > 3 && parts[1] == "group" { parts[2] = "NAME" }
+        if parts.count > 4 && parts[1] == "group" { parts[4] = "MEMBER" }
         return "/" + parts.joined(separator: "/")
       }
       let kinds = Set(names.filter { !$0.hasSuffix("/self") && !$0.hasSuffix("/any") })

@@ -86,7 +86,7 @@ public struct QueryGroup: Operation {
     }
   }
 
-  /// Words: 1, 2 nanoseconds since 1970, when this board made it, 0 if it did not; 3 permissions.
+  /// Words: 1, 2 nanoseconds since 1970, when it was made; 3 its permissions.
   ///
   /// Segment, texts: the host, the owner, and for each member there its name and owner.
   public struct Answer: OperationAnswer {

@@ -1,0 +1,123 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  @Suite("Groups in /v/group", .tags(.mount), .serialized)
+  struct GroupTests {
+    private func expect(
+      _ script: String, on host: String = "kea", as user: String = "ann", prints text: String
+    ) async throws {
+      let outcome = try await Lab.shared().bash(
+        on: host, as: user, "cd /v/group; " + script, limit: .seconds(20))
+      #expect(outcome.output == text, "\(outcome.summary)")
+    }
+
+    @Test("mkdir, touch, send, read and rm, on two hosts")
+    func life() async throws {
+      try await expect(
+        "mkdir parrots; stat -c '%U %a' parrots; touch parrots/members/polly; ls parrots/members",
+        prints: "ann 755\npolly\n")
+      try await expect(
+        "touch parrots/members/polly; ls parrots/members; grep -E 'owner|members' parrots/status",
+        on: "moa", prints: "kea:polly\npolly\nowner ann\nmembers 2\n")
+      try await expect(
+        "echo hello >parrots/send; cat parrots/send",
+        prints: "kea:polly: taken\nmoa:polly: taken\n")
+      try await expect(
+        "exec 3<>parrots/send; echo again >&3; cat <&3",
+        prints: "kea:polly: taken\nmoa:polly: taken\n")
+      try await expect(
+        "exec 3<parrots/members/polly; read -ru3 a; read -ru3 b; echo $a; echo $b; "
+          + "timeout 0.5 cat <&3; echo $?",
+        on: "moa", prints: "ann@kea: hello\nann@kea: again\n124\n")
+      try await expect(
+        "echo more >parrots/datagram; "
+          + "timeout 2 dd bs=100 count=1 status=none <parrots/members/polly",
+        prints: "ann@kea: hello\n")
+      try await expect(
+        "rm parrots/members/kea:polly parrots/members/polly; rmdir parrots; ls -d parrots",
+        on: "moa", prints: "")
+      try await expect("ls -d parrots", prints: "")
+    }
+
+    @Test("what cannot be sent fails where it is written, and says why where it is read")
+    func badInput() async throws {
+      try await expect("mkdir void; touch void/members/me", prints: "")
+      let lines = [
+        ("printf '\\n'", "Invalid argument", "a message has at least one octet"),
+        ("printf 'a\\001b'", "Invalid argument", "a message is one line of text"),
+        ("printf 'a\\377b'", "Invalid argument", "a message is one line of text"),
+        ("printf '%0701d' 1", "File too large", "a message has at most 700 octets"),
+      ]
+      for (command, error, words) in lines {
+        let outcome = try await Lab.shared().bash(
+          on: "kea", as: "ann", "cd /v/group/void; \(command) >send; cat send")
+        #expect(outcome.errors.contains(error), "\(outcome.summary)")
+        #expect(outcome.output == "refused: \(words)\n")
+      }
+      try await expect(
+        "rm void/members/me; echo x 2>/dev/null >void/send || cat void/send; rmdir void",
+        prints: "refused: void has no members\n")
+      try await expect(
+        "for name in .a a:b 'a b' $(printf 'a%.0s' {1..65}); do mkdir \"$name\" && echo made; done",
+        prints: "")
+    }
+
+    @Test("rm -rf removes nothing, not even as root", arguments: ["ann", "root"])
+    func removing(user: String) async throws {
+      try await expect(
+        "mkdir kept; touch kept/members/me; rm -rf /v/group; cd /; rm -rf /v/group; "
+          + "cd /v/group; ls kept/members; ls kernels/members | wc -l; rm kept/members/me; "
+          + "rmdir kept",
+        as: user, prints: "me\n\(Lab.hosts.count)\n")
+    }
+
+    @Test("others neither send nor join, and read no mailbox but theirs")
+    func rights() async throws {
+      try await expect("mkdir mine; touch mine/members/me", prints: "")
+      let outcome = try await Lab.shared().bash(
+        on: "moa",
+        """
+        setpriv --reuid 65534 --regid 65534 --clear-groups bash -c '
+        cd /v/group/mine; echo x >send; touch members/other; rm -f members/kea:me
+        cat members/kea:me'
+        """)
+      #expect(outcome.output.isEmpty)
+      #expect(outcome.errors.split(separator: "\n").count == 4, "\(outcome.summary)")
+      try await expect("ls mine/members; rm mine/members/me; rmdir mine", prints: "me\n")
+    }
+
+    @Test("v group does the same by names")
+    func command() async throws {
+      try await expect(
+        """
+        v group make flock --open; v group join flock me; v group flock
+        v group send flock good day; v group send --json flock again
+        v group leave flock me; v group remove flock; v group flock; echo $?
+        """,
+        prints: """
+          me
+          kea:me: taken
+          {"schema":1,"group":"flock","replies":[{"member":"kea:me","words":"taken"}],"error":null}
+          1
+
+          """)
+    }
+
+    @Test(
+      "a name that nobody knows is none at once; a host that is down holds nobody up")
+    func silence() async throws {
+      let lab = try await Lab.shared()
+      try await expect("mkdir -m 777 all; touch all/members/me", prints: "")
+      try await expect("touch all/members/me", on: "moa", prints: "")
+      try await lab.command("kill", ["moa"])
+      let script = "echo x >all/send; cat all/send; ls all/members; ls -d nothing"
+      let clock = ContinuousClock()
+      let start = clock.now
+      try await expect(script, prints: "kea:me: taken\nme\n")
+      #expect(clock.now - start < .seconds(5))
+      try await lab.command("start", ["moa"])
+      try await expect("rm all/members/me; rmdir all", prints: "")
+    }
+  }
+}
