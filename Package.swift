@@ -69,11 +69,12 @@ let package = Package(
     .executableTarget(
       name: "vkeep", dependencies: ["VLinuxPrograms", "VTeamServer", "VProtocol", "CVLinux"],
       swiftSettings: common),
+    .target(name: "VRun", swiftSettings: library),
     .executableTarget(
       name: "v",
       dependencies: [
         "VAttach", "VFileServer", "VLinuxStore", "VPipeServer", "VTeamServer", "VLinuxPrograms",
-        "VGroupServer", "VRuntime", "VProtocol",
+        "VGroupServer", "VRun", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),
@@ -108,6 +109,8 @@ let package = Package(
       swiftSettings: common),
     .testTarget(
       name: "VMountTests", dependencies: ["VMount", "VProtocol"], swiftSettings: common),
+    .testTarget(
+      name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VTree"], swiftSettings: common),
     .testTarget(name: "VRuntimeTests", dependencies: ["VRuntime"], swiftSettings: common),
     .testTarget(
       name: "VFileServerTests",

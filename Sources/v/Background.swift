@@ -1,14 +1,17 @@
 import Glibc
 import Synchronization
 
-/// A thread that ends with the process.
+/// Threads that end with the process.
 enum Background {
   private final class Body {
     let run: () -> Void
     init(_ run: @escaping () -> Void) { self.run = run }
   }
 
-  static func run(_ body: @escaping @Sendable () -> Void) {
+  static func run(_ body: @escaping @Sendable () -> Void) { pthread_detach(start(body)) }
+
+  /// One to be joined.
+  static func start(_ body: @escaping @Sendable () -> Void) -> pthread_t {
     var thread = pthread_t()
     let context = Unmanaged.passRetained(Body(body)).toOpaque()
     pthread_create(
@@ -17,7 +20,7 @@ enum Background {
         if let context { Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run() }
         return nil
       }, context)
-    pthread_detach(thread)
+    return thread
   }
 
   /// What `body` returns, or nil if it does not return in time; then its thread is left alone.

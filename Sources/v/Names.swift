@@ -36,16 +36,20 @@ struct Names {
   /// Sends an operation and waits for its answer; every other outcome is a `Failure`.
   func send<Op: Operation>(_ operation: Op, to server: EntityID) throws -> (Op.Answer, EntityID) {
     let left = max(deadline - node.now, TimeSpan(nanoseconds: 1))
-    let answer = node.sendAndWait(
-      operation, from: client, to: server, options: SendOptions(timeLimit: left))
-    switch answer {
-    case .done(let value, let by): return (value, by)
-    case .refused(.userTimeout):
+    let response = node.sendAndWait(
+      operation.message, from: client, to: server, options: SendOptions(timeLimit: left))
+    switch response.code {
+    case .ok:
+      guard let value = try? Op.Answer(parsing: response.message) else {
+        throw failure("\(ReplyCode.vmtpError)")
+      }
+      return (value, response.server)
+    case .userTimeout:
       throw Failure(
         status: .timeLimit, description: "\(what): no answer within \(options.timeout) s")
-    case .refused(let code):
+    default:
       guard node.isAttached else { throw Failure.nodeLost }
-      throw failure("\(code)")
+      throw failure("\(Refused(response))")
     }
   }
 

@@ -16,12 +16,14 @@ struct V: ParsableCommand {
       also be read under /v. Messages go to standard error, results to standard output.
 
       Exit status: 0 done, 1 refused by the system, 2 wrong usage, 3 no node on this host, \
-      4 time limit reached.
+      4 time limit reached. v run, wait and attach end as the program does that they are about, or \
+      with 125.
       """,
     version: "0.1 (VMTP domain 0x1045)",
     subcommands: [
       Status.self, Ping.self, Query.self, List.self, Stat.self, Trace.self, Bench.self,
-      Group.self, Serve.self, MountCommand.self, UnmountCommand.self, Doctor.self,
+      Run.self, ProgramList.self, Kill.self, Wait.self, Attach.self, Logs.self, Group.self,
+      Serve.self, MountCommand.self, UnmountCommand.self, Doctor.self,
     ])
 
   static func main() {
@@ -31,7 +33,8 @@ struct V: ParsableCommand {
     } catch let failure as Failure {
       say("v: \(failure.description)", to: 2)
       if let remedy = failure.remedy { say("v: \(remedy)", to: 2) }
-      Glibc.exit(failure.status.rawValue)
+      let status = failure.status.rawValue
+      Glibc.exit(endsAsProgram ? max(status, Failure.Status.programLost.rawValue) : status)
     } catch {
       let text =
         nearestVerb.map { "v: there is no command '\($0.wrong)'; is it v \($0.near)?" }
@@ -41,7 +44,7 @@ struct V: ParsableCommand {
         Glibc.exit(0)
       }
       say(text, to: 2)
-      Glibc.exit(Failure.Status.usage.rawValue)
+      Glibc.exit((endsAsProgram ? Failure.Status.programLost : .usage).rawValue)
     }
   }
 }
@@ -58,6 +61,11 @@ extension V {
     let near = verbs.map { ($0, distance($0, wrong)) }.min { $0.1 < $1.1 }
     guard let near, near.1 <= 2 else { return nil }
     return (wrong, near.0)
+  }
+
+  /// Whether the verb's exit status is that of a program.
+  private static var endsAsProgram: Bool {
+    ["run", "wait", "attach"].contains(CommandLine.arguments.dropFirst().first ?? "")
   }
 
   /// Letters to change, insert or take away.
@@ -83,6 +91,10 @@ struct Failure: Error, CustomStringConvertible {
     case usage = 2
     case noNode = 3
     case timeLimit = 4
+    /// Of a verb that else ends as a program does; 126 and 127 as a shell has them.
+    case programLost = 125
+    case programNotExecutable = 126
+    case noProgram = 127
   }
 
   var status: Status
@@ -91,11 +103,21 @@ struct Failure: Error, CustomStringConvertible {
   var remedy: String?
 }
 
-/// What every command takes.
+/// What every command takes that prints something.
 struct CommonOptions: ParsableArguments {
   @Flag(help: "Print one JSON object instead of text for people.")
   var json = false
 
+  @OptionGroup var node: NodeOptions
+
+  var timeout: Double { node.timeout }
+  var timeoutMilliseconds: Int64 { node.timeoutMilliseconds }
+  var socketPath: String { node.socketPath }
+  func attach() throws(Failure) -> AttachedBackplane { try node.attach() }
+}
+
+/// What every command takes that asks a node.
+struct NodeOptions: ParsableArguments {
   @Option(help: "Give up after so many seconds.")
   var timeout = 5.0
 
@@ -121,12 +143,15 @@ struct CommonOptions: ParsableArguments {
       let isThere = error.description.contains("does not answer")
       throw Failure(
         status: isThere ? .timeLimit : .noNode,
-        description: "\(error)", remedy: isThere ? nil : "to start it: \(Self.startCommand)")
+        description: "\(error)",
+        remedy: isThere ? nil : "to start it: \(CommonOptions.startCommand)")
     }
   }
 
   var socketPath: String { socket ?? AttachedBackplane.defaultSocketPath }
+}
 
+extension CommonOptions {
   /// The one command that starts this host's node.
   static var startCommand: String {
     let units = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]

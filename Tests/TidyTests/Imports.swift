@@ -8,7 +8,7 @@ struct ImportTable {
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
     "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VTree", "VThreads",
-    "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "vnode", "vkeep", "v",
+    "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "VRun", "vnode", "vkeep", "v",
   ]
 
   static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
@@ -24,6 +24,7 @@ struct ImportTable {
     case "VTransport": return core.union(["VProtocol"])
     case "VKernel": return core.union(["VTransport", "VProtocol"])
     case "VRuntime": return core.union(["VProtocol"])
+    case "VRun": return core
     case "VTree": return core.union(["VRuntime", "VProtocol"])
     case "VThreads": return system.union(["CVLinux"])
     case "VNode":
@@ -45,8 +46,10 @@ struct ImportTable {
       .union(boards).union(Self.packages)
     // A composition root too: it runs boards as processes of their own.
     case "v":
-      return system.union(["VAttach", "VLinuxStore", "VLinuxPrograms", "VRuntime", "VProtocol"])
-        .union(boards).union(Self.packages)
+      return system.union([
+        "VAttach", "VLinuxStore", "VLinuxPrograms", "VRun", "VRuntime", "VProtocol",
+      ])
+      .union(boards).union(Self.packages)
     default: return system.union(["VTree", "VRuntime", "VProtocol", "CVLinux"])
     }
   }

@@ -1,0 +1,29 @@
+/// Puts a prefix in front of every line of a stream, whatever pieces it comes in.
+public struct LinePrefixer: Sendable {
+  private let prefix: [UInt8]
+  private var rest: [UInt8] = []
+
+  /// A line longer than this is let go of in pieces.
+  public static let lineBytesMax = 65_536
+
+  public init(_ prefix: String) { self.prefix = Array(prefix.utf8) }
+
+  /// The whole lines there are now, each with the prefix.
+  public mutating func take(_ octets: [UInt8]) -> [UInt8] {
+    rest += octets
+    var out: [UInt8] = []
+    while let end = rest.firstIndex(of: Self.newline) {
+      out += prefix + rest[...end]
+      rest.removeFirst(end + 1)
+    }
+    return rest.count > Self.lineBytesMax ? out + finish() : out
+  }
+
+  /// A last line without its newline, which it gets.
+  public mutating func finish() -> [UInt8] {
+    defer { rest = [] }
+    return rest.isEmpty ? [] : prefix + rest + [Self.newline]
+  }
+
+  private static let newline = UInt8(ascii: "\n")
+}

@@ -1,0 +1,50 @@
+import Glibc
+import VProtocol
+
+/// Standard input on its way to a program, up to its end.
+final class InputFeed: Sendable {
+  private let program: RemoteProgram
+  private let hasTerminal: Bool
+
+  init(_ program: RemoteProgram, hasTerminal: Bool) {
+    self.program = program
+    self.hasTerminal = hasTerminal
+  }
+
+  /// What ends an input that a terminal has: there end of file is a key.
+  private static let endKey: UInt8 = 4
+
+  func run() {
+    guard let file = try? program.open("in", .write) else { return }
+    while let octets = Self.next() {
+      do throws(Refused) {
+        try file.write(octets)
+      } catch {
+        // As a local reader that is gone: whoever writes to us is told.
+        if error.code == .brokenPipe { close(0) }
+        return
+      }
+    }
+    if hasTerminal { try? file.write([Self.endKey]) }
+    file.release()
+  }
+
+  /// What there is, at least an octet; nil at the end.
+  static func next() -> [UInt8]? {
+    var buffer = [UInt8](repeating: 0, count: Message.segmentBytesMax)
+    while true {
+      // Keys are for the job in the foreground.
+      Terminal.waitForForeground()
+      let count = read(0, &buffer, buffer.count)
+      if count > 0 { return Array(buffer[..<count]) }
+      if count < 0 && errno == EAGAIN {
+        var entry = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
+        poll(&entry, 1, -1)
+        continue
+      }
+      // A job that was sent to the background meanwhile reads nothing from a terminal.
+      let isEarly = errno == EINTR || errno == EIO && isatty(0) == 1 && !Terminal.isForeground
+      guard count < 0 && isEarly else { return nil }
+    }
+  }
+}
