@@ -37,7 +37,9 @@ public struct RunRequest: Equatable, Sendable {
     // There is a header always: a command alone could look like one.
     var lines = [Array("class: \(programClass)".utf8)]
     // A path can have newlines, a line not: then the host chooses.
-    if let directory, !directory.contains(Self.newline) { lines.append(Array("dir: ".utf8) + directory) }
+    if let directory, !directory.contains(Self.newline) {
+      lines.append(Array("dir: ".utf8) + directory)
+    }
     if isAttached { lines.append(Array("attached: yes".utf8)) }
     if let terminal { lines.append(Array("terminal: \(terminal.text)".utf8)) }
     if let group { lines.append(Array("group: \(group)".utf8)) }

@@ -8,7 +8,8 @@ struct ProgramTests {
     arguments: [
       ("moa/12.sort", "moa", 12, "12.sort"), ("moa/12", "moa", 12, nil), ("12", nil, 12, nil),
       ("12.a.b", nil, 12, "12.a.b"), ("/v/team/moa/12.sort", "moa", 12, "12.sort"),
-      ("team/moa/12", "moa", 12, nil), ("self/7", nil, 7, nil), ("moa/12.sort/", "moa", 12, "12.sort"),
+      ("team/moa/12", "moa", 12, nil), ("self/7", nil, 7, nil),
+      ("moa/12.sort/", "moa", 12, "12.sort"),
     ] as [(String, String?, UInt32, String?)])
   func names(text: String, host: String?, number: UInt32, full: String?) throws {
     let name = try #require(ProgramName(text))

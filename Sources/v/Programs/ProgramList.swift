@@ -54,7 +54,8 @@ struct ProgramList: ParsableCommand {
     }
     for worker in workers { pthread_join(worker, nil) }
     let results = found.withLock { $0 }
-    show(hosts.compactMap { try? results[$0]?.get() }.flatMap { $0 })
+    let answers = hosts.compactMap { try? results[$0]?.get() }
+    if !answers.isEmpty { show(answers.flatMap { $0 }) }
     let silent = hosts.compactMap { host -> String? in
       guard case .failure(let refused) = results[host] else { return nil }
       return "\(host): \(Self.reason(refused, limit))"

@@ -1,0 +1,170 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  @Suite("v run", .tags(.mount), .serialized)
+  struct RunTests {
+    private func kea(
+      _ script: String, as user: String = "root", limit: Duration = .seconds(20)
+    ) async throws -> Outcome {
+      try await Lab.shared().bash(on: "kea", as: user, script, limit: limit)
+    }
+
+    @Test(
+      "gives the program's output and its exit status, at home and elsewhere", arguments: Lab.hosts)
+    func status(host: String) async throws {
+      let outcome = try await kea(
+        """
+        r="v run --host \(host)"
+        $r sh -c 'hostname; echo err >&2; exit 7' 2>err; echo $?; cat err; rm err
+        $r sh -c 'kill -TERM $$'; echo $?
+        $r nothing-of-that-name; echo $?
+        $r /etc/passwd; echo $?
+        $r true; echo $?
+        $r sh -c 'echo last; kill -KILL $$' | cat; echo ${PIPESTATUS[0]}
+        """)
+      #expect(
+        outcome.output == "\(host)\n7\nerr\n143\n127\n126\n0\nlast\n137\n", "\(outcome.summary)")
+      #expect(outcome.errors.contains("v: run: no such program: nothing-of-that-name\n"))
+      #expect(outcome.errors.contains("/etc/passwd: ") && !outcome.errors.contains("err\n"))
+    }
+
+    @Test("says what is wrong with 125")
+    func refusals() async throws {
+      let outcome = try await kea(
+        """
+        for words in '--host nowhere true' '--any --each true' '--class top true' '' \
+          '--socket /nowhere true'; do v run $words 2>&1 | head -2; echo ${PIPESTATUS[0]}; done
+        """)
+      #expect(outcome.output.components(separatedBy: "\n125\n").count == 6, "\(outcome.summary)")
+      #expect(outcome.output.contains("v: run: no host nowhere runs programs\n"))
+      #expect(outcome.output.contains("exclude each other"))
+    }
+
+    @Test("carries input, arguments, environment and directory")
+    func carries() async throws {
+      let outcome = try await kea(
+        """
+        export V_TEST=$'a\\nb\\\\c' XDG_TEST=no HOME=/nowhere
+        cd /v/storage/kea
+        v run --host moa sh -c 'pwd; printf "%s/" "$V_TEST" "$XDG_TEST" "$HOME"; printf "<%s>" "$@"' \
+          - 'two words' '' $'a\\nb'
+        mkdir /srv/only-here; cd /srv/only-here
+        v run --host moa pwd 2>&1
+        cd /; rmdir /srv/only-here
+        head -c 1000000 /dev/urandom >/tmp/run.in
+        v run --host moa cat </tmp/run.in | cmp - /tmp/run.in && echo same
+        v run --host moa sh -c 'head -c 1000000 /dev/zero; echo end >&2' 2>&1 | tail -c 4
+        rm /tmp/run.in; v run --host moa cat </dev/null; v run --host moa yes | head -1
+        yes | v run --host moa head -1; echo ${PIPESTATUS[*]}
+        """)
+      #expect(
+        outcome.output == """
+          /v/storage/kea
+          a
+          b\\c///root/<two words><><a
+          b>v: moa has no /srv/only-here; running in /root
+          /root
+          same
+          end
+          y
+          y
+          141 0
+
+          """, "\(outcome.summary)")
+    }
+
+    @Test("a program ends with whoever started it, unless it is detached")
+    func ends() async throws {
+      let outcome = try await kea(
+        """
+        count() { v ps moa | grep -c "sleep $1"; }
+        v run --host moa sleep 3600 & v=$!
+        for i in {1..50}; do [[ $(count 3600) == 1 ]] && break; sleep 0.05; done; count 3600
+        kill -9 $v
+        for i in {1..100}; do [[ $(count 3600) == 0 ]] && break; sleep 0.05; done; count 3600
+        v run --host moa sleep 3600 & v=$!
+        for i in {1..50}; do [[ $(count 3600) == 1 ]] && break; sleep 0.05; done
+        kill -HUP $v; wait $v; echo $?
+        name=$(v run --host moa --detach sleep 3601); echo ${name%%/*} ${name##*.}
+        count 3601; v kill $name; v wait $name; echo $?
+        v ps moa | grep $name | grep -o 'killed TERM'
+        """, limit: .seconds(30))
+      #expect(
+        outcome.output == "1\n0\n129\nmoa sleep\n1\n143\nkilled TERM\n", "\(outcome.summary)")
+    }
+
+    @Test("logs, wait and kill name a program in each way, and say so where there is none")
+    func named() async throws {
+      let outcome = try await kea(
+        """
+        name=$(v run --host moa --detach sh -c 'echo out; echo err >&2; sleep 0.2; echo more')
+        number=${name#moa/}; number=${number%%.*}
+        v logs -f moa/$number 2>&1 | sort
+        v logs /v/team/moa/$number.sh 2>/dev/null; v wait $name; echo $?
+        for verb in kill wait logs attach; do v $verb moa/1; echo $?; v $verb x; echo $?; done 2>&1
+        v kill -s KILL moa/$number; echo $?
+        """)
+      #expect(
+        outcome.output == """
+          err
+          more
+          out
+          out
+          more
+          0
+          v: kill moa/1: no such program
+          1
+          v: kill: 'x' names no program; moa/12.sort, moa/12 or 12 would
+          2
+          v: wait moa/1: no such program
+          125
+          v: wait: 'x' names no program; moa/12.sort, moa/12 or 12 would
+          125
+          v: logs moa/1: no such program
+          1
+          v: logs: 'x' names no program; moa/12.sort, moa/12 or 12 would
+          2
+          v: attach moa/1: no such program
+          125
+          v: attach: 'x' names no program; moa/12.sort, moa/12 or 12 would
+          125
+          1
+
+          """, "\(outcome.summary)")
+    }
+
+    @Test("--any spreads programs over the hosts, --each runs on all, --class is shown by ps")
+    func many() async throws {
+      let outcome = try await kea(
+        """
+        names=$(for i in {1..10}; do v run --any --detach sleep 3602; done)
+        sed 's,/.*,,' <<<"$names" | sort | uniq -c
+        v kill -s KILL $names
+        v run --each sh -c 'echo one; echo two; [ $(hostname) = kea ] || exit 3' | sort; \
+        echo ${PIPESTATUS[0]}
+        name=$(v run --host moa --class background --detach sleep 3603)
+        v ps --json moa | grep -o '"class":"background","state":"running"'
+        v ps | grep -c '^moa/.* root@kea  *background  *running '; v kill $name
+        v ps --all kea | grep -c '/[0-9]*.vnode '
+        v ps nowhere; echo $?
+        """, limit: .seconds(30))
+      #expect(
+        outcome.output == """
+                5 kea
+                5 moa
+          kea: one
+          kea: two
+          moa: one
+          moa: two
+          3
+          "class":"background","state":"running"
+          1
+          1
+          1
+
+          """, "\(outcome.summary)")
+      #expect(outcome.errors == "v: ps: nowhere: no such host\n")
+    }
+  }
+}
