@@ -47,8 +47,9 @@ extension LabTests {
         """
         export V_TEST=$'a\\nb\\\\c' XDG_TEST=no HOME=/nowhere
         cd /v/storage/kea
-        v run --host moa sh -c 'pwd; printf "%s/" "$V_TEST" "$XDG_TEST" "$HOME"; printf "<%s>" "$@"' \
-          - 'two words' '' $'a\\nb'
+        v run --host moa sh -c \
+          'pwd; printf "%s/" "$V_TEST" "$XDG_TEST" "$HOME"; printf "<%s>" "$@"' - \
+          'two words' '' $'a\\nb'
         mkdir /srv/only-here; cd /srv/only-here
         v run --host moa pwd 2>&1
         cd /; rmdir /srv/only-here
