@@ -24,10 +24,10 @@ extension LabTests {
         s.expect(r"# ")
         assert s.is_raw()
         s.send("hostname; stty size; echo $TERM\r")
-        s.expect(r"\nmoa\r\n30 90\r\nxterm\r\n")
+        s.expect(r"\rmoa\r\n30 90\r\nxterm\r\n")
         s.resize(40, 100)
         s.send("sleep 0.2; stty size\r")
-        s.expect(r"\n40 100\r\n")
+        s.expect(r"\r40 100\r\n")
         s.send("sleep 1000\r")
         time.sleep(0.3)
         s.send("\x1a")
@@ -38,7 +38,7 @@ extension LabTests {
         s.send("\x03")
         s.expect(r"# ")
         s.send("echo $?; exit 3\r")
-        s.expect(r"\n130\r\n")
+        s.expect(r"\r130\r\n")
         assert s.status() == 3
         """#)
     }
@@ -62,7 +62,7 @@ extension LabTests {
         s = Session("v", "run", "--host", "moa", "python3")
         s.expect(">>> ")
         s.send("6 * 7\r")
-        s.expect(r"\n42\r\n")
+        s.expect(r"42\r\n")
         s.send("\x04")
         assert s.status() == 0
         """#)
@@ -74,10 +74,9 @@ extension LabTests {
     func jobs() async throws {
       try await onTerminal(
         #"""
+        os.environ["PS1"] = "here> "
         s = Session("bash", "--norc", "-i")
-        s.expect(r"# ")
-        s.send("PS1='here> '\r")
-        s.expect(r"\nhere> ")
+        s.expect("here> ")
         s.send("v run --host moa cat\r")
         time.sleep(0.5)
         s.send("one\r")
@@ -93,7 +92,7 @@ extension LabTests {
         s.send("\x03")
         s.expect("here> ")
         s.send("echo $?; v run --no-pty --host moa sleep 1000 </dev/null\r")
-        s.expect(r"\n130\r\n")
+        s.expect(r"\r130\r\n")
         time.sleep(0.5)
         s.send("\x1a")
         s.expect(r"Stopped[\s\S]*here> ")
@@ -126,7 +125,7 @@ extension LabTests {
         s = Session("v", "attach", name)
         s.expect(r"x=found[\s\S]*# ")
         s.send("echo $x again; exit 4\r")
-        s.expect(r"\nfound again\r\n")
+        s.expect(r"\rfound again\r\n")
         assert s.status() == 4
         """#)
     }

@@ -84,9 +84,12 @@ final class Jobs: SignalTaker {
 
   func take(_ number: Int32) {
     let jobs = state.withLock { $0.jobs }
-    guard number == SIGTSTP else { return jobs.forEach { $0.take(number) } }
-    jobs.forEach { $0.suspend() }
+    guard number == SIGTSTP else {
+      for job in jobs { job.take(number) }
+      return
+    }
+    for job in jobs { job.suspend() }
     SignalRelay.obey(number)
-    jobs.forEach { $0.resume() }
+    for job in jobs { job.resume() }
   }
 }

@@ -56,7 +56,11 @@ struct Run: ParsableCommand {
   var command: [String]
 
   func validate() throws {
-    guard !words.isEmpty else { throw ValidationError("Which program?") }
+    guard let first = words.first else { throw ValidationError("Which program?") }
+    // Everything from the first word on that is no option of v is the program's.
+    guard !first.hasPrefix("-") || command.first == "--" || asksForHelp else {
+      throw ValidationError("Unknown option '\(first)'")
+    }
     guard [host != nil, any, each].count(where: { $0 }) <= 1 else {
       throw ValidationError("--host, --any and --each exclude each other.")
     }
@@ -69,12 +73,15 @@ struct Run: ParsableCommand {
     }
   }
 
+  private var asksForHelp: Bool { ["-h", "--help"].contains(command.first) }
+
   /// Without the `--` that may stand before them.
   private var words: ArraySlice<String> {
     command.first == "--" ? command.dropFirst() : command[...]
   }
 
   func run() throws {
+    if asksForHelp { throw CleanExit.helpRequest(Self.self) }
     // Before there are threads: only one of them takes signals.
     let signals = SignalRelay()
     signals.start()
@@ -125,12 +132,11 @@ struct Run: ParsableCommand {
     signals.relay(to: job)
     terminal?.makeRaw()
     if isOnTerminal { job.watchStops() }
-    let notice = Background.start { program.tellDirectory() }
     let feed = InputFeed(program, hasTerminal: isOnTerminal)
     Background.run { feed.run() }
+    program.tellDirectory()
     do throws(Failure) {
       let end = try program.attend(terminal)
-      pthread_join(notice, nil)
       program.release()
       // So that a shell ends its loop, as it does after a program of its own.
       if end == .killed("INT") { SignalRelay.end(by: SIGINT, terminal) }
