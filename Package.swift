@@ -73,8 +73,8 @@ let package = Package(
     .executableTarget(
       name: "v",
       dependencies: [
-        "VAttach", "VFileServer", "VLinuxStore", "VPipeServer", "VTeamServer", "VLinuxPrograms",
-        "VGroupServer", "VRun", "VRuntime", "VProtocol",
+        "VAttach", "VRAMServer", "VTree", "VFileServer", "VLinuxStore", "VPipeServer",
+        "VTeamServer", "VLinuxPrograms", "VGroupServer", "VRun", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),

@@ -45,11 +45,8 @@ struct DeviceFile: TreeFile {
   }
   var size: UInt64 { device == .clock ? UInt64(Device.clockBytes) : 0 }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
-    completion(.success(DeviceSession(device, backplane)))
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
+    opened(.success(DeviceSession(device, backplane)))
   }
 }
 

@@ -4,17 +4,15 @@ public import VRuntime
 public import VTree
 
 /// A file server whose files are in memory and end with it: the example of a board.
-///
-/// `VTree` does the naming, the instances and the waiting; what is left to say is where the state
-/// is (here) and what an object answers (`RAMFile`).
 public final class RAMFileServer: Sendable {
   /// The manager; it is found by its prefix once that is claimed.
   public let manager: TreeManager
 
   /// Serves an empty directory that everybody may write to, by the name of `prefix`.
   public init(_ backplane: any Backplane, prefix: String) {
-    let root = RAMDirectory(RAMDisk(backplane), owner: "root", permissions: 0o1777)
-    manager = TreeManager(backplane, root.context, prefix: prefix)
+    let disk = RAMDisk(backplane)
+    let root = RAMDirectory(disk, disk.newAccess("root", 0o1777)).context
+    manager = TreeManager(backplane, root, prefix: prefix)
   }
 }
 
@@ -25,17 +23,15 @@ private final class RAMDisk: Sendable {
   private let state = Mutex((used: 0, last: UInt64(0)))
 
   init(_ backplane: any Backplane) { self.backplane = backplane }
-
   var wallClock: Int64 { backplane.wallClock }
 
   /// Of a new object, which is never taken for an earlier one of its name.
   func newAccess(_ owner: String, _ permissions: UInt32) -> TreeAccess {
-    let generation = state.withLock { state in
+    state.withLock { state in
       state.last += 1
-      return state.last
+      return TreeAccess(
+        owner: owner, permissions: permissions, generation: state.last, modified: wallClock)
     }
-    return TreeAccess(
-      owner: owner, permissions: permissions, generation: generation, modified: wallClock)
   }
 
   /// Takes room for a file that grows by so much; false where there is none.
@@ -54,46 +50,47 @@ private final class RAMDirectory: Sendable {
   private let access: TreeAccess
   private let objects = Mutex<[String: TreeObject]>([:])
 
-  init(_ disk: RAMDisk, owner: String, permissions: UInt32) {
-    self.disk = disk
-    access = disk.newAccess(owner, permissions)
-  }
-
+  init(_ disk: RAMDisk, _ access: TreeAccess) { (self.disk, self.access) = (disk, access) }
   var context: TreeContext {
     var context = TreeContext(
       names: { [self] in objects.withLock { $0.keys.sorted() } },
       object: { [self] name in objects.withLock { $0[name] } })
     context.access = access
-    context.make = { [self] making, outcome in outcome(make(making)) }
-    context.remove = { [self] name, caller, outcome in outcome(remove(name, caller)) }
+    context.make = { [self] in $1(make($0)) }
+    context.remove = { [self] in $2(remove($0, $1)) }
+    context.rename = { [self] in $3(remove($0, $2, for: $1)) }
     return context
   }
 
   private func make(_ making: TreeContext.Making) -> Refusal? {
-    let (owner, permissions) = (making.caller.user, making.permissions)
-    let object: TreeObject =
-      switch making.kind {
-      case .context: .context(RAMDirectory(disk, owner: owner, permissions: permissions).context)
-      case .symbolicLink: .link(making.target)
-      default: .file(RAMFile(disk, disk.newAccess(owner, permissions)))
-      }
+    let access = disk.newAccess(making.caller.user, making.permissions)
     return objects.withLock { objects in
       // Somebody else may have been quicker.
-      guard objects[making.name] == nil else { return Refusal(.duplicateName) }
-      objects[making.name] = object
+      if objects[making.name] != nil { return Refusal(.duplicateName) }
+      switch making.kind {
+      case .context: objects[making.name] = .context(RAMDirectory(disk, access).context)
+      case .symbolicLink: objects[making.name] = .link(making.target, access)
+      default: objects[making.name] = .file(RAMFile(disk, access))
+      }
       return nil
     }
   }
 
-  private func remove(_ name: String, _ caller: TreeCaller) -> Refusal? {
+  /// Takes a name away; its object gets the name `new`, if there is one.
+  private func remove(_ name: String, _ caller: TreeCaller, for new: String? = nil) -> Refusal? {
     objects.withLock { objects in
       guard let object = objects[name] else { return Refusal(.notFound) }
-      let isSticky = access.permissions & 0o1000 != 0
-      guard !isSticky || ["root", access.owner, object.access.owner].contains(caller.user) else {
-        return Refusal(.notOwner, "\(name) belongs to \(object.access.owner)")
+      for object in [object, new.flatMap { objects[$0] }].compactMap(\.self) {
+        let owners = ["root", access.owner, object.access.owner]
+        if access.permissions & 0o1000 != 0 && !owners.contains(caller.user) {
+          return Refusal(.notOwner, "\(name) belongs to \(object.access.owner)")
+        }
       }
-      if case .context(let context) = object, !context.isEmpty { return Refusal(.contextNotEmpty) }
+      if case .context(let context)? = new.map({ objects[$0] }) ?? object, !context.isEmpty {
+        return Refusal(.contextNotEmpty)
+      }
       objects[name] = nil
+      if let new { objects[new] = object }
       return nil
     }
   }
@@ -115,19 +112,15 @@ private final class RAMFile: TreeFile, TreeSession {
   var access: TreeAccess { state.withLock { $0.access } }
   var size: UInt64 { UInt64(state.withLock { $0.octets.count }) }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
     if opening.mode.contains(.truncate) { _ = state.withLock { resize(&$0, to: 0) } }
-    completion(.success(self))
+    opened(.success(self))
   }
 
   func modify(_ modification: Modification, _ caller: TreeCaller) -> Refusal? {
     let isOwner = ["root", access.owner].contains(caller.user)
-    guard modification.owner == nil, modification.group == nil,
-      isOwner || modification.permissions == nil
-    else { return Refusal(.notOwner) }
+    let changesOwner = (modification.owner ?? modification.group) != nil
+    if changesOwner || modification.permissions != nil && !isOwner { return Refusal(.notOwner) }
     return state.withLock { state in
       if let size = modification.size, !resize(&state, to: size) { return Refusal(.noSpace) }
       state.access.permissions = modification.permissions ?? state.access.permissions
@@ -137,17 +130,16 @@ private final class RAMFile: TreeFile, TreeSession {
   }
 
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
-    let octets = state.withLock { $0.octets }
-    call.answer(data: Array(octets.dropFirst(Int(clamping: position)).prefix(count)))
+    let rest = state.withLock { $0.octets }.dropFirst(Int(clamping: position))
+    call.answer(data: Array(rest.prefix(count)))
   }
 
   func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall) {
     let hasRoom = state.withLock { state in
       let start = call.isAppending ? UInt64(state.octets.count) : position
       let (end, isTooFar) = start.addingReportingOverflow(UInt64(data.count))
-      guard !isTooFar, resize(&state, to: max(end, UInt64(state.octets.count))) else {
-        return false
-      }
+      let size = isTooFar ? .max : max(end, UInt64(state.octets.count))
+      guard resize(&state, to: size) else { return false }
       state.octets.replaceSubrange(Int(start)..<Int(end), with: data)
       return true
     }

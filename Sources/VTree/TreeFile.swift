@@ -9,10 +9,8 @@ public protocol TreeFile: Sendable {
   var attributes: UIOAttributes { get }
   /// Octets; 0 where it has no end.
   var size: UInt64 { get }
-  /// Opens it for a caller who has the rights, then calls `completion` once.
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void)
+  /// Opens it for a caller who has the rights, then calls `opened` once.
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened)
   /// Changes it for a caller who has the right to write.
   func modify(_ modification: Modification, _ caller: TreeCaller) -> Refusal?
 }
@@ -25,6 +23,9 @@ extension TreeFile {
     return isHarmless ? nil : Refusal(.notOwner)
   }
 }
+
+/// Gets the session that was opened, or why none was.
+public typealias TreeOpened = @Sendable (Result<any TreeSession, Refusal>) -> Void
 
 /// How and by whom a file is opened.
 public struct TreeOpening: Sendable {

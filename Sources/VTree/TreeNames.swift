@@ -63,7 +63,7 @@ extension TreeObject {
     case .context(let context): context.access
     case .text(let text): text.access
     case .file(let file): file.access
-    case .link: TreeAccess(permissions: 0o777)
+    case .link(_, let access): access
     }
   }
 
@@ -111,7 +111,7 @@ extension TreeOperations {
     case .context:
       descriptor.links = 2
       descriptor.attributes = [.readable, .variableBlock, .multiBlock]
-    case .link(let target):
+    case .link(let target, _):
       descriptor.attributes = [.readable]
       descriptor.size = UInt64(target.utf8.count)
     case .file(let file):

@@ -5,8 +5,8 @@ public enum TreeObject: Sendable {
   case context(TreeContext)
   case text(TreeText)
   case file(any TreeFile)
-  /// A symbolic link and its target.
-  case link(String)
+  /// A symbolic link: its target, and whose it is.
+  case link(String, TreeAccess = TreeAccess(permissions: 0o777))
 }
 
 /// Whose an object is and what others may do with it, as Linux shows it.
@@ -97,6 +97,9 @@ public struct TreeContext: Sendable {
   public var isKeptWhileOpen = false
   /// Takes a name away, in the same way.
   public var remove: (@Sendable (String, TreeCaller, @escaping TreeOutcome) -> Void)?
+  /// Gives the first name's object the second name, in the place of what has it, for a caller who
+  /// has the right to write.
+  public var rename: (@Sendable (String, String, TreeCaller, @escaping TreeOutcome) -> Void)?
 
   public var isEmpty: Bool { names().isEmpty }
 

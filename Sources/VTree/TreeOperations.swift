@@ -71,7 +71,7 @@ final class TreeOperations: Sendable {
       }
     case ReadLink.code:
       named(ReadLink.self, request, { $0.name }) { [self] _, object, _ in
-        guard case .link(let target) = object else {
+        guard case .link(let target, _) = object else {
           return backplane.refuse(.badArguments, request)
         }
         backplane.reply(ReadInstance.Answer(data: Array(target.utf8)), to: request)
@@ -80,6 +80,8 @@ final class TreeOperations: Sendable {
       backplane.serve(AddName.self, request) { add($0, caller, request) }
     case RemoveName.code:
       backplane.serve(RemoveName.self, request) { remove($0, caller, request) }
+    case RenameObject.code:
+      backplane.serve(RenameObject.self, request) { rename($0, caller, request) }
     case CreateInstance.code:
       backplane.serve(CreateInstance.self, request) { create($0, caller, request) }
     default: backplane.refuse(.notOwner, request)
@@ -199,6 +201,39 @@ final class TreeOperations: Sendable {
     }
     backplane.after(Self.closingLimit) { [self] in
       unlessOpen(path, caller, request, isAgain: true, body)
+    }
+  }
+
+  /// A new name in the same context; what goes to another one is copied by programs that are told
+  /// so.
+  private func rename(_ operation: RenameObject, _ caller: TreeCaller, _ request: Request) {
+    find(operation.old) { [self] found in
+      guard case .object(let path, _, let context?) = found else {
+        if case .refused(let code) = found { return backplane.refuse(code, request) }
+        return backplane.refuse(.notFound, request)
+      }
+      guard let rename = context.rename else { return backplane.refuse(.notOwner, request) }
+      guard context.access.rights(of: caller) & 2 != 0 else {
+        return backplane.refuse(.noPermission, request)
+      }
+      find(ContextName(operation.newContext, operation.newName)) { [self] found in
+        let (newPath, isTaken) =
+          switch found {
+          case .object(let path, _, _): (path, true)
+          case .free(let path, _, _): (path, false)
+          case .refused: ("", false)
+          }
+        if isTaken && operation.mode == .noReplace {
+          return backplane.refuse(.duplicateName, request)
+        }
+        let (old, new) = (path.split(separator: "/"), newPath.split(separator: "/"))
+        guard operation.mode != .exchange, old.dropLast() == new.dropLast(), let last = new.last
+        else { return backplane.refuse(.differentManager, request) }
+        rename(String(old[old.count - 1]), String(last), caller) { [self] refusal in
+          if let refusal { return refuse(refusal, request) }
+          backplane.reply(Done(), to: request)
+        }
+      }
     }
   }
 }

@@ -8,8 +8,10 @@ import VLinuxPrograms
 import VLinuxStore
 import VPipeServer
 import VProtocol
+import VRAMServer
 import VRuntime
 import VTeamServer
+import VTree
 
 /// `v serve`: a board in a process of its own, the same that runs inside a node.
 struct Serve: ParsableCommand {
@@ -25,8 +27,10 @@ struct Serve: ParsableCommand {
       """)
 
   @Argument(
-    help: ArgumentHelp("The board: file, pipe, team or group.", valueName: "board"),
-    completion: .list(["file", "pipe", "team", "group"]))
+    help: ArgumentHelp(
+      "The board: file, pipe, team, group or ram (files in memory, ram/HOST).",
+      valueName: "board"),
+    completion: .list(["file", "pipe", "team", "group", "ram"]))
   var board: String
 
   @Option(
@@ -114,6 +118,7 @@ extension Serve {
     [
       ("file", { try $0.fileBoard() }), ("pipe", { _ in pipeBoard }),
       ("team", { serve in serve.teamBoard }), ("group", { _ in groupBoard }),
+      ("ram", { _ in ramBoard }),
     ]
   }
 
@@ -144,6 +149,15 @@ extension Serve {
       for _ in 0..<500 where !programs.isEmpty { usleep(10_000) }
     }
     return board
+  }
+
+  /// The example of a board: ``VRAMServer``.
+  private static func ramBoard(_ node: AttachedBackplane) -> Board {
+    let prefix = "ram/\(node.host)"
+    let server = RAMFileServer(node, prefix: prefix)
+    return Board(prefixes: [prefix]) { directory, told in
+      server.manager.claim(in: directory) { told(prefix, $0) }
+    }
   }
 
   private func fileBoard() throws -> Plug {

@@ -110,7 +110,11 @@ extension LabTests {
     func tree() async throws {
       let lab = try await Lab.shared()
       let outcome = try await lab.bash(
-        on: "kea", "ls -a /v/.v >/dev/null; find /v /v/.v -path '/v/storage/*/*' -prune -o -print")
+        on: "kea",
+        """
+        ls -a /v/.v >/dev/null
+        find /v /v/.v \\( -path '/v/storage/*/*' -o -path '/v/ram/*' \\) -prune -o -print
+        """)
       expectSuccess(outcome)
       let described = Set(
         try ManualTests.page("v.5").matches(of: /(?m)^\.It Pa (\S+)$/).map { String($0.1) })

@@ -47,7 +47,7 @@ struct ImportTable {
     // A composition root too: it runs boards as processes of their own.
     case "v":
       return system.union([
-        "VAttach", "VLinuxStore", "VLinuxPrograms", "VRun", "VRuntime", "VProtocol",
+        "VAttach", "VLinuxStore", "VLinuxPrograms", "VRun", "VTree", "VRuntime", "VProtocol",
       ])
       .union(boards).union(Self.packages)
     default: return system.union(["VTree", "VRuntime", "VProtocol", "CVLinux"])

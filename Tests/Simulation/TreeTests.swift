@@ -1,0 +1,305 @@
+import Synchronization
+import Testing
+import VNode
+import VProtocol
+import VRAMServer
+import VRuntime
+import VTree
+
+/// What one user of one host asks of a manager.
+private struct Asker {
+  let simulator: Simulator
+  let clients: ClientPool
+  let manager: EntityID
+  var user = "ann"
+
+  init(_ node: Node, of manager: EntityID, _ simulator: Simulator, as user: String = "ann") {
+    self.simulator = simulator
+    self.manager = manager
+    self.user = user
+    clients = ClientPool(node)
+  }
+
+  func ask<Op: Operation>(_ operation: Op) -> Answer<Op.Answer>? {
+    outcome(simulator) { clients.send(operation, as: user, to: manager, completion: $0) }
+  }
+  func code(_ operation: some Operation) -> ReplyCode? { ask(operation).map { $0.refusal ?? .ok } }
+  func name(_ path: String) -> ContextName { ContextName(.none, Array(path.utf8)) }
+
+  func open(_ path: String, _ mode: OpenMode, permissions: UInt32 = 0o644) -> InstanceID? {
+    let operation = CreateInstance(name(path), mode: mode, permissions: permissions)
+    guard case .done(let opened, _) = ask(operation) else { return nil }
+    return opened.instance
+  }
+  func read(_ instance: InstanceID, at position: UInt64 = 0) -> [UInt8]? {
+    guard case .done(let block, _) = ask(ReadInstance(instance, position: position, count: 16_384))
+    else { return nil }
+    return block.data
+  }
+  func text(_ path: String) -> String? {
+    guard let instance = open(path, .read) else { return nil }
+    defer { _ = code(ReleaseInstance(instance)) }
+    return read(instance).map { String(decoding: $0, as: UTF8.self) }
+  }
+  func write(_ text: String, to path: String, _ mode: OpenMode = [.write]) -> ReplyCode? {
+    guard let instance = open(path, mode) else { return nil }
+    defer { _ = code(ReleaseInstance(instance)) }
+    return code(WriteInstance(instance, position: 0, data: Array(text.utf8)))
+  }
+  func names(_ path: String) -> [String]? {
+    guard let instance = open(path, [.read, .directory]), let octets = read(instance) else {
+      return nil
+    }
+    var reader = SegmentReader(octets)
+    var names: [String] = []
+    while reader.remaining > 0, let record = try? Descriptor(parsing: &reader) {
+      names.append(String(decoding: record.name, as: UTF8.self))
+    }
+    return names
+  }
+}
+
+/// Whose reads wait until it is rung; every write rings it for one of them.
+private final class Bell: TreeFile, TreeSession {
+  let access = TreeAccess(permissions: 0o666)
+  let attributes: UIOAttributes = [.readable, .writeable, .stream]
+  let size: UInt64 = 0
+  private let waiting = Mutex<[TreeCall]>([])
+  let cancelled = Mutex(0)
+  let closed = Mutex(0)
+
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
+    opened(.success(self))
+  }
+  func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
+    waiting.withLock { $0.append(call) }
+    call.whenCancelled { [self] in cancelled.withLock { $0 += 1 } }
+  }
+  func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall) {
+    // Who was called away has not heard it: the next one does.
+    while let next = waiting.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) {
+      if next.answer(data: data) { break }
+    }
+    call.answer(count: data.count)
+  }
+  func close() { closed.withLock { $0 += 1 } }
+}
+
+@Suite("A tree manager in the simulator")
+struct TreeTests {
+  private let simulator = Simulator(seed: 11)
+  private let moa: Node
+  private let kea: Node
+
+  init() {
+    moa = simulator.start("moa")
+    kea = simulator.start("kea")
+  }
+
+  @Test("keeps a read that waits: a signal ends it, release does, and nobody else has its octets")
+  func waits() throws {
+    let bell = Bell()
+    let manager = TreeManager(moa, TreeContext([("bell", .file(bell))]))
+    let asker = Asker(kea, of: manager.server, simulator)
+    let instance = try #require(asker.open("bell", [.read, .write]))
+    let answers = Shared<[String: ReplyCode]>([:])
+    func wait(_ who: String) -> EntityID {
+      let client = kea.makeClient(user: "ann")
+      kea.send(
+        ReadInstance(instance, position: 0, count: 100), from: client, to: manager.server
+      ) { answers.value[who] = $0.refusal ?? .ok }
+      return client
+    }
+    let first = wait("first")
+    _ = wait("second")
+    _ = wait("third")
+    simulator.run(for: .seconds(5)) { manager.waitCount == 3 }
+    #expect(manager.waitCount == 3 && answers.value.isEmpty)
+    // Nobody ends another one's wait.
+    #expect(
+      Asker(kea, of: manager.server, simulator, as: "bob").code(CancelWait(first)) == .notFound)
+    #expect(asker.code(CancelWait(first)) == .ok)
+    simulator.run(for: .seconds(1))
+    #expect(answers.value == ["first": .interrupted] && bell.cancelled.withLock { $0 } == 1)
+    #expect(asker.code(CancelWait(first)) == .notFound)
+    #expect(asker.code(WriteInstance(instance, position: 0, data: [1])) == .ok)
+    simulator.run(for: .seconds(1))
+    #expect(answers.value["second"] == .ok && manager.waitCount == 1)
+    #expect(asker.code(ReleaseInstance(instance)) == .ok)
+    simulator.run(for: .seconds(1))
+    #expect(answers.value["third"] == .invalidFileID && manager.waitCount == 0)
+    #expect(bell.closed.withLock { $0 } == 1 && manager.instancesText == "")
+  }
+
+  @Test("ends the instances and waits of a process that is gone, and of a host that fell silent")
+  func owners() throws {
+    let bell = Bell()
+    let manager = TreeManager(moa, TreeContext([("bell", .file(bell))]))
+    let asker = Asker(kea, of: manager.server, simulator)
+    let owner = kea.makeClient(user: "ann")
+    let client = kea.makeClient(user: "ann")
+    let open = CreateInstance(asker.name("bell"), mode: .read, owner: owner)
+    guard case .done(let opened, _) = asker.ask(open) else {
+      Issue.record("not opened")
+      return
+    }
+    kea.send(
+      ReadInstance(opened.instance, position: 0, count: 1), from: client, to: manager.server
+    ) { _ in }
+    simulator.run(for: .seconds(9))
+    #expect(manager.waitCount == 1)
+    kea.retire(owner)
+    simulator.run(for: .seconds(5))
+    #expect(manager.waitCount == 0 && manager.instancesText == "")
+    #expect(asker.open("bell", .read) != nil)
+    simulator.crash("kea")
+    simulator.run(for: .seconds(14))
+    #expect(manager.instancesText == "" && bell.closed.withLock { $0 } == 2)
+  }
+
+  @Test("gives its reason in words, with the code and to whoever looks; others do not see it")
+  func words() throws {
+    let text = TreeText(
+      access: TreeAccess(owner: "ann", permissions: 0o644),
+      command: { $0.text == "go" ? nil : Refusal(.badArguments, "go, not \($0.text)") }
+    ) { "go\n" }
+    let manager = TreeManager(moa, TreeContext([("ctl", .text(text))]))
+    let ann = Asker(kea, of: manager.server, simulator)
+    let instance = try #require(ann.open("ctl", .write))
+    let client = kea.makeClient(user: "ann")
+    let response: Response? = outcome(simulator) {
+      kea.send(
+        WriteInstance(instance, position: 0, data: Array("stop\n".utf8)).message, from: client,
+        to: manager.server, options: SendOptions(), completion: $0)
+    }
+    #expect(response?.code == .badArguments)
+    #expect(response?.message.segment == Array("go, not stop".utf8))
+    #expect(ann.text("ctl") == "go\nrefused: go, not stop\n")
+    let bob = Asker(kea, of: manager.server, simulator, as: "bob")
+    #expect(bob.text("ctl") == "go\n")
+    #expect(bob.code(CreateInstance(bob.name("ctl"), mode: .write)) == .noPermission)
+    #expect(ann.write("go\n", to: "ctl") == .ok)
+    #expect(ann.text("ctl") == "go\n")
+    // Root of another host is nobody here; root of this one is root.
+    let roots = [kea, moa].map { Asker($0, of: manager.server, simulator, as: "root") }
+    #expect(roots.map { $0.write("go\n", to: "ctl") } == [nil, .ok])
+  }
+
+  @Test("looks up, lists and makes only when its contexts have prepared")
+  func prepares() {
+    let known = Shared<Set<String>>([])
+    var context = TreeContext(
+      names: { known.value.sorted() },
+      object: { known.value.contains($0) ? .text(TreeText { "here\n" }) : nil })
+    context.prepare = { [moa] name, done in
+      moa.after(.milliseconds(10)) {
+        known.value.formUnion(name == nil ? ["far", "near"] : ["near"])
+        done()
+      }
+    }
+    let manager = TreeManager(moa, TreeContext([("group", .context(context))]))
+    let asker = Asker(kea, of: manager.server, simulator)
+    #expect(asker.text("group/near") == "here\n")
+    #expect(asker.code(QueryObject(asker.name("group/far"))) == .notFound)
+    #expect(asker.names("group") == ["far", "near"])
+    #expect(asker.text("group/far") == "here\n")
+    #expect(
+      asker.code(AddName(asker.name("group/new"), kind: .context, permissions: 0o755)) == .notOwner)
+    #expect(asker.code(QueryObject(asker.name("group/near/x"))) == .notContext)
+  }
+}
+
+@Suite("The RAM file server in the simulator")
+struct RAMFileServerTests {
+  private let simulator = Simulator(seed: 12)
+  private let ann: Asker
+  private let bob: Asker
+
+  init() {
+    let server = RAMFileServer(simulator.start("moa"), prefix: "ram")
+    let kea = simulator.start("kea")
+    ann = Asker(kea, of: server.manager.server, simulator)
+    bob = Asker(kea, of: server.manager.server, simulator, as: "bob")
+  }
+
+  @Test("keeps what was written where it was written")
+  func files() throws {
+    let file = try #require(ann.open("notes", [.read, .write, .create]))
+    for (position, text) in [(0, "hello"), (8, "world"), (3, "p!")] {
+      let write = WriteInstance(file, position: UInt64(position), data: Array(text.utf8))
+      #expect(ann.code(write) == .ok)
+    }
+    #expect(ann.read(file) == Array("help!\0\0\0world".utf8))
+    #expect(ann.read(file, at: 8) == Array("world".utf8))
+    #expect(ann.read(file, at: .max) == [])
+    #expect(ann.write("!!", to: "notes", [.write, .append]) == .ok)
+    #expect(ann.text("notes") == "help!\0\0\0world!!")
+    var cut = Modification()
+    cut.size = 4
+    #expect(ann.code(ModifyInstance(file, cut)) == .ok)
+    #expect(ann.text("notes") == "help")
+    #expect(ann.write("new", to: "notes", [.write, .truncate]) == .ok)
+    #expect(ann.text("notes") == "new")
+    cut.size = 1 << 40
+    #expect(ann.code(ModifyInstance(file, cut)) == .noSpace)
+    #expect(
+      ann.code(WriteInstance(file, position: .max, data: [1])) == .noSpace)
+    #expect(ann.text("notes") == "new")
+  }
+
+  @Test("makes and removes names, for those who may")
+  func names() throws {
+    #expect(ann.code(AddName(ann.name("d"), kind: .context, permissions: 0o755)) == .ok)
+    #expect(ann.write("x", to: "d/f", [.write, .create]) == .ok)
+    #expect(
+      ann.code(
+        AddName(ann.name("d/l"), kind: .symbolicLink, permissions: 0o777, target: Array("f".utf8)))
+        == .ok)
+    #expect(bob.text("d/f") == "x" && bob.names("d") == ["f", "l"])
+    guard case .done(let target, _) = bob.ask(ReadLink(bob.name("d/l"))) else {
+      Issue.record("no link")
+      return
+    }
+    #expect(target.data == Array("f".utf8))
+    #expect(bob.code(CreateInstance(bob.name("d/f"), mode: .write)) == .noPermission)
+    #expect(bob.code(CreateInstance(bob.name("d/g"), mode: [.write, .create])) == .noPermission)
+    #expect(bob.code(RemoveName(bob.name("d/f"), isContext: false)) == .noPermission)
+    // The root is sticky: its names are their owners'.
+    #expect(bob.code(RemoveName(bob.name("d"), isContext: true)) == .notOwner)
+    #expect(ann.code(RemoveName(ann.name("d"), isContext: true)) == .contextNotEmpty)
+    #expect(ann.code(RemoveName(ann.name("d/f"), isContext: true)) == .notContext)
+    #expect(ann.code(AddName(ann.name("d"), kind: .context, permissions: 0)) == .duplicateName)
+    func rename(_ old: String, _ new: String, _ mode: RenameObject.Mode = .replace) -> ReplyCode? {
+      ann.code(RenameObject(ann.name(old), to: .none, Array(new.utf8), mode: mode))
+    }
+    #expect(rename("d/f", "d/l", .noReplace) == .duplicateName)
+    #expect(rename("d/f", "d/g") == .ok && ann.names("d") == ["g", "l"])
+    #expect(rename("d/g", "f") == .differentManager && rename("d/x", "d/y") == .notFound)
+    #expect(rename("d/g", "d/f") == .ok && ann.text("d/f") == "x")
+    for (name, isContext) in [("d/f", false), ("d/l", false), ("d", true)] {
+      #expect(ann.code(RemoveName(ann.name(name), isContext: isContext)) == .ok)
+    }
+    #expect(ann.names("") == [])
+  }
+
+  @Test("never takes a new file for an old one, and gives the room of a removed one back")
+  func identities() throws {
+    func identity(_ path: String) -> Descriptor.Identity? {
+      guard case .done(let record, _) = ann.ask(QueryObject(ann.name(path))) else { return nil }
+      return record.identity
+    }
+    var large = Modification()
+    large.size = 40 << 20
+    for round in 0..<3 {
+      let file = try #require(ann.open("big", [.write, .create]), "\(round)")
+      #expect(ann.code(ModifyInstance(file, large)) == .ok)
+      let before = identity("big")
+      // Without a name it lasts as long as somebody has it open.
+      #expect(ann.code(RemoveName(ann.name("big"), isContext: false)) == .ok)
+      #expect(ann.write("y", to: "big", [.write, .create]) == .ok)
+      #expect(identity("big") != before)
+      #expect(ann.code(ReleaseInstance(file)) == .ok)
+      #expect(ann.code(RemoveName(ann.name("big"), isContext: false)) == .ok)
+    }
+  }
+}
