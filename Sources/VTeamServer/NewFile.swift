@@ -21,9 +21,10 @@ struct NewFile: TreeFile {
 /// An instance of `new`; it holds the attached programs that were started through it.
 final class NewSession: TreeSession {
   private struct State: Sendable {
-    /// Of a request that says how long it is; what came of it so far.
+    /// What came so far of a request that says how long it is, or whose command is to come.
     var gathered: [UInt8] = []
     var length: Int?
+    var fault: Refusal?
     /// What is to be read: names, or why there is none.
     var answers: [UInt8] = []
     var hasWritten = false
@@ -69,9 +70,13 @@ final class NewSession: TreeSession {
   }
 
   func close() {
-    let held = state.withLock { state in
+    let (held, isUnfinished) = state.withLock { state in
       state.isClosed = true
-      return state.held
+      return (state.held, !state.gathered.isEmpty && state.fault == nil)
+    }
+    if isUnfinished {
+      let refusal = Refusal(.badArguments, "the request was not finished")
+      board.refusals.note(refusal, Self.file, principal)
     }
     for program in held { release(program) }
   }
@@ -81,30 +86,45 @@ final class NewSession: TreeSession {
   }
 
   /// Adds what was written to what came before; nil as long as more must come.
+  ///
+  /// A part that is refused refuses all that comes after it: the rest of a request is none.
   private func gather(_ data: [UInt8]) throws(Refusal) -> [UInt8]? {
     let result = state.withLock { state -> Result<[UInt8]?, Refusal> in
       state.hasWritten = true
       state.answers = []
+      if let fault = state.fault { return .failure(fault) }
       do throws(Refusal) {
-        if state.length == nil { state.length = try ProgramRequest.length(data) }
+        return .success(try Self.gather(data, &state))
       } catch {
+        state.fault = error
         return .failure(error)
       }
-      guard let length = state.length else {
-        // It may be the first part of a longer write: Linux cuts them.
-        let isCut = data.count >= Message.segmentBytesMax
-        return isCut ? .failure(Refusal(.badArguments, Self.lengthWords)) : .success(data)
-      }
-      state.gathered += data
-      if state.gathered.count < length { return .success(nil) }
-      let whole = state.gathered
-      (state.gathered, state.length) = ([], nil)
-      guard whole.count == length else {
-        return .failure(Refusal(.badArguments, "length: \(length), but there is more"))
-      }
-      return .success(whole)
     }
     return try result.get()
+  }
+
+  private static func gather(_ data: [UInt8], _ state: inout State) throws(Refusal) -> [UInt8]? {
+    if state.gathered.isEmpty {
+      state.length = try ProgramRequest.length(data)
+      // It may be the first part of a longer write: Linux cuts them.
+      guard state.length != nil || data.count < Message.segmentBytesMax else {
+        throw Refusal(.badArguments, lengthWords)
+      }
+    }
+    state.gathered += data
+    if let length = state.length {
+      if state.gathered.count < length { return nil }
+      guard state.gathered.count == length else {
+        throw Refusal(.badArguments, "length: \(length), but there is more")
+      }
+    } else if try ProgramRequest.isUnfinished(state.gathered) {
+      guard state.gathered.count < ProgramRequest.octetsMax else {
+        throw Refusal(.badArguments, "headers without an end")
+      }
+      return nil
+    }
+    defer { state.gathered = [] }
+    return state.gathered
   }
 
   private static let lengthWords =

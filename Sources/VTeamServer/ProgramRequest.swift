@@ -51,6 +51,23 @@ extension ProgramRequest {
     return length
   }
 
+  /// Whether these octets are headers to which a command has yet to come: shells write each line by
+  /// itself.
+  ///
+  /// Headers that are wrong are refused as soon as they are there.
+  package static func isUnfinished(_ octets: [UInt8]) throws(Refusal) -> Bool {
+    guard header(octets.prefix { $0 != newline }) != nil else { return false }
+    var request = ProgramRequest(arguments: [], name: "")
+    var rest = octets[...]
+    while let end = rest.firstIndex(of: newline) {
+      let line = rest[..<end]
+      rest = rest[(end + 1)...]
+      if line.isEmpty { return rest.isEmpty }
+      try request.takeHeader(line)
+    }
+    return true
+  }
+
   package init(parsing octets: [UInt8]) throws(Refusal) {
     self.init(arguments: [], name: "")
     guard octets.count <= Self.octetsMax else {
@@ -76,15 +93,17 @@ extension ProgramRequest {
       let line = rest[..<end]
       rest = rest[(end + 1)...]
       if line.isEmpty { return }
-      guard let (header, value) = Self.header(line) else {
-        let known = Header.allCases.map(\.rawValue).joined(separator: ", ")
-        throw Self.mistake("\"\(Self.text(line))\" is no header; there are \(known)")
-      }
-      guard !value.contains(0) else {
-        throw Self.mistake("\(header.rawValue): a NUL in a header")
-      }
-      try take(header, value)
+      try takeHeader(line)
     }
+  }
+
+  private mutating func takeHeader(_ line: ArraySlice<UInt8>) throws(Refusal) {
+    guard let (header, value) = Self.header(line) else {
+      let known = Header.allCases.map(\.rawValue).joined(separator: ", ")
+      throw Self.mistake("\"\(Self.text(line))\" is no header; there are \(known)")
+    }
+    guard !value.contains(0) else { throw Self.mistake("\(header.rawValue): a NUL in a header") }
+    try take(header, value)
   }
 
   private mutating func take(_ header: Header, _ value: ArraySlice<UInt8>) throws(Refusal) {

@@ -84,10 +84,6 @@ struct TeamTests {
     let new = try #require(kea.open("team/moa/new", [.read, .write]))
     #expect(new.write("missing") == .notFound)
     #expect(new.read() == "refused: no such program: missing\n" && new.read() == "")
-    #expect(new.write("class: vip\n\nls") == .badArguments)
-    #expect(new.read()?.hasPrefix("refused: class: \"vip\" is none of") == true)
-    #expect(new.write([UInt8](repeating: 0x61, count: 16_384)) == .badArguments)
-    #expect(new.read()?.contains("begins with a line \"length: OCTETS\"") == true)
     #expect(new.write("ls") == .ok)
     #expect(new.read() == "101.ls\n")
     #expect(kea.text("team/moa/new") == "")
@@ -104,6 +100,27 @@ struct TeamTests {
     #expect(tui.start("moa", "ls", as: "root") != nil)
     #expect(moa.machine.last.order.user == "root")
     #expect(tui.open("team/moa/101.ls/out", .read, as: "root") != nil)
+  }
+
+  @Test("a request may come in lines as shells write them, and one wrong line spoils all of it")
+  func lines() throws {
+    func write(_ lines: [String]) -> (codes: [ReplyCode], answer: String?) {
+      guard let new = kea.open("team/moa/new", [.read, .write]) else { return ([], nil) }
+      defer { new.release() }
+      return (lines.map { new.write($0) }, new.read())
+    }
+    #expect(
+      write(["dir: /v\n", "attached: yes\n", "\n", "ls\n"]) == ([.ok, .ok, .ok, .ok], "101.ls\n"))
+    #expect(moa.machine.programs.isEmpty)
+    let (codes, answer) = write(["class: vip\n", "\n", "ls\n"])
+    #expect(codes == [.badArguments, .badArguments, .badArguments])
+    #expect(answer?.hasPrefix("refused: class: \"vip\" is none of") == true)
+    #expect(
+      write([String(repeating: "a", count: 16_384), "ls"]).codes == [.badArguments, .badArguments])
+    #expect(kea.text("team/moa/new")?.contains("begins with a line \"length: OCTETS\"") == true)
+    #expect(write(["dir: /v\n"]) == ([.ok], ""))
+    #expect(kea.text("team/moa/new") == "refused: the request was not finished\n")
+    #expect(moa.machine.programs.isEmpty)
   }
 
   @Test("a request may come in several writes if it says how long it is")

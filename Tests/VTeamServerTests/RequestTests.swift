@@ -95,6 +95,22 @@ struct RequestTests {
     ] { #expect(words(text) == expected) }
   }
 
+  @Test("headers to which a command has yet to come are no mistake")
+  func unfinished() throws {
+    func isUnfinished(_ text: String) throws -> Bool {
+      try ProgramRequest.isUnfinished(Array(text.utf8))
+    }
+    for text in ["dir: /x", "dir: /x\n", "dir: /x\nenv: A=", "dir: /x\n\n"] {
+      #expect(try isUnfinished(text))
+    }
+    for text in ["", "ls", "ls\n", "dir: /x\n\nl", "dir: /x\n\n\n"] {
+      #expect(try !isUnfinished(text))
+    }
+    for text in ["dir: x\n", "dir: /x\nls\n"] {
+      #expect(throws: Refusal.self) { try isUnfinished(text) }
+    }
+  }
+
   @Test("a request may say how long it is, and nothing else may be taken for that")
   func length() throws {
     func length(_ text: String) throws -> Int? {
