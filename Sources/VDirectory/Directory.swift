@@ -183,15 +183,19 @@ public final class Directory: Sendable {
     }
   }
 
+  /// The managers of this host that have claimed prefixes.
+  public var managers: Set<EntityID> {
+    state.withLock { state in
+      let entries = state.table.entries + state.local.entries
+      return Set(entries.map(\.claim).filter(isOwn).map(\.manager))
+    }
+  }
+
   /// Finds out which managers of this host have ended: what they claimed is away until it is
   /// claimed anew.
   ///
   /// To be called when a process that may have been one has ended.
   public func probeManagers() {
-    let managers = state.withLock { state in
-      let entries = state.table.entries + state.local.entries
-      return Set(entries.map(\.claim).filter(isOwn).map(\.manager))
-    }
     for manager in managers {
       clients.send(
         ProbeEntity(manager), as: "root", to: .manager(of: manager.kernel)

@@ -114,6 +114,7 @@ public final class FileServer: Sendable {
     case LockInstance.code: lockInstance(request)
     case QueryLock.code: perform(request, .atOnce, queryLock)
     case CancelWait.code: perform(request, .atOnce, cancelWait)
+    case ListInstances.code: backplane.serveInstances(instancesText, request)
     case SpreadClaims.code: claims.handleLoss(request)
     default: backplane.refuse(.illegalRequest, request)
     }

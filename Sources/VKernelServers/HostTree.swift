@@ -1,5 +1,5 @@
 import Synchronization
-import VProtocol
+public import VProtocol
 public import VRuntime
 public import VTree
 
@@ -17,19 +17,20 @@ public final class HostTree: Sendable {
   public struct Sources: Sendable {
     /// Lines on the machine: a word and its values.
     public var machine: @Sendable () -> [String]
-    /// The open instances of the other managers, as lines.
-    public var instances: @Sendable () -> String
+    /// The managers of this host, which are asked what they have open.
+    public var managers: @Sendable () -> Set<EntityID>
     /// The last transactions, as lines.
     public var trace: @Sendable () -> String
     /// Starts or ends keeping them.
     public var keepTrace: @Sendable (Bool) -> Void
 
     public init(
-      machine: @escaping @Sendable () -> [String], instances: @escaping @Sendable () -> String,
+      machine: @escaping @Sendable () -> [String],
+      managers: @escaping @Sendable () -> Set<EntityID>,
       trace: @escaping @Sendable () -> String, keepTrace: @escaping @Sendable (Bool) -> Void
     ) {
       self.machine = machine
-      self.instances = instances
+      self.managers = managers
       self.trace = trace
       self.keepTrace = keepTrace
     }
@@ -50,11 +51,8 @@ public final class HostTree: Sendable {
     ])
     let devices = TreeContext(
       Device.allCases.map { ($0.rawValue, .file(DeviceFile(device: $0, backplane: backplane))) })
-    let own = Mutex<TreeManager?>(nil)
+    let open = OpenInstances(backplane, of: sources.managers)
     let status = TreeText { node.statusText + sources.machine().map { $0 + "\n" }.joined() }
-    let open = TreeText {
-      sources.instances() + (own.withLock { $0 }?.instancesText ?? "")
-    }
     manager = TreeManager(
       backplane,
       TreeContext([
@@ -62,11 +60,10 @@ public final class HostTree: Sendable {
         ("time", .text(TreeText { Device.clockLine(backplane.wallClock) })),
         ("proc", .context(processes.processes)),
         ("entity", .text(TreeText { processes.entitiesText })),
-        ("uio", .text(open)),
+        ("uio", .text(TreeText(prepare: open.ask) { open.text })),
         ("device", .context(devices)),
         ("net", .context(net)),
       ]), prefix: "host/\(backplane.host)")
-    own.withLock { $0 = manager }
   }
 
   private static func traceCommand(

@@ -130,6 +130,20 @@ extension PipeBoard {
     }
   }
 
+  /// Every open instance as a line.
+  func lines(of server: EntityID) -> String {
+    look { state in
+      state.opened.sorted { $0.key.rawValue < $1.key.rawValue }.map { identifier, opened in
+        var object = "pipe/\(backplane.host)"
+        if case .pipe(let pipe) = opened.object {
+          object += "/" + String(decoding: state.table[pipe]?.name ?? [], as: UTF8.self)
+        }
+        return "\(identifier.rawValue) \(server) \(opened.owner) "
+          + "\(opened.principal?.host ?? "-") \(opened.mode.words) \(object)\n"
+      }.joined()
+    }
+  }
+
   /// Whether one more instance may be opened from a host.
   func hasRoom(for principal: Principal?) -> Bool {
     look { state in

@@ -21,6 +21,9 @@ public final class PipeServer: Sendable {
     self.claims = claims
     server = backplane.makeServer(knowsPrincipals: true) { request in
       if request.message.mcb.code == SpreadClaims.code { return claims.handleLoss(request) }
+      if request.message.mcb.code == ListInstances.code {
+        return backplane.serveInstances(operations.board.lines(of: request.server), request)
+      }
       operations.serve(request)
     }
     claims.answer(for: server)
@@ -38,18 +41,7 @@ public final class PipeServer: Sendable {
 
   /// Every open instance as a line: its number, this manager, its owner, its host, how it was
   /// opened, and the pipe.
-  public var instancesText: String {
-    operations.board.look { state in
-      state.opened.sorted { $0.key.rawValue < $1.key.rawValue }.map { identifier, opened in
-        var object = "pipe/\(backplane.host)"
-        if case .pipe(let pipe) = opened.object {
-          object += "/" + String(decoding: state.table[pipe]?.name ?? [], as: UTF8.self)
-        }
-        return "\(identifier.rawValue) \(server) \(opened.owner) "
-          + "\(opened.principal?.host ?? "-") \(opened.mode.words) \(object)\n"
-      }.joined()
-    }
-  }
+  public var instancesText: String { operations.board.lines(of: server) }
 
   /// Requests that have not been answered.
   package var waitCount: Int { operations.board.look { $0.pending.count } }

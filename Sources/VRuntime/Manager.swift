@@ -18,6 +18,18 @@ extension Backplane {
     reply(answer.message, to: request)
   }
 
+  /// Answers ListInstances from all lines that there are.
+  public func serveInstances(_ lines: String, _ request: Request) {
+    serve(ListInstances.self, request) { operation in
+      var octets: [UInt8] = []
+      for line in lines.split(separator: "\n").dropFirst(Int(operation.start)) {
+        guard octets.count + line.utf8.count < Message.segmentBytesMax else { break }
+        octets += Array(line.utf8) + [UInt8(ascii: "\n")]
+      }
+      reply(ReadInstance.Answer(data: octets), to: request)
+    }
+  }
+
   public func refuse(_ code: ReplyCode, _ request: Request) {
     reply(Message(reply: code), to: request)
   }

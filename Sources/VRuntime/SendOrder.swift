@@ -15,7 +15,7 @@ public enum Party: String, CaseIterable, Sendable {
   case directory
   /// The kernel servers: how a node is, time, devices.
   case node
-  /// What a manager answers to the name handling group: QueryName, from memory.
+  /// What a manager answers from memory: QueryName to the name handling group, ListInstances.
   case nameHandler
   /// What a group board has of a group: QueryGroup, from memory.
   case groupTable
@@ -30,7 +30,7 @@ public enum Party: String, CaseIterable, Sendable {
     case .groupBoard: [.directory, .groupTable, .node, .nameHandler, .kernelManager]
     case .fileServer, .pipeServer: [.directory, .kernelManager]
     case .directory: [.nameHandler, .kernelManager]
-    case .node: [.directory, .kernelManager]
+    case .node: [.directory, .nameHandler, .kernelManager]
     case .nameHandler, .groupTable, .kernelManager: []
     }
   }

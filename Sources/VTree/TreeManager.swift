@@ -37,6 +37,9 @@ public final class TreeManager: Sendable {
     self.claims = claims
     server = backplane.makeServer(knowsPrincipals: true) { request in
       if request.message.mcb.code == SpreadClaims.code { return claims.handleLoss(request) }
+      if request.message.mcb.code == ListInstances.code {
+        return backplane.serveInstances(operations.lines(of: request.server), request)
+      }
       if let serve, serve(request) { return }
       operations.serve(request)
     }
@@ -62,13 +65,7 @@ public final class TreeManager: Sendable {
 
   /// Every open instance as a line: its number, the manager, its owner, its host, how it was
   /// opened, and the name of the object below the root.
-  public var instancesText: String {
-    operations.instances.all.map { identifier, instance in
-      "\(identifier.rawValue) \(server) \(instance.owner) "
-        + "\(instance.caller.principal.host) \(instance.mode.words) "
-        + "\(instance.path.isEmpty ? "." : instance.path)\n"
-    }.joined()
-  }
+  public var instancesText: String { operations.lines(of: server) }
 
   /// Reads and writes that have not been answered.
   public var waitCount: Int { operations.instances.waitCount }

@@ -43,6 +43,15 @@ final class TreeOperations: Sendable {
     }
   }
 
+  /// Every open instance as a line.
+  func lines(of server: EntityID) -> String {
+    instances.all.map { identifier, instance in
+      "\(identifier.rawValue) \(server) \(instance.owner) "
+        + "\(instance.caller.principal.host) \(instance.mode.words) "
+        + "\(instance.path.isEmpty ? "." : instance.path)\n"
+    }.joined()
+  }
+
   private func caller(of request: Request) -> TreeCaller {
     let principal = request.principal ?? Principal(user: "nobody", host: "")
     return TreeCaller(principal: principal, user: identify(principal))

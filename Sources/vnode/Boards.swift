@@ -59,12 +59,6 @@ struct Boards {
     return exportCount + alone.count { $0 }
   }
 
-  /// What they have open, as lines.
-  var instancesText: String {
-    (fileServer?.instancesText ?? "") + (pipeServer?.instancesText ?? "")
-      + (teamServer?.instancesText ?? "") + (groupServer?.instancesText ?? "")
-  }
-
   /// Claims every prefix; `told` gets each with what stands behind it, and what became of it.
   func claim(
     in directory: EntityID,

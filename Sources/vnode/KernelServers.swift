@@ -9,9 +9,9 @@ struct KernelServers {
   private let nodeServer: NodeServer
   private let timeServer: TimeServer
 
-  /// `instances` tells what the other managers have open.
+  /// `managers` tells which managers this host has.
   init(
-    _ node: Node, address: String, instances: @escaping @Sendable () -> String,
+    _ node: Node, address: String, managers: @escaping @Sendable () -> Set<EntityID>,
     snapshot: @escaping @Sendable () -> NodeSnapshot
   ) {
     nodeServer = NodeServer(
@@ -26,7 +26,7 @@ struct KernelServers {
       node, nodeServer,
       ProcessServer(node, states: { node.entities($0) }, clients: { node.clients }),
       HostTree.Sources(
-        machine: machineLines, instances: instances, trace: { node.traceText },
+        machine: machineLines, managers: managers, trace: { node.traceText },
         keepTrace: { node.trace.keep($0) }))
   }
 }

@@ -118,7 +118,7 @@ struct Running {
     let attachServer = try Self.listen(node, configuration, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
-      node, address: place, instances: { boards.instancesText }
+      node, address: place, managers: { directory.managers }
     ) {
       NodeSnapshot(
         node, machine, isSealing: secret != nil,

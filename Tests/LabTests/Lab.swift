@@ -2,7 +2,8 @@ import Foundation
 import Glibc
 import Testing
 
-/// The hosts kea and moa, brought up once for the whole run and taken down when it ends.
+/// The hosts kea and moa, brought up once for the whole run and taken down when it ends; and once
+/// more, when a test wants that, with boards that run as processes of their own.
 final class Lab: Sendable {
   static let hosts = ["kea", "moa"]
 
@@ -27,24 +28,36 @@ final class Lab: Sendable {
 
   static var isAvailable: Bool { missing == nil }
 
-  private static let started = Task { try await Lab() }
+  /// Where the boards run that need not be in the node.
+  enum Boards: String, CaseIterable, CustomTestStringConvertible {
+    case inside, apart
+    var testDescription: String { "boards \(rawValue)" }
+  }
 
-  static func shared() async throws -> Lab { try await started.value }
+  private static let inside = Task { try await Lab(.inside) }
+  private static let apart = Task { try await Lab(.apart) }
 
-  static let name = "check-\(getpid())"
+  static func shared(_ boards: Boards = .inside) async throws -> Lab {
+    try await boards == .apart ? apart.value : inside.value
+  }
 
-  private init() async throws {
+  let name: String
+
+  private init(_ boards: Boards) async throws {
     try await Self.removeLeftovers()
-    atexit { Lab.down() }
+    name = Self.name(boards)
+    atexit { for boards in Boards.allCases { Lab.down(Lab.name(boards)) } }
     try await command(
-      "up", (Self.isBridged ? ["--bridge"] : []) + Self.hosts, limit: .seconds(60))
+      "up",
+      (Self.isBridged ? ["--bridge"] : []) + (boards == .apart ? ["--apart", "pipe,file"] : [])
+        + Self.hosts, limit: .seconds(60))
     for host in Self.hosts {
       try FileManager.default.copyItem(atPath: Self.tools, toPath: disk(host) + "/tools")
     }
   }
 
   /// Where this machine's disk has what a host sees as `/srv/storage`.
-  func disk(_ host: String) -> String { "/var/lib/vlab-\(Self.name)/\(host)/storage" }
+  func disk(_ host: String) -> String { "/var/lib/vlab-\(name)/\(host)/storage" }
 
   /// Runs `Tests/lab COMMAND ARGUMENTS`; anything but success is thrown.
   @discardableResult
@@ -52,7 +65,7 @@ final class Lab: Sendable {
     _ command: String, _ arguments: [String], limit: Duration = .seconds(30)
   ) async throws -> Outcome {
     let outcome = try await Program.run(
-      Self.invocation(Self.name, [command] + arguments), limit: limit)
+      Self.invocation(name, [command] + arguments), limit: limit)
     guard outcome.isSuccess else {
       throw Program.Failure(
         description: "lab \(command) \(arguments.joined(separator: " ")): \(outcome.summary)")
@@ -68,7 +81,7 @@ final class Lab: Sendable {
     let seconds = String(limit.components.seconds)
     var outcome = try await Program.run(
       Self.invocation(
-        Self.name,
+        name,
         ["run", "--user", user, host, "--", "timeout", "-k", "2", seconds] + arguments),
       limit: limit + .seconds(5))
     // How timeout(1) says so.
@@ -86,7 +99,7 @@ final class Lab: Sendable {
   /// A bash that stays, for tests that go back and forth.
   func shell(on host: String, as user: String = "root") throws -> Shell {
     try Shell(
-      host, Self.invocation(Self.name, ["run", "--user", user, host, "--", "bash", "--norc"]))
+      host, Self.invocation(name, ["run", "--user", user, host, "--", "bash", "--norc"]))
   }
 
   /// A fresh directory of a host's storage in which anyone may write; gives its name.
@@ -102,18 +115,22 @@ final class Lab: Sendable {
       + arguments
   }
 
+  private static func name(_ boards: Boards) -> String {
+    "check-\(getpid())" + (boards == .apart ? "-apart" : "")
+  }
+
   /// Labs of test processes that died.
   private static func removeLeftovers() async throws {
     for entry in try FileManager.default.contentsOfDirectory(atPath: "/run")
     where entry.hasPrefix("vlab-check-") {
       let lab = String(entry.dropFirst("vlab-".count))
-      guard let pid = pid_t(lab.dropFirst("check-".count)), kill(pid, 0) != 0 else { continue }
+      guard let pid = pid_t(lab.split(separator: "-")[1]), kill(pid, 0) != 0 else { continue }
       _ = try await Program.run(invocation(lab, ["down"]), limit: .seconds(30))
     }
   }
 
   /// The process is about to exit, so this one waits.
-  private static func down() {
+  private static func down(_ name: String) {
     guard let pid = try? Program.spawn(invocation(name, ["down"]), input: 0, output: 2, errors: 2)
     else { return }
     for _ in 0..<3000 where waitpid(pid, nil, WNOHANG) == 0 { usleep(10_000) }

@@ -8,18 +8,22 @@ extension LabTests {
     private static let functions = """
       count() { grep -c " pipe/$1/" /v/host/$1/uio; }
       open() { # HOST COUNT: waits until so many are
-        for i in {1..100}; do [[ $(count $1) == $2 ]] && return; sleep 0.05; done; count $1
+        for i in {1..300}; do [[ $(count $1) == $2 ]] && return; sleep 0.05; done; count $1
       }
 
       """
 
-    private func kea(_ script: String, limit: Duration = .seconds(20)) async throws -> Outcome {
-      try await Lab.shared().bash(on: "kea", Self.functions + script, limit: limit)
+    private func kea(
+      _ boards: Lab.Boards, _ script: String, limit: Duration = .seconds(20)
+    ) async throws -> Outcome {
+      try await Lab.shared(boards).bash(on: "kea", Self.functions + script, limit: limit)
     }
 
     /// Sums of what one host writes and another reads; the pipe is on the reader's.
-    private func sums(_ writer: String, limit: Duration) async throws -> Set<String> {
-      let lab = try await Lab.shared()
+    private func sums(
+      _ boards: Lab.Boards, _ writer: String, limit: Duration
+    ) async throws -> Set<String> {
+      let lab = try await Lab.shared(boards)
       expectSuccess(try await lab.run(on: "kea", ["touch", "/v/pipe/kea/sum"]))
       async let read = lab.bash(on: "kea", "cat /v/pipe/kea/sum | sha256sum", limit: limit)
       let written = try await lab.bash(
@@ -30,29 +34,31 @@ extension LabTests {
       return Set(sums.map(\.output))
     }
 
-    @Test("what one host writes another one reads, whole and in order")
-    func sum() async throws {
-      let sums = try await sums("seq 1000000", limit: .seconds(20))
+    @Test(
+      "what one host writes another one reads, whole and in order", arguments: Lab.Boards.allCases)
+    func sum(boards: Lab.Boards) async throws {
+      let sums = try await sums(boards, "seq 1000000", limit: .seconds(20))
       #expect(
         sums == ["90433fcbd9e16297e6a7c1dacb1056394743194776e52f78ebf0a44b80b6b14f  -\n"])
     }
 
     @Test(
       "also when the network loses, doubles and reorders packets",
-      .disabled(if: Lab.isBridged, "the bridge makes no faults"))
-    func faults() async throws {
-      let lab = try await Lab.shared()
+      .disabled(if: Lab.isBridged, "the bridge makes no faults"), arguments: Lab.Boards.allCases)
+    func faults(boards: Lab.Boards) async throws {
+      let lab = try await Lab.shared(boards)
       for fault in [["loss", "5"], ["dup", "2"], ["reorder", "10"]] {
         try await lab.command("fault", ["moa"] + fault)
       }
-      let sums = try await sums("seq 300000", limit: .seconds(60))
+      let sums = try await sums(boards, "seq 300000", limit: .seconds(60))
       try await lab.command("fault", ["moa", "off"])
       #expect(sums.count == 1)
     }
 
-    @Test("is opened and closed as a FIFO is", arguments: Lab.hosts)
-    func opening(host: String) async throws {
+    @Test("is opened and closed as a FIFO is", arguments: Lab.hosts, Lab.Boards.allCases)
+    func opening(host: String, boards: Lab.Boards) async throws {
       let outcome = try await kea(
+        boards,
         """
         p=/v/pipe/\(host)/fifo
         : >$p; stat -c '%F %a %U %s' $p
@@ -105,9 +111,12 @@ extension LabTests {
       #expect(outcome.errors == "yes: standard output: Broken pipe\n")
     }
 
-    @Test("blocks of many writers stay whole, and each goes to one of many readers")
-    func many() async throws {
+    @Test(
+      "blocks of many writers stay whole, and each goes to one of many readers",
+      arguments: Lab.Boards.allCases)
+    func many(boards: Lab.Boards) async throws {
       let outcome = try await kea(
+        boards,
         """
         cd $(mktemp -d); p=/v/pipe/moa/many; : >$p
         line() { printf "%0999d\\n" $1; }
@@ -121,9 +130,12 @@ extension LabTests {
       #expect(outcome.output.split { $0 == " " || $0 == "\n" } == ["200", "200000", "0", "0"])
     }
 
-    @Test("a thousand blocked readers hold no thread, and a signal ends each of them")
-    func thousand() async throws {
+    @Test(
+      "a thousand blocked readers hold no thread, and a signal ends each of them",
+      arguments: Lab.Boards.allCases)
+    func thousand(boards: Lab.Boards) async throws {
       let outcome = try await kea(
+        boards,
         """
         p=/v/pipe/moa/thousand; : >$p
         threads() { for i in /proc/[0-9]*; do
@@ -139,9 +151,12 @@ extension LabTests {
       #expect(outcome.output == "same\n143\n0\n", "\(outcome.summary)")
     }
 
-    @Test("a blocked writer keeps nobody else from writing, chmod and rm, and can be ended")
-    func writers() async throws {
+    @Test(
+      "a blocked writer keeps nobody else from writing, chmod and rm, and can be ended",
+      arguments: Lab.Boards.allCases)
+    func writers(boards: Lab.Boards) async throws {
       let outcome = try await kea(
+        boards,
         """
         p=/v/pipe/moa/full; : >$p
         exec 3<>$p
@@ -158,9 +173,10 @@ extension LabTests {
       #expect(outcome.output == "143\n600\n0\n137\n0\n", "\(outcome.summary)")
     }
 
-    @Test("rights are those of a file, and only its owner removes it")
-    func rights() async throws {
-      let lab = try await Lab.shared()
+    @Test(
+      "rights are those of a file, and only its owner removes it", arguments: Lab.Boards.allCases)
+    func rights(boards: Lab.Boards) async throws {
+      let lab = try await Lab.shared(boards)
       let made = try await lab.bash(
         on: "kea", as: "ann",
         "umask 077; : >/v/pipe/moa/hers && stat -c '%a %U' /v/pipe/moa/hers")
@@ -181,10 +197,13 @@ extension LabTests {
       expectSuccess(try await lab.run(on: "kea", as: "ann", ["rm", "/v/pipe/moa/hers"]))
     }
 
-    @Test("a writer that is killed, or whose host is, is the end of the file")
-    func death() async throws {
-      let lab = try await Lab.shared()
+    @Test(
+      "a writer that is killed, or whose host is, is the end of the file",
+      arguments: Lab.Boards.allCases)
+    func death(boards: Lab.Boards) async throws {
+      let lab = try await Lab.shared(boards)
       let killed = try await kea(
+        boards,
         """
         p=/v/pipe/kea/dead; : >$p
         (echo a; exec sleep 100) >$p & writer=$!
@@ -192,13 +211,14 @@ extension LabTests {
         """)
       #expect(killed.output == "a\n", "\(killed.summary)")
       let shell = try lab.shell(on: "moa")
-      async let read = kea("cat /v/pipe/kea/dead", limit: .seconds(30))
+      async let read = kea(boards, "cat /v/pipe/kea/dead", limit: .seconds(30))
       _ = try shell.run("exec 3>/v/pipe/kea/dead; echo b >&3")
       try await lab.command("kill", ["moa"])
       let outcome = try await read
       #expect(outcome.isSuccess && outcome.output == "b\n", "\(outcome.summary)")
       try await lab.command("start", ["moa"])
       let end = try await kea(
+        boards,
         "rm /v/pipe/kea/dead; for i in {1..50}; do cat /v/host/moa/status >/dev/null && exit; "
           + "sleep 0.1; done")
       expectSuccess(end)

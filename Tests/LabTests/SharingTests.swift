@@ -4,9 +4,10 @@ import Testing
 extension LabTests {
   @Suite("Two hosts and one file", .tags(.mount))
   struct SharingTests {
-    @Test("lines appended by two hosts at once stay whole and in order")
-    func appends() async throws {
-      let lab = try await Lab.shared()
+    @Test(
+      "lines appended by two hosts at once stay whole and in order", arguments: Lab.Boards.allCases)
+    func appends(boards: Lab.Boards) async throws {
+      let lab = try await Lab.shared(boards)
       let file = try await lab.makeDirectory(on: "moa", "appends") + "/file"
       try await atOnce(lab) { host in
         ["python3", "/srv/storage/tools/append.py", "/v/storage/moa/\(file)", host, "10000"]
@@ -20,9 +21,11 @@ extension LabTests {
       print("appended by two hosts: \(check.output)", terminator: "")
     }
 
-    @Test("what one host appended, the other reads whole at once, 1,000 times in turns")
-    func turns() async throws {
-      let lab = try await Lab.shared()
+    @Test(
+      "what one host appended, the other reads whole at once, 1,000 times in turns",
+      arguments: Lab.Boards.allCases)
+    func turns(boards: Lab.Boards) async throws {
+      let lab = try await Lab.shared(boards)
       let directory = "/v/storage/moa/" + (try await lab.makeDirectory(on: "moa", "turns"))
       let shells = try Lab.hosts.map { try lab.shell(on: $0) }
       for shell in shells {
@@ -48,9 +51,11 @@ extension LabTests {
       }
     }
 
-    @Test("a directory renamed by another host takes its residents along")
-    func renamedDirectory() async throws {
-      let lab = try await Lab.shared()
+    @Test(
+      "a directory renamed by another host takes its residents along",
+      arguments: Lab.Boards.allCases)
+    func renamedDirectory(boards: Lab.Boards) async throws {
+      let lab = try await Lab.shared(boards)
       for server in Lab.hosts {
         let directory = try await lab.makeDirectory(on: server, "renamed")
         let kea = try lab.shell(on: "kea")
@@ -73,9 +78,10 @@ extension LabTests {
       }
     }
 
-    @Test("lock files exclude the other host", arguments: ["link", "exclusive"])
-    func locks(kind: String) async throws {
-      let lab = try await Lab.shared()
+    @Test(
+      "lock files exclude the other host", arguments: ["link", "exclusive"], Lab.Boards.allCases)
+    func locks(kind: String, boards: Lab.Boards) async throws {
+      let lab = try await Lab.shared(boards)
       let directory = try await lab.makeDirectory(on: "moa", "locks-\(kind)")
       let number = lab.disk("moa") + "/\(directory)/number"
       try "0\n".write(toFile: number, atomically: false, encoding: .utf8)
@@ -85,9 +91,10 @@ extension LabTests {
       #expect(try String(contentsOfFile: number, encoding: .utf8) == "400\n")
     }
 
-    @Test("df shows the disk of the host whose export it is", arguments: Lab.hosts)
-    func diskSpace(server: String) async throws {
-      let lab = try await Lab.shared()
+    @Test(
+      "df shows the disk of the host whose export it is", arguments: Lab.hosts, Lab.Boards.allCases)
+    func diskSpace(server: String, boards: Lab.Boards) async throws {
+      let lab = try await Lab.shared(boards)
       func numbers(_ path: String, on host: String) async throws -> [Double] {
         let outcome = try await lab.run(
           on: host, ["df", "--block-size=1", "--output=size,avail,itotal", path])

@@ -40,12 +40,15 @@ private final class KernelServing: Sendable {
               isSilent: $0.isSilent)
           })
       })
+    let elsewhere = node.makeServer(knowsPrincipals: false) { [node] request in
+      node.serveInstances("9 elsewhere\n", request)
+    }
     tree = HostTree(
       node, nodeServer,
       ProcessServer(node, states: { node.entities($0) }, clients: { node.clients }),
       HostTree.Sources(
-        machine: { ["cpus 2"] }, instances: { "9 elsewhere\n" }, trace: { "a transaction\n" },
-        keepTrace: { [traces] in traces.value.append($0) }))
+        machine: { ["cpus 2"] }, managers: { [directory] in directory.managers.union([elsewhere]) },
+        trace: { "a transaction\n" }, keepTrace: { [traces] in traces.value.append($0) }))
     clients = ClientPool(node)
     tree.manager.claim(in: directory.server) { _ in }
   }

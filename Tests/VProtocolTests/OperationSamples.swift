@@ -110,7 +110,7 @@ enum Samples {
       operation(LockInstance(InstanceID(rawValue: .max), lock, .reclaiming, grant: .max)),
       operation(LockInstance(InstanceID(rawValue: 0), noLock, .atOnce), "least"),
       operation(QueryLock(InstanceID(rawValue: .max), lock)),
-      operation(CancelWait(all)),
+      operation(CancelWait(all)), operation(ListInstances(from: .max)),
     ]
 
   private static let node: [Sample<any Operation>] = [

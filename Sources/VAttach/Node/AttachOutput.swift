@@ -19,6 +19,8 @@ final class AttachOutput: Sendable {
   private struct State: ~Copyable {
     var frames: [AttachFrame] = []
     var next = 0
+    /// Of the frames from `next` on.
+    var octets = 0
     var phase = Phase.idle
 
     /// Whether the caller is the one that sends from now on.
@@ -28,12 +30,13 @@ final class AttachOutput: Sendable {
       return true
     }
 
-    /// What the thread that sends is to send next, now that `count` more frames are sent.
+    /// What the thread that sends is to send next, now that `count` (0 or 1) more frames are sent.
     mutating func advance(by count: Int) -> AttachFrame? {
       guard phase == .sending else { return nil }
+      if count > 0 { octets -= frames[next].byteCount }
       next += count
       // The array would only grow behind a process that is never quite caught up with.
-      if next == frames.count || next >= AttachOutput.framesMax {
+      if next == frames.count || next >= AttachOutput.sentMax {
         frames.removeFirst(next)
         next = 0
       }
@@ -48,10 +51,19 @@ final class AttachOutput: Sendable {
   private let room: Int32
   private let state = Mutex(State())
 
-  /// Requests for its servers wait for a process in this number; more are told BUSY.
-  static let requestsMax = 256
+  /// What a process has not read: so many frames, and one more if they have fewer octets.
+  struct Room {
+    var frames: Int
+    var octets: Int
+  }
+
+  /// Requests for its servers wait for a process in this room; more are told BUSY.
+  static let requestRoom = Room(frames: 4096, octets: 4 << 20)
   /// Answers may be as many as its clients, and as many again.
-  static let framesMax = requestsMax + 2 * AttachedProcess.entitiesMax
+  static let room = Room(
+    frames: requestRoom.frames + 2 * AttachedProcess.entitiesMax, octets: 36 << 20)
+  /// Frames that are sent and still kept.
+  static let sentMax = 2048
 
   init(_ socket: AttachSocket, _ node: any Backplane) {
     self.socket = socket
@@ -69,12 +81,15 @@ final class AttachOutput: Sendable {
     }
   }
 
-  /// Queues a frame and sends what the socket takes; false if `limit` frames wait already.
-  func add(_ frame: AttachFrame, limit: Int) -> Bool {
+  /// Queues a frame and sends what the socket takes; false if there is no room.
+  func add(_ frame: AttachFrame, in room: Room = AttachOutput.room) -> Bool {
     let (isTaken, isMine) = state.withLock { state in
       if state.phase == .ended { return (true, false) }
-      guard state.frames.count - state.next < limit else { return (false, false) }
+      guard state.frames.count - state.next < room.frames, state.octets < room.octets else {
+        return (false, false)
+      }
       state.frames.append(frame)
+      state.octets += frame.byteCount
       return (true, state.begin(after: .idle))
     }
     if isMine { send() }

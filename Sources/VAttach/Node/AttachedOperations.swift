@@ -145,7 +145,7 @@ extension AttachedProcess {
     guard isWanted else { return }
     let frame = AttachFrame.complete(client: client, response)
     // Of all responses of a group some may be lost.
-    if isLast { add(frame) } else { _ = output.add(frame, limit: AttachOutput.requestsMax) }
+    if isLast { add(frame) } else { _ = output.add(frame, in: AttachOutput.requestRoom) }
   }
 
   /// A request for one of the process's servers.
@@ -171,7 +171,7 @@ extension AttachedProcess {
       state.requests[name] = kept
       return nil
     }
-    if refusal == nil && !output.add(.invoke(request), limit: AttachOutput.requestsMax) {
+    if refusal == nil && !output.add(.invoke(request), in: AttachOutput.requestRoom) {
       refusal = .busy
       state.withLock { $0.requests[name] = nil }
     }

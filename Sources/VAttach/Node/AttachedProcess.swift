@@ -83,7 +83,7 @@ final class AttachedProcess: Sendable {
 
   /// Queues a frame that the process has asked for.
   func add(_ frame: AttachFrame) {
-    if output.add(frame, limit: AttachOutput.framesMax) { return }
+    if output.add(frame) { return }
     state.withLock { $0.ending = $0.ending ?? .notReading }
     // The thread that reads does the rest.
     socket.end()

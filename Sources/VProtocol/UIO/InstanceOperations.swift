@@ -242,3 +242,17 @@ public struct SyncInstance: Operation {
     Message(Self.request.word(1, instance.rawValue).word(2, isDataOnly ? 1 : 0))
   }
 }
+
+/// What is open at a manager: what a host's list of instances is made of.
+///
+/// Words: 1 lines to leave out. Answer: whole lines, one for each instance; none behind the last.
+public struct ListInstances: Operation {
+  public typealias Answer = ReadInstance.Answer
+  public static let code: UInt32 = 0x00110B
+  public static let isIdempotent = true
+
+  public var start: UInt32
+  public init(from start: UInt32) { self.start = start }
+  public init(parsing message: Message) throws(WireError) { start = message.mcb[1] }
+  public var message: Message { Message(Self.request.word(1, start)) }
+}

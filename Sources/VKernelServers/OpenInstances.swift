@@ -1,0 +1,47 @@
+import Synchronization
+import VProtocol
+import VRuntime
+
+/// What is open at the managers of this host, wherever they run: each is asked by a message.
+final class OpenInstances: Sendable {
+  private let clients: ClientPool
+  private let managers: @Sendable () -> Set<EntityID>
+  private let latest = Mutex("")
+
+  /// A manager that is held up is left out.
+  private static let timeLimit = TimeSpan.seconds(1)
+
+  init(_ backplane: any Backplane, of managers: @escaping @Sendable () -> Set<EntityID>) {
+    clients = ClientPool(backplane)
+    self.managers = managers
+  }
+
+  /// The lines of all managers, as they were asked last.
+  var text: String { latest.withLock { $0 } }
+
+  /// Asks all managers, then calls `then`.
+  @Sendable func ask(_ then: @escaping @Sendable () -> Void) {
+    ask(managers().sorted { $0.rawValue < $1.rawValue }[...], "", from: 0) { [self] text in
+      latest.withLock { $0 = text }
+      then()
+    }
+  }
+
+  private func ask(
+    _ managers: ArraySlice<EntityID>, _ text: String, from start: UInt32,
+    _ then: @escaping @Sendable (String) -> Void
+  ) {
+    guard let manager = managers.first else { return then(text) }
+    clients.send(
+      ListInstances(from: start), as: "root", to: manager,
+      options: SendOptions(timeLimit: Self.timeLimit)
+    ) { [self] answer in
+      guard case .done(let lines, _) = answer, !lines.data.isEmpty else {
+        return ask(managers.dropFirst(), text, from: 0, then)
+      }
+      let count = lines.data.count { $0 == UInt8(ascii: "\n") }
+      let more = text + String(decoding: lines.data, as: UTF8.self)
+      ask(managers, more, from: start + UInt32(count), then)
+    }
+  }
+}
