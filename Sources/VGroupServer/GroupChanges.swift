@@ -63,7 +63,8 @@ extension GroupServer {
       guard let about = view?.about ?? (isTold ? newTraits(owner, 0o755) : nil) else {
         return done(Refusal(.notFound, "there is no group \(change.group)"))
       }
-      guard isTold || view?.mayBeWritten(by: caller) == true else {
+      let member = TreeCaller(principal: caller.principal, user: owner)
+      guard view == nil || view?.mayBeWritten(by: isTold ? member : caller) == true else {
         return done(Refusal(.noPermission, "\(change.group) belongs to \(about.owner)"))
       }
       guard name.isProgram else {
@@ -98,8 +99,19 @@ extension GroupServer {
       return refusal
     }
     backplane.join(entity, group: EntityID(groupNamed: group))
-    if case .program = receiver { watchPrograms() }
+    if case .program(let program) = receiver {
+      watchPrograms()
+      tell(program, .join, group)
+    }
     return nil
+  }
+
+  /// Lets a program know that it is in a group, or is no longer.
+  func tell(_ program: EntityID, _ kind: ChangeGroup.Change, _ group: String) {
+    let client = backplane.makeClient(user: "root")
+    let change = ChangeGroup(kind, group, host: backplane.host)
+    backplane.sendDatagram(change.message, from: client, to: program)
+    backplane.retire(client)
   }
 
   // MARK: messages
@@ -153,11 +165,10 @@ extension GroupServer {
   private func findProgram(
     _ name: MemberName, _ found: @escaping @Sendable (EntityID?) -> Void
   ) {
-    let directory = EntityID(kernel: kernel, discriminator: EntityID.directoryDiscriminator)
     let path = Array("team/\(name.host)/\(name.name)/status".utf8)
     clients.send(
       CreateInstance(ContextName(ContextID(rawValue: 1), path), mode: .read), as: "root",
-      to: directory
+      to: directory.withLock { $0 }
     ) { [self] answer in
       guard case .done(let opened, let manager) = answer else { return found(nil) }
       clients.send(

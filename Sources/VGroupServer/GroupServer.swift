@@ -23,6 +23,8 @@ public final class GroupServer: Sendable {
   let reports = Mutex(GroupReports())
   /// The members of the system's own groups, until when they are believed.
   let systemMembers = Mutex<[String: (names: [String], until: Time)]>([:])
+  /// Where programs of this host are found by name.
+  let directory = Mutex(EntityID.none)
   private let programs: LifeWatch
   private let own: TreeCell
 
@@ -58,6 +60,7 @@ public final class GroupServer: Sendable {
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
   ) {
+    self.directory.withLock { $0 = directory }
     clients.send(
       ClaimName(
         prefix: Array(Self.prefix.utf8), context: TreeManager.root, manager: manager.server),
@@ -154,7 +157,10 @@ public final class GroupServer: Sendable {
   func removeMember(_ member: String, of group: String) {
     guard let left = table.withLock({ $0.leave(group, member) }) else { return }
     backplane.retire(left.entity)
-    if case .mailbox(let mailbox) = left.receiver { mailbox.close() }
+    switch left.receiver {
+    case .mailbox(let mailbox): mailbox.close()
+    case .program(let program): tell(program, .leave, group)
+    }
   }
 }
 

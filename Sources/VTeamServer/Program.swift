@@ -16,6 +16,8 @@ final class Program: Sendable {
     var isGivenUp: Bool
     var isEnded = false
     var inputs = 0
+    /// As the group board says.
+    var groups: Set<String> = []
     var watchers: [ObjectIdentifier: StateSession] = [:]
     var usage = ProgramUsage(processorMilliseconds: 0, memoryKilobytes: 0, processCount: 0)
   }
@@ -103,6 +105,17 @@ extension Program {
     return state.isEnded ? .forget : .hangUp
   }
 
+  func note(_ change: ChangeGroup) {
+    state.withLock { state in
+      switch change.change {
+      case .join: state.groups.insert(change.group)
+      case .leave, .remove: state.groups.remove(change.group)
+      }
+    }
+  }
+
+  var groups: Set<String> { state.withLock { $0.groups } }
+
   func addInput() { state.withLock { $0.inputs += 1 } }
 
   /// The last writer's release is the end of the input.
@@ -144,6 +157,8 @@ extension Program {
     ]
     if let size = hosted.terminal { lines.append("terminal \(size.text)") }
     lines.append("attached \(order.isAttached ? "yes" : "no")")
+    let groups = groups.sorted()
+    if !groups.isEmpty { lines.append("groups \(groups.joined(separator: " "))") }
     return lines.map { $0 + "\n" }.joined()
   }
 

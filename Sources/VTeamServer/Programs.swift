@@ -14,6 +14,7 @@ final class Programs: Sendable {
   private let backplane: any Backplane
   /// What a message to a program's entity does.
   private let serve: @Sendable (Program, Request) -> Void
+  private let ended: @Sendable (Program) -> Void
   private let state = Mutex(State())
 
   /// A detached program is shown until so many have ended after it, or until it is so old.
@@ -22,9 +23,13 @@ final class Programs: Sendable {
   /// An attached program that was found again waits so long for somebody to come for it.
   static let recoveryAge = TimeSpan.seconds(10)
 
-  init(_ backplane: any Backplane, serve: @escaping @Sendable (Program, Request) -> Void) {
+  init(
+    _ backplane: any Backplane, serve: @escaping @Sendable (Program, Request) -> Void,
+    ended: @escaping @Sendable (Program) -> Void
+  ) {
     self.backplane = backplane
     self.serve = serve
+    self.ended = ended
   }
 
   /// By number.
@@ -63,6 +68,7 @@ final class Programs: Sendable {
     if let before { forget(before) }
     hosted.observe { [weak self, weak program] change in
       guard let self, let program else { return }
+      if change.isEnd { ended(program) }
       perform(program.handle(change), program)
     }
     if hosted.state.isEnd { perform(program.handle(hosted.state), program) }

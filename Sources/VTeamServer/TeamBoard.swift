@@ -11,16 +11,21 @@ final class TeamBoard: Sendable {
   let programs: Programs
   let processes: HostProcesses
   let refusals = LastRefusals()
+  /// Sends what nobody answers.
+  let teller: EntityID
   private let guests = Mutex(true)
 
   init(_ backplane: any Backplane, _ machine: any ProgramMachine, _ rules: RunRules) {
     self.backplane = backplane
     self.machine = machine
     self.rules = rules
-    programs = Programs(backplane) { [backplane] _, request in
-      backplane.refuse(.illegalRequest, request)
-    }
+    let own = Mutex<TeamBoard?>(nil)
+    programs = Programs(
+      backplane, serve: { program, request in own.withLock { $0 }?.receive(request, for: program) },
+      ended: { program in own.withLock { $0 }?.leaveGroups(program) })
     processes = HostProcesses(backplane, machine)
+    teller = backplane.makeClient(user: "root")
+    own.withLock { $0 = self }
   }
 
   /// Whether guest programs may be started here.
@@ -54,9 +59,13 @@ final class TeamBoard: Sendable {
         starter: "\(principal)", programClass: request.programClass,
         terminal: request.terminal, isAttached: request.isAttached)
       machine.start(order) { [self] outcome in
-        completion(
-          outcome.map { programs.add($0, owner: owner(of: order), isRecovered: false) }
-            .mapError { Refusal($0) })
+        let started = outcome.map { hosted in
+          programs.add(hosted, owner: owner(of: order), isRecovered: false)
+        }.mapError { Refusal($0) }
+        if let group = request.group, case .success(let program) = started {
+          change(.join, group, of: program)
+        }
+        completion(started)
       }
     }
   }
@@ -84,7 +93,12 @@ final class TeamBoard: Sendable {
         completion(Refusal(.noPermission, "\(backplane.host) takes no guests"))
       case .program(let command):
         program.hosted.control(command) { completion($0.map { Refusal($0) }) }
-      case .join, .leave: completion(Refusal(.notSupported, "groups are not there yet"))
+      case .join(let group):
+        change(.join, group, of: program)
+        completion(nil)
+      case .leave(let group):
+        change(.leave, group, of: program)
+        completion(nil)
       }
     } catch {
       completion(error)

@@ -87,6 +87,45 @@ extension LabTests {
       try await expect("ls mine/members; rm mine/members/me; rmdir mine", prints: "me\n")
     }
 
+    @Test("a job: programs of two hosts are suspended, resumed and killed by one message")
+    func job() async throws {
+      let outcome = try await Lab.shared().bash(
+        on: "kea", as: "ann",
+        """
+        start() { exec 3<>/v/team/$1/new && cat <<<"$2" >&3 && read -r name <&3; exec 3>&-; }
+        states() { for i in {1..60}; do
+            s=$(sed -n 's/^state //p' $p/status $q/status | sort -u)
+            [[ $s == $1 ]] && break; sleep 0.05; done; echo $s; }
+        start kea $'group: job\n\nsleep 600'; p=/v/team/kea/$name; a=kea:$name
+        start moa 'sleep 600'; q=/v/team/moa/$name; b=moa:$name
+        for i in {1..40}; do [[ -e /v/group/job ]] && break; sleep 0.05; done
+        touch /v/group/job/members/$b; ls /v/group/job/members | sed 's/[0-9]*[.]/N./'
+        grep groups $p/status $q/status | cut -d: -f2
+        echo suspend >/v/group/job/send; sed 's/[0-9]*[.]/N./' /v/group/job/send; states suspended
+        v group resume job | sed 's/[0-9]*[.]/N./'; states running
+        v group send job dance | sed 's/[0-9]*[.]/N./'
+        v group kill job >/dev/null; states 'killed TERM'
+        for i in {1..60}; do [[ -e /v/group/job ]] || break; sleep 0.05; done; ls -d /v/group/job
+        """, limit: .seconds(30))
+      #expect(
+        outcome.output == """
+          kea:N.sleep
+          moa:N.sleep
+          groups job
+          groups job
+          kea:N.sleep: ok
+          moa:N.sleep: ok
+          suspended
+          kea:N.sleep: ok
+          moa:N.sleep: ok
+          running
+          kea:N.sleep: "dance" is no command; cat ctl lists them
+          moa:N.sleep: "dance" is no command; cat ctl lists them
+          killed TERM
+
+          """, "\(outcome.summary)")
+    }
+
     @Test("v group does the same by names")
     func command() async throws {
       try await expect(

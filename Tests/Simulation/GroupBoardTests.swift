@@ -233,7 +233,9 @@ struct GroupBoardTests {
   func program() {
     let heard = Shared<[String]>([])
     let program = moa.node.makeServer(knowsPrincipals: true) { [node = moa.node] request in
-      guard let message = try? GroupMessage(parsing: request.message) else { return }
+      guard request.message.mcb.code == GroupMessage.code,
+        let message = try? GroupMessage(parsing: request.message)
+      else { return }
       heard.value.append("\(message.sender) \(message.text) \(request.principal!)")
       node.reply(
         GroupMessage.Answer(.noPermission, member: "", words: "not yours").message, to: request)

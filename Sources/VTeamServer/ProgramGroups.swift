@@ -1,0 +1,49 @@
+import VProtocol
+import VRuntime
+import VTree
+
+/// Programs in groups: the group board of the host makes them members, and tells each program's
+/// entity so; what a group is sent comes there too, and is a line of `ctl`.
+extension TeamBoard {
+  /// Tells the group board of this host, which makes a group that is not there.
+  ///
+  /// A datagram: nobody here waits for another board. What came of it is told to the program.
+  func change(_ kind: ChangeGroup.Change, _ group: String, of program: Program) {
+    var change = ChangeGroup(kind, group, host: backplane.host)
+    change.member = "\(backplane.host):\(program.name)"
+    change.owner = program.owner
+    change.program = program.entity
+    backplane.sendDatagram(change.message, from: teller, to: .groupManagerGroup)
+  }
+
+  /// A program that has ended is in no group.
+  func leaveGroups(_ program: Program) {
+    for group in program.groups { change(.leave, group, of: program) }
+  }
+
+  /// A message to a program's entity.
+  func receive(_ request: Request, for program: Program) {
+    let isTold = request.isLocal && request.principal?.user == "root"
+    switch request.message.mcb.code {
+    case GroupMessage.code:
+      backplane.serve(GroupMessage.self, request) { message in
+        // The group board of this host hands on what others sent.
+        let sender = (isTold ? Principal(message.sender) : nil) ?? request.principal
+        let user = sender.map { rules.identity(of: $0) } ?? RunRules.nobody
+        control(program, Array(message.text.utf8), by: user) { [backplane] refusal in
+          let words = refusal.map { $0.words.isEmpty ? "\($0.code)" : $0.words }
+          backplane.reply(
+            GroupMessage.Answer(
+              refusal?.code ?? .ok, member: "\(backplane.host):\(program.name)",
+              words: words ?? "ok"), to: request)
+        }
+      }
+    case ChangeGroup.code:
+      guard isTold, let change = try? ChangeGroup(parsing: request.message) else {
+        return backplane.refuse(.illegalRequest, request)
+      }
+      program.note(change)
+    default: backplane.refuse(.illegalRequest, request)
+    }
+  }
+}

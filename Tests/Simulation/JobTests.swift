@@ -1,0 +1,86 @@
+import NetworkFaults
+import Testing
+import VDirectory
+import VGroupServer
+import VKernel
+import VNode
+import VProtocol
+import VRuntime
+import VTeamServer
+import VTree
+
+@Suite("Jobs in the simulator")
+struct JobTests {
+  private let simulator = Simulator(seed: 9)
+  private let hosts: [TeamHost]
+  private let groups: [GroupServer]
+  private var kea: TeamHost { hosts[0] }
+
+  init() {
+    let simulator = simulator
+    hosts = ["kea", "moa"].map { TeamHost($0, in: simulator) }
+    groups = hosts.map { host in
+      let server = GroupServer(host.node)
+      server.claim(in: host.directory.server) { _ in }
+      return server
+    }
+    simulator.run(for: .seconds(12))
+  }
+
+  /// Sends a message and reads what came of it.
+  private func send(_ text: String, as user: String = "ann") -> String? {
+    guard let file = kea.open("group/job/send", [.read, .write], as: user) else { return nil }
+    defer { file.release() }
+    _ = file.write(text)
+    return file.read()
+  }
+
+  @Test("programs are in a group from their start, by their ctl or by touch, until they end")
+  func membership() throws {
+    _ = try #require(kea.start("kea", "group: job\n\nsleep 9"))
+    _ = try #require(kea.start("moa", "sleep 9"))
+    simulator.run(for: .seconds(1))
+    let name = ContextName(
+      kea.directory.nameSpace.root, Array("group/job/members/moa:101.sleep".utf8))
+    let made = kea.ask(AddName(name, kind: .file, permissions: 0o600), of: kea.directory.server)
+    #expect(made?.refusal == nil)
+    #expect(kea.list("group/job/members") == ["kea:101.sleep", "moa:101.sleep"])
+    for host in ["kea", "moa"] {
+      #expect(kea.text("team/\(host)/101.sleep/status")?.hasSuffix("groups job\n") == true)
+    }
+    #expect(kea.write("team/moa/101.sleep/ctl", "leave job\n") == .ok)
+    simulator.run(for: .seconds(1))
+    #expect(kea.list("group/job/members") == ["kea:101.sleep"])
+    #expect(kea.text("team/moa/101.sleep/status")?.contains("groups") == false)
+    #expect(kea.write("team/moa/101.sleep/ctl", "join job\n") == .ok)
+    simulator.run(for: .seconds(1))
+    #expect(kea.list("group/job/members") == ["kea:101.sleep", "moa:101.sleep"])
+    for host in hosts { host.machine.last.become(.exited(0)) }
+    simulator.run(for: .seconds(1))
+    #expect(kea.list("group/job") == nil)
+  }
+
+  @Test("one group Send acts once on each program, at 5 % loss too; whose it is not is told so")
+  func control() throws {
+    for host in ["kea", "moa"] { _ = try #require(kea.start(host, "group: job\n\nsleep 9")) }
+    simulator.run(for: .seconds(1))
+    simulator.faults = Faults(loss: 5, duplication: 5)
+    for number in 1...20 {
+      let command: ProgramCommand = number % 2 == 1 ? .suspend : .resume
+      let sent = send(number % 2 == 1 ? "suspend" : "resume")
+      #expect(sent == "kea:101.sleep: ok\nmoa:101.sleep: ok\n")
+      for host in hosts {
+        #expect(host.machine.last.commands.count == number)
+        #expect(host.machine.last.commands.last == command)
+      }
+    }
+    #expect(send("suspend", as: "eve") == nil)
+    #expect(
+      send("dance") == """
+        kea:101.sleep: "dance" is no command; cat ctl lists them
+        moa:101.sleep: "dance" is no command; cat ctl lists them
+
+        """)
+    #expect(hosts.allSatisfy { $0.machine.last.commands.count == 20 })
+  }
+}
