@@ -14,8 +14,8 @@ struct Bench: ParsableCommand {
       Times are medians. A number without its control says more about the machine than about V.
       """,
     subcommands: [
-      BenchIPC.self, BenchUIO.self, BenchFiles.self, BenchStat.self, BenchRun.self,
-      BenchEcho.self,
+      BenchIPC.self, BenchUIO.self, BenchPipe.self, BenchFiles.self, BenchStat.self,
+      BenchRun.self, BenchEcho.self,
     ])
 }
 
