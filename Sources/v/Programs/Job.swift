@@ -8,6 +8,7 @@ import VRun
 final class Job: SignalTaker {
   private let program: RemoteProgram
   private let terminal: Terminal?
+  private let isProgramStopped = Atomic(false)
 
   /// With a terminal, keys are the program's and its stops are this process's.
   init(_ program: RemoteProgram, _ terminal: Terminal?) {
@@ -18,9 +19,10 @@ final class Job: SignalTaker {
   func take(_ number: Int32) {
     switch number {
     case SIGTSTP:
-      suspend()
-      stop(wholeJob: false)
-      resume()
+      let isByProgram = isProgramStopped.exchange(false, ordering: .relaxed)
+      if !isByProgram { suspend() }
+      stop(wholeJob: isByProgram)
+      if isByProgram { tell("kill CONT") } else { resume() }
     case SIGCONT: resumeTerminal()
     case SIGWINCH: tellSize()
     default: tell("kill \(Signal.name(of: number))")
@@ -30,14 +32,15 @@ final class Job: SignalTaker {
   func suspend() { tell("suspend") }
   func resume() { tell("resume") }
 
-  /// Stops this process's job whenever the program is stopped.
+  /// Stops this process's job whenever the program is stopped, by the thread that takes signals:
+  /// no other one is then there to take the one that stops.
   func watchStops() {
     Background.run { [self] in
       guard let events = try? program.open("events", .read) else { return }
       while let line = try? events.read(), !line.isEmpty {
         guard line.starts(with: "stopped".utf8) else { continue }
-        stop(wholeJob: true)
-        tell("kill CONT")
+        isProgramStopped.store(true, ordering: .relaxed)
+        kill(getpid(), SIGTSTP)
       }
     }
   }

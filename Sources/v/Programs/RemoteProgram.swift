@@ -13,6 +13,7 @@ final class RemoteProgram: Sendable {
   private let node: AttachedBackplane
   /// The instance of `new` that holds an attached program.
   private let hold: OpenObject?
+  private let isReleased = Atomic(false)
   /// Why a stream could not be copied.
   private let failure = Mutex<Refused?>(nil)
 
@@ -84,7 +85,9 @@ final class RemoteProgram: Sendable {
   }
 
   /// Lets go of an attached program, which has ended or will be.
-  func release() { hold?.release() }
+  func release() {
+    if !isReleased.exchange(true, ordering: .relaxed) { hold?.release() }
+  }
 
   private static let limit = TimeSpan.seconds(10)
 
@@ -136,7 +139,7 @@ final class RemoteProgram: Sendable {
     } catch {
       failure.withLock { $0 = $0 ?? error }
       // Its output would be lost: it ends, and that is waited for.
-      hold?.release()
+      release()
     }
   }
 }
