@@ -184,7 +184,7 @@ extension LabTests {
         (exec 3<>/v/team/moa/new; echo $'attached: yes\\n\\nsleep 1000' >&3; read -r n <&3
           echo $n >$f; exec sleep 1000) & starter=$!
         for i in {1..100}; do [[ -s $f ]] && break; sleep 0.05; done
-        p=/v/team/moa/$(<$f); rm $f; cat $p/wait & w=$!; kill -9 $starter; wait $w
+        p=/v/team/moa/$(<$f); rm $f; cat $p/wait & w=$!; sleep 0.3; kill -9 $starter; wait $w
         ls -d $p 2>&1 | grep -o 'No such.*'
         """)
       #expect(
@@ -246,7 +246,7 @@ extension LabTests {
         outcome.output == "1\n1\n1\nrunning\nsame\nprograms 1\nkilled KILL\n", "\(outcome.summary)")
     }
 
-    @Test("a node that ends leaves no process, group, mount or socket of its programs")
+    @Test("mount/down names a program that holds the mount, and leaves nothing of any program")
     func end() async throws {
       let lab = try await Lab.shared()
       expectSuccess(
@@ -262,14 +262,19 @@ extension LabTests {
         groups() { find /sys/fs/cgroup -maxdepth 2 -name "v.$(readlink /proc/self/ns/pid |
           tr -dc 0-9).*" 2>/dev/null | wc -l; }
         (($(groups) >= 5)) && echo grouped
-        kill $node; for i in {1..200}; do kill -0 $node 2>/dev/null || break; sleep 0.05; done
+        start moa $'dir: /v/storage/moa\\n\\nexec sleep 1000'; for i in {1..100}; do
+          [[ $(readlink /proc/${name%%.*}/cwd) == /v/* ]] && break; sleep 0.05; done
+        \(Lab.root)/mount/down 2>&1 | grep -o '(sleep) works in .*'; kill -0 $node && echo up
+        echo kill >$p/ctl; cat $p/wait; \(Lab.root)/mount/down
         pgrep -x 'vkeep|sleep' -a | grep -v 86400; ls /run/v/team | wc -l; groups
         grep -c ' /v ' /proc/self/mountinfo
         """, on: "moa")
       let count = outcome.output.split(separator: "\n").first.flatMap { Int($0) } ?? 0
       #expect(count >= 6, "\(outcome.summary)")
       #expect(
-        outcome.output == "\(count)\ngrouped\n0\n0\n0\n", "\(outcome.summary)")
+        outcome.output
+          == "\(count)\ngrouped\n(sleep) works in /v/storage/moa\nup\nkilled TERM\n"
+          + "mount/down: V is down\n0\n0\n0\n", "\(outcome.summary)")
       try await lab.command("start", ["moa"])
       expectSuccess(
         try await bash(
