@@ -8,8 +8,8 @@ struct SnapshotFile: TreeFile {
   let access: TreeAccess
   let load: @Sendable (@escaping @Sendable (Outcome<[UInt8]>) -> Void) -> Void
 
-  var attributes: UIOAttributes { [.readable, .fixedLength, .randomAccess, .multiBlock] }
-  /// Known when it is read only, as in /proc.
+  /// Not of fixed length: how much there is is known by reading it only, as in /proc.
+  var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
   var size: UInt64 { 0 }
 
   func open(

@@ -34,7 +34,7 @@ extension LabTests {
         let outcome = try await lab.bash(
           on: "kea", Self.objects(on: host), limit: .seconds(20))
         expectSuccess(outcome, host)
-        #expect(outcome.output.split(separator: "\n").count == 17, "\(outcome.summary)")
+        #expect(outcome.output.split(separator: "\n").count == 18, "\(outcome.summary)")
       }
     }
 
