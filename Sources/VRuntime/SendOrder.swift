@@ -12,6 +12,7 @@ public enum Party: String, CaseIterable, Sendable {
   case pipeServer
   /// The group board: what is done by its names, by ChangeGroup, and by messages to its members.
   case groupBoard
+  case teamServer
   case directory
   /// The kernel servers: how a node is, time, devices.
   case node
@@ -25,10 +26,14 @@ public enum Party: String, CaseIterable, Sendable {
   public var sendsTo: [Party] {
     switch self {
     case .program:
-      [.directory, .fileServer, .pipeServer, .groupBoard, .node, .nameHandler, .kernelManager]
-    case .mount: [.directory, .fileServer, .pipeServer, .groupBoard, .node, .nameHandler]
-    case .groupBoard: [.directory, .groupTable, .node, .nameHandler, .kernelManager]
-    case .fileServer, .pipeServer: [.directory, .kernelManager]
+      [
+        .directory, .fileServer, .pipeServer, .groupBoard, .teamServer, .node, .nameHandler,
+        .kernelManager,
+      ]
+    case .mount:
+      [.directory, .fileServer, .pipeServer, .groupBoard, .teamServer, .node, .nameHandler]
+    case .groupBoard: [.directory, .teamServer, .groupTable, .node, .nameHandler, .kernelManager]
+    case .fileServer, .pipeServer, .teamServer: [.directory, .kernelManager]
     case .directory: [.nameHandler, .kernelManager]
     case .node: [.directory, .nameHandler, .kernelManager]
     case .nameHandler, .groupTable, .kernelManager: []
