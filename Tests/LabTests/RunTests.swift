@@ -166,7 +166,13 @@ extension LabTests {
           1
 
           """, "\(outcome.summary)")
-      #expect(outcome.errors == "v: ps: nowhere: no such host\n")
+      #expect(Self.ofThisLab(outcome.errors) == "v: ps: nowhere: no such host\n")
+    }
+
+    /// The lines that do not tell of a host that another suite took out of the lab: it is remembered
+    /// as one that is down.
+    private static func ofThisLab(_ lines: String) -> String {
+      lines.split(separator: "\n").filter { !$0.contains(" tui: ") }.map { $0 + "\n" }.joined()
     }
 
     @Test("make -j8 on all hosts makes the objects that one host makes, octet for octet")
@@ -208,7 +214,9 @@ extension LabTests {
       #expect(lost.output.contains(/^125\n125\n(v: moa\/[0-9]+.sleep: host is down\n){2}$/))
       #expect(then.output.hasPrefix("v: run moa: host is down\n125\n"), "\(then.output)")
       #expect(then.output.contains("v: ps: moa: host is down\n"))
-      #expect(then.output.hasSuffix("1\nkea\nv: run moa: host is down\nkea: kea\n125\n"))
+      #expect(
+        Self.ofThisLab(then.output)
+          .hasSuffix("1\nkea\nv: run moa: host is down\nkea: kea\n125\n"))
       let back = try await kea(
         """
         for i in {1..100}; do v run --host moa true 2>/dev/null && break; sleep 0.1; done
