@@ -169,8 +169,8 @@ extension LabTests {
       #expect(Self.ofThisLab(outcome.errors) == "v: ps: nowhere: no such host\n")
     }
 
-    /// The lines that do not tell of a host that another suite took out of the lab: it is remembered
-    /// as one that is down.
+    /// The lines that do not tell of a host that another suite took out of the lab: it is known as
+    /// one that is down.
     private static func ofThisLab(_ lines: String) -> String {
       lines.split(separator: "\n").filter { !$0.contains(" tui: ") }.map { $0 + "\n" }.joined()
     }
