@@ -115,14 +115,11 @@ struct SendingFile: TreeFile {
   }
   var size: UInt64 { 0 }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
     guard opening.caller.principal.host == server.backplane.host else {
-      return completion(.failure(Refusal(.noPermission, "every host sends by its own /v/group")))
+      return opened(.failure(Refusal(.noPermission, "every host sends by its own /v/group")))
     }
-    completion(.success(SendingSession(self)))
+    opened(.success(SendingSession(self)))
   }
 }
 

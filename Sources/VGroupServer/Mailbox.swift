@@ -72,11 +72,8 @@ struct MemberFile: TreeFile {
   var attributes: UIOAttributes { [.readable, .writeable, .stream, .variableBlock] }
   var size: UInt64 { 0 }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
-    completion(.success(MemberSession(mailbox)))
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
+    opened(.success(MemberSession(mailbox)))
   }
 }
 

@@ -68,13 +68,13 @@ public final class HostTree: Sendable {
 
   private static func traceCommand(
     _ sources: Sources
-  ) -> @Sendable (TreeText.Line) -> Refusal? {
-    { line in
+  ) -> @Sendable (TreeText.Line, TreeOutcome) -> Void {
+    { line, done in
       guard line.text == "on" || line.text == "off" else {
-        return Refusal(.badArguments, "the trace is on or off, not \(line.text)")
+        return done(Refusal(.badArguments, "the trace is on or off, not \(line.text)"))
       }
       sources.keepTrace(line.text == "on")
-      return nil
+      done(nil)
     }
   }
 }

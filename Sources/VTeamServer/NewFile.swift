@@ -10,11 +10,8 @@ struct NewFile: TreeFile {
   var attributes: UIOAttributes { [.readable, .writeable, .stream, .variableBlock] }
   var size: UInt64 { 0 }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
-    completion(.success(NewSession(board, opening.caller.principal)))
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
+    opened(.success(NewSession(board, opening.caller.principal)))
   }
 }
 
@@ -48,7 +45,7 @@ final class NewSession: TreeSession {
     let octets = state.withLock { state in
       if !state.hasWritten {
         state.hasWritten = true
-        state.answers = Array(board.refusals.text(Self.file, principal).utf8)
+        state.answers = Array(board.refusals.withLock { $0.text(Self.file, principal) }.utf8)
       }
       let octets = Array(state.answers.prefix(count))
       state.answers.removeFirst(octets.count)
@@ -76,7 +73,7 @@ final class NewSession: TreeSession {
     }
     if isUnfinished {
       let refusal = Refusal(.badArguments, "the request was not finished")
-      board.refusals.note(refusal, Self.file, principal)
+      board.refusals.withLock { $0.note(refusal, Self.file, principal) }
     }
     for program in held { release(program) }
   }
@@ -140,7 +137,7 @@ final class NewSession: TreeSession {
           if program.hosted.order.isAttached && !state.isClosed { state.held.append(program) }
           return state.isClosed
         }
-        board.refusals.note(nil, Self.file, principal)
+        board.refusals.withLock { $0.note(nil, Self.file, principal) }
         // Who was told that it was interrupted has started nothing.
         if !call.answer(count: count) { board.programs.forget(program) }
         if isClosed { release(program) }
@@ -149,8 +146,8 @@ final class NewSession: TreeSession {
   }
 
   private func refuse(_ refusal: Refusal, _ call: TreeCall) {
-    board.refusals.note(refusal, Self.file, principal)
-    let text = board.refusals.text(Self.file, principal)
+    board.refusals.withLock { $0.note(refusal, Self.file, principal) }
+    let text = board.refusals.withLock { $0.text(Self.file, principal) }
     state.withLock { $0.answers = Array(text.utf8) }
     call.refuse(refusal)
   }

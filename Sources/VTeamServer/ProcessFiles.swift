@@ -12,12 +12,9 @@ struct SnapshotFile: TreeFile {
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
   var size: UInt64 { 0 }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
     load { outcome in
-      completion(outcome.map { SnapshotSession($0) }.mapError { Refusal($0) })
+      opened(outcome.map { SnapshotSession($0) }.mapError { Refusal($0) })
     }
   }
 }
@@ -41,11 +38,8 @@ struct MemoryFile: TreeFile {
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
   var size: UInt64 { 0 }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
-    completion(.success(MemorySession(program, machine)))
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
+    opened(.success(MemorySession(program, machine)))
   }
 }
 

@@ -90,12 +90,9 @@ struct StateFile: TreeFile {
   var attributes: UIOAttributes { [.readable, .stream, .variableBlock] }
   var size: UInt64 { 0 }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
     let isHeld = isForEnd && program.hold()
-    completion(
+    opened(
       .success(
         StateSession(program, isForEnd: isForEnd) { [program, programs] in
           if isHeld { programs.perform(program.release(), program) }

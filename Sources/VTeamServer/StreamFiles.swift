@@ -12,12 +12,9 @@ struct OutputFile: TreeFile {
   var attributes: UIOAttributes { [.readable, .stream, .variableBlock] }
   var size: UInt64 { 0 }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
     let isHeld = program.hold()
-    completion(
+    opened(
       .success(
         OutputSession(program.hosted, stream) { [program, programs] in
           if isHeld { programs.perform(program.release(), program) }
@@ -94,11 +91,8 @@ struct InputFile: TreeFile {
   var attributes: UIOAttributes { [.writeable, .stream, .variableBlock] }
   var size: UInt64 { 0 }
 
-  func open(
-    _ opening: TreeOpening,
-    _ completion: @escaping @Sendable (Result<any TreeSession, Refusal>) -> Void
-  ) {
-    completion(.success(InputSession(program)))
+  func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
+    opened(.success(InputSession(program)))
   }
 }
 

@@ -10,7 +10,7 @@ final class TeamBoard: Sendable {
   let rules: RunRules
   let programs: Programs
   let processes: HostProcesses
-  let refusals = LastRefusals()
+  let refusals = Mutex(RefusedLines())
   /// Sends what nobody answers.
   let teller: EntityID
   private let guests = Mutex(true)
@@ -103,26 +103,5 @@ final class TeamBoard: Sendable {
     } catch {
       completion(error)
     }
-  }
-}
-
-/// The words with which each user's last write to a file was refused, until one is taken: for
-/// programs that get the error number only.
-final class LastRefusals: Sendable {
-  private let words = Mutex<[String: String]>([:])
-
-  /// Beyond it all are forgotten.
-  private static let countMax = 1024
-
-  func note(_ refusal: Refusal?, _ file: String, _ principal: Principal) {
-    words.withLock { words in
-      if words.count >= Self.countMax { words.removeAll() }
-      words["\(file) \(principal)"] = refusal.map { $0.words.isEmpty ? "\($0.code)" : $0.words }
-    }
-  }
-
-  /// A line; nothing where nothing was refused.
-  func text(_ file: String, _ principal: Principal) -> String {
-    words.withLock { $0["\(file) \(principal)"] }.map { "refused: \($0)\n" } ?? ""
   }
 }

@@ -13,7 +13,7 @@ extension TeamBoard {
   var root: TreeContext {
     let fixed: [(name: String, object: TreeObject)] = [
       ("status", .text(TreeText { [self] in statusText })),
-      ("ctl", .text(TreeText(command: { [self] in command($0) }) { Self.commands })),
+      ("ctl", .text(TreeText(command: { [self] in $1(command($0)) }) { Self.commands })),
       ("new", .file(NewFile(board: self))),
     ]
     var root = TreeContext(
@@ -85,7 +85,7 @@ extension TeamBoard {
       ("cmdline", snapshot(0o444, .cmdline, orElse: Self.joined(order.arguments))),
       ("environ", snapshot(0o400, .environ, orElse: Self.joined(order.environment))),
       ("pid", text(program.access(0o444), "\(program.hosted.pid)\n")),
-      ("ctl", .file(ControlFile(program: program, board: self))),
+      ("ctl", .text(controlText(program))),
       ("wait", .file(StateFile(program: program, programs: programs, isForEnd: true))),
       ("events", .file(StateFile(program: program, programs: programs, isForEnd: false))),
       ("in", .file(InputFile(program: program))),
@@ -97,6 +97,15 @@ extension TeamBoard {
     ])
     context.access = program.access(0o555)
     return context
+  }
+
+  private func controlText(_ program: Program) -> TreeText {
+    TreeText(
+      access: program.access(0o644),
+      command: { [self] line, done in
+        control(program, Array(line.text.utf8), by: line.caller.user, completion: done)
+      }
+    ) { ControlLine.help }
   }
 
   private static func joined(_ texts: [[UInt8]]) -> [UInt8] { texts.flatMap { $0 + [0] } }

@@ -1,4 +1,4 @@
-import VProtocol
+public import VProtocol
 
 /// The contexts of a tree: a number for each name that was asked for.
 ///
@@ -46,10 +46,11 @@ struct TextChanges: Sendable {
   }
 }
 
-/// The words with which each user's last line to a text was refused, until one is taken.
-struct RefusedLines: Sendable {
+/// The words with which each user's last write to a file was refused, until one is taken: for
+/// programs that get the error number only.
+public struct RefusedLines: Sendable {
   private struct Key: Hashable {
-    var path: String
+    var file: String
     var principal: Principal
   }
 
@@ -58,13 +59,16 @@ struct RefusedLines: Sendable {
   /// Beyond it all are forgotten.
   private static let linesMax = 1024
 
-  mutating func note(_ refusal: Refusal?, _ path: String, _ caller: TreeCaller) {
+  public init() {}
+
+  public mutating func note(_ refusal: Refusal?, _ file: String, _ principal: Principal) {
     if words.count >= Self.linesMax { words.removeAll() }
     let text = refusal.map { $0.words.isEmpty ? "\($0.code)" : $0.words }
-    words[Key(path: path, principal: caller.principal)] = text
+    words[Key(file: file, principal: principal)] = text
   }
 
-  func words(_ path: String, _ principal: Principal) -> String? {
-    words[Key(path: path, principal: principal)]
+  /// A line; nothing where nothing was refused.
+  public func text(_ file: String, _ principal: Principal) -> String {
+    words[Key(file: file, principal: principal)].map { "refused: \($0)\n" } ?? ""
   }
 }

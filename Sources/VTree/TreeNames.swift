@@ -138,8 +138,7 @@ extension TreeOperations {
 
   /// What a user reads in a text now, the words of their last refusal there included.
   func text(of text: TreeText, _ path: String, _ caller: TreeCaller) -> String {
-    let words = refused.withLock { $0.words(path, caller.principal) }
-    return text.make() + (words.map { "refused: \($0)\n" } ?? "")
+    text.make() + refused.withLock { $0.text(path, caller.principal) }
   }
 
   func changedAt(_ path: String, _ text: String) -> Int64 {

@@ -133,16 +133,18 @@ public struct TreeText: Sendable {
   public var access: TreeAccess
   let make: @Sendable () -> String
   let prepare: (@Sendable (@escaping @Sendable () -> Void) -> Void)?
-  let command: (@Sendable (Line) -> Refusal?)?
+  let command: (@Sendable (Line, @escaping TreeOutcome) -> Void)?
 
   /// `make` answers from memory.
   ///
   /// `prepare` sees to it, before an opening, that `make` is up to date, then calls its argument.
-  /// `command` carries out a line of somebody who may write; without it nobody may.
+  /// `command` carries out a line of somebody who may write, and says what became of it, now or
+  /// later; without it nobody may.
   public init(
     access: TreeAccess? = nil,
     prepare: (@Sendable (@escaping @Sendable () -> Void) -> Void)? = nil,
-    command: (@Sendable (Line) -> Refusal?)? = nil, _ make: @escaping @Sendable () -> String
+    command: (@Sendable (Line, @escaping TreeOutcome) -> Void)? = nil,
+    _ make: @escaping @Sendable () -> String
   ) {
     self.access = access ?? TreeAccess(permissions: command == nil ? 0o444 : 0o644)
     self.prepare = prepare

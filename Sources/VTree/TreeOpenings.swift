@@ -181,14 +181,18 @@ extension TreeOperations {
     switch instance.content {
     case .records: backplane.refuse(.notWriteable, request)
     case .text(_, _, let text):
-      let line =
-        String(decoding: operation.data, as: UTF8.self)
-        .split(separator: "\n", omittingEmptySubsequences: false).first ?? ""
-      let caller = instance.caller
-      let refusal = text.command?(TreeText.Line(text: String(line), caller: caller))
-      refused.withLock { $0.note(refusal, instance.path, caller) }
-      if let refusal { return refuse(refusal, request) }
-      backplane.reply(WriteInstance.Answer(count: operation.data.count, size: 0), to: request)
+      let octets = operation.data.last == 0x0A ? operation.data.dropLast() : operation.data[...]
+      let (path, caller, count) = (instance.path, instance.caller, operation.data.count)
+      let done: TreeOutcome = { [self] refusal in
+        refused.withLock { $0.note(refusal, path, caller.principal) }
+        if let refusal { return refuse(refusal, request) }
+        backplane.reply(WriteInstance.Answer(count: count, size: 0), to: request)
+      }
+      guard let line = String(validating: octets, as: UTF8.self), !octets.contains(0x0A) else {
+        return done(Refusal(.badArguments, "one line of text at a time"))
+      }
+      guard let command = text.command else { return done(Refusal(.noPermission)) }
+      command(TreeText.Line(text: line, caller: caller), done)
     case .session(let session):
       call(operation.instance, instance, request) {
         session.write(operation.data, at: operation.position, $0)

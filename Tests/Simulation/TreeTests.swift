@@ -161,7 +161,12 @@ struct TreeTests {
   func words() throws {
     let text = TreeText(
       access: TreeAccess(owner: "ann", permissions: 0o644),
-      command: { $0.text == "go" ? nil : Refusal(.badArguments, "go, not \($0.text)") }
+      command: { [moa] line, done in
+        // Later is as good as now.
+        moa.after(.milliseconds(10)) {
+          done(line.text == "go" ? nil : Refusal(.badArguments, "go, not \(line.text)"))
+        }
+      }
     ) { "go\n" }
     let manager = TreeManager(moa, TreeContext([("ctl", .text(text))]))
     let ann = Asker(kea, of: manager.server, simulator)
@@ -177,6 +182,8 @@ struct TreeTests {
     #expect(ann.text("ctl") == "go\nrefused: go, not stop\n")
     let bob = Asker(kea, of: manager.server, simulator, as: "bob")
     #expect(bob.text("ctl") == "go\n")
+    #expect(ann.write("go\nstop\n", to: "ctl") == .badArguments)
+    #expect(ann.text("ctl") == "go\nrefused: one line of text at a time\n")
     #expect(bob.code(CreateInstance(bob.name("ctl"), mode: .write)) == .noPermission)
     #expect(ann.write("go\n", to: "ctl") == .ok)
     #expect(ann.text("ctl") == "go\n")
