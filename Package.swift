@@ -31,7 +31,8 @@ let package = Package(
     .target(name: "VTransport", dependencies: ["VProtocol"], swiftSettings: library),
     .target(name: "VKernel", dependencies: ["VTransport", "VProtocol"], swiftSettings: library),
     .target(name: "VRuntime", dependencies: ["VProtocol"], swiftSettings: library),
-    .target(name: "VTree", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
+    .target(name: "VStore", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
+    .target(name: "VObjects", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(name: "VThreads", dependencies: ["CVLinux"], swiftSettings: library),
     .target(
       name: "VNode",
@@ -39,23 +40,28 @@ let package = Package(
       swiftSettings: library,
       linkerSettings: [.linkedLibrary("crypto")]),
     .target(
-      name: "VFileServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
-    .target(
-      name: "VLinuxStore", dependencies: ["VFileServer", "VRuntime", "VProtocol", "CVLinux"],
+      name: "VFileServer", dependencies: ["VObjects", "VStore", "VRuntime", "VProtocol"],
       swiftSettings: library),
     .target(
-      name: "VKernelServers", dependencies: ["VTree", "VRuntime", "VProtocol"],
-      swiftSettings: library),
-    .target(name: "VDirectory", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
-    .target(
-      name: "VGroupServer", dependencies: ["VTree", "VRuntime", "VProtocol"],
+      name: "VLinuxStore", dependencies: ["VStore", "VRuntime", "VProtocol", "CVLinux"],
       swiftSettings: library),
     .target(
-      name: "VRAMServer", dependencies: ["VTree", "VRuntime", "VProtocol"],
+      name: "VKernelServers", dependencies: ["VObjects", "VRuntime", "VProtocol"],
       swiftSettings: library),
-    .target(name: "VPipeServer", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
     .target(
-      name: "VTeamServer", dependencies: ["VTree", "VRuntime", "VProtocol"],
+      name: "VDirectory", dependencies: ["VObjects", "VRuntime", "VProtocol"],
+      swiftSettings: library),
+    .target(
+      name: "VGroupServer", dependencies: ["VObjects", "VRuntime", "VProtocol"],
+      swiftSettings: library),
+    .target(
+      name: "VRAMServer", dependencies: ["VObjects", "VRuntime", "VProtocol"],
+      swiftSettings: library),
+    .target(
+      name: "VPipeServer", dependencies: ["VObjects", "VRuntime", "VProtocol"],
+      swiftSettings: library),
+    .target(
+      name: "VTeamServer", dependencies: ["VObjects", "VStore", "VRuntime", "VProtocol"],
       swiftSettings: library),
     .target(
       name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
@@ -64,25 +70,26 @@ let package = Package(
       name: "VAttach", dependencies: ["VRuntime", "VProtocol", "VThreads", "CVLinux"],
       swiftSettings: library),
     .target(
-      name: "VLinuxPrograms", dependencies: ["VTeamServer", "VRuntime", "VProtocol", "CVLinux"],
+      name: "VLinuxPrograms", dependencies: ["VStore", "VRuntime", "VProtocol", "CVLinux"],
       swiftSettings: library),
     .executableTarget(
-      name: "vkeep", dependencies: ["VLinuxPrograms", "VTeamServer", "VProtocol", "CVLinux"],
+      name: "vkeep", dependencies: ["VLinuxPrograms", "VStore", "VProtocol", "CVLinux"],
       swiftSettings: common),
     .target(name: "VRun", swiftSettings: library),
     .executableTarget(
       name: "v",
       dependencies: [
-        "VAttach", "VRAMServer", "VTree", "VFileServer", "VLinuxStore", "VPipeServer",
-        "VTeamServer", "VLinuxPrograms", "VGroupServer", "VRun", "VRuntime", "VProtocol",
+        "VAttach", "VRAMServer", "VObjects", "VFileServer", "VLinuxStore", "VPipeServer",
+        "VStore", "VTeamServer", "VLinuxPrograms", "VGroupServer", "VRun", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VTree", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
-        "VPipeServer", "VTeamServer", "VLinuxPrograms", "VGroupServer", "VMount", "VAttach",
+        "VNode", "VObjects", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
+        "VPipeServer", "VStore", "VTeamServer", "VLinuxPrograms", "VGroupServer", "VMount",
+        "VAttach",
         "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
@@ -92,7 +99,7 @@ let package = Package(
       name: "Fixtures", path: "Tests/Fixtures", exclude: ["vmtp", "seal.py"],
       swiftSettings: common),
     .executableTarget(
-      name: "vfuzz", dependencies: ["VTeamServer", "VTree", "VProtocol", "Fixtures"],
+      name: "vfuzz", dependencies: ["VTeamServer", "VObjects", "VProtocol", "Fixtures"],
       path: "Tests/Fuzz", swiftSettings: common),
     .target(name: "NetworkFaults", path: "Tests/NetworkFaults", swiftSettings: common),
     .executableTarget(
@@ -110,24 +117,25 @@ let package = Package(
     .testTarget(
       name: "VMountTests", dependencies: ["VMount", "VProtocol"], swiftSettings: common),
     .testTarget(
-      name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VTree"], swiftSettings: common),
+      name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VObjects", "VStore"],
+      swiftSettings: common),
     .testTarget(name: "VRuntimeTests", dependencies: ["VRuntime"], swiftSettings: common),
     .testTarget(
       name: "VFileServerTests",
-      dependencies: ["VFileServer", "VLinuxStore", "VRuntime", "VProtocol"],
+      dependencies: ["VFileServer", "VObjects", "VStore", "VLinuxStore", "VRuntime", "VProtocol"],
       swiftSettings: common),
     .testTarget(
       name: "VPipeServerTests", dependencies: ["VPipeServer", "VProtocol", "NetworkFaults"],
       swiftSettings: common),
     .testTarget(
-      name: "VTeamServerTests", dependencies: ["VTeamServer", "VTree", "VProtocol"],
+      name: "VTeamServerTests", dependencies: ["VTeamServer", "VObjects", "VStore", "VProtocol"],
       swiftSettings: common),
     .testTarget(
       name: "Simulation",
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
-        "VTree", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VGroupServer",
-        "VProtocol",
+        "VObjects", "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer",
+        "VGroupServer", "VProtocol",
         "NetworkFaults",
       ],
       swiftSettings: common),
@@ -138,7 +146,7 @@ let package = Package(
     .testTarget(
       name: "VLinuxProgramsTests",
       dependencies: [
-        "VLinuxPrograms", "VTeamServer", "VNode", "VRuntime", "VProtocol", "CVLinux", "vkeep",
+        "VLinuxPrograms", "VStore", "VNode", "VRuntime", "VProtocol", "CVLinux", "vkeep",
       ],
       swiftSettings: common),
     .testTarget(name: "LabTests", exclude: ["tools"], swiftSettings: common),

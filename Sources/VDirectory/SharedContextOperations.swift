@@ -92,13 +92,13 @@ extension Directory {
     }
     guard manager != .none else { return backplane.refuse(.retransmissionTimeout, request) }
     var message = request.message
-    message.mcb[1] = context.rawValue
+    message.mcb.setPair(1, context.rawValue)
     let index = leaving == 0 ? name.name.count : name.name.count - leaving + 1
     // A prefix that ends above this context: the name has to be given from the root.
     guard (name.index...name.name.count).contains(index) else {
       return backplane.refuse(.invalidContext, request)
     }
-    message.mcb[2] = UInt32(index) << 16 | UInt32(name.name.count)
+    message.mcb[3] = UInt32(index) << 16 | UInt32(name.name.count)
     backplane.forward(request, message, to: manager)
   }
 
@@ -115,7 +115,8 @@ extension Directory {
     let mcb = request.message.mcb
     switch mcb.code {
     case AddName.code, LinkName.code: return .notOwner
-    case CreateInstance.code where OpenMode(rawValue: mcb[3]).contains(.create): return .notOwner
+    case CreateInstance.code where OpenMode(rawValue: mcb[4] >> 16).contains(.create):
+      return .notOwner
     default: return .notFound
     }
   }

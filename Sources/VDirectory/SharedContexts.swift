@@ -14,14 +14,14 @@ struct SharedContexts: Sendable {
 
   /// Nil where the table is full.
   mutating func context(of name: [UInt8]) -> ContextID? {
-    if let index = names.firstIndex(of: name) { return ContextID(rawValue: UInt32(index + 1)) }
+    if let index = names.firstIndex(of: name) { return ContextID(rawValue: UInt64(index + 1)) }
     guard names.count < Self.namesMax else { return nil }
     names.append(name)
-    return ContextID(rawValue: UInt32(names.count))
+    return ContextID(rawValue: UInt64(names.count))
   }
 
   func name(of context: ContextID) -> [UInt8]? {
-    let index = Int(context.rawValue) - 1
+    let index = Int(clamping: context.rawValue) - 1
     return names.indices.contains(index) ? names[index] : nil
   }
 

@@ -1,5 +1,6 @@
 import VProtocol
 import VRuntime
+import VStore
 
 /// Who asks for an operation, and what the export allows.
 extension FileServer {
@@ -60,7 +61,7 @@ extension FileServer {
   /// What an object could be opened for; permissions are looked at when it is.
   private func attributes(_ kind: ObjectKind, _ export: Int) -> UIOAttributes {
     switch kind {
-    case .context: [.readable, .variableBlock, .multiBlock]
+    case .context: [.readable, .storage, .variableBlock, .multiBlock]
     case .file:
       exports[export].isReadOnly
         ? [.readable, .storage, .randomAccess, .multiBlock]

@@ -1,5 +1,6 @@
 import Synchronization
 package import VProtocol
+package import VStore
 
 /// A handle of the store that is closed when nobody uses it any more.
 ///
@@ -84,7 +85,7 @@ package final class Contexts: Sendable {
       }
       var context: ContextID
       repeat {
-        context = ContextID(rawValue: state.identifiers.next())
+        context = ContextID(rawValue: UInt64(state.identifiers.next()))
       } while state.places[context] != nil
       let entry = Entry(
         context: context, key: key, object: object, isRecent: false, isPinned: isPinned)

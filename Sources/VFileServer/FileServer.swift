@@ -1,6 +1,7 @@
 import Synchronization
 public import VProtocol
 package import VRuntime
+package import VStore
 
 /// The file server: serves directories of its host's disk as UIO objects with names.
 ///

@@ -1,6 +1,7 @@
 import Synchronization
 import VProtocol
 import VRuntime
+import VStore
 
 /// The operations on instances: interface 0x0011.
 extension FileServer {

@@ -1,5 +1,6 @@
 import Synchronization
 import VProtocol
+import VStore
 
 /// An open file or directory.
 final class Instance: Sendable {
@@ -99,7 +100,7 @@ package final class Instances: Sendable {
       state.reserved -= 1
       var identifier: InstanceID
       repeat {
-        identifier = InstanceID(rawValue: state.identifiers.next())
+        identifier = InstanceID(rawValue: UInt64(state.identifiers.next()))
       } while state.instances[identifier] != nil
       state.instances[identifier] = instance
       state.shares[instance.host ?? "", default: 0] += 1

@@ -1,6 +1,7 @@
 import Synchronization
 import VProtocol
 import VRuntime
+import VStore
 
 /// Locks on instances, and extended attributes of objects.
 extension FileServer {

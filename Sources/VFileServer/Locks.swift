@@ -1,6 +1,7 @@
 import Synchronization
 import VProtocol
 import VRuntime
+import VStore
 
 /// The locks of all objects of a server, and who waits for one.
 ///

@@ -1,5 +1,6 @@
 import VProtocol
 import VRuntime
+import VStore
 
 /// Where a name leads to, for its caller.
 struct Place {

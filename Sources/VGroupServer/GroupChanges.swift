@@ -1,7 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// Members that come and go, as their own host's board does it.
 extension GroupServer {

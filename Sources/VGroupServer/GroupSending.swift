@@ -1,7 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// What the members said to a message, or why it was not sent: for the user who sent it.
 struct GroupReports: Sendable {

@@ -1,7 +1,7 @@
 import Synchronization
+public import VObjects
 public import VProtocol
 public import VRuntime
-public import VTree
 
 /// The group board of one host: who of this host is in which group, and `/v/group` for its users.
 ///

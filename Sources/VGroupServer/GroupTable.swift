@@ -1,5 +1,5 @@
+import VObjects
 import VProtocol
-import VTree
 
 /// What one board has: the groups that were made here, and those that have members here.
 ///

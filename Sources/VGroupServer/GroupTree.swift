@@ -1,7 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// `/v/group` as a tree.
 extension GroupServer {

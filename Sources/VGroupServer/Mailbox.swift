@@ -1,6 +1,6 @@
 import Synchronization
+import VObjects
 import VProtocol
-import VTree
 
 /// A member that keeps messages until somebody reads them: one for each read, the first one first.
 final class Mailbox: Sendable {

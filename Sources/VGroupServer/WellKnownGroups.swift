@@ -1,7 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// A group of the system: every member of it answers to one question.
 struct WellKnownGroup: Sendable {

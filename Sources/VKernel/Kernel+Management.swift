@@ -89,7 +89,8 @@ extension Kernel {
     if let known = entities[entity] {
       return ProbeEntity.EntityState(
         transaction: known.lastTransaction, entity: entity,
-        isAwaitingResponse: known.current != nil, principal: "\(known.user)@\(host)"
+        isAwaitingResponse: known.current != nil, principal: "\(known.user)@\(host)",
+        marks: known.marks
       ).message
     }
     var gone = Message(reply: entity == manager ? .ok : .nonexistentEntity)

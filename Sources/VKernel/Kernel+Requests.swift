@@ -66,7 +66,7 @@ extension Kernel {
           Request(
             client: header.client, transaction: header.transaction, addressee: header.server,
             server: server, forwardCount: header.forwardCount,
-            message: wholeMessage(header, packet), principal: nil)))
+            message: wholeMessage(header, packet), principal: nil, isLocal: false)))
       return
     }
     let key = RecordKey(

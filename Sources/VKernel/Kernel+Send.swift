@@ -91,14 +91,17 @@ extension Kernel {
     _ message: Message, from client: EntityID, _ transaction: TransactionID, to addressee: EntityID,
     _ server: EntityID, forwardCount: UInt8 = 0, _ step: inout Step
   ) {
-    let principal =
-      entities[server]?.serverKind == .atMostOnce
-      ? Principal(user: entities[client]?.user ?? "", host: host) : nil
+    let principal = entities[server]?.serverKind == .atMostOnce ? principal(of: client) : nil
     step.append(
       .invoke(
         Request(
           client: client, transaction: transaction, addressee: addressee, server: server,
-          forwardCount: forwardCount, message: message, principal: principal)))
+          forwardCount: forwardCount, message: message, principal: principal, isLocal: true)))
+  }
+
+  /// Who a local client is; a server speaks for no user.
+  func principal(of client: EntityID) -> Principal? {
+    entities[client].map { Principal(user: $0.user, host: host, marks: $0.marks) }
   }
 
   /// Sends the blocks of a request, or asks where its server is.

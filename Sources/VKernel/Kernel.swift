@@ -58,6 +58,7 @@ public struct Kernel: ~Copyable {
 /// A local process as the kernel sees it: client, server, or both.
 struct Entity: Sendable {
   var user: String
+  var marks: Principal.Marks = []
   /// The number of the last transaction it started.
   var lastTransaction: TransactionID
   var current: ClientTransaction?
@@ -99,8 +100,12 @@ struct Probe: Sendable {
 }
 
 extension Kernel {
-  /// A new client of `user` on this host.
-  public mutating func makeClient(user: String) -> EntityID { makeEntity(user, nil) }
+  /// A new client of `user` on this host; `marks` are what the node knows of how the user came.
+  public mutating func makeClient(user: String, marks: Principal.Marks = []) -> EntityID {
+    let client = makeEntity(user, nil)
+    entities[client]!.marks = marks
+    return client
+  }
 
   /// A new server; with a well-known discriminator, 2 to 15, it is the one that this kernel has.
   public mutating func makeServer(_ kind: ServerKind, discriminator: UInt32? = nil) -> EntityID {

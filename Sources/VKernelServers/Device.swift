@@ -1,7 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// The devices of the device server: what a UIO object can be without anything behind it.
 enum Device: String, CaseIterable, Sendable {

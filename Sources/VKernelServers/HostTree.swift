@@ -1,7 +1,7 @@
 import Synchronization
+public import VObjects
 public import VProtocol
 public import VRuntime
-public import VTree
 
 /// The kernel servers of one node as a tree of names: what is shown under `host/<host>`.
 ///

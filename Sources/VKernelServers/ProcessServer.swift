@@ -1,6 +1,6 @@
+import VObjects
 public import VProtocol
 public import VRuntime
-import VTree
 
 /// The process server: which processes this node's kernel has, and how one of them is.
 ///

@@ -1,6 +1,6 @@
 import CVLinux
 import Glibc
-public import VTeamServer
+public import VStore
 
 /// What this host offers to tell classes of programs apart and to suspend them.
 public struct HostResources: Equatable, Sendable {

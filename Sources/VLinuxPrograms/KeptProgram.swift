@@ -2,7 +2,7 @@ import Glibc
 import Synchronization
 import VProtocol
 import VRuntime
-package import VTeamServer
+package import VStore
 
 /// A program in the hands of its keeper, as the team server sees it.
 final class KeptProgram: HostedProgram {

@@ -3,7 +3,7 @@ import Glibc
 import Synchronization
 import VProtocol
 public import VRuntime
-public import VTeamServer
+public import VStore
 
 /// Programs of this host, each in namespaces of its own and in the hands of a keeper (`vkeep`), a
 /// process that outlives this one: it holds the program's streams and its status.

@@ -1,6 +1,6 @@
 import CVLinux
 import VProtocol
-import VTeamServer
+import VStore
 
 /// What a user of this host has to be to run programs; looking for one may take long.
 struct Login {

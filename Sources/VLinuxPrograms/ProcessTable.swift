@@ -1,5 +1,5 @@
 import Glibc
-import VTeamServer
+import VStore
 
 /// The processes of the host at one moment, as `/proc` has them.
 struct ProcessTable {

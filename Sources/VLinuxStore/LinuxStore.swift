@@ -1,8 +1,8 @@
 import CVLinux
 import Glibc
 import Synchronization
-public import VFileServer
 public import VProtocol
+public import VStore
 
 /// The disk of this host.
 ///

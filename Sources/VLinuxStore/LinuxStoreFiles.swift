@@ -1,8 +1,8 @@
 import CVLinux
 import Glibc
 import Synchronization
-public import VFileServer
 public import VProtocol
+public import VStore
 
 /// Open files and directories.
 extension LinuxStore {

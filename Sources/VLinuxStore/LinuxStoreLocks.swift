@@ -1,8 +1,8 @@
 import CVLinux
 import Glibc
-public import VFileServer
 public import VProtocol
 public import VRuntime
+public import VStore
 
 /// Locks and extended attributes.
 extension LinuxStore {

@@ -1,7 +1,7 @@
 import CVLinux
 import Glibc
-public import VFileServer
 public import VProtocol
+public import VStore
 
 /// Changes of names and attributes.
 extension LinuxStore {

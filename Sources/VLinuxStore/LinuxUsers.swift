@@ -1,7 +1,7 @@
 import CVLinux
 import Synchronization
-public import VFileServer
 import VProtocol
+public import VStore
 
 /// The user table of this host, as the name service switch gives it.
 ///

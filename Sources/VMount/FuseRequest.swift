@@ -1,4 +1,5 @@
 internal import CFuse3
+internal import CVLinux
 internal import Glibc
 internal import Synchronization
 internal import VProtocol
@@ -20,6 +21,8 @@ final class FuseRequest: Sendable {
     var transactions: [ClientPool.Transaction] = []
     /// What came with the answer to an open.
     var passed: PassedDescriptor?
+    /// Who asks, once it was asked for.
+    var user: ClientUser?
   }
 
   /// An operation that waits, at its manager, for people or other programs.
@@ -27,7 +30,7 @@ final class FuseRequest: Sendable {
     /// An entity that sends nothing else until nobody can ask for the end of the wait.
     let client: EntityID
     let manager: EntityID
-    let user: String
+    let user: ClientUser
     var mustEnd = false
   }
 
@@ -39,8 +42,9 @@ final class FuseRequest: Sendable {
   let mount: Mount
   /// The kernel's number of the request, which an INTERRUPT names.
   let unique: UInt64
-  /// Who asks, as a principal of this host.
-  let user: String
+  /// Who asks: a user of this host, and the process.
+  private let name: String
+  private let process: Int32
   /// The permissions in a mode that this request may give to a new object.
   private let permissionMask: UInt32
   /// The request must clear set-user and set-group bits (HANDLE_KILLPRIV_V2).
@@ -60,7 +64,8 @@ final class FuseRequest: Sendable {
     handle = unsafe Handle(request: request)
     mount = unsafe Mount.of(fuse_req_userdata(request))
     let context = unsafe fuse_req_ctx(request)!
-    user = unsafe mount.users.name(ofUser: context.pointee.uid)
+    name = unsafe mount.users.name(ofUser: context.pointee.uid)
+    process = unsafe context.pointee.pid
     permissionMask = unsafe 0o7777 & ~UInt32(context.pointee.umask)
     let reader = Reader.current
     unique = reader.unique
@@ -68,6 +73,24 @@ final class FuseRequest: Sendable {
   }
 
   func permissions(_ mode: UInt32) -> UInt32 { mode & permissionMask }
+
+  /// Who asks, as a principal of this host: the same one for the whole request.
+  var user: ClientUser { user(asking: .none) }
+
+  /// Whether root is root of the host or of a container in it matters to all managers but those of
+  /// files, and takes longer to find out than most requests take: so it is not asked for them.
+  private func user(asking manager: EntityID) -> ClientUser {
+    if let known = state.withLock({ $0.user }) { return known }
+    var marks = Principal.Marks.mountMade
+    if name == "root", !mount.isStore(manager), v_is_full_root(process) == 1 {
+      marks.insert(.fullRoot)
+    }
+    return state.withLock { state in
+      let user = state.user ?? ClientUser(name, marks: marks)
+      state.user = user
+      return user
+    }
+  }
 }
 
 // MARK: - What the request waits for
@@ -81,12 +104,12 @@ extension FuseRequest {
   /// `undo` is called if the manager fell silent and, when it is back, has done the operation. One
   /// that `mustEnd` too gives the program its own result, before the signal takes effect.
   func send<Op: Operation>(
-    _ operation: Op, to manager: EntityID, as user: String? = nil, mustEnd: Bool = false,
+    _ operation: Op, to manager: EntityID, as user: ClientUser? = nil, mustEnd: Bool = false,
     undo: (@Sendable () -> Void)? = nil,
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     guard prepareToWait() else { return }
-    let user = user ?? self.user
+    let user = user ?? self.user(asking: manager)
     if let undo {
       let wait = Wait(
         client: mount.clients.take(user), manager: manager, user: user, mustEnd: mustEnd)

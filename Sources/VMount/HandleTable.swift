@@ -1,5 +1,6 @@
 internal import Synchronization
 internal import VProtocol
+internal import VRuntime
 
 /// FUSE's number for an open file or directory (fh).
 ///
@@ -10,7 +11,7 @@ typealias HandleID = UInt64
 struct Handle: Sendable {
   let node: NodeID
   /// An instance is used by the user who opened it, whoever has the descriptor now.
-  let user: String
+  let user: ClientUser
   /// The mode in which the instance is made again when its manager has lost it.
   let mode: OpenMode
   let attributes: UIOAttributes
@@ -33,7 +34,7 @@ struct Handle: Sendable {
   }
 
   init(
-    node: NodeID, user: String, mode: OpenMode, manager: EntityID,
+    node: NodeID, user: ClientUser, mode: OpenMode, manager: EntityID,
     _ created: CreateInstance.Answer
   ) {
     self.node = node
@@ -67,7 +68,7 @@ final class HandleTable: Sendable {
   /// Some instance of the object of a node that `user` opened.
   ///
   /// Looks at all handles, so for rare use.
-  func any(of node: NodeID, openedBy user: String) -> HandleID? {
+  func any(of node: NodeID, openedBy user: ClientUser) -> HandleID? {
     state.withLock { state in
       state.handles.first { $0.value.node == node && $0.value.user == user }?.key
     }
@@ -76,7 +77,7 @@ final class HandleTable: Sendable {
   /// Every open instance as a line: its number, its manager, who opened it, how.
   var text: String {
     state.withLock { $0.handles.sorted { $0.key < $1.key }.map(\.value) }.map {
-      "\($0.instance.rawValue) \($0.manager) \($0.user) \($0.mode.words)\n"
+      "\($0.instance.rawValue) \($0.manager) \($0.user.name) \($0.mode.words)\n"
     }.joined()
   }
 

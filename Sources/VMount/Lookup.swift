@@ -94,7 +94,7 @@ extension FuseRequest {
       var descriptor = Descriptor(
         kind: .context,
         identity: Descriptor.Identity(
-          device: claim.manager.rawValue, inode: UInt64(claim.context.rawValue), generation: 0))
+          device: claim.manager.rawValue, inode: claim.context.rawValue, generation: 0))
       descriptor.context = claim.context
       descriptor.permissions = 0o755
       descriptor.links = 2
@@ -118,6 +118,7 @@ extension Mount {
   func enter(
     _ descriptor: Descriptor, of manager: EntityID, below parent: NodeID, _ name: [UInt8]
   ) -> (id: NodeID, entry: fuse_entry_out) {
+    note(descriptor.attributes, of: manager)
     let above = nodes[parent]?.object
     // A new tree where another manager's prefix begins.
     let tree = above?.manager == manager ? above?.tree : nil

@@ -33,6 +33,8 @@ public final class Mount: Sendable {
   let ownFiles: EntityID
   /// The process that owns all instances: they die with this mount.
   let owner: EntityID
+  /// Managers of objects that are kept on a disk.
+  private let stores = Mutex<Set<EntityID>>([])
   /// Requests that wait until a handle has been opened anew, which one of them does.
   let reopening = Mutex<[HandleID: [@Sendable (ReplyCode) -> Void]]>([:])
   /// Requests that INTERRUPT can find, by their unique number.
@@ -68,6 +70,20 @@ public final class Mount: Sendable {
   ///
   /// What is still open on it is served on.
   public func unmount() { session.unmount() }
+
+  /// Managers that are remembered as stores: more than a cluster has.
+  private static let storesMax = 1024
+
+  func isStore(_ manager: EntityID) -> Bool { stores.withLock { $0.contains(manager) } }
+
+  /// A manager has shown an object.
+  func note(_ attributes: UIOAttributes, of manager: EntityID) {
+    guard attributes.contains(.storage) else { return }
+    stores.withLock { stores in
+      if stores.count >= Self.storesMax { stores = [] }
+      stores.insert(manager)
+    }
+  }
 
   static let ownName = Array(".v".utf8)
   /// Its context, at the manager that serves it.

@@ -125,7 +125,7 @@ extension Mount {
   }
 
   fileprivate func rebind(
-    _ id: NodeID, and other: NodeID? = nil, refused: Target, _ code: ReplyCode, as user: String,
+    _ id: NodeID, and other: NodeID? = nil, refused: Target, _ code: ReplyCode, as user: ClientUser,
     then: @escaping @Sendable (ReplyCode) -> Void
   ) {
     rebind(id, refused.manager, refused.name.context, code, as: user) { [self] outcome in
@@ -136,7 +136,7 @@ extension Mount {
 
   /// Looks for the object of a node by its full name, unless that was done since it was refused.
   private func rebind(
-    _ id: NodeID, _ manager: EntityID, _ context: ContextID, _ code: ReplyCode, as user: String,
+    _ id: NodeID, _ manager: EntityID, _ context: ContextID, _ code: ReplyCode, as user: ClientUser,
     then: @escaping @Sendable (ReplyCode) -> Void
   ) {
     guard let object = nodes[id]?.object, let name = nodes.fullName(of: id) else {
@@ -163,7 +163,7 @@ extension Mount {
   /// Asks for the object of a name, and takes it if it is the one that the node stands for.
   private func find(
     _ id: NodeID, _ object: Node.Object, _ name: ContextName, at manager: EntityID,
-    as user: String, then: @escaping @Sendable (ReplyCode) -> Void
+    as user: ClientUser, then: @escaping @Sendable (ReplyCode) -> Void
   ) {
     clients.send(QueryObject(name), as: user, to: manager) { [self] answer in
       switch answer {
@@ -279,7 +279,7 @@ extension Mount {
   ///
   /// With `client` none nothing waits there: what was asked has been done, or will never be.
   func withdraw(
-    _ client: EntityID, at manager: EntityID, as user: String,
+    _ client: EntityID, at manager: EntityID, as user: ClientUser,
     _ undo: @escaping @Sendable () -> Void
   ) {
     tell(CancelWait(client), to: manager, as: user) { answer in
@@ -289,14 +289,14 @@ extension Mount {
 
   /// Ends an instance; no program waits for that, so a manager that is silent is told later.
   func release(
-    _ instance: InstanceID, of manager: EntityID, as user: String,
+    _ instance: InstanceID, of manager: EntityID, as user: ClientUser,
     then: @escaping @Sendable () -> Void = {}
   ) {
     tell(ReleaseInstance(instance), to: manager, as: user) { _ in then() }
   }
 
   private func tell<Op: Operation>(
-    _ operation: Op, to manager: EntityID, as user: String, triesLeft: Int = Mount.tellingsMax,
+    _ operation: Op, to manager: EntityID, as user: ClientUser, triesLeft: Int = Mount.tellingsMax,
     then: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     clients.send(operation, as: user, to: manager) { [self] answer in

@@ -160,8 +160,8 @@ public final class Node: Backplane {
   public var wallClock: Int64 { machine.wallClock }
   public func random() -> UInt64 { machine.random() }
 
-  public func makeClient(user: String) -> EntityID {
-    state.withLock { $0.kernel.makeClient(user: user) }
+  public func makeClient(_ user: ClientUser) -> EntityID {
+    state.withLock { $0.kernel.makeClient(user: user.name, marks: user.marks) }
   }
 
   public func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID {

@@ -234,7 +234,7 @@ extension PipeOperations {
 
 extension PipeOperations {
   private func serveInstance(_ request: Request) {
-    let identifier = InstanceID(rawValue: request.message.mcb[1])
+    let identifier = InstanceID(rawValue: request.message.mcb.pair(1))
     let code = request.message.mcb.code
     guard let opened = board.look({ $0.opened[identifier] }) else {
       let isRelease = code == ReleaseInstance.code

@@ -6,7 +6,7 @@ package import VProtocol
 /// is answered by exactly one action, at once or later.
 package struct PipeTable: Sendable {
   /// Never used a second time.
-  package typealias PipeID = UInt32
+  package typealias PipeID = UInt64
 
   package struct Entry: Sendable {
     package internal(set) var pipe = Pipe()
@@ -24,7 +24,7 @@ package struct PipeTable: Sendable {
   private var pipes: [InstanceID: PipeID] = [:]
   private var waits: [Pipe.Wait: PipeID] = [:]
   private var lastPipe: PipeID
-  private var lastInstance: UInt32 = 0
+  private var lastInstance: UInt64 = 0
 
   package static let pipesMax = 1024
   /// Of all pipes together; a wait holds a record of its client.

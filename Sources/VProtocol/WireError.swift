@@ -7,7 +7,7 @@ public enum WireError: Error, Equatable, Sendable {
   case truncated(needed: Int, found: Int)
   /// The size of the packet and its Length field disagree, or Length is odd or too large.
   case badLength
-  /// A version of VMTP other than 0.
+  /// Another version of the protocol.
   case badVersion(UInt8)
   /// A naming domain that is not ours.
   case badDomain(UInt16)

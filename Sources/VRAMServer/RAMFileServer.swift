@@ -1,7 +1,7 @@
 import Synchronization
+public import VObjects
 import VProtocol
 public import VRuntime
-public import VTree
 
 /// A file server whose files are in memory and end with it: the example of a board.
 public final class RAMFileServer: Sendable {

@@ -36,6 +36,21 @@ public struct SendOptions: Sendable {
   }
 }
 
+/// For whom a client entity speaks.
+///
+/// A literal is a user that a node's own process speaks for: root with all of its rights.
+public struct ClientUser: Hashable, Sendable, ExpressibleByStringLiteral {
+  public var name: String
+  public var marks: Principal.Marks
+
+  public init(_ name: String, marks: Principal.Marks) {
+    self.name = name
+    self.marks = marks
+  }
+  public init(own name: String) { self.init(name, marks: name == "root" ? .fullRoot : []) }
+  public init(stringLiteral name: String) { self.init(own: name) }
+}
+
 /// The slot that boards plug into: the message kernel and the loop of one node.
 ///
 /// The same board runs on a `Node`, on an attached process and in the simulator. No call waits.
@@ -52,7 +67,9 @@ public protocol Backplane: AnyObject, Sendable {
   func random() -> UInt64
 
   /// A new client entity of `user` on this host. It has one transaction at a time.
-  func makeClient(user: String) -> EntityID
+  ///
+  /// An attached process gets those marks only that the node grants it.
+  func makeClient(_ user: ClientUser) -> EntityID
   /// Ends an entity: its transaction is abandoned, its identifier is not used again.
   func retire(_ entity: EntityID)
   /// A new server entity. With `knowsPrincipals` every request carries who sent it.
@@ -86,6 +103,9 @@ public protocol Backplane: AnyObject, Sendable {
 }
 
 extension Backplane {
+  /// A new client of the backplane's own process, which speaks for `user`.
+  public func makeClient(user: String) -> EntityID { makeClient(ClientUser(own: user)) }
+
   /// A slot that passes no descriptors.
   public func reply(
     _ message: Message, to request: Request, passing descriptor: PassedDescriptor

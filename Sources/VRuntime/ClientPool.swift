@@ -22,7 +22,7 @@ public final class ClientPool: Sendable {
   }
 
   private let backplane: any Backplane
-  private let idle = Mutex<[String: [EntityID]]>([:])
+  private let idle = Mutex<[ClientUser: [EntityID]]>([:])
 
   /// More idle entities of one user than this are retired: twice the requests in flight that
   /// FUSE allows by default.
@@ -33,7 +33,7 @@ public final class ClientPool: Sendable {
   /// Sends `operation` as `user`; the entity goes back to the pool with the answer.
   @discardableResult
   public func send<Op: Operation>(
-    _ operation: Op, as user: String, to server: EntityID, options: SendOptions = SendOptions(),
+    _ operation: Op, as user: ClientUser, to server: EntityID, options: SendOptions = SendOptions(),
     takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) -> Transaction {
@@ -58,11 +58,11 @@ public final class ClientPool: Sendable {
   }
 
   /// An entity of `user` for a transaction that its sender looks after, and then gives back.
-  public func take(_ user: String) -> EntityID {
-    idle.withLock { $0[user]?.popLast() } ?? backplane.makeClient(user: user)
+  public func take(_ user: ClientUser) -> EntityID {
+    idle.withLock { $0[user]?.popLast() } ?? backplane.makeClient(user)
   }
 
-  public func give(_ client: EntityID, of user: String, isUseless: Bool = false) {
+  public func give(_ client: EntityID, of user: ClientUser, isUseless: Bool = false) {
     let isKept = idle.withLock { idle in
       guard !isUseless, idle[user, default: []].count < Self.entitiesMax else { return false }
       idle[user, default: []].append(client)

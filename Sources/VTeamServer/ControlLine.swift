@@ -1,5 +1,6 @@
+package import VObjects
 import VProtocol
-package import VTree
+package import VStore
 
 /// A line that somebody wrote to a program's `ctl`, or sent to it in a message.
 package enum ControlLine: Hashable, Sendable {

@@ -1,6 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
-import VTree
+import VStore
 
 /// `new`: what is written to it is started, and its name is read back.
 struct NewFile: TreeFile {

@@ -1,7 +1,8 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
+import VStore
 
 /// A file whose octets are taken when it is opened, and then stay as they are.
 struct SnapshotFile: TreeFile {

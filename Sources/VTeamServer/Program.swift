@@ -1,6 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
-import VTree
+import VStore
 
 /// A program of the table: what the machine holds of it, who waits for it, and who holds it.
 ///

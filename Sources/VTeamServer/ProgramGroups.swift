@@ -1,6 +1,6 @@
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// Programs in groups: the group board of the host makes them members, and tells each program's
 /// entity so; what a group is sent comes there too, and is a line of `ctl`.

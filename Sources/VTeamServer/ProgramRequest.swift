@@ -1,5 +1,6 @@
+package import VObjects
 import VProtocol
-package import VTree
+package import VStore
 
 /// What somebody wrote to `new`: a command, and before it what it is to run with.
 ///

@@ -1,4 +1,5 @@
 import VProtocol
+public import VStore
 
 /// What the files of a program say, as text; and the words that are read from people.
 extension ProgramClass {

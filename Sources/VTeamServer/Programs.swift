@@ -1,7 +1,8 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
+import VStore
 
 /// The programs that the team server has: those that run, and the ended ones that are still shown.
 final class Programs: Sendable {

@@ -1,5 +1,5 @@
+package import VObjects
 package import VProtocol
-package import VTree
 
 /// Who may start programs here, and as which user of this host: the configuration's `run`.
 ///

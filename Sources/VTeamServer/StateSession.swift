@@ -1,6 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
-import VTree
+import VStore
 
 /// What waits for a program: `wait` for its end, `events` for each change of its state.
 ///

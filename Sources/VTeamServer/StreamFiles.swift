@@ -1,6 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
-import VTree
+import VStore
 
 /// A program's output, `out` or `err`: each instance reads all that is kept, then waits for more.
 struct OutputFile: TreeFile {

@@ -1,7 +1,8 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
+import VStore
 
 /// What the files of a team server share: its programs, the machine, and who may do what.
 final class TeamBoard: Sendable {

@@ -1,6 +1,6 @@
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// The operations of program managers, which come through their group.
 extension TeamBoard {

@@ -1,7 +1,8 @@
 import Synchronization
+public import VObjects
 public import VProtocol
 public import VRuntime
-public import VTree
+public import VStore
 
 /// The manager of this host's programs, found by the prefix `team/<host>`; a member of the program
 /// managers' group.

@@ -1,6 +1,7 @@
 import Synchronization
+import VObjects
 import VProtocol
-import VTree
+import VStore
 
 /// The names below `team/<host>`.
 ///

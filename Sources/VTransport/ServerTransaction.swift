@@ -95,7 +95,7 @@ public struct ServerTransaction: Sendable {
   public func request(_ message: Message, for server: EntityID) -> Request {
     Request(
       client: client, transaction: id, addressee: addressee, server: server,
-      forwardCount: forwardCount, message: message, principal: principal)
+      forwardCount: forwardCount, message: message, principal: principal, isLocal: false)
   }
   /// What the response's RetransmitCount repeats.
   public var echoedRetransmitCount: UInt8 { retransmitCount }
@@ -131,7 +131,7 @@ public struct ServerTransaction: Sendable {
     guard state == .awaitingProbe else { return .nothing }
     // An answer from before this request was sent says nothing about it: the timer asks again.
     if id.isNewer(than: answer.transaction) { return .nothing }
-    principal = Principal(answer.principal)
+    principal = Principal(answer.principal, marks: answer.marks)
     guard answer.transaction == id, answer.isAwaitingResponse else {
       // A late duplicate of a request that its client has long finished.
       state = .discarded

@@ -6,12 +6,12 @@ import VFileServer
 import VGroupServer
 import VLinuxPrograms
 import VLinuxStore
+import VObjects
 import VPipeServer
 import VProtocol
 import VRAMServer
 import VRuntime
 import VTeamServer
-import VTree
 
 /// `v serve`: a board in a process of its own, the same that runs inside a node.
 struct Serve: ParsableCommand {

@@ -1,7 +1,7 @@
 import Glibc
 import VLinuxPrograms
 import VProtocol
-import VTeamServer
+import VStore
 
 /// What the frames of the server do.
 extension Keeper {

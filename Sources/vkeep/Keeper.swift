@@ -2,7 +2,7 @@ import CVLinux
 import Glibc
 import VLinuxPrograms
 import VProtocol
-import VTeamServer
+import VStore
 
 /// One program, and the server that asks for it: the loop around the keeper's values.
 final class Keeper {

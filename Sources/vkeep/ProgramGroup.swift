@@ -1,7 +1,7 @@
 import CVLinux
 import Glibc
 import VLinuxPrograms
-import VTeamServer
+import VStore
 
 /// The cgroups of one program: its share of the processor, and the freezer.
 struct ProgramGroup {

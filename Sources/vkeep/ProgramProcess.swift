@@ -2,7 +2,7 @@ import CVLinux
 import Glibc
 import VLinuxPrograms
 import VProtocol
-import VTeamServer
+import VStore
 
 /// The processes of a program, and the keeper's ends of its streams: descriptors, -1 where closed.
 struct ProgramProcess {

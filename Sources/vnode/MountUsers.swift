@@ -1,6 +1,7 @@
 import VFileServer
 import VLinuxStore
 import VMount
+import VStore
 
 /// The user table of this host as the mount asks it, on threads that may wait.
 struct MountUsers: UserNames {

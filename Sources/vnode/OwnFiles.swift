@@ -1,7 +1,7 @@
 import VNode
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// The manager of `/v/.v`: what the mount and its node know of themselves.
 ///

@@ -7,9 +7,9 @@ import VKernelServers
 import VLinuxStore
 import VMount
 import VNode
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// The daemon of one host: message kernel, transport, object managers and the mount.
 @main

@@ -1,4 +1,5 @@
 import VProtocol
+import VStore
 import VTeamServer
 
 /// One parser under test: bytes in, and whether what it parsed is emitted and parsed the same.

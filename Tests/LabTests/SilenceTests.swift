@@ -88,14 +88,14 @@ extension LabTests {
     func version() async throws {
       let lab = try await Lab.shared()
       try await lab.command("kill", ["moa"])
-      // A sealed packet of version 1, as far as it can be read.
+      // A sealed packet of version 0, as far as it can be read.
       try await bash(
         """
         python3 -c "import socket
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         s.sendto(bytes(8) + b'\\\\x30\\\\x45\\\\x40\\\\x00' + bytes(80), ('10.77.0.1', 61044))"
         """, on: "moa", lab)
-      try await expect("version", of: "moa", seenFrom: "kea", "badVersion(1)", on: lab)
+      try await expect("version", of: "moa", seenFrom: "kea", "badVersion(0)", on: lab)
       try await lab.command("start", ["moa"])
       try await heal(lab, restarting: [])
     }

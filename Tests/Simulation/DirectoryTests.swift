@@ -6,6 +6,7 @@ import VKernel
 import VNode
 import VProtocol
 import VRuntime
+import VStore
 
 /// A host with a directory and a file server that claims `prefixes`.
 final class ClaimingHost: Sendable {

@@ -1,6 +1,7 @@
 import Synchronization
 import VProtocol
 import VRuntime
+import VStore
 import VTeamServer
 
 /// A machine whose programs do what a test tells them; it outlives the servers that use it.

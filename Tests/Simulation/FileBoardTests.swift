@@ -4,6 +4,7 @@ import VFileServer
 import VNode
 import VProtocol
 import VRuntime
+import VStore
 
 /// A client of file servers: finds a name, opens it, reads it whole, releases it.
 final class FileReader: Sendable {

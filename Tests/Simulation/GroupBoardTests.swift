@@ -4,9 +4,9 @@ import VDirectory
 import VGroupServer
 import VKernel
 import VNode
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// A host with a directory and a group board, and what its users do in `group/`.
 private final class GroupHost: Sendable {
@@ -28,7 +28,8 @@ private final class GroupHost: Sendable {
     _ operation: Op, _ simulator: Simulator, of manager: EntityID? = nil, as user: String
   ) -> Answer<Op.Answer>? {
     outcome(simulator) {
-      clients.send(operation, as: user, to: manager ?? directory.server, completion: $0)
+      clients.send(
+        operation, as: ClientUser(own: user), to: manager ?? directory.server, completion: $0)
     }
   }
 

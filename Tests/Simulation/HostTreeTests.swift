@@ -2,9 +2,9 @@ import Testing
 import VDirectory
 import VKernelServers
 import VNode
+import VObjects
 import VProtocol
 import VRuntime
-import VTree
 
 /// A host with a directory and the kernel servers.
 private final class KernelServing: Sendable {
@@ -57,7 +57,9 @@ private final class KernelServing: Sendable {
   func ask<Op: Operation>(
     _ operation: Op, of manager: EntityID, _ simulator: Simulator, as user: String = "root"
   ) -> Answer<Op.Answer>? {
-    outcome(simulator) { clients.send(operation, as: user, to: manager, completion: $0) }
+    outcome(simulator) {
+      clients.send(operation, as: ClientUser(own: user), to: manager, completion: $0)
+    }
   }
 
   /// Names a path from the root of the name space.

@@ -78,8 +78,8 @@ struct IdentityTests {
     simulator.run(for: .seconds(2))
     for length: UInt32 in [4, 4097, 0xFFFF] {
       var mcb = MessageControlBlock(code: QueryObject.code)
-      mcb[1] = kea.directory.nameSpace.root.rawValue
-      mcb[2] = length
+      mcb.setPair(1, kea.directory.nameSpace.root.rawValue)
+      mcb[3] = length
       let message = Message(mcb, segment: [UInt8](repeating: UInt8(ascii: "n"), count: 3))
       let client = kea.node.makeClient(user: "root")
       let answer = outcome(simulator) { (completion: @escaping @Sendable (ReplyCode) -> Void) in

@@ -4,10 +4,11 @@ import VDirectory
 import VGroupServer
 import VKernel
 import VNode
+import VObjects
 import VProtocol
 import VRuntime
+import VStore
 import VTeamServer
-import VTree
 
 @Suite("Jobs in the simulator")
 struct JobTests {

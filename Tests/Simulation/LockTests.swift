@@ -4,6 +4,7 @@ import VFileServer
 import VNode
 import VProtocol
 import VRuntime
+import VStore
 
 /// A program that adds one to the number in `storage/moa/number` under a lock, again and again.
 private final class Counter: Sendable {

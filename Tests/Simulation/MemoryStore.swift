@@ -2,6 +2,7 @@ import Synchronization
 import VFileServer
 import VProtocol
 import VRuntime
+import VStore
 
 /// The users of a simulated host; their numbers are the table's, root is 0.
 struct FixedUsers: UserTable {

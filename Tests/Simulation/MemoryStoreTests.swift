@@ -3,6 +3,7 @@ import Testing
 import VFileServer
 import VLinuxStore
 import VProtocol
+import VStore
 
 /// Does the same on a directory of the real disk and on a disk in memory.
 private struct Pair {

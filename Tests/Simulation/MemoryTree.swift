@@ -1,5 +1,6 @@
 import VFileServer
 import VProtocol
+import VStore
 
 /// The rules of the tree that a `MemoryStore` keeps.
 extension MemoryStore.State {

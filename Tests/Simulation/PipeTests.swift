@@ -126,7 +126,7 @@ struct PipeSimulationTests {
     let user = PipeUser(simulator.machines[0].node!, of: server.server)
     func code(_ operation: some VProtocol.Operation, as name: String = "ann") -> ReplyCode? {
       let response = Shared<ReplyCode?>(nil)
-      user.clients.send(operation, as: name, to: server.server) { answer in
+      user.clients.send(operation, as: ClientUser(own: name), to: server.server) { answer in
         response.value = answer.refusal ?? .ok
       }
       simulator.run(for: .seconds(10)) { response.value != nil }
@@ -177,7 +177,8 @@ struct PipeSimulationTests {
     #expect(server.waitCount == 1)
     func cancel(as user: String) -> ReplyCode? {
       let answer: Answer<Done>? = outcome(simulator) {
-        kea.clients.send(CancelWait(client), as: user, to: server.server, completion: $0)
+        kea.clients.send(
+          CancelWait(client), as: ClientUser(own: user), to: server.server, completion: $0)
       }
       return answer?.refusal ?? .ok
     }

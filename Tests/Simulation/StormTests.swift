@@ -4,6 +4,7 @@ import VFileServer
 import VNode
 import VProtocol
 import VRuntime
+import VStore
 
 /// A program that appends numbered records to the files of all hosts and reads other files there,
 /// and remembers what it was told.

@@ -31,7 +31,9 @@ final class TeamHost {
   func ask<Op: VProtocol.Operation>(
     _ operation: Op, of manager: EntityID, as user: String = "ann"
   ) -> Answer<Op.Answer>? {
-    outcome(simulator) { clients.send(operation, as: user, to: manager, completion: $0) }
+    outcome(simulator) {
+      clients.send(operation, as: ClientUser(own: user), to: manager, completion: $0)
+    }
   }
 
   func open(
@@ -106,7 +108,7 @@ struct TeamOpen {
   func readLater() -> Shared<String?> {
     let text = Shared<String?>(nil)
     host.clients.send(
-      ReadInstance(instance, position: 0, count: 16_384), as: user, to: manager
+      ReadInstance(instance, position: 0, count: 16_384), as: ClientUser(own: user), to: manager
     ) { answer in
       switch answer {
       case .done(let block, _): text.value = String(decoding: block.data, as: UTF8.self)

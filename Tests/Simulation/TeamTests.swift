@@ -3,10 +3,11 @@ import Testing
 import VDirectory
 import VKernel
 import VNode
+import VObjects
 import VProtocol
 import VRuntime
+import VStore
 import VTeamServer
-import VTree
 
 @Suite("Programs in the simulator")
 struct TeamTests {

@@ -1,10 +1,10 @@
 import Synchronization
 import Testing
 import VNode
+import VObjects
 import VProtocol
 import VRAMServer
 import VRuntime
-import VTree
 
 /// What one user of one host asks of a manager.
 private struct Asker {
@@ -21,7 +21,9 @@ private struct Asker {
   }
 
   func ask<Op: Operation>(_ operation: Op) -> Answer<Op.Answer>? {
-    outcome(simulator) { clients.send(operation, as: user, to: manager, completion: $0) }
+    outcome(simulator) {
+      clients.send(operation, as: ClientUser(own: user), to: manager, completion: $0)
+    }
   }
   func code(_ operation: some Operation) -> ReplyCode? { ask(operation).map { $0.refusal ?? .ok } }
   func name(_ path: String) -> ContextName { ContextName(.none, Array(path.utf8)) }

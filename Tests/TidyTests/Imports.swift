@@ -7,8 +7,9 @@ struct ImportTable {
 
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
-    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VTree", "VThreads",
-    "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "VRun", "vnode", "vkeep", "v",
+    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VObjects", "VThreads",
+    "VStore", "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "VRun", "vnode",
+    "vkeep", "v",
   ]
 
   static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
@@ -25,32 +26,33 @@ struct ImportTable {
     case "VKernel": return core.union(["VTransport", "VProtocol"])
     case "VRuntime": return core.union(["VProtocol"])
     case "VRun": return core
-    case "VTree": return core.union(["VRuntime", "VProtocol"])
+    case "VObjects", "VStore": return core.union(["VRuntime", "VProtocol"])
     case "VThreads": return system.union(["CVLinux"])
     case "VNode":
       return system.union(
         ["VKernel", "VTransport", "VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "VAttach": return system.union(["VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "VLinuxStore":
-      return system.union(["VFileServer", "VRuntime", "VProtocol", "CVLinux"])
+      return system.union(["VStore", "VRuntime", "VProtocol", "CVLinux"])
     case "VLinuxPrograms":
-      return system.union(["VTeamServer", "VRuntime", "VProtocol", "CVLinux"])
+      return system.union(["VStore", "VRuntime", "VProtocol", "CVLinux"])
     case "vkeep":
-      return system.union(["VLinuxPrograms", "VTeamServer", "VProtocol", "CVLinux"])
+      return system.union(["VLinuxPrograms", "VStore", "VProtocol", "CVLinux"])
     case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
     case "vnode":
       return system.union([
-        "VNode", "VLinuxStore", "VLinuxPrograms", "VMount", "VAttach", "VTree", "VRuntime",
-        "VProtocol",
+        "VNode", "VLinuxStore", "VLinuxPrograms", "VMount", "VAttach", "VObjects", "VStore",
+        "VRuntime", "VProtocol",
       ])
       .union(boards).union(Self.packages)
     // A composition root too: it runs boards as processes of their own.
     case "v":
       return system.union([
-        "VAttach", "VLinuxStore", "VLinuxPrograms", "VRun", "VTree", "VRuntime", "VProtocol",
+        "VAttach", "VLinuxStore", "VLinuxPrograms", "VRun", "VObjects", "VStore", "VRuntime",
+        "VProtocol",
       ])
       .union(boards).union(Self.packages)
-    default: return system.union(["VTree", "VRuntime", "VProtocol", "CVLinux"])
+    default: return core.union(["VObjects", "VStore", "VRuntime", "VProtocol"])
     }
   }
 

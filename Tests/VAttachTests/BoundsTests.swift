@@ -39,10 +39,10 @@ struct BoundsTests {
   @Test("closes the socket of a process that sends what is no frame of a process")
   func badFrames() throws {
     let door = try Door(cluster.kea)
-    let good = FrameTests.emit(.makeClient(token: 1, user: "ann"))
+    let good = FrameTests.emit(.makeClient(token: 1, "ann"))
     let client = EntityID(kernel: cluster.kea.id, discriminator: 16)
     let bad: [[UInt8]] = [
-      [1], Array(good.dropLast()), good + [0], [2] + good.dropFirst(),
+      [1], Array(good.dropLast()), good + [0], [1] + good.dropFirst(),
       [UInt8](repeating: 0xFF, count: 80), [UInt8](repeating: 1, count: 40_000),
       FrameTests.emit(.made(token: 1, client)),
       FrameTests.emit(.welcome(KernelID(1), Principal(user: "a", host: "b"))),
@@ -59,7 +59,7 @@ struct BoundsTests {
   func clientBusy() throws {
     let door = try Door(cluster.kea)
     let process = try RawProcess(door.path)
-    let client = try #require(process.make(.makeClient(token: 1, user: "ann")))
+    let client = try #require(process.make(.makeClient(token: 1, "ann")))
     let server = try #require(process.make(.makeServer(token: 2, knowsPrincipals: false)))
     for _ in 0..<2 {
       process.send(.send(Message(reply: .ok), client: client, server: server, SendOptions()))
@@ -73,7 +73,7 @@ struct BoundsTests {
     let door = try Door(cluster.kea)
     for value: UInt64 in [0, 1, 1 << 32, 1 << 60, 1 << 61, 1 << 62, 1 << 63, .max] {
       let process = try RawProcess(door.path)
-      let client = try #require(process.make(.makeClient(token: 1, user: "ann")))
+      let client = try #require(process.make(.makeClient(token: 1, "ann")))
       let server = try #require(process.make(.makeServer(token: 2, knowsPrincipals: true)))
       let target = EntityID(rawValue: value)
       var message = Message(MessageControlBlock(code: 0xFF_FFFF), segment: [1])
@@ -137,7 +137,7 @@ struct BoundsTests {
   func unreadAnswers() throws {
     let door = try Door(cluster.kea)
     let process = try RawProcess(door.path)
-    for token: UInt32 in 0..<30_000 { process.send(.makeClient(token: token, user: "")) }
+    for token: UInt32 in 0..<30_000 { process.send(.makeClient(token: token, "")) }
     #expect(eventually { door.server.endings["notReading"] == 1 })
   }
 

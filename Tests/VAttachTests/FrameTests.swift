@@ -20,7 +20,7 @@ struct FrameTests {
 
   /// Every kind, with every field that it has set.
   static let samples: [AttachFrame] = [
-    .makeClient(token: 1, user: "ann"),
+    .makeClient(token: 1, "ann"),
     .makeServer(token: 2, knowsPrincipals: true),
     .makeServer(token: 2, knowsPrincipals: false),
     .join(token: 3, server: server, group: group),
@@ -40,11 +40,12 @@ struct FrameTests {
     .invoke(
       Request(
         client: client, transaction: TransactionID(9), addressee: group, server: server,
-        forwardCount: 15, message: message(1), principal: Principal("root@moa"))),
+        forwardCount: 15, message: message(1), principal: Principal("root@moa", marks: .fullRoot),
+        isLocal: true)),
     .invoke(
       Request(
         client: client, transaction: TransactionID(9), addressee: server, server: server,
-        forwardCount: 0, message: message(0), principal: nil)),
+        forwardCount: 0, message: message(0), principal: nil, isLocal: false)),
   ]
 
   static func emit(_ frame: AttachFrame) -> [UInt8] {

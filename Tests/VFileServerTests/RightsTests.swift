@@ -4,6 +4,7 @@ import VFileServer
 import VLinuxStore
 import VProtocol
 import VRuntime
+import VStore
 
 @Suite("Who may do what")
 struct RightsTests {

@@ -4,6 +4,7 @@ import VFileServer
 import VLinuxStore
 import VProtocol
 import VRuntime
+import VStore
 
 /// Users of the tests: ann and bob share the group `staff`.
 struct TestUsers: UserTable {

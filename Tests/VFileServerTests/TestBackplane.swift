@@ -22,7 +22,7 @@ final class TestBackplane: Backplane {
   init(host: String = "kea") { self.host = host }
 
   func random() -> UInt64 { UInt64.random(in: .min ... .max) }
-  func makeClient(user: String) -> EntityID { newEntity() }
+  func makeClient(_ user: ClientUser) -> EntityID { newEntity() }
   func retire(_ entity: EntityID) {}
 
   func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID {
@@ -117,7 +117,8 @@ extension TestBackplane {
       procedure(
         Request(
           client: client, transaction: TransactionID(1), addressee: addressee,
-          server: server, forwardCount: 0, message: message, principal: principal))
+          server: server, forwardCount: 0, message: message, principal: principal,
+          isLocal: principal?.host == host))
     }
     return client
   }

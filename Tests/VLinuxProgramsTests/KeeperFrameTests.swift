@@ -1,7 +1,7 @@
 import Testing
 import VLinuxPrograms
 import VProtocol
-import VTeamServer
+import VStore
 
 @Suite("Keeper frame")
 struct KeeperFrameTests {

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 import VLinuxPrograms
 import VProtocol
-import VTeamServer
+import VStore
 
 extension Trait where Self == ConditionTrait {
   static var needsRoot: Self {

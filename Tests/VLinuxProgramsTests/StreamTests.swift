@@ -1,7 +1,7 @@
 import Testing
 import VLinuxPrograms
 import VProtocol
-import VTeamServer
+import VStore
 
 /// Lets `#expect` hold what calls change.
 private final class Box<Value> {

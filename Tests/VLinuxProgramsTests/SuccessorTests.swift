@@ -3,7 +3,7 @@ import Foundation
 import Testing
 import VLinuxPrograms
 import VProtocol
-import VTeamServer
+import VStore
 
 /// A team server that can vanish as one does that is killed: it holds nothing but a socket.
 final class MortalServer {

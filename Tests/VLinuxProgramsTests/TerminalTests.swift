@@ -2,7 +2,7 @@ import Foundation
 import Testing
 import VLinuxPrograms
 import VProtocol
-import VTeamServer
+import VStore
 
 @Suite("Program with a terminal", .needsRoot, .timeLimit(.minutes(1)))
 struct TerminalTests {

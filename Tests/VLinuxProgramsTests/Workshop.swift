@@ -6,7 +6,7 @@ import VLinuxPrograms
 import VNode
 import VProtocol
 import VRuntime
-import VTeamServer
+import VStore
 
 /// Programs that really run: a team server's machine with a directory of its own, on a real loop.
 struct Workshop {
@@ -117,7 +117,7 @@ func expect(
 }
 
 extension HostedProgram {
-  func read(_ stream: VTeamServer.OutputStream = .out, at position: UInt64, count: Int = 16_384)
+  func read(_ stream: VStore.OutputStream = .out, at position: UInt64, count: Int = 16_384)
     async
     -> StreamRead
   {
@@ -126,7 +126,7 @@ extension HostedProgram {
 
   /// What comes from `position` on: up to the end, or until `isEnough`.
   func output(
-    _ stream: VTeamServer.OutputStream = .out, from position: UInt64 = 0,
+    _ stream: VStore.OutputStream = .out, from position: UInt64 = 0,
     until isEnough: ([UInt8]) -> Bool = { _ in false }
   ) async -> [UInt8] {
     var all: [UInt8] = []
@@ -138,7 +138,7 @@ extension HostedProgram {
     return all
   }
 
-  func text(_ stream: VTeamServer.OutputStream = .out, until word: String? = nil) async -> String {
+  func text(_ stream: VStore.OutputStream = .out, until word: String? = nil) async -> String {
     let octets = await output(stream) { octets in
       word.map { String(decoding: octets, as: UTF8.self).contains($0) } ?? false
     }

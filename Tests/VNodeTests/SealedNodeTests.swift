@@ -87,7 +87,7 @@ struct SealedNodeTests {
         packet[bit / 8] ^= 0x80 >> UInt8(bit % 8)
         let error: WireError =
           switch bit {
-          case 64..<67: .badVersion(4 >> UInt8(bit - 64))
+          case 64..<67: .badVersion(4 >> UInt8(bit - 64) ^ PacketHeader.version)
           case 81: .unexpectedSealing
           default: .badSeal
           }

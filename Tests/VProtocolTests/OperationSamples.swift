@@ -90,7 +90,7 @@ enum Samples {
   private static let uio: [Sample<any Operation>] =
     names.map {
       operation(
-        CreateInstance($0, mode: OpenMode(rawValue: .max), permissions: .max, owner: all),
+        CreateInstance($0, mode: OpenMode(rawValue: 0xFFFF), permissions: 0xFFFF, owner: all),
         "\($0.name.count)")
     } + [
       operation(CreateInstance(ContextName(.none), mode: []), "least"),
@@ -110,6 +110,7 @@ enum Samples {
       operation(LockInstance(InstanceID(rawValue: .max), lock, .reclaiming, grant: .max)),
       operation(LockInstance(InstanceID(rawValue: 0), noLock, .atOnce), "least"),
       operation(QueryLock(InstanceID(rawValue: .max), lock)),
+      operation(ChangeOwner(InstanceID(rawValue: .max), to: all)),
       operation(CancelWait(all)), operation(ListInstances(from: .max)),
     ]
 
@@ -179,7 +180,7 @@ enum Samples {
         operation(ModifyObject(name, modification), note),
         operation(
           AddName(
-            name, kind: ObjectKind(rawValue: .max), permissions: .max, deviceNumber: .max,
+            name, kind: ObjectKind(rawValue: .max), permissions: 0xFFFF, deviceNumber: .max,
             target: [UInt8](repeating: 0x2F, count: 4096)), tail: 4096, note),
         operation(LinkName(name, object: ContextID(rawValue: .max)), note),
         operation(RemoveName(name, isContext: true), note),
@@ -241,7 +242,8 @@ enum Samples {
     answer(
       ProbeEntity.EntityState(
         transaction: TransactionID(.max), entity: all, isAwaitingResponse: true,
-        principal: String(repeating: "p", count: 255)), tail: 255),
+        principal: String(repeating: "p", count: 255), marks: [.mountMade, .fullRoot]),
+      tail: 255),
     answer(
       ProbeEntity.EntityState(
         transaction: TransactionID(0), entity: entity, isAwaitingResponse: false, principal: ""),

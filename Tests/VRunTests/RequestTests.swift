@@ -1,5 +1,6 @@
 import Testing
 import VRun
+import VStore
 import VTeamServer
 
 @Suite("What v run writes to a host's new")

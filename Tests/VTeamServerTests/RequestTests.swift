@@ -1,7 +1,8 @@
 import Testing
+import VObjects
 import VProtocol
+import VStore
 import VTeamServer
-import VTree
 
 @Suite("Requests to start a program")
 struct RequestTests {

@@ -18,7 +18,7 @@ public import VRuntime
 /// The socket keeps the frames whole and in order. Entities belong to the process that made them
 /// and end with it.
 public enum AttachFrame: Sendable {
-  case makeClient(token: UInt32, user: String)
+  case makeClient(token: UInt32, ClientUser)
   case makeServer(token: UInt32, knowsPrincipals: Bool)
   case join(token: UInt32, server: EntityID, group: EntityID)
   case retire(EntityID)

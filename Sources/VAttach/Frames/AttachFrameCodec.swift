@@ -4,7 +4,8 @@ import VRuntime
 /// The octets of a frame, big-endian.
 ///
 /// ```
-///  0  version 1 | kind 1 | flags 1 | forward count 1
+///  0  version 1 | kind 1 | flags 1 (of a principal: its marks, then 128 if it is local) |
+///       forward count 1
 ///  4  transaction, or the token of a question    4
 ///  8  the process's own entity                   8
 /// 16  the other entity                           8
@@ -21,7 +22,7 @@ extension AttachFrame {
   public static let textBytesMax = 255
   public static let byteCountMax = headerBytes + Message.segmentBytesMax + textBytesMax
   /// Changes whenever the meaning of a frame does.
-  static let version: UInt8 = 1
+  static let version: UInt8 = 2
 
   /// Reads one whole frame.
   public init(parsing packet: RawSpan) throws(WireError) {
@@ -46,7 +47,8 @@ extension AttachFrame {
   private static func interpret(_ fields: Fields) throws(WireError) -> AttachFrame {
     switch fields.kind {
     case .makeClient:
-      return .makeClient(token: fields.number, user: fields.text)
+      return .makeClient(
+        token: fields.number, ClientUser(fields.text, marks: fields.marks))
     case .makeServer:
       return .makeServer(token: fields.number, knowsPrincipals: fields.flag == 1)
     case .join:
@@ -68,7 +70,9 @@ extension AttachFrame {
     case .forward:
       return .forward(fields.message, fields.requestName, to: fields.addressee)
     case .welcome:
-      guard let principal = Principal(fields.text) else { throw .badField(.name) }
+      guard let principal = Principal(fields.text, marks: fields.marks) else {
+        throw .badField(.name)
+      }
       return .welcome(fields.entity.kernel, principal)
     case .made:
       return .made(token: fields.number, fields.entity)
@@ -83,14 +87,16 @@ extension AttachFrame {
         Request(
           client: fields.other, transaction: TransactionID(fields.number),
           addressee: fields.addressee, server: fields.entity, forwardCount: fields.forwardCount,
-          message: fields.message, principal: Principal(fields.text)))
+          message: fields.message, principal: Principal(fields.text, marks: fields.marks),
+          isLocal: fields.flag & Fields.localFlag != 0))
     }
   }
 
   private var fields: Fields {
     switch self {
     case .makeClient(let token, let user):
-      return Fields(kind: .makeClient, number: token, text: user)
+      return Fields(
+        kind: .makeClient, flag: Fields.flags(user.marks), number: token, text: user.name)
     case .makeServer(let token, let knowsPrincipals):
       return Fields(kind: .makeServer, flag: knowsPrincipals ? 1 : 0, number: token)
     case .join(let token, let server, let group):
@@ -113,7 +119,8 @@ extension AttachFrame {
         entity: name.server, other: name.client, addressee: target, message: message)
     case .welcome(let kernel, let principal):
       return Fields(
-        kind: .welcome, entity: .manager(of: kernel), text: principal.description)
+        kind: .welcome, flag: Fields.flags(principal.marks), entity: .manager(of: kernel),
+        text: principal.description)
     case .made(let token, let entity):
       return Fields(kind: .made, number: token, entity: entity)
     case .refused(let token, let code):
@@ -123,7 +130,10 @@ extension AttachFrame {
         kind: .complete, entity: client, other: response.server, message: response.message)
     case .invoke(let request):
       return Fields(
-        kind: .invoke, forwardCount: request.forwardCount, number: request.transaction.rawValue,
+        kind: .invoke,
+        flag: Fields.flags(request.principal?.marks ?? [])
+          | (request.isLocal ? Fields.localFlag : 0),
+        forwardCount: request.forwardCount, number: request.transaction.rawValue,
         entity: request.server, other: request.client, addressee: request.addressee,
         text: request.principal?.description ?? "", message: request.message)
     }
@@ -149,6 +159,14 @@ private struct Fields: Equatable {
   var limit: Int64 = 0
   var text = ""
   var message = Message(MessageControlBlock())
+
+  static let localFlag: UInt8 = 128
+
+  /// The marks of a principal, of which so many travel as a node can grant.
+  var marks: Principal.Marks { Principal.Marks(rawValue: UInt32(flag & ~Self.localFlag)) }
+  static func flags(_ marks: Principal.Marks) -> UInt8 {
+    UInt8(truncatingIfNeeded: marks.rawValue) & ~localFlag
+  }
 
   var requestName: AttachFrame.RequestName {
     AttachFrame.RequestName(

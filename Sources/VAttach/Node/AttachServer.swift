@@ -108,10 +108,13 @@ public final class AttachServer: Sendable {
       Glibc.close(socket)
       return
     }
+    // Now, while the process is there: its number may be another's later.
+    let isFullRoot = peer.uid == 0 && v_is_full_root_peer(socket, peer.pid) == 1
     // The table of users may be on another machine.
     node.disk { [self] in
       let rights = AttachRights(
-        user: Self.userName(peer.uid), isOwner: peer.uid == 0 || peer.uid == geteuid(),
+        user: Self.userName(peer.uid),
+        isOwner: peer.uid == 0 ? isFullRoot : peer.uid == geteuid(),
         budget: budget)
       let process = AttachedProcess(node, kernel, socket: socket, rights: rights) {
         [weak self, processEnded] ending in
@@ -132,7 +135,7 @@ public final class AttachServer: Sendable {
     let count = unsafe Int(v_name_of_id(uid, 0, &name, size))
     guard count > 0,
       let text = String(validating: name[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self),
-      !text.contains("@")
+      !text.contains("@"), Principal.isName(text)
     else { return "#\(uid)" }
     return text
   }

@@ -5,9 +5,15 @@ import VRuntime
 /// What a process may do: it is one Linux user, or the node's own.
 struct AttachRights: Sendable {
   var user: String
-  /// Root, or the user that the node runs as: may speak for any user, as the node does.
+  /// Root with all of its rights, or the user that the node runs as: may speak for any user, as the
+  /// node does.
+  ///
+  /// Root of a container is neither.
   var isOwner: Bool
   var budget: IdentifierBudget
+
+  /// What its clients may be: never one of the node's mount.
+  var marks: Principal.Marks { isOwner ? .fullRoot : [] }
 
   /// The processes of a user speak for that user, or for nobody at all.
   func mayBe(_ name: String) -> Bool {
@@ -48,8 +54,9 @@ extension AttachedProcess {
   func carryOut(_ frame: AttachFrame) throws(AttachEnding) {
     switch frame {
     case .makeClient(let token, let user):
-      guard rights.mayBe(user) else { return add(.refused(token: token, .noPermission)) }
-      make(token, .client(isBusy: false)) { node.makeClient(user: user) }
+      guard rights.mayBe(user.name) else { return add(.refused(token: token, .noPermission)) }
+      let granted = ClientUser(user.name, marks: user.marks.intersection(rights.marks))
+      make(token, .client(isBusy: false)) { node.makeClient(granted) }
     case .makeServer(let token, let knowsPrincipals):
       make(token, .server) {
         node.makeServer(knowsPrincipals: knowsPrincipals) { [self] in deliver($0) }

@@ -74,7 +74,7 @@ final class AttachedProcess: Sendable {
 
   func start() {
     output.start()
-    add(.welcome(kernel, Principal(user: rights.user, host: node.host)))
+    add(.welcome(kernel, Principal(user: rights.user, host: node.host, marks: rights.marks)))
     node.watch(socket.descriptor) { [self] in
       // A thread that reads will see that there is more.
       if arrivals.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 0 { read() }

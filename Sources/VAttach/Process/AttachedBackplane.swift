@@ -113,9 +113,9 @@ public final class AttachedBackplane: Backplane {
   // MARK: entities
 
   /// `none` where the node refuses: an entity that all Sends from are refused.
-  public func makeClient(user: String) -> EntityID {
-    guard user.utf8.count <= AttachFrame.userBytesMax else { return .none }
-    guard case .done(let entity, _) = ask(nil, { .makeClient(token: $0, user: user) }) else {
+  public func makeClient(_ user: ClientUser) -> EntityID {
+    guard user.name.utf8.count <= AttachFrame.userBytesMax else { return .none }
+    guard case .done(let entity, _) = ask(nil, { .makeClient(token: $0, user) }) else {
       return .none
     }
     return entity

@@ -1,5 +1,5 @@
 import VProtocol
-import VTeamServer
+import VStore
 
 /// The parts of frames.
 extension SegmentReader {

@@ -1,5 +1,5 @@
 package import VProtocol
-package import VTeamServer
+package import VStore
 
 /// One packet of the local socket between the team server and the keeper of one program.
 ///

@@ -1,5 +1,5 @@
 package import VProtocol
-import VTeamServer
+import VStore
 
 /// The octets of a frame, big-endian: version 1, kind 1, then the kind's fields in the order of
 /// its case.

@@ -1,4 +1,4 @@
-package import VTeamServer
+package import VStore
 
 /// One stream of a program's output as its keeper holds it: the octets, and who waits for more.
 ///

@@ -1,6 +1,5 @@
 /// Reads one extended attribute of an object.
 ///
-/// Words: 1, 2 name fields. Segment: name, attribute's name. Answer: value as the segment.
 /// `noAttribute` if the object has none of that name, `notSupported` for a name that the manager
 /// does not keep attributes under.
 public struct QueryAttribute: Operation {
@@ -23,9 +22,7 @@ public struct QueryAttribute: Operation {
   public var message: Message { name.message(Self.request, more: attribute) }
 }
 
-/// Lists the names of an object's extended attributes.
-///
-/// Words: 1, 2 name fields. Segment: name. Answer: as the segment each name and a zero octet.
+/// Lists the names of an object's extended attributes, each with a zero octet behind it.
 public struct ListAttributes: NameOperation {
   public typealias Answer = ReadInstance.Answer
   public static let code: UInt32 = 0x00100E
@@ -36,15 +33,14 @@ public struct ListAttributes: NameOperation {
 }
 
 /// Sets or removes an extended attribute.
-///
-/// Words: 1, 2 name fields; 3 how (0 set, 1 only if there is none, 2 only if there is one, 3
-/// remove). Segment: name, attribute's name with its length in front (16 bits), value.
 public struct ChangeAttribute: Operation {
   public static let code: UInt32 = 0x00100F
 
   public enum Change: Equatable, Sendable {
     case set([UInt8])
+    /// Only if there is none.
     case create([UInt8])
+    /// Only if there is one.
     case replace([UInt8])
     case remove
   }
@@ -63,7 +59,7 @@ public struct ChangeAttribute: Operation {
     var reader = name.readerBehindName(message)
     attribute = try reader.octets(Int(reader.integer(UInt16.self)))
     let value = try reader.octets(reader.remaining)
-    switch message.mcb[3] {
+    switch message.mcb[4] {
     case 0: change = .set(value)
     case 1: change = .create(value)
     case 2: change = .replace(value)
@@ -83,7 +79,7 @@ public struct ChangeAttribute: Operation {
     writer.integer(UInt16(attribute.count))
     writer.octets(attribute)
     writer.octets(value)
-    return name.message(Self.request.word(3, how), more: writer.bytes)
+    return name.message(Self.request.word(4, how), more: writer.bytes)
   }
 
   /// Linux's bound for the name of an attribute, and what is left of a segment for its value.

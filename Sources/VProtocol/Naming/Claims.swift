@@ -2,7 +2,7 @@
 /// node for itself.
 ///
 /// ```
-/// 0  record length 2 | state 2 | context 4 | 8 manager 8 | 16 clock 8 | prefix, host as text
+/// 0  record length 2 | state 2 | 4 context 8 | 12 manager 8 | 20 clock 8 | prefix, host as text
 /// ```
 public struct Claim: Equatable, Sendable {
   /// What is `away` has lost its manager, but not its host.
@@ -58,7 +58,7 @@ public struct Claim: Equatable, Sendable {
     writer.text(host)
   }
 
-  public var byteCount: Int { 28 + prefix.count + host.utf8.count }
+  public var byteCount: Int { 32 + prefix.count + host.utf8.count }
 
   /// Whether this one holds against another one on the same prefix; of two, one does.
   public func isNewer(than other: Claim) -> Bool {
@@ -87,8 +87,7 @@ extension EntityID {
 
 /// Tells this node's directory that a manager answers for a prefix.
 ///
-/// Words: 1, 2 name fields; 3 context; 4, 5 manager. Segment: the prefix. `duplicateName` while
-/// another present claim on it is answered for.
+/// `duplicateName` while another present claim on it is answered for.
 public struct ClaimName: Operation {
   public static let code: UInt32 = 0x00100B
   public static let isIdempotent = true
@@ -104,18 +103,21 @@ public struct ClaimName: Operation {
   }
   public init(parsing message: Message) throws(WireError) {
     name = try ContextName(parsing: message)
-    context = ContextID(rawValue: message.mcb[3])
+    var reader = name.readerBehindName(message)
+    context = ContextID(rawValue: try reader.integer())
     manager = EntityID(rawValue: message.mcb.pair(4))
     guard Claim.isPrefix(name.name) else { throw .badField(.claim) }
   }
   public var message: Message {
-    name.message(Self.request.word(3, context.rawValue).pair(4, manager.rawValue))
+    var writer = SegmentWriter(reserving: 8)
+    writer.integer(context.rawValue)
+    return name.message(Self.request.pair(4, manager.rawValue), more: writer.bytes)
   }
 }
 
 /// Spreads claims among directories: a datagram of at most 1,024 octets, so one packet.
 ///
-/// Words: 1 flags (1: send yours, I am new here). Segment: claims.
+/// One that `wantsAnswer` is from a directory that is new: it asks for those of the others.
 public struct SpreadClaims: Operation {
   public static let code: UInt32 = 0x00100C
   public static let isIdempotent = true

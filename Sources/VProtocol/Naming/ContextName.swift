@@ -1,7 +1,10 @@
 /// A manager's number for a context it granted; bounded tables may drop it (`invalidContext`).
+///
+/// 64 bits that nobody can guess. A shared name all the same: every use is checked with the
+/// caller's own rights on the object.
 public struct ContextID: Hashable, Sendable {
-  public var rawValue: UInt32
-  public init(rawValue: UInt32) { self.rawValue = rawValue }
+  public var rawValue: UInt64
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// In a request: the manager's root.
   ///
@@ -11,8 +14,8 @@ public struct ContextID: Hashable, Sendable {
 
 /// The standard fields of every request that carries a name (CSNH; ICDCS 1984, CACM 1988).
 ///
-/// Words: 1 context, 2 name index 16 and name length 16. The segment starts with the name;
-/// interpretation starts at the index, in the context. An empty rest names the context itself.
+/// The segment starts with the name; interpretation starts at the index, in the context. An empty
+/// rest names the context itself.
 public struct ContextName: Equatable, Sendable {
   public var context: ContextID
   /// Octets separated by `/`; at most 4,096.
@@ -26,9 +29,9 @@ public struct ContextName: Equatable, Sendable {
   }
 
   public init(parsing message: Message) throws(WireError) {
-    context = ContextID(rawValue: message.mcb[1])
-    index = Int(message.mcb[2] >> 16)
-    let length = Int(message.mcb[2] & 0xFFFF)
+    context = ContextID(rawValue: message.mcb.pair(1))
+    index = Int(message.mcb[3] >> 16)
+    let length = Int(message.mcb[3] & 0xFFFF)
     guard length <= Self.nameBytesMax, index <= length else { throw .badField(.name) }
     guard message.segment.count >= length else {
       throw .truncated(needed: length, found: message.segment.count)
@@ -43,8 +46,8 @@ public struct ContextName: Equatable, Sendable {
   func message(_ mcb: MessageControlBlock, more: [UInt8] = []) -> Message {
     precondition(name.count <= Self.nameBytesMax, "a name has at most 4,096 octets")
     var mcb = mcb
-    mcb[1] = context.rawValue
-    mcb[2] = UInt32(index) << 16 | UInt32(name.count)
+    mcb.setPair(1, context.rawValue)
+    mcb[3] = UInt32(index) << 16 | UInt32(name.count)
     return Message(mcb, segment: more.isEmpty ? name : name + more)
   }
 

@@ -1,6 +1,6 @@
 // Interface 0x0010: the operations on names and on the objects they lead to.
 
-/// An operation that says nothing but the name: words 1 and 2, and the segment.
+/// An operation that says nothing but the name.
 public protocol NameOperation: Operation {
   var name: ContextName { get }
   init(_ name: ContextName)
@@ -16,7 +16,7 @@ extension NameOperation {
 /// Asks the name handling group who manages the longest prefix of a name.
 ///
 /// Only a manager whose prefix it is answers, or one whose prefix lies below the name (the name
-/// is then a shared context). Words: 1, 2 name fields. Segment: name.
+/// is then a shared context).
 public struct QueryName: NameOperation {
   public static let code: UInt32 = 0x001001
   public static let isIdempotent = true
@@ -24,10 +24,10 @@ public struct QueryName: NameOperation {
   public var name: ContextName
   public init(_ name: ContextName) { self.name = name }
 
-  /// Words: 1 and 2 manager, 3 context, 4 octets of the name that are the prefix, 5 kind.
   public struct Answer: OperationAnswer {
     public var manager: EntityID
     public var context: ContextID
+    /// Octets of the name that are the prefix.
     public var prefixBytes: Int
     /// `context`, or `sharedContext` where the name only leads to prefixes.
     public var kind: ObjectKind
@@ -40,16 +40,16 @@ public struct QueryName: NameOperation {
     }
     public init(parsing message: Message) throws(WireError) {
       manager = EntityID(rawValue: message.mcb.pair(1))
-      context = ContextID(rawValue: message.mcb[3])
-      prefixBytes = Int(message.mcb[4])
+      context = ContextID(rawValue: message.mcb.pair(3))
+      prefixBytes = Int(message.mcb[5] >> 16)
       kind = ObjectKind(rawValue: UInt16(truncatingIfNeeded: message.mcb[5]))
       guard prefixBytes <= ContextName.nameBytesMax else { throw .badField(.name) }
       guard kind.isContext else { throw .badField(.descriptorKind) }
     }
     public var message: Message {
       Message(
-        Self.answer.pair(1, manager.rawValue).word(3, context.rawValue)
-          .word(4, UInt32(prefixBytes)).word(5, UInt32(kind.rawValue)))
+        Self.answer.pair(1, manager.rawValue).pair(3, context.rawValue)
+          .word(5, UInt32(prefixBytes) << 16 | UInt32(kind.rawValue)))
     }
   }
 }
@@ -57,8 +57,6 @@ public struct QueryName: NameOperation {
 /// Describes the object of a name and grants a context for it.
 ///
 /// Symbolic links are not followed.
-///
-/// Words: 1, 2 name fields. Segment: name. Answer: descriptor.
 public struct QueryObject: NameOperation {
   public typealias Answer = Descriptor
   public static let code: UInt32 = 0x001002
@@ -69,8 +67,6 @@ public struct QueryObject: NameOperation {
 }
 
 /// Changes attributes of an object.
-///
-/// Words: 1, 2 name fields. Segment: name, modification.
 public struct ModifyObject: Operation {
   public typealias Answer = Descriptor
   public static let code: UInt32 = 0x001003
@@ -92,17 +88,16 @@ public struct ModifyObject: Operation {
 }
 
 /// Makes an object that is not opened: a directory, a symbolic link, a fifo, socket or device.
-///
-/// Words: 1, 2 name fields; 3 kind; 4 permissions (umask applied); 5, 6 device number. Segment:
-/// name, then the target of a symbolic link.
 public struct AddName: Operation {
   public typealias Answer = Descriptor
   public static let code: UInt32 = 0x001004
 
   public var name: ContextName
   public var kind: ObjectKind
+  /// The low 12 bits of a Linux mode, umask applied.
   public var permissions: UInt32
   public var deviceNumber: UInt64
+  /// Of a symbolic link.
   public var target: [UInt8]
 
   public init(
@@ -117,27 +112,27 @@ public struct AddName: Operation {
   }
   public init(parsing message: Message) throws(WireError) {
     name = try ContextName(parsing: message)
-    kind = ObjectKind(rawValue: UInt16(truncatingIfNeeded: message.mcb[3]))
-    permissions = message.mcb[4]
+    kind = ObjectKind(rawValue: UInt16(message.mcb[4] >> 16))
+    permissions = message.mcb[4] & 0xFFFF
     deviceNumber = message.mcb.pair(5)
     target = Array(message.segment[name.name.count...])
     guard target.count <= ContextName.nameBytesMax else { throw .badField(.name) }
   }
   public var message: Message {
     name.message(
-      Self.request.word(3, UInt32(kind.rawValue)).word(4, permissions).pair(5, deviceNumber),
+      Self.request.word(4, UInt32(kind.rawValue) << 16 | permissions & 0xFFFF)
+        .pair(5, deviceNumber),
       more: target)
   }
 }
 
 /// Gives an object one more name.
-///
-/// Words: 1, 2 new name; 3 context of the object.
 public struct LinkName: Operation {
   public typealias Answer = Descriptor
   public static let code: UInt32 = 0x001005
 
   public var name: ContextName
+  /// The context of the object.
   public var object: ContextID
   public init(_ name: ContextName, object: ContextID) {
     self.name = name
@@ -145,20 +140,19 @@ public struct LinkName: Operation {
   }
   public init(parsing message: Message) throws(WireError) {
     name = try ContextName(parsing: message)
-    object = ContextID(rawValue: message.mcb[3])
+    object = ContextID(rawValue: message.mcb.pair(4))
   }
   public var message: Message {
-    name.message(Self.request.word(3, object.rawValue))
+    name.message(Self.request.pair(4, object.rawValue))
   }
 }
 
 /// Takes a name away.
-///
-/// Words: 1, 2 name fields; 3 kind: context for a directory, else file.
 public struct RemoveName: Operation {
   public static let code: UInt32 = 0x001006
 
   public var name: ContextName
+  /// It is to be that of a context, else of anything but a context.
   public var isContext: Bool
   public init(_ name: ContextName, isContext: Bool) {
     self.name = name
@@ -166,23 +160,22 @@ public struct RemoveName: Operation {
   }
   public init(parsing message: Message) throws(WireError) {
     name = try ContextName(parsing: message)
-    isContext = message.mcb[3] == UInt32(ObjectKind.context.rawValue)
+    isContext = message.mcb[4] == UInt32(ObjectKind.context.rawValue)
   }
   public var message: Message {
-    name.message(Self.request.word(3, UInt32((isContext ? ObjectKind.context : .file).rawValue)))
+    name.message(Self.request.word(4, UInt32((isContext ? ObjectKind.context : .file).rawValue)))
   }
 }
 
 /// Moves an object from one name to another of the same manager, in one step.
-///
-/// Words: 1, 2 old name; 3 context of the new name; 4 flags (1: fail with `duplicateName` if the
-/// new name is taken, 2: exchange the two). Segment: old name, new name.
 public struct RenameObject: Operation {
   public static let code: UInt32 = 0x001007
 
   public enum Mode: UInt32, Sendable {
     case replace = 0
+    /// Fail with `duplicateName` if the new name is taken.
     case noReplace = 1
+    /// Exchange the objects of the two names.
     case exchange = 2
   }
 
@@ -199,20 +192,22 @@ public struct RenameObject: Operation {
   }
   public init(parsing message: Message) throws(WireError) {
     old = try ContextName(parsing: message)
-    newContext = ContextID(rawValue: message.mcb[3])
     guard let mode = Mode(rawValue: message.mcb[4]) else { throw .badField(.operation) }
     self.mode = mode
-    newName = Array(message.segment[old.name.count...])
+    var reader = old.readerBehindName(message)
+    newContext = ContextID(rawValue: try reader.integer())
+    newName = try reader.octets(reader.remaining)
     guard newName.count <= ContextName.nameBytesMax else { throw .badField(.name) }
   }
   public var message: Message {
-    old.message(Self.request.word(3, newContext.rawValue).word(4, mode.rawValue), more: newName)
+    var writer = SegmentWriter(reserving: 8 + newName.count)
+    writer.integer(newContext.rawValue)
+    writer.octets(newName)
+    return old.message(Self.request.word(4, mode.rawValue), more: writer.bytes)
   }
 }
 
 /// The target of a symbolic link.
-///
-/// Words: 1, 2 name fields. Answer: segment.
 public struct ReadLink: NameOperation {
   public typealias Answer = ReadInstance.Answer
   public static let code: UInt32 = 0x001008
@@ -223,8 +218,6 @@ public struct ReadLink: NameOperation {
 }
 
 /// Whether the caller may read (4), write (2), execute (1) an object.
-///
-/// Words: 3 mask.
 public struct CheckAccess: Operation {
   public static let code: UInt32 = 0x001009
   public static let isIdempotent = true
@@ -237,16 +230,14 @@ public struct CheckAccess: Operation {
   }
   public init(parsing message: Message) throws(WireError) {
     name = try ContextName(parsing: message)
-    mask = message.mcb[3]
+    mask = message.mcb[4]
   }
   public var message: Message {
-    name.message(Self.request.word(3, mask))
+    name.message(Self.request.word(4, mask))
   }
 }
 
 /// Room in the store behind a context.
-///
-/// Words: 1, 2 name fields. Answer: store state.
 public struct QueryStore: NameOperation {
   public static let code: UInt32 = 0x00100A
   public static let isIdempotent = true

@@ -54,6 +54,7 @@ public struct ObjectKind: Hashable, Sendable {
 
 /// How an instance is opened; the low two bits are a mode, the rest flags.
 public struct OpenMode: OptionSet, Sendable {
+  /// The low 16 bits travel.
   public var rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
@@ -76,6 +77,27 @@ public struct OpenMode: OptionSet, Sendable {
   public static let execute = OpenMode(rawValue: 512)
   /// Refuse with `wouldBlock` what would wait for others.
   public static let nonBlocking = OpenMode(rawValue: 1024)
+
+  /// All bits that mean something.
+  private static let known: OpenMode = OpenMode(rawValue: 0x7FF)
+
+  /// Whether it can be asked for: for something, with bits that mean something, and with none that
+  /// has no sense without another one.
+  public var isPossible: Bool {
+    guard isSubset(of: Self.known), !isDisjoint(with: [.read, .write, .execute, .directory])
+    else { return false }
+    if contains(.directory) && !isDisjoint(with: [.write, .create, .truncate, .execute]) {
+      return false
+    }
+    if contains(.truncate) && !contains(.write) { return false }
+    return !contains(.exclusive) || contains(.create)
+  }
+
+  /// The rights that are asked for, as in a Linux mode: 4 read, 2 write, 1 execute.
+  public var rights: UInt32 {
+    (isDisjoint(with: [.read, .directory]) ? 0 : 4)
+      | (isDisjoint(with: [.write, .truncate]) ? 0 : 2) | (contains(.execute) ? 1 : 0)
+  }
 
   /// What an instance is for, as people read it: `read,write`.
   public var words: String {

@@ -5,10 +5,10 @@
 ///   8  device 8 | 16 inode 8 | 24 generation 8        the object's identity
 ///  32  size 8 | 40 allocated octets 8
 ///  48  modified 8 | 56 changed 8 | 64 accessed 8 | 72 born 8   nanoseconds since 1970
-///  80  permissions 4 | links 4 | block size 4 | context 4
+///  80  permissions 4 | links 4 | 88 context 8
 ///  96  device number 8 | 104 position of the next record 8
-/// 112  lengths of owner 2, group 2, name 2 | reserved 2
-/// 120  owner, group, name, zeros to a multiple of 8
+/// 112  block size 4 | lengths of owner 2, group 2, name 2 | reserved 6
+/// 128  owner, group, name, zeros to a multiple of 8
 /// ```
 /// Owner and group travel by name, or as `#N` where there is none.
 public struct Descriptor: Equatable, Sendable {
@@ -53,7 +53,7 @@ public struct Descriptor: Equatable, Sendable {
     self.identity = identity
   }
 
-  static let fixedBytes = 120
+  static let fixedBytes = 128
   /// No name of Linux is longer; owners and groups keep to it as well.
   public static let nameBytesMax = 255
 }
@@ -81,14 +81,14 @@ extension Descriptor {
     born = try reader.integer()
     permissions = try reader.integer()
     links = try reader.integer()
-    blockSize = try reader.integer()
     context = ContextID(rawValue: try reader.integer())
     deviceNumber = try reader.integer()
     nextPosition = try reader.integer()
+    blockSize = try reader.integer()
     let ownerBytes = Int(try reader.integer(UInt16.self))
     let groupBytes = Int(try reader.integer(UInt16.self))
     let nameBytes = Int(try reader.integer(UInt16.self))
-    _ = try reader.integer(UInt16.self)
+    try reader.skip(to: start + Self.fixedBytes)
     guard max(ownerBytes, groupBytes, nameBytes) <= Self.nameBytesMax,
       Self.fixedBytes + ownerBytes + groupBytes + nameBytes <= length
     else { throw .badField(.descriptorLength) }
@@ -122,14 +122,15 @@ extension Descriptor {
     writer.integer(born)
     writer.integer(permissions)
     writer.integer(links)
-    writer.integer(blockSize)
     writer.integer(context.rawValue)
     writer.integer(deviceNumber)
     writer.integer(nextPosition)
+    writer.integer(blockSize)
     writer.integer(UInt16(owner.utf8.count))
     writer.integer(UInt16(group.utf8.count))
     writer.integer(UInt16(name.count))
     writer.integer(UInt16(0))
+    writer.integer(UInt32(0))
     writer.octets(owner.utf8)
     writer.octets(group.utf8)
     writer.octets(name)

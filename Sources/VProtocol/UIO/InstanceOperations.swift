@@ -1,22 +1,24 @@
 // Interface 0x0011: the operations on UIO objects.
 
-/// A manager's number for one instance: small, reused late, meaningless without the manager.
+/// A manager's number for one instance: 64 bits that nobody can guess, never used a second time,
+/// and good only for the principal that the instance belongs to.
 public struct InstanceID: Hashable, Sendable {
-  public var rawValue: UInt32
-  public init(rawValue: UInt32) { self.rawValue = rawValue }
+  public var rawValue: UInt64
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
 }
 
 /// Opens an object by name, making it first if the mode says so.
 ///
-/// Words: 1, 2 name fields; 3 mode; 4 permissions of a new object (umask applied by the caller);
-/// 5, 6 owner process. Segment: name.
+/// The instance belongs to the client's principal.
 public struct CreateInstance: Operation {
   public static let code: UInt32 = 0x001101
 
   public var name: ContextName
   public var mode: OpenMode
+  /// Of a new object, the low 12 bits of a Linux mode, umask applied.
   public var permissions: UInt32
-  /// The process whose death frees the instance; `none` means the client itself.
+  /// The process whose death frees the instance, one of the client's own kernel; `none` means the
+  /// client itself.
   public var owner: EntityID
 
   public init(
@@ -30,21 +32,20 @@ public struct CreateInstance: Operation {
 
   public init(parsing message: Message) throws(WireError) {
     name = try ContextName(parsing: message)
-    mode = OpenMode(rawValue: message.mcb[3])
-    permissions = message.mcb[4]
+    mode = OpenMode(rawValue: message.mcb[4] >> 16)
+    permissions = message.mcb[4] & 0xFFFF
     owner = EntityID(rawValue: message.mcb.pair(5))
   }
 
   public var message: Message {
-    name.message(Self.request.word(3, mode.rawValue).word(4, permissions).pair(5, owner.rawValue))
+    name.message(
+      Self.request.word(4, mode.rawValue << 16 | permissions & 0xFFFF).pair(5, owner.rawValue))
   }
 
-  /// Words: 1 instance, 2 attributes, 3 whether the object was made.
-  ///
-  /// Segment: descriptor.
   public struct Answer: OperationAnswer {
     public var instance: InstanceID
     public var attributes: UIOAttributes
+    /// The object was made by this operation.
     public var isNew: Bool
     public var descriptor: Descriptor
 
@@ -58,21 +59,21 @@ public struct CreateInstance: Operation {
     }
 
     public init(parsing message: Message) throws(WireError) {
-      instance = InstanceID(rawValue: message.mcb[1])
-      attributes = UIOAttributes(rawValue: message.mcb[2])
-      isNew = message.mcb[3] != 0
+      instance = InstanceID(rawValue: message.mcb.pair(1))
+      attributes = UIOAttributes(rawValue: message.mcb[3])
+      isNew = message.mcb[4] != 0
       descriptor = try Descriptor(parsing: message)
     }
 
     public var message: Message {
       Message(
-        Self.answer.word(1, instance.rawValue).word(2, attributes.rawValue)
-          .word(3, isNew ? 1 : 0), segment: descriptor.message.segment)
+        Self.answer.pair(1, instance.rawValue).word(3, attributes.rawValue)
+          .word(4, isNew ? 1 : 0), segment: descriptor.message.segment)
     }
   }
 }
 
-/// An operation that says nothing but the instance: word 1.
+/// An operation that says nothing but the instance.
 public protocol InstanceOperation: Operation {
   var instance: InstanceID { get }
   init(_ instance: InstanceID)
@@ -80,16 +81,14 @@ public protocol InstanceOperation: Operation {
 
 extension InstanceOperation {
   public init(parsing message: Message) throws(WireError) {
-    self.init(InstanceID(rawValue: message.mcb[1]))
+    self.init(InstanceID(rawValue: message.mcb.pair(1)))
   }
   public var message: Message {
-    Message(Self.request.word(1, instance.rawValue))
+    Message(Self.request.pair(1, instance.rawValue))
   }
 }
 
 /// Describes the object behind an instance.
-///
-/// Words: 1 instance. Answer: its descriptor.
 public struct QueryInstance: InstanceOperation {
   public typealias Answer = Descriptor
   public static let code: UInt32 = 0x001102
@@ -100,8 +99,6 @@ public struct QueryInstance: InstanceOperation {
 }
 
 /// Changes attributes of the object behind an instance.
-///
-/// Words: 1 instance. Segment: modification.
 public struct ModifyInstance: Operation {
   public typealias Answer = Descriptor
   public static let code: UInt32 = 0x001103
@@ -114,18 +111,16 @@ public struct ModifyInstance: Operation {
     self.modification = modification
   }
   public init(parsing message: Message) throws(WireError) {
-    instance = InstanceID(rawValue: message.mcb[1])
+    instance = InstanceID(rawValue: message.mcb.pair(1))
     var reader = SegmentReader(message.segment)
     modification = try Modification(parsing: &reader)
   }
   public var message: Message {
-    Message(Self.request.word(1, instance.rawValue), segment: modification.octets)
+    Message(Self.request.pair(1, instance.rawValue), segment: modification.octets)
   }
 }
 
 /// Reads up to 16 KB.
-///
-/// Words: 1 instance, 2 octets wanted, 3 and 4 position.
 ///
 /// The position is an octet offset for RANDOM_ACCESS without STREAM, the position of a record for a
 /// directory, else a block number. Fewer octets than wanted means that the object ends there, or,
@@ -144,12 +139,12 @@ public struct ReadInstance: Operation {
     self.count = count
   }
   public init(parsing message: Message) throws(WireError) {
-    instance = InstanceID(rawValue: message.mcb[1])
-    count = Int(message.mcb[2])
-    position = message.mcb.pair(3)
+    instance = InstanceID(rawValue: message.mcb.pair(1))
+    count = Int(message.mcb[3])
+    position = message.mcb.pair(4)
   }
   public var message: Message {
-    Message(Self.request.word(1, instance.rawValue).word(2, UInt32(count)).pair(3, position))
+    Message(Self.request.pair(1, instance.rawValue).word(3, UInt32(count)).pair(4, position))
   }
 
   /// Segment: the octets read; none at the end of the object.
@@ -162,13 +157,12 @@ public struct ReadInstance: Operation {
 }
 
 /// Writes up to 16 KB.
-///
-/// Words: 1 instance, 2 flags (1: clear privileges), 3 and 4 position.
 public struct WriteInstance: Operation {
   public static let code: UInt32 = 0x001105
 
   public var instance: InstanceID
   public var position: UInt64
+  /// Drop set-user and set-group bits.
   public var dropsPrivileges: Bool
   public var data: [UInt8]
 
@@ -181,20 +175,21 @@ public struct WriteInstance: Operation {
     self.dropsPrivileges = dropsPrivileges
   }
   public init(parsing message: Message) throws(WireError) {
-    instance = InstanceID(rawValue: message.mcb[1])
-    dropsPrivileges = message.mcb[2] & 1 != 0
-    position = message.mcb.pair(3)
+    instance = InstanceID(rawValue: message.mcb.pair(1))
+    dropsPrivileges = message.mcb[3] & 1 != 0
+    position = message.mcb.pair(4)
     data = message.segment
   }
   public var message: Message {
     Message(
-      Self.request.word(1, instance.rawValue).word(2, dropsPrivileges ? 1 : 0).pair(3, position),
+      Self.request.pair(1, instance.rawValue).word(3, dropsPrivileges ? 1 : 0).pair(4, position),
       segment: data)
   }
 
-  /// Words: 1 octets written, 2 and 3 size of the object afterwards.
   public struct Answer: OperationAnswer {
+    /// Octets written.
     public var count: Int
+    /// Of the object, afterwards.
     public var size: UInt64
     public init(count: Int, size: UInt64) {
       self.count = count
@@ -210,9 +205,7 @@ public struct WriteInstance: Operation {
   }
 }
 
-/// Ends an instance.
-///
-/// Words: 1 instance. Releasing one that is gone is not an error.
+/// Ends an instance. Releasing one that is gone is not an error.
 public struct ReleaseInstance: InstanceOperation {
   public static let code: UInt32 = 0x001106
   public static let isIdempotent = true
@@ -222,8 +215,6 @@ public struct ReleaseInstance: InstanceOperation {
 }
 
 /// Puts what was written on the disk.
-///
-/// Words: 1 instance, 2 flags (1: data only).
 public struct SyncInstance: Operation {
   public static let code: UInt32 = 0x001107
   public static let isIdempotent = true
@@ -235,22 +226,47 @@ public struct SyncInstance: Operation {
     self.isDataOnly = isDataOnly
   }
   public init(parsing message: Message) throws(WireError) {
-    instance = InstanceID(rawValue: message.mcb[1])
-    isDataOnly = message.mcb[2] & 1 != 0
+    instance = InstanceID(rawValue: message.mcb.pair(1))
+    isDataOnly = message.mcb[3] & 1 != 0
   }
   public var message: Message {
-    Message(Self.request.word(1, instance.rawValue).word(2, isDataOnly ? 1 : 0))
+    Message(Self.request.pair(1, instance.rawValue).word(3, isDataOnly ? 1 : 0))
   }
 }
 
-/// What is open at a manager: what a host's list of instances is made of.
+/// Gives an instance to another process of the client's host, whose death frees it from then on.
 ///
-/// Words: 1 lines to leave out. Answer: whole lines, one for each instance; none behind the last.
+/// The principal stays: only the one that it belongs to may ask.
+public struct ChangeOwner: Operation {
+  public static let code: UInt32 = 0x00110C
+  public static let isIdempotent = true
+
+  public var instance: InstanceID
+  /// One of the client's own kernel.
+  public var owner: EntityID
+
+  public init(_ instance: InstanceID, to owner: EntityID) {
+    self.instance = instance
+    self.owner = owner
+  }
+  public init(parsing message: Message) throws(WireError) {
+    instance = InstanceID(rawValue: message.mcb.pair(1))
+    owner = EntityID(rawValue: message.mcb.pair(3))
+    guard owner.isValid else { throw .invalidEntity }
+  }
+  public var message: Message {
+    Message(Self.request.pair(1, instance.rawValue).pair(3, owner.rawValue))
+  }
+}
+
+/// What is open at a manager: what a host's list of instances is made of, in whole lines, one for
+/// each instance; none behind the last.
 public struct ListInstances: Operation {
   public typealias Answer = ReadInstance.Answer
   public static let code: UInt32 = 0x00110B
   public static let isIdempotent = true
 
+  /// Lines to leave out.
   public var start: UInt32
   public init(from start: UInt32) { self.start = start }
   public init(parsing message: Message) throws(WireError) { start = message.mcb[1] }

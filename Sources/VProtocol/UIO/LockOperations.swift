@@ -65,9 +65,7 @@ public struct ObjectLock: Equatable, Sendable {
   }
 }
 
-/// Sets or takes away a lock.
-///
-/// Words: 1 instance, 2 how, 3 and 4 grant. Segment: lock. Done twice it is done once.
+/// Sets or takes away a lock. Done twice it is done once.
 public struct LockInstance: Operation {
   public enum How: UInt32, Sendable {
     /// Refused with `wouldBlock` where another owner's lock is in the way.
@@ -94,20 +92,20 @@ public struct LockInstance: Operation {
     self.grant = grant
   }
   public init(parsing message: Message) throws(WireError) {
-    instance = InstanceID(rawValue: message.mcb[1])
-    guard let how = How(rawValue: message.mcb[2]) else { throw .badField(.lock) }
+    instance = InstanceID(rawValue: message.mcb.pair(1))
+    guard let how = How(rawValue: message.mcb[3]) else { throw .badField(.lock) }
     self.how = how
-    grant = message.mcb.pair(3)
+    grant = message.mcb.pair(4)
     lock = try ObjectLock(parsing: message)
   }
   public var message: Message {
     Message(
-      Self.request.word(1, instance.rawValue).word(2, how.rawValue).pair(3, grant),
+      Self.request.pair(1, instance.rawValue).word(3, how.rawValue).pair(4, grant),
       segment: lock.octets)
   }
 
-  /// Words: 1 and 2 grant, the manager's count of locks that it gave.
   public struct Answer: OperationAnswer {
+    /// The manager's count of locks that it gave.
     public var grant: UInt64
     public init(grant: UInt64) { self.grant = grant }
     public init(parsing message: Message) throws(WireError) { grant = message.mcb.pair(1) }
@@ -117,10 +115,7 @@ public struct LockInstance: Operation {
   }
 }
 
-/// Asks for a lock that is in the way of another one.
-///
-/// Words: 1 instance. Segment: the lock that is wanted. Answer: one in its way, or one of kind
-/// `none`.
+/// Asks for a lock that is in the way of another one: one of kind `none` if none is.
 public struct QueryLock: Operation {
   public static let code: UInt32 = 0x001109
   public static let isIdempotent = true
@@ -133,11 +128,11 @@ public struct QueryLock: Operation {
     self.lock = lock
   }
   public init(parsing message: Message) throws(WireError) {
-    instance = InstanceID(rawValue: message.mcb[1])
+    instance = InstanceID(rawValue: message.mcb.pair(1))
     lock = try ObjectLock(parsing: message)
   }
   public var message: Message {
-    Message(Self.request.word(1, instance.rawValue), segment: lock.octets)
+    Message(Self.request.pair(1, instance.rawValue), segment: lock.octets)
   }
 
   public struct Answer: OperationAnswer {
@@ -153,7 +148,7 @@ public struct QueryLock: Operation {
 /// Ends whatever one request of a client waits for at a manager: that request is answered
 /// `interrupted`, if it has not been answered otherwise.
 ///
-/// Words: 1, 2 client. `notFound` if nothing of that client waits: it was done, or it has yet to
+/// `notFound` if nothing of that client waits: it was done, or it has yet to
 /// come. Only for whoever sent the request. Not for a client entity that sends anew meanwhile.
 public struct CancelWait: Operation {
   public static let code: UInt32 = 0x00110A

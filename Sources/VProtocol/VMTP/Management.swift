@@ -11,7 +11,8 @@ public enum Management {
 /// Asks the manager of an entity what its current transaction is and who stands behind it.
 ///
 /// The answer's multicast responder address says where the entity is. Differs from RFC 1045 in
-/// the answer's last words: the principal travels as text, `user@host`, in the segment.
+/// the answer's last words: the principal travels as text, `user@host`, in the segment, and its
+/// marks beside it.
 public struct ProbeEntity: ProcessOperation {
   public typealias Answer = EntityState
   public static let code = Management.probeEntity
@@ -26,22 +27,26 @@ public struct ProbeEntity: ProcessOperation {
     public var entity: EntityID
     /// It is still waiting for the response to that transaction.
     public var isAwaitingResponse: Bool
-    /// `user@host`, at most 255 octets.
+    /// `user@host`, at most 255 octets; a server has no user.
     public var principal: String
+    public var marks: Principal.Marks
 
     public init(
-      transaction: TransactionID, entity: EntityID, isAwaitingResponse: Bool, principal: String
+      transaction: TransactionID, entity: EntityID, isAwaitingResponse: Bool, principal: String,
+      marks: Principal.Marks = []
     ) {
       self.transaction = transaction
       self.entity = entity
       self.isAwaitingResponse = isAwaitingResponse
       self.principal = principal
+      self.marks = marks
     }
 
     public init(parsing message: Message) throws(WireError) {
       transaction = TransactionID(message.mcb[1])
       entity = EntityID(rawValue: message.mcb.pair(2))
       isAwaitingResponse = message.mcb[4] & 1 != 0
+      marks = Principal.Marks(rawValue: message.mcb[4] >> 1)
       guard message.segment.count <= 255 else { throw .badField(.name) }
       principal = try message.text()
     }
@@ -49,7 +54,8 @@ public struct ProbeEntity: ProcessOperation {
     public var message: Message {
       Message(
         Self.answer.word(1, transaction.rawValue).pair(2, entity.rawValue)
-          .word(4, isAwaitingResponse ? 1 : 0), segment: Array(principal.utf8))
+          .word(4, marks.rawValue << 1 | (isAwaitingResponse ? 1 : 0)),
+        segment: Array(principal.utf8))
     }
   }
 }

@@ -47,6 +47,10 @@ public struct PacketHeader: Equatable, Sendable {
   }
 
   public static let byteCount = 64
+  /// Of this protocol: it rises with every change of a layout.
+  ///
+  /// Nodes of different versions see each other's packets and do not speak.
+  public static let version: UInt8 = 1
   /// The naming domain of this system; identifiers in it end in a kernel identifier.
   public static let clusterDomain: UInt16 = 0x1045
   /// Octets of segment data in this packet, padding in.
@@ -102,7 +106,7 @@ extension PacketHeader {
   public static func checkVersion(of packet: RawSpan) throws(WireError) {
     guard packet.byteCount >= Offset.word3 else { return }
     let version = UInt8(packet.bigEndian(at: Offset.word2, as: UInt32.self) >> 29)
-    guard version == 0 else { throw .badVersion(version) }
+    guard version == Self.version else { throw .badVersion(version) }
   }
 
   /// Rules 4 and 5 of RFC 1045 4.7: sizes and masks that must agree.
@@ -123,7 +127,8 @@ extension PacketHeader {
     precondition(dataWords % 2 == 0 && dataWords <= Self.dataWordsMax, "length is even, <= 4,096")
     packet.storeBigEndian(client.rawValue, at: Offset.client)
     let word2 =
-      UInt32(domain & 0x1FFF) << 16 | UInt32(packetFlags.rawValue & 7) << 13 | UInt32(dataWords)
+      UInt32(Self.version) << 29 | UInt32(domain & 0x1FFF) << 16 | UInt32(packetFlags.rawValue & 7)
+      << 13 | UInt32(dataWords)
     packet.storeBigEndian(word2, at: Offset.word2)
     let word3 =
       UInt32(control.rawValue & 0x1FF) << 23 | UInt32(retransmitCount & 7) << 20

@@ -1,21 +1,49 @@
-/// Who stands behind a client entity: a user of a host.
+/// Who stands behind a client entity: a user of a host, and how that user came to it.
 ///
-/// Travels as `user@host`.
+/// Two principals are the same only with the same marks: instances belong to the whole of it.
+/// Travels as `user@host`, and the marks beside it.
 public struct Principal: Hashable, Sendable, CustomStringConvertible {
-  public var user: String
-  public var host: String
+  /// What a host's kernel says of one of its clients.
+  public struct Marks: OptionSet, Hashable, Sendable {
+    public var rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-  public init(user: String, host: String) {
-    self.user = user
-    self.host = host
+    /// The client is one of the node's own mount, which reads a file only to run it where its
+    /// user may do no more.
+    public static let mountMade = Marks(rawValue: 1)
+    /// Root with all of Linux's rights over the host, not one of a container in it.
+    public static let fullRoot = Marks(rawValue: 2)
   }
 
-  /// Reads `user@host`; nil where a part is missing.
-  public init?(_ text: String) {
+  /// A name, or `#N` where a number has none.
+  public var user: String
+  public var host: String
+  public var marks: Marks
+
+  public init(user: String, host: String, marks: Marks = []) {
+    self.user = user
+    self.host = host
+    self.marks = marks
+  }
+
+  /// Reads `user@host`; nil where it is none: both parts are visible ASCII, without `@` in the
+  /// host, so that no two texts are one name.
+  public init?(_ text: some StringProtocol, marks: Marks = []) {
     guard let at = text.lastIndex(of: "@"), at != text.startIndex else { return nil }
-    user = String(text[..<at])
-    host = String(text[text.index(after: at)...])
-    guard !host.isEmpty else { return nil }
+    self.init(
+      user: String(text[..<at]), host: String(text[text.index(after: at)...]), marks: marks)
+    guard Self.isName(user), Self.isName(host) else { return nil }
+  }
+
+  /// Whether a text can be a user or a host: at least one octet, each of them visible ASCII.
+  public static func isName(_ text: String) -> Bool {
+    !text.isEmpty && text.utf8.allSatisfy { 0x21...0x7E ~= $0 }
+  }
+
+  public var isRoot: Bool { user == "root" }
+  /// The same user of the same host, however they came.
+  public func isSameUser(as other: Principal) -> Bool {
+    user == other.user && host == other.host
   }
 
   public var description: String { "\(user)@\(host)" }

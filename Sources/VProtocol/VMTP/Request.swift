@@ -11,10 +11,12 @@ public struct Request: Sendable {
   public var message: Message
   /// Who the client is, where the server asked to know it.
   public var principal: Principal?
+  /// The client is on the server's own host, as its kernel saw the request arrive.
+  public var isLocal: Bool
 
   public init(
     client: EntityID, transaction: TransactionID, addressee: EntityID, server: EntityID,
-    forwardCount: UInt8, message: Message, principal: Principal?
+    forwardCount: UInt8, message: Message, principal: Principal?, isLocal: Bool
   ) {
     self.client = client
     self.transaction = transaction
@@ -23,8 +25,6 @@ public struct Request: Sendable {
     self.forwardCount = forwardCount
     self.message = message
     self.principal = principal
+    self.isLocal = isLocal
   }
-
-  /// The client is on the server's own host.
-  public var isLocal: Bool { client.kernel == server.kernel }
 }

@@ -39,7 +39,7 @@ final class TreeInstances: Sendable {
 
   private struct State: Sendable {
     var instances: [InstanceID: TreeInstance] = [:]
-    var last: UInt32 = 0
+    var last: UInt64 = 0
     /// A client has one call at a time.
     var calls: [EntityID: Waiting] = [:]
   }

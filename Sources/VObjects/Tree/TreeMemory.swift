@@ -4,13 +4,13 @@ public import VProtocol
 ///
 /// Beyond the bound the oldest are dropped; who held them binds anew by name.
 struct TreeContexts: Sendable {
-  private var paths: [UInt32: String] = [1: ""]
-  private var numbers: [String: UInt32] = ["": 1]
-  private var oldest: UInt32 = 2
-  private var last: UInt32 = 1
+  private var paths: [UInt64: String] = [1: ""]
+  private var numbers: [String: UInt64] = ["": 1]
+  private var oldest: UInt64 = 2
+  private var last: UInt64 = 1
 
   /// The root's number is 1 and is never dropped.
-  static let contextsMax: UInt32 = 4096
+  static let contextsMax: UInt64 = 4096
 
   mutating func context(of path: String) -> ContextID {
     if let number = numbers[path] { return ContextID(rawValue: number) }

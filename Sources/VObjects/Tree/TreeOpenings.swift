@@ -95,7 +95,7 @@ extension TreeOperations {
   private static let callsMax = 4096
 
   func serveInstance(_ request: Request, _ caller: TreeCaller) {
-    let identifier = InstanceID(rawValue: request.message.mcb[1])
+    let identifier = InstanceID(rawValue: request.message.mcb.pair(1))
     guard let instance = instances[identifier] else {
       let isRelease = request.message.mcb.code == ReleaseInstance.code
       return backplane.refuse(isRelease ? .ok : .invalidFileID, request)
