@@ -205,7 +205,9 @@ public struct WriteInstance: Operation {
   }
 }
 
-/// Ends an instance. Releasing one that is gone is not an error.
+/// Ends an instance.
+///
+/// Releasing one that is gone is not an error.
 public struct ReleaseInstance: InstanceOperation {
   public static let code: UInt32 = 0x001106
   public static let isIdempotent = true
