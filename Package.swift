@@ -75,22 +75,27 @@ let package = Package(
     .executableTarget(
       name: "vkeep", dependencies: ["VLinuxPrograms", "VStore", "VProtocol", "CVLinux"],
       swiftSettings: common),
+    .target(
+      name: "VServers",
+      dependencies: [
+        "VFileServer", "VGroupServer", "VLinuxPrograms", "VLinuxStore", "VPipeServer", "VRAMServer",
+        "VStore", "VTeamServer", "VRuntime", "VProtocol",
+      ],
+      swiftSettings: library),
     .target(name: "VRun", swiftSettings: library),
     .executableTarget(
       name: "v",
       dependencies: [
-        "VAttach", "VRAMServer", "VObjects", "VFileServer", "VLinuxStore", "VPipeServer",
-        "VStore", "VTeamServer", "VLinuxPrograms", "VGroupServer", "VRun", "VRuntime", "VProtocol",
+        "VAttach", "VServers", "VFileServer", "VLinuxStore", "VObjects", "VStore", "VTeamServer",
+        "VRun", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VObjects", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
-        "VPipeServer", "VStore", "VTeamServer", "VLinuxPrograms", "VGroupServer", "VMount",
-        "VAttach",
-        "VRuntime", "VProtocol",
+        "VNode", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer",
+        "VLinuxStore", "VTeamServer", "VMount", "VAttach", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],

@@ -2,6 +2,7 @@ import Glibc
 import TOMLKit
 import VAttach
 import VRuntime
+import VServers
 import VTeamServer
 
 /// What a node is told: `/etc/v/vnode.toml`, or the defaults where there is no file.
@@ -31,7 +32,7 @@ struct Configuration {
   var mustHaveSocket = false
   var peers: [String] = []
   /// Which boards run inside the node; the others may run as processes of their own.
-  var boards = Boards.names
+  var boards = ServerRegistry.usualNames
   /// Who of other hosts may start programs here: `USER@HOST`, `*` for all.
   var run: [String] = []
   /// Whether programs outlive a node that was killed.
@@ -120,8 +121,8 @@ extension Configuration {
     }
     peers = try reader.strings("peers") ?? []
     boards = try reader.strings("boards") ?? boards
-    guard boards.allSatisfy(Boards.names.contains) else {
-      throw reader.error("boards", "a list of some of \(Self.list(Boards.names))")
+    guard boards.allSatisfy(ServerRegistry.usualNames.contains) else {
+      throw reader.error("boards", "a list of some of \(Self.list(ServerRegistry.usualNames))")
     }
     run = try reader.strings("run") ?? run
     guard RunRules(run, host: host) != nil else {

@@ -83,7 +83,7 @@ struct Running {
   private let node: Node
   private let mount: Mount?
   private let directory: Directory
-  private let boards: Boards
+  private let servers: NodeServers
   private let attachServer: AttachServer?
   private let kernelServers: KernelServers
 
@@ -97,8 +97,8 @@ struct Running {
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     let users = LinuxUsers()
-    let boards = try Boards(node, configuration, users)
-    self.boards = boards
+    let servers = try NodeServers(node, configuration, users)
+    self.servers = servers
     machine.run(node)
     node.announce()
     let directory = Directory(node, store: claimStore(in: Self.stateDirectory)) {
@@ -106,14 +106,14 @@ struct Running {
     }
     self.directory = directory
     // Every host has one more: what its kernel servers show.
-    let unclaimed = Mutex(boards.prefixCount + 1)
+    let unclaimed = Mutex(servers.prefixCount + 1)
     @Sendable func noteClaim(of prefix: String, _ place: String, _ code: ReplyCode) {
       unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
       let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
       say("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
     }
-    boards.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
+    servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
     let place = "\(formatIPv4(address)):\(machine.port)"
     let attachServer = try Self.listen(node, configuration, directory)
     self.attachServer = attachServer
@@ -146,7 +146,7 @@ struct Running {
   }
 
   func stop() {
-    boards.stop()
+    servers.stop()
     mount?.unmount()
     attachServer?.close()
   }
