@@ -145,6 +145,14 @@ let package = Package(
       ],
       swiftSettings: common),
     .testTarget(
+      name: "Attack",
+      dependencies: [
+        "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VObjects",
+        "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VGroupServer",
+        "VProtocol", "NetworkFaults",
+      ],
+      swiftSettings: common),
+    .testTarget(
       name: "VAttachTests",
       dependencies: ["VAttach", "VNode", "VKernelServers", "VRuntime", "VProtocol"],
       swiftSettings: common),
