@@ -91,12 +91,12 @@ extension Kernel {
     _ message: Message, from client: EntityID, _ transaction: TransactionID, to addressee: EntityID,
     _ server: EntityID, forwardCount: UInt8 = 0, _ step: inout Step
   ) {
-    let principal = entities[server]?.serverKind == .atMostOnce ? principal(of: client) : nil
     step.append(
       .invoke(
         Request(
           client: client, transaction: transaction, addressee: addressee, server: server,
-          forwardCount: forwardCount, message: message, principal: principal, isLocal: true)))
+          forwardCount: forwardCount, message: message, principal: principal(of: client),
+          isLocal: true)))
   }
 
   /// Who a local client is; a server speaks for no user.

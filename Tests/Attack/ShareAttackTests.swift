@@ -39,7 +39,8 @@ struct ShareAttackTests {
     #expect(opened.count >= 1024, "a share for honest programs too")
     for who in [Who.owner, .root, .namesake] {
       let opened = try host.open(path, mode, as: who)
-      #expect(host.send(ReleaseInstance(opened.instance).message, opened.manager, as: who).code.isOK)
+      #expect(
+        host.send(ReleaseInstance(opened.instance).message, opened.manager, as: who).code.isOK)
     }
     // The death of the process gives it all back.
     host.kea.retire(owner)
