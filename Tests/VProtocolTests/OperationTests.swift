@@ -75,7 +75,8 @@ struct OperationTests {
     #expect(
       repeatable == [
         "QueryName", "QueryObject", "ReadLink", "CheckAccess", "QueryStore", "QueryInstance",
-        "ReadInstance", "ReleaseInstance", "SyncInstance", "ChangeOwner", "ProbeEntity", "ClaimName",
+        "ReadInstance", "ReleaseInstance", "SyncInstance", "ChangeOwner", "ProbeEntity",
+        "ClaimName",
         "SpreadClaims", "PingNode", "FindNode", "QueryNode", "EchoSegment", "LockInstance",
         "QueryLock", "CancelWait", "ListInstances", "QueryAttribute", "ListAttributes", "GetTime",
         "QueryProcess", "QueryGroup", "SelectHost",
