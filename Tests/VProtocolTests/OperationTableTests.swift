@@ -5,15 +5,20 @@ import VProtocol
 
 @Suite("Table of operations")
 struct OperationTableTests {
-  @Test("it has each code that the sources declare, once, in order")
-  func sources() throws {
+  /// The text of each file of the protocol.
+  private static func sources() throws -> [(file: String, text: String)] {
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
       .appending(path: "../../Sources/VProtocol")
-    let files = try FileManager.default.subpathsOfDirectory(atPath: folder.path)
+    return try FileManager.default.subpathsOfDirectory(atPath: folder.path)
+      .filter { $0.hasSuffix(".swift") }
+      .map { ($0, try String(contentsOf: folder.appending(path: $0), encoding: .utf8)) }
+  }
+
+  @Test("it has each code that the sources declare, once, in order")
+  func codesOfSources() throws {
     let declaration = /static let [a-zA-Z]+: UInt32 = 0x(00[0-9A-F]{4})\s/
     var codes: [UInt32] = []
-    for file in files where file.hasSuffix(".swift") {
-      let text = try String(contentsOf: folder.appending(path: file), encoding: .utf8)
+    for (_, text) in try Self.sources() {
       codes += text.matches(of: declaration).compactMap { UInt32($0.1, radix: 16) }
     }
     #expect(codes.count > 40)
@@ -23,6 +28,16 @@ struct OperationTableTests {
       #expect(OperationTable.entry(entry.code)?.name == entry.name)
     }
     #expect(OperationTable.entry(0x001100) == nil)
+  }
+
+  @Test("no comment repeats a layout that the codec says")
+  func comments() throws {
+    let repeated = #/// .*\b(Words|Segment|Segment, texts):/#
+    #expect("/// Words: 1, 2 the process.".contains(repeated))
+    for (file, text) in try Self.sources() {
+      let lines = text.split(separator: "\n").filter { $0.contains(repeated) }
+      #expect(lines == [], "\(file)")
+    }
   }
 
   @Test("the pages have the same operations with the same codes, each once")
