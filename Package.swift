@@ -101,7 +101,8 @@ let package = Package(
       ],
       swiftSettings: common),
     .target(
-      name: "Fixtures", path: "Tests/Fixtures", exclude: ["vmtp", "seal.py"],
+      name: "Fixtures", dependencies: ["VProtocol"], path: "Tests/Fixtures",
+      exclude: ["vmtp", "seal.py"],
       swiftSettings: common),
     .executableTarget(
       name: "vfuzz", dependencies: ["VTeamServer", "VObjects", "VProtocol", "Fixtures"],

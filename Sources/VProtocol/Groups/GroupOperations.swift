@@ -18,12 +18,11 @@ extension EntityID {
 }
 
 /// A message to the members of a group, each of which answers; or to one program alone.
-///
-/// Segment: text, who sent it; the message. The sender is the client's principal, and another one
-/// is believed only from root of the receiver's own host, who hands messages on.
 public struct GroupMessage: Operation {
   public static let code: UInt32 = 0x001601
 
+  /// The client's principal; another one is believed only from root of the receiver's own host,
+  /// who hands messages on.
   public var sender: String
   public var text: String
   public init(sender: String, text: String) {
@@ -41,12 +40,11 @@ public struct GroupMessage: Operation {
   /// With its sender it fits into one packet, so that one loss is one member's.
   public static let textBytesMax = 700
 
-  /// Words: 1 a reply code, what became of it.
-  ///
-  /// Segment: text, the member; what it says.
   public struct Answer: OperationAnswer {
+    /// What became of it at the member.
     public var outcome: ReplyCode
     public var member: String
+    /// What the member says.
     public var words: String
     public init(_ outcome: ReplyCode, member: String, words: String) {
       self.outcome = outcome
@@ -66,12 +64,11 @@ public struct GroupMessage: Operation {
 }
 
 /// Asks the group boards for a group: each answers what it has of it, or `notFound`.
-///
-/// Segment: its name; none asks for the names of all groups, which are the members then.
 public struct QueryGroup: Operation {
   public static let code: UInt32 = 0x001602
   public static let isIdempotent = true
 
+  /// Empty for the names of all groups, which are the members of the answer then.
   public var name: String
   public init(_ name: String) { self.name = name }
   public init(parsing message: Message) throws(WireError) { name = try message.text() }
@@ -86,14 +83,13 @@ public struct QueryGroup: Operation {
     }
   }
 
-  /// Words: 1, 2 nanoseconds since 1970, when it was made; 3 its permissions.
-  ///
-  /// Segment, texts: the host, the owner, and for each member there its name and owner.
   public struct Answer: OperationAnswer {
     public var host: String
+    /// When the group was made, in nanoseconds since 1970.
     public var madeAt: Int64 = 0
     public var owner = ""
     public var permissions: UInt32 = 0
+    /// Those of that host.
     public var members: [Member] = []
     public init(host: String) { self.host = host }
     public init(parsing message: Message) throws(WireError) {
@@ -115,9 +111,6 @@ public struct QueryGroup: Operation {
 }
 
 /// A change that one group board makes: that of the host it names.
-///
-/// Words: 1 the change; 3, 4 the program that is the member, where its manager says so. Segment,
-/// texts: group, host, member, and its owner, believed from root of that host alone.
 public struct ChangeGroup: Operation {
   public enum Change: UInt32, Sendable {
     case join = 1
@@ -129,7 +122,9 @@ public struct ChangeGroup: Operation {
   public var group: String
   public var host: String
   public var member = ""
+  /// Of the member; believed from root of that host alone.
   public var owner = ""
+  /// The program that is the member, where its manager says so.
   public var program = EntityID.none
   public init(_ change: Change, _ group: String, host: String) {
     self.change = change

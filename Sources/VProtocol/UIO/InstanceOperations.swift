@@ -147,7 +147,7 @@ public struct ReadInstance: Operation {
     Message(Self.request.pair(1, instance.rawValue).word(3, UInt32(count)).pair(4, position))
   }
 
-  /// Segment: the octets read; none at the end of the object.
+  /// The octets read; none at the end of the object.
   public struct Answer: OperationAnswer {
     public var data: [UInt8]
     public init(data: [UInt8]) { self.data = data }

@@ -11,8 +11,7 @@ public enum Management {
 /// Asks the manager of an entity what its current transaction is and who stands behind it.
 ///
 /// The answer's multicast responder address says where the entity is. Differs from RFC 1045 in
-/// the answer's last words: the principal travels as text, `user@host`, in the segment, and its
-/// marks beside it.
+/// that the principal travels as text, and its marks beside it.
 public struct ProbeEntity: ProcessOperation {
   public typealias Answer = EntityState
   public static let code = Management.probeEntity
