@@ -150,7 +150,7 @@ let package = Package(
       dependencies: [
         "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VObjects",
         "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VGroupServer",
-        "VProtocol", "NetworkFaults",
+        "VProtocol", "NetworkFaults", "Fixtures",
       ],
       swiftSettings: common),
     .testTarget(

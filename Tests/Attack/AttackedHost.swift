@@ -131,6 +131,11 @@ final class AttackedHost {
     return (answer.instance, response.server)
   }
 
+  /// The time server of kea.
+  var timeServer: EntityID? {
+    kea.entities().first { $0.groups.contains(.timeGroup) }?.entity
+  }
+
   /// A process of the owner that lives.
   var process: EntityID { clients[.owner]! }
 }
