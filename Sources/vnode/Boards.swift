@@ -31,8 +31,8 @@ struct Boards {
         exports: configuration.exports.map { export in
           Export(
             prefix: Array(export.prefix.utf8), path: export.path, isReadOnly: export.isReadOnly,
-            allowedHosts: export.allow, rootHosts: export.root)
-        })
+            allowedHosts: export.allow, rootHosts: export.root, numberHosts: export.numbers)
+        }, limits: FileLimits(descriptors: descriptorLimit()))
       exportCount = configuration.exports.count
     } else {
       (fileServer, exportCount) = (nil, 0)

@@ -25,6 +25,13 @@ func raiseDescriptorLimit() {
   setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
 
+/// How many descriptors this process may have.
+func descriptorLimit() -> Int {
+  var limit = rlimit()
+  guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 0 }
+  return Int(clamping: limit.rlim_cur)
+}
+
 /// Tells systemd, where it is the parent: one datagram to the socket that it names.
 func notifySupervisor(_ state: String) {
   guard let path = getenv("NOTIFY_SOCKET").map({ String(cString: $0) }), path.utf8.count < 108
