@@ -1,5 +1,5 @@
-import VObjects
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
 import VStore

@@ -64,35 +64,62 @@ extension Locks.State {
 
 /// The count of locks given, by which a lock that was lost can go on if nobody had one against it.
 struct LockGrants: Sendable {
-  private typealias Last = (shared: UInt64, exclusive: UInt64)
+  /// The last ones of each kind on an object.
+  private struct Record: Sendable {
+    var shared: UInt64
+    var exclusive: UInt64
+  }
 
   private var count: UInt64 = 0
-  /// The last ones of each kind on an object.
-  private var last: [Locks.Place: Last] = [:]
-  /// Of the objects that `last` had no room for.
+  private var records: [Locks.Place: Record] = [:]
+  /// The objects that each principal was the first to have a lock on, in that order: its records
+  /// make room for its own alone, so that nobody makes another one's lock look broken.
+  private var places: [Principal: [Locks.Place]] = [:]
+  private var shares: Shares
+  /// Of the objects that have no record.
   private var lastForgotten: UInt64 = 0
 
-  private static let placesMax = 8192
+  init(capacity: Int, ownHost: String) {
+    shares = Shares(capacity: capacity, ownHost: ownHost)
+  }
 
   var answer: LockInstance.Answer { LockInstance.Answer(grant: count) }
 
-  mutating func note(_ kind: LockKind, _ place: Locks.Place) {
+  mutating func note(_ kind: LockKind, _ key: Locks.Key) {
     count += 1
-    if last.count >= Self.placesMax && last[place] == nil {
-      last = [:]
-      lastForgotten = count - 1
+    var record = records[key.place]
+    if record == nil {
+      guard makeRoom(for: key.owner.principal) else {
+        lastForgotten = count
+        return
+      }
+      places[key.owner.principal, default: []].append(key.place)
+      record = Record(shared: lastForgotten, exclusive: lastForgotten)
     }
-    var entry = last[place] ?? (lastForgotten, lastForgotten)
-    if kind == .exclusive { entry.exclusive = count } else { entry.shared = count }
-    last[place] = entry
+    if kind == .exclusive { record?.exclusive = count } else { record?.shared = count }
+    records[key.place] = record
+  }
+
+  /// Forgets the older half of a principal's records where it has too many; false if it has none.
+  private mutating func makeRoom(for principal: Principal) -> Bool {
+    if shares.take(principal) { return true }
+    guard let own = places[principal], !own.isEmpty else { return false }
+    let dropped = own.prefix((own.count + 1) / 2)
+    for place in dropped {
+      guard let record = records.removeValue(forKey: place) else { continue }
+      lastForgotten = max(lastForgotten, record.shared, record.exclusive)
+    }
+    places[principal] = Array(own.dropFirst(dropped.count))
+    shares.give(principal, dropped.count)
+    return shares.take(principal)
   }
 
   /// A lock that was lost may go on only if nobody had one against it meanwhile.
   func mustBeUnbroken(
     since grant: UInt64, _ kind: LockKind, _ place: Locks.Place
   ) throws(StoreFailure) {
-    let entry = last[place] ?? (lastForgotten, lastForgotten)
-    let other = kind == .exclusive ? max(entry.shared, entry.exclusive) : entry.exclusive
+    let record = records[place] ?? Record(shared: lastForgotten, exclusive: lastForgotten)
+    let other = kind == .exclusive ? max(record.shared, record.exclusive) : record.exclusive
     guard other <= grant else { throw .refused(.wouldBlock) }
   }
 }

@@ -57,11 +57,11 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
   }
 
   /// Whether another one's lock is in the way.
-  package func isHeld(against kind: LockKind, _ range: ClosedRange<UInt64>, of owner: Owner) -> Bool {
+  package func isHeld(against kind: LockKind, _ range: ClosedRange<UInt64>, of owner: Owner) -> Bool
+  {
     guard kind != .none else { return false }
     let own = owners[owner] ?? RangeLocks()
-    for part in parts(of: range) {
-      guard part.segment.strongest.conflicts(with: kind) else { continue }
+    for part in parts(of: range) where part.segment.strongest.conflicts(with: kind) {
       let held = own.kind(at: part.range.lowerBound)
       if held == .none { return true }
       if held == .shared && part.segment.shared > 1 { return true }
@@ -84,7 +84,8 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
   /// It is one step, which Linux does or refuses as a whole.
   package func step(toward kind: LockKind, _ range: ClosedRange<UInt64>) -> Step? {
     precondition(kind != .none, "what is given up is told of afterwards")
-    let isThere = strongest(at: range.lowerBound) == kind
+    let isThere =
+      strongest(at: range.lowerBound) == kind
       && parts(of: range).allSatisfy { $0.segment.strongest == kind }
     return isThere ? nil : Step(kind: kind, range: range)
   }

@@ -44,7 +44,7 @@ final class Locks: Sendable {
     var tables: [Place: Table] = [:]
     var keys: [InstanceID: Set<Key>] = [:]
     var waiters = LockWaiters()
-    var grants = LockGrants()
+    var grants: LockGrants
     /// Ranges that principals have, and objects.
     var ranges: Shares
     var objects: Shares
@@ -68,6 +68,7 @@ final class Locks: Sendable {
     let host = objects.backplane.host
     state = Mutex(
       State(
+        grants: LockGrants(capacity: limits.lockedObjects, ownHost: host),
         ranges: Shares(capacity: limits.lockedRanges, ownHost: host),
         objects: Shares(capacity: limits.lockedObjects, ownHost: host)))
   }
@@ -233,7 +234,7 @@ extension Locks {
     }
     _ = table.union.change(key.owner, to: ranges)
     state.note(waiter, &table)
-    if waiter.how != .reclaiming { state.grants.note(lock.kind, key.place) }
+    if waiter.how != .reclaiming { state.grants.note(lock.kind, key) }
     return state.grants.answer
   }
 

@@ -58,7 +58,8 @@ extension FileServer {
   ) throws(StoreFailure) {
     let state = try store.describe(object.handle)
     if who.isRoot || state.uid == who.uid { return }
-    let isSetGroup = state.permissions & (Self.setGroup | Self.groupExecute)
+    let isSetGroup =
+      state.permissions & (Self.setGroup | Self.groupExecute)
       == Self.setGroup | Self.groupExecute
     guard state.kind == .file, state.permissions & Self.setUser == 0, !isSetGroup else {
       throw .refused(.notOwner)

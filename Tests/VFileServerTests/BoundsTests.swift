@@ -114,8 +114,9 @@ struct BoundsTests {
     let fullRoot = Principal(user: "root", host: "kea", marks: .fullRoot)
     if Served.isRoot {
       for _ in 0..<16 { _ = try open("f", as: moaRoot) }
-      #expect(served.code(CreateInstance(served.name("f"), mode: .read), as: moaRoot)
-        == .noServerResources)
+      #expect(
+        served.code(CreateInstance(served.name("f"), mode: .read), as: moaRoot)
+          == .noServerResources)
       for _ in 0..<32 { _ = try open("f", as: fullRoot) }
     }
     _ = try served.ask(ReleaseInstance(first))

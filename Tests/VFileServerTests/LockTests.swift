@@ -151,7 +151,8 @@ struct LockTests {
     #expect(file.code(file.lock(.shared, (top - 1)...(.max), by: 2)) == .wouldBlock)
   }
 
-  @Test("a lock is its principal's, whatever owner and number others name", .enabled(if: Served.isRoot))
+  @Test(
+    "a lock is its principal's, whatever owner and number others name", .enabled(if: Served.isRoot))
   func strangers() throws {
     let file = try Locked()
     let served = file.served
@@ -276,6 +277,27 @@ struct LockTests {
     #expect(other.grant > grant)
     _ = try file.served.ask(file.lock(.exclusive, 100...100, by: 2))
     #expect(file.code(file.lock(.shared, by: 1, .reclaiming, grant: grant)) == .wouldBlock)
+  }
+
+  @Test("nobody makes another one's lost lock look broken", .enabled(if: Served.isRoot))
+  func manyGrants() throws {
+    var limits = FileLimits(descriptors: 20_000)
+    limits.lockedObjects = 64
+    let file = try Locked(limits: limits)
+    let grant = try file.served.ask(file.lock(.exclusive, by: 1)).grant
+    #expect(file.code(file.lock(.none, by: 1)) == .ok)
+    let bob = Principal(user: "bob", host: "moa")
+    for number in 0..<100 {
+      let other = try file.served.open("g\(number)", [.read, .write, .create], as: bob)
+      let lock = file.lock(.exclusive, by: 1, in: other)
+      let last = try file.served.ask(lock, as: bob).grant
+      #expect(file.served.code(file.lock(.none, by: 1, in: other), as: bob) == .ok)
+      let again = file.lock(.exclusive, by: 1, .reclaiming, grant: last, in: other)
+      #expect(file.served.code(again, as: bob) == .ok, "its own newest one")
+      #expect(file.served.code(ReleaseInstance(other), as: bob) == .ok)
+    }
+    let again = file.lock(.exclusive, by: 1, .reclaiming, grant: grant)
+    #expect(file.code(again) == .ok)
   }
 
   @Test("a lock on a range needs the right that it protects")

@@ -82,7 +82,9 @@ struct LockUnionTests {
         for cell in 0..<3 {
           let wanted = model.strongest(cell)
           let octets = cells.range(cell...cell)
-          let ends = [after.strongest(at: octets.lowerBound), after.strongest(at: octets.upperBound)]
+          let ends = [
+            after.strongest(at: octets.lowerBound), after.strongest(at: octets.upperBound),
+          ]
           if model.linux[cell] != wanted || ends != [wanted, wanted] {
             wrong.append("\(before.cells) \(change): \(model.linux)")
           }

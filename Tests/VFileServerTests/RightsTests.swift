@@ -176,7 +176,8 @@ struct RightsTests {
     #expect(served.code(CreateInstance(name(""), mode: .directory), as: Self.ann) == .ok)
   }
 
-  @Test("one more name is given by the owner, or who may read and write", .enabled(if: Served.isRoot))
+  @Test(
+    "one more name is given by the owner, or who may read and write", .enabled(if: Served.isRoot))
   func links() throws {
     let served = try Served()
     for (number, permissions, code) in [
