@@ -40,7 +40,9 @@ extension ServerEntry {
         : options.exports
       let server: FileServer
       do throws(ExportFailure) {
-        server = try FileServer(node, store: store, users: options.users, exports: exports)
+        server = try FileServer(
+          node, store: store, users: options.users, exports: exports,
+          limits: FileLimits(descriptors: descriptorLimit()))
       } catch {
         throw ServerFailure(description: "\(error)")
       }
@@ -50,6 +52,15 @@ extension ServerEntry {
           server.claim(in: directory) { told(String(decoding: $0.prefix, as: UTF8.self), $1) }
         })
     }
+  }
+
+  /// How many descriptors this process may have.
+  private static func descriptorLimit() -> Int {
+    var limit = rlimit()
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+      return 0
+    }
+    return Int(clamping: limit.rlim_cur)
   }
 
   static let pipeServer = ServerEntry(

@@ -47,6 +47,12 @@ struct Serve: ParsableCommand {
   var root: [String] = []
 
   @Option(
+    help: ArgumentHelp(
+      "file: a host whose users without a name are those of the same number here, or '*' for all.",
+      valueName: "host"))
+  var numbers: [String] = []
+
+  @Option(
     name: .customLong("run"),
     help: ArgumentHelp(
       "team: who of another host may start programs; '*' for all users but root, or for all hosts.",
@@ -61,8 +67,9 @@ struct Serve: ParsableCommand {
       throw ValidationError(
         "There is no board '\(board)'; those are \(names.joined(separator: ", ")).")
     }
-    guard board == "file" || (export + allow + root).isEmpty && !readOnly else {
-      throw ValidationError("--export, --read-only, --allow and --root are for v serve file.")
+    guard board == "file" || (export + allow + root + numbers).isEmpty && !readOnly else {
+      throw ValidationError(
+        "--export, --read-only, --allow, --root and --numbers are for v serve file.")
     }
     guard RunRules(starter, host: "") != nil else {
       throw ValidationError("--run takes USER@HOST: \(starter.joined(separator: ", ")).")
@@ -103,7 +110,7 @@ extension Serve {
     options.exports = export.compactMap(Self.parts).map { prefix, path in
       Export(
         prefix: Array(prefix.utf8), path: path, isReadOnly: readOnly,
-        allowedHosts: allow.isEmpty ? nil : allow, rootHosts: root)
+        allowedHosts: allow.isEmpty ? nil : allow, rootHosts: root, numberHosts: numbers)
     }
     options.run = starter
     do throws(ServerFailure) {

@@ -17,6 +17,8 @@ struct Configuration {
     var allow: [String]?
     /// Hosts whose root is root here; `*` is every host.
     var root: [String] = []
+    /// Hosts whose users without a name are those of the same number here; `*` is every host.
+    var numbers: [String] = []
   }
 
   var host: String
@@ -69,6 +71,7 @@ extension Configuration {
       lines += [
         "[[export]]", "prefix = \"\(export.prefix)\"", "path = \"\(export.path)\"",
         "read_only = \(export.isReadOnly)", "root = [\(Self.list(export.root))]",
+        "numbers = [\(Self.list(export.numbers))]",
       ]
       if let allow = export.allow { lines.append("allow = [\(Self.list(allow))]") }
     }
@@ -169,7 +172,7 @@ extension Configuration {
 
 extension Configuration.Export {
   init(reading reader: TableReader) throws {
-    try reader.allowOnly(["prefix", "path", "read_only", "allow", "root"])
+    try reader.allowOnly(["prefix", "path", "read_only", "allow", "root", "numbers"])
     guard let prefix = try reader.string("prefix") else {
       throw reader.missing("prefix", "a name such as \"storage/kea\"")
     }
@@ -187,6 +190,7 @@ extension Configuration.Export {
     isReadOnly = try reader.boolean("read_only") ?? false
     allow = try reader.strings("allow")
     root = try reader.strings("root") ?? []
+    numbers = try reader.strings("numbers") ?? []
   }
 }
 

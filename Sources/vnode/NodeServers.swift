@@ -41,7 +41,7 @@ extension Configuration {
     options.exports = exports.map { export in
       VFileServer.Export(
         prefix: Array(export.prefix.utf8), path: export.path, isReadOnly: export.isReadOnly,
-        allowedHosts: export.allow, rootHosts: export.root)
+        allowedHosts: export.allow, rootHosts: export.root, numberHosts: export.numbers)
     }
     options.run = run
     options.keepsPrograms = keepsPrograms

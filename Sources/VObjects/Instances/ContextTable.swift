@@ -72,6 +72,15 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
     return context
   }
 
+  /// The context that a thing has; nil where it has none now.
+  public func context(of key: Key) -> ContextID? {
+    state.withLock { state in
+      guard let context = state.contexts[key], let place = state.places[context] else { return nil }
+      state.entries[place].isRecent = true
+      return context
+    }
+  }
+
   /// Everything that is not pinned.
   public var all: [Value] {
     state.withLock { $0.entries.filter { !$0.isPinned }.map(\.value) }
