@@ -117,6 +117,9 @@ let package = Package(
       name: "VTransportTests", dependencies: ["VTransport", "VProtocol", "NetworkFaults"],
       swiftSettings: common),
     .testTarget(
+      name: "VKernelTests", dependencies: ["VKernel", "VTransport", "VProtocol"],
+      swiftSettings: common),
+    .testTarget(
       name: "VNodeTests",
       dependencies: ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"],
       swiftSettings: common),

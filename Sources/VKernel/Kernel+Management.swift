@@ -109,14 +109,12 @@ extension Kernel {
       let action = records[key]!.handleProbe(state, at: step.now)
       return perform(action, of: key, &step)
     }
-    guard probes.count < Self.probesMax else { return }
     guard let locator = peers[kernel]?.locator else {
       // Forwarded by another kernel, of a client that was never heard: its record asks again.
       locate(record.client, &step)
       return
     }
-    let transaction = randomTransaction()
-    probes[transaction] = Probe(record: key, sentAt: step.now)
+    guard let transaction = addProbe(key, of: record.peer, at: step.now) else { return }
     timers.push(.probe(transaction), at: step.now + Timing.silence)
     sendProbe(of: record.client, transaction, to: .peer(kernel, locator), &step)
   }
@@ -126,7 +124,7 @@ extension Kernel {
   ) {
     // Whoever is probed may answer anything, so also a part of what it promises.
     guard header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize)),
-      let probe = probes.removeValue(forKey: header.transaction)
+      let probe = takeProbe(header.transaction)
     else { return }
     withPeer(peer, at: step.now) { $0.roundTrip.addNetworkSample(step.now - probe.sentAt) }
     guard records[probe.record] != nil else { return }
@@ -135,7 +133,7 @@ extension Kernel {
       state.entity == probe.record.client
     else {
       // The client is gone: nobody waits for what it asked.
-      records[probe.record] = nil
+      dropRecord(probe.record)
       return
     }
     let action = records[probe.record]!.handleProbe(state, at: step.now)

@@ -31,45 +31,6 @@ extension Kernel {
   /// forwarded, the kernel last heard at its locator.
   private func clearSender(_ header: PacketHeader, _ locator: Locator) -> KernelID? {
     if header.function == .response { return header.server.kernel }
-    return header.forwardCount == 0 ? header.client.kernel : kernelsByLocator[locator]
-  }
-
-  /// Any valid packet says that its sender lives, and where it is.
-  private mutating func handleHeard(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
-    let isNew = withPeer(kernel, at: step.now) { peer in
-      peer.handleHeard(at: step.now)
-      defer { peer.locator = locator }
-      return peer.locator != locator
-    }
-    guard isNew else { return }
-    dead.remove(kernel)
-    if let old = kernelsByLocator.updateValue(kernel, forKey: locator), old != kernel {
-      handleReboot(of: old, &step)
-    }
-    for (client, entity) in entities {
-      guard entity.current?.route == .peer(kernel), let roundTrip = peers[kernel]?.roundTrip
-      else { continue }
-      let action = entities[client]!.current!.sendAnew(at: step.now, roundTrip: roundTrip)
-      perform(action, of: client, responding: nil, from: kernel, &step)
-    }
-  }
-
-  /// Another kernel speaks from a locator: the one before it is gone, and its entities with it.
-  private mutating func handleReboot(of kernel: KernelID, _ step: inout Step) {
-    for (client, entity) in entities where entity.current?.route == .peer(kernel) {
-      finish(client, server: .none, Message(reply: .outcomeUnknown), &step)
-    }
-    if dead.count >= Self.peersMax { dead.removeAll() }
-    dead.insert(kernel)
-    for (key, record) in records where record.peer == kernel { records[key] = nil }
-    peers[kernel] = nil
-  }
-
-  /// Forgets peers that nothing waits for.
-  mutating func dropIdlePeers() {
-    for (kernel, peer) in peers where peer.pending == 0 {
-      peers[kernel] = nil
-      if let locator = peer.locator { kernelsByLocator[locator] = nil }
-    }
+    return header.forwardCount == 0 ? header.client.kernel : places[locator]?.kernel
   }
 }

@@ -35,11 +35,15 @@ extension Kernel {
       limit: limit.map { step.now + $0 }, collects: collects, at: step.now,
       roundTrip: roundTrip(by: route))
     if case .peer(let kernel) = route {
-      withPeer(kernel, at: step.now) { $0.addPending(at: step.now) }
-    } else {
-      for member in members(of: server) {
+      addPending(client, transaction, on: kernel, at: step.now)
+    } else if server.isGroup {
+      if route == .local { noteWaiting(client, transaction, for: server) }
+      for member in groups[server]?.members ?? [] {
         deliverLocally(message, from: client, transaction, to: server, member, &step)
       }
+    } else {
+      noteWaiting(client, transaction, for: server)
+      deliverLocally(message, from: client, transaction, to: server, server, &step)
     }
     if route != .local {
       counters.requestsSent += 1
@@ -49,10 +53,9 @@ extension Kernel {
     return transaction
   }
 
-  /// The local entities that a request to `server` is for.
-  func members(of server: EntityID) -> [EntityID] {
-    if server.isGroup { return groups[server] ?? [] }
-    return entities[server]?.serverKind == nil ? [] : [server]
+  /// Whether this kernel has a server, or a member of a group.
+  private func isHere(_ server: EntityID) -> Bool {
+    server.isGroup ? groups[server] != nil : entities[server]?.serverKind != nil
   }
 
   /// A group is asked everywhere, unless the co-resident qualifier names the kernel: that of
@@ -78,7 +81,7 @@ extension Kernel {
   ) -> ReplyCode? {
     switch route {
     case .multicast: return nil
-    case .local: return members(of: server).isEmpty ? .nonexistentEntity : nil
+    case .local: return isHere(server) ? nil : .nonexistentEntity
     case .peer(let kernel):
       if dead.contains(kernel) { return .nonexistentEntity }
       guard withPeer(kernel, at: step.now, { $0.isSilent }) else { return nil }

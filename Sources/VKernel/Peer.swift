@@ -15,6 +15,11 @@ struct Peer: Sendable {
   private(set) var isSilent = false
   /// When a silent or unlocated peer was last asked for a sign of life.
   var askedAt: Time?
+  /// Those transactions that wait for it.
+  var waiting = Backlog<Waiting>()
+  /// Records of the clients whose requests it sent, and probes under way for them.
+  var records: Set<RecordKey> = []
+  var probes = 0
 
   init(at now: Time) {
     heardAt = now
@@ -23,6 +28,9 @@ struct Peer: Sendable {
 
   /// When it counts as silent, unless it is heard before.
   var silentAt: Time { max(heardAt, pendingSince) + Timing.silence }
+
+  /// Nothing of this kernel has to do with it.
+  var isIdle: Bool { pending == 0 && probes == 0 && records.isEmpty }
 
   mutating func handleHeard(at now: Time) {
     heardAt = now

@@ -186,6 +186,12 @@ public final class Node: Backplane {
     _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
     completion: @escaping Completion
   ) {
+    // What there was no number for speaks for nobody.
+    guard client.isValid else {
+      return machine.after(TimeSpan(nanoseconds: 0)) {
+        completion(Response(server: .none, message: Message(reply: .noServerResources)))
+      }
+    }
     trace.note(machine.now) { .init(client, server, message.mcb.code, at: $0) }
     enter { state, step in
       let id = state.kernel.send(

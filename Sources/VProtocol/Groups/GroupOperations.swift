@@ -3,14 +3,15 @@ extension EntityID {
   /// The group boards of all nodes.
   public static let groupManagerGroup = EntityID(
     group: 0x16, low: wellKnownLow, isUnrestricted: true)
-  private static let wellKnownLow: UInt32 = 0xE000_0100
 
-  /// The group of a name: the low 60 bits of its hash (FNV-1a), so that no host keeps a table.
+  /// The group of a name: the low 59 bits of its hash (FNV-1a), so that no host keeps a table, and
+  /// before them the bit that all groups with a name have and no other.
   public init(groupNamed name: String) {
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     for octet in name.utf8 { hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }
     // The half that all well-known groups have is none of a name.
     if UInt32(truncatingIfNeeded: hash) == Self.wellKnownLow { hash ^= 1 }
+    hash |= Self.namedBit
     self.init(
       group: UInt32(truncatingIfNeeded: hash >> 32), low: UInt32(truncatingIfNeeded: hash),
       isUnrestricted: true)
