@@ -42,10 +42,3 @@ func raiseDescriptorLimit() {
   limit.rlim_cur = limit.rlim_max
   setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
-
-/// How many descriptors this process may have.
-func descriptorLimit() -> Int {
-  var limit = rlimit()
-  guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 0 }
-  return Int(clamping: limit.rlim_cur)
-}
