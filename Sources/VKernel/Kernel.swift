@@ -32,13 +32,20 @@ public struct Kernel: ~Copyable {
   var dead: Set<KernelID> = []
   var probes: [TransactionID: Probe] = [:]
   var timers = TimerQueue<TimerKey>()
+  /// Whether this kernel has its host's name for itself.
+  var conflict: HostNameConflict
+  var isNameTimerQueued = false
+  /// Questions to kernels whose packets could not be opened.
+  var strangers = RateLimit(perSecond: strangersAskedMax)
   private var nextDiscriminator: UInt32 = 16
   private var generator: SplitMix
 
-  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot.
-  public init(id: KernelID, host: String, entropy: UInt64) {
+  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot. `startedAt` is now, in
+  /// nanoseconds since 1970.
+  public init(id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0) {
     self.id = id
     self.host = host
+    conflict = HostNameConflict(own: .init(kernel: id, startedAt: startedAt))
     generator = SplitMix(state: entropy)
   }
 
@@ -53,6 +60,9 @@ public struct Kernel: ~Copyable {
   static let peersMax = 4096
   /// Probes under way at once: one for each new client.
   static let probesMax = 65_536
+  /// Kernels a second that are asked who they are because a packet of theirs could not be opened:
+  /// a node that was started anew is found by it, and a flood of such packets costs little.
+  static let strangersAskedMax = 10
 }
 
 /// A local process as the kernel sees it: client, server, or both.
@@ -91,6 +101,10 @@ enum TimerKey: Sendable {
   case record(RecordKey)
   case probe(TransactionID)
   case silence(KernelID)
+  /// A kernel whose host name is not known yet.
+  case peerName(KernelID)
+  /// This host's own name, while another kernel has it.
+  case ownName
 }
 
 /// A question to a client's manager, on behalf of a record.
@@ -178,8 +192,7 @@ extension Kernel {
     mask: DeliveryMask? = nil, _ step: inout Step
   ) {
     guard let locator = peers[kernel]?.locator else { return }
-    step.append(
-      .transmit(Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask)))
+    dispatch(Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask), &step)
   }
 
   /// A transaction no longer waits for its kernel.

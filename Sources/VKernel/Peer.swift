@@ -15,6 +15,8 @@ struct Peer: Sendable {
   private(set) var isSilent = false
   /// When a silent or unlocated peer was last asked for a sign of life.
   var askedAt: Time?
+  /// The name of its host, from its first answer to a probe on.
+  var host: String?
 
   init(at now: Time) {
     heardAt = now
@@ -60,6 +62,9 @@ public struct Counters: Equatable, Sendable {
   public var multicastsSent = 0
   public var packetsIgnored = 0
   public var silentPeers = 0
+  /// Requests that were dropped because what their kernel said of the client can not be true: it
+  /// claimed this host's name, or not the one that it had before.
+  public var principalsRefused = 0
 
   public init() {}
 }

@@ -11,14 +11,23 @@ struct SealedNodeTests {
   private static let kernelN = KernelID(0x0D0E_0F11)
   private static let source = Locator(ipv4: 0x0A00_0001, port: 61_044)
 
-  /// The node of kernel N, or of another one, with what it sends.
+  /// The node of kernel N, or of another one, with what it sends; it has heard a multicast of
+  /// kernel S, unless that is a stranger.
   private struct Bench {
     let machine: FakeMachine
     let node: Node
 
-    init(kernel: KernelID = kernelN, secret: [UInt8]? = SealedNodeTests.secret) {
+    init(
+      kernel: KernelID = kernelN, secret: [UInt8]? = SealedNodeTests.secret,
+      isStranger: Bool = false
+    ) {
       machine = FakeMachine(kernel: kernel)
       node = Node(host: "kea", machine: machine, secret: secret)
+      guard !isStranger, kernel == kernelN, secret == SealedNodeTests.secret else { return }
+      let other = FakeMachine(kernel: kernelS, wallClock: 1)
+      Node(host: "moa", machine: other, secret: secret).announce()
+      for packet in other.takeSent().flatMap(\.packets) { _ = refusal(of: packet) }
+      _ = machine.takeSent()
     }
 
     /// What refuses a packet, or nil.
@@ -60,8 +69,13 @@ struct SealedNodeTests {
 
   @Test("the golden answer opens at the kernel that it is for, and at no other")
   func answerOpens() {
-    #expect(Bench(kernel: Self.kernelS).refusal(of: answer) == nil)
-    #expect(Bench(kernel: KernelID(0x0D0E_0F13)).refusal(of: answer) == .badSeal)
+    for (kernel, refusal) in [(Self.kernelS, nil), (KernelID(0x0D0E_0F13), WireError.badSeal)] {
+      let bench = Bench(kernel: kernel)
+      #expect(bench.refusal(of: answer) == .unknownSender)
+      _ = bench.machine.takeSent()
+      // It has been asked who it is, and may answer.
+      #expect(bench.refusal(of: answer) == refusal)
+    }
   }
 
   @Test("numbers go on: the next answer is another packet")
@@ -74,7 +88,7 @@ struct SealedNodeTests {
     let sent = bench.machine.takeSent()
     #expect(sent.count == 2)
     let number = Array(sent[1].packets[0].suffix(24).prefix(8))
-    #expect(number == [0x17, 0x97, 0x9C, 0xFE, 0x36, 0x2A, 0, 1])
+    #expect(number == [0x17, 0x97, 0x9C, 0xFE, 0x36, 0x2A, 0, 2])
     #expect(sent[1].destination == .group(.managerGroup))
   }
 

@@ -1,0 +1,41 @@
+import Foundation
+import Testing
+import VNode
+import VProtocol
+import VRuntime
+
+@Suite("A node without the cluster key")
+struct AloneTests {
+  /// The sockets of this process: what /proc/net/udp and udp6 say is among its descriptors.
+  private func socketsOfThisProcess() throws -> Set<String> {
+    let folder = "/proc/self/fd"
+    return Set(
+      try FileManager.default.contentsOfDirectory(atPath: folder).compactMap { name in
+        let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(name)")
+        return target?.hasPrefix("socket:[") == true ? target : nil
+      })
+  }
+
+  @Test("opens no socket, and serves what is local")
+  func noSocket() async throws {
+    let before = try socketsOfThisProcess()
+    let machine = try LinuxMachine()
+    let node = Node(host: "kea", machine: machine, secret: nil)
+    machine.run(node)
+    node.announce()
+    let server = node.makeServer(knowsPrincipals: true) { [unowned node] request in
+      node.reply(
+        Message(reply: request.principal?.user == "ann" ? .ok : .noPermission), to: request)
+    }
+    node.join(server, group: .nodeGroup)
+    let client = node.makeClient(user: "ann")
+    let code = await withCheckedContinuation { continuation in
+      node.send(
+        Message(MessageControlBlock(code: 1)), from: client, to: .nodeGroup, options: SendOptions()
+      ) { continuation.resume(returning: $0.code) }
+    }
+    #expect(code == .ok)
+    #expect(machine.port == nil)
+    #expect(try socketsOfThisProcess() == before)
+  }
+}
