@@ -1,5 +1,5 @@
-import VProtocol
-import VTransport
+public import VProtocol
+public import VTransport
 
 /// Who has the name of this host: this kernel, or another one that was there before it.
 ///
@@ -12,19 +12,24 @@ import VTransport
 /// Of two kernels with one host name the one that started later yields; of two that started at the
 /// same time the one with the greater identifier. Both see it alike, so they need not agree. A
 /// kernel of an earlier boot of this host answers nobody, and nobody yields to it.
-struct HostNameConflict: Sendable {
+public struct HostNameConflict: Sendable {
   /// A kernel that answers for the name.
-  struct Claimant: Equatable, Sendable {
-    var kernel: KernelID
+  public struct Claimant: Equatable, Sendable {
+    public var kernel: KernelID
     /// Nanoseconds since 1970, by its host's clock.
-    var startedAt: UInt64
+    public var startedAt: UInt64
+
+    public init(kernel: KernelID, startedAt: UInt64) {
+      self.kernel = kernel
+      self.startedAt = startedAt
+    }
 
     func isOlder(than other: Claimant) -> Bool {
       (startedAt, kernel.rawValue) < (other.startedAt, other.kernel.rawValue)
     }
   }
 
-  enum Action: Equatable, Sendable {
+  public enum Action: Equatable, Sendable {
     case nothing
     /// Let go of everything that others see: `holder` has changed.
     case yield
@@ -34,27 +39,27 @@ struct HostNameConflict: Sendable {
     case resume
   }
 
-  let own: Claimant
+  public let own: Claimant
   private var other: (claimant: Claimant, locator: Locator, answeredAt: Time)?
   /// When `handleTimer` wants to be called; it is meaningless while nobody else has the name.
-  private(set) var wakeAt = Time(nanoseconds: 0)
+  public private(set) var wakeAt = Time(nanoseconds: 0)
 
   /// A holder that answers is asked so often.
-  static let probeInterval = TimeSpan.seconds(5)
+  public static let probeInterval = TimeSpan.seconds(5)
   /// One whose answer is overdue: two lost packets must not look like its end.
-  static let overdueInterval = TimeSpan.seconds(1)
+  public static let overdueInterval = TimeSpan.seconds(1)
   /// A holder that was silent for so long has ended.
-  static let patience = TimeSpan.seconds(10)
+  public static let patience = TimeSpan.seconds(10)
 
-  init(own: Claimant) { self.own = own }
+  public init(own: Claimant) { self.own = own }
 
   /// The kernel that has the name in the place of this one, and where it is.
-  var holder: NameHolder? {
+  public var holder: NameHolder? {
     other.map { ($0.claimant.kernel, $0.locator) }
   }
 
   /// A kernel has answered for this host's name.
-  mutating func handleAnswer(
+  public mutating func handleAnswer(
     _ claimant: Claimant, from locator: Locator, at now: Time
   ) -> Action {
     if let known = other, known.claimant.kernel == claimant.kernel {
@@ -69,7 +74,7 @@ struct HostNameConflict: Sendable {
     return .yield
   }
 
-  mutating func handleTimer(at now: Time) -> Action {
+  public mutating func handleTimer(at now: Time) -> Action {
     guard let known = other, wakeAt <= now else { return .nothing }
     guard now < known.answeredAt + Self.patience else {
       other = nil

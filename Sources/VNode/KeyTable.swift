@@ -4,7 +4,8 @@ import VTransport
 /// The keys of a node: one for all multicasts, and two for each kernel that it speaks with.
 ///
 /// A key is derived once, for all threads, and only where the kernel that it is for has shown itself
-/// or was spoken to: a stranger's packets cost no derivation, however many senders they invent.
+/// or was spoken to: a stranger's packets cost no derivation, however many senders they invent. Those
+/// that were only asked who they are, and may be inventions, take no room from the others.
 struct KeyTable: Sendable {
   /// Which key, and which way: a cipher keeps to one of both.
   enum ID: Hashable, Sendable {
@@ -19,6 +20,9 @@ struct KeyTable: Sendable {
   /// Kernels of which something was opened under the key of the group, or to which something was
   /// sealed: those that may speak under the key of the pair.
   private var expected: Set<KernelID> = []
+  /// Kernels that were asked who they are and have not answered yet, the latest ones, each with the
+  /// key that its answer would be sealed with.
+  private var asked: [(kernel: KernelID, key: DerivedKey?)] = []
   private var budget = RateLimit(perSecond: derivationsMax)
   /// Keys derived since the start of the node.
   private(set) var derivations = 0
@@ -27,13 +31,15 @@ struct KeyTable: Sendable {
   static let derivationsMax = 100
   /// Twice the kernels that a node knows at once; beyond it all show themselves anew.
   static let expectedMax = 8192
+  /// A kernel answers in milliseconds, and few are asked in that time.
+  static let askedMax = 64
 
   init(secret: [UInt8], own: KernelID) {
     self.secret = secret
     self.own = own
   }
 
-  /// `kernel` may answer under the key of the pair.
+  /// `kernel` has shown itself, or something is sealed for it.
   mutating func expect(_ kernel: KernelID) {
     guard !expected.contains(kernel) else { return }
     if expected.count >= Self.expectedMax {
@@ -41,21 +47,34 @@ struct KeyTable: Sendable {
       keys.removeAll()
     }
     expected.insert(kernel)
+    guard let index = asked.firstIndex(where: { $0.kernel == kernel }) else { return }
+    keys[.receiving(kernel)] = asked.remove(at: index).key
+  }
+
+  /// `kernel`, if there is one, is asked under the key of the group and may answer under that of
+  /// the pair.
+  mutating func ask(_ kernel: KernelID) {
+    guard !expected.contains(kernel), !asked.contains(where: { $0.kernel == kernel })
+    else { return }
+    if asked.count >= Self.askedMax { asked.removeFirst() }
+    asked.append((kernel, nil))
   }
 
   /// The key, derived now if need be.
   mutating func key(_ id: ID, at now: Time) throws(WireError) -> DerivedKey {
+    var place: Int?
     switch id {
     case .sending(let kernel): expect(kernel)
-    case .receiving(let kernel):
-      guard expected.contains(kernel) else { throw .unknownSender }
-    case .sendingMulticast, .receivingMulticast: break
+    case .receiving(let kernel) where !expected.contains(kernel):
+      place = asked.firstIndex { $0.kernel == kernel }
+      guard place != nil else { throw .unknownSender }
+    case .receiving, .sendingMulticast, .receivingMulticast: break
     }
-    if let known = keys[id] { return known }
+    if let known = place.map({ asked[$0].key }) ?? keys[id] { return known }
     guard budget.take(at: now) else { throw .tooManyKeys }
     derivations += 1
     let key = DerivedKey(secret, info(of: id))
-    keys[id] = key
+    if let place { asked[place].key = key } else { keys[id] = key }
     return key
   }
 

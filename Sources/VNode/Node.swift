@@ -317,7 +317,7 @@ public final class Node: Backplane {
     if case .peer(let kernel, _) = transmission.destination {
       if transmission.header.packetFlags.contains(.multicast) {
         // To one kernel, in a form that it opens before it knows this one.
-        sealer?.expect(kernel)
+        sealer?.ask(kernel)
       } else {
         receiver = kernel
       }

@@ -36,7 +36,7 @@ public final class Sealer: Sendable {
   var derivations: Int { state.withLock { $0.keys.derivations } }
 
   /// `kernel` is asked under the key of the group and may answer under that of the pair.
-  func expect(_ kernel: KernelID) { state.withLock { $0.keys.expect(kernel) } }
+  func ask(_ kernel: KernelID) { state.withLock { $0.keys.ask(kernel) } }
 
   /// Seals a packet of `bodyBytes` octets in place; its buffer has room for the trailer.
   ///
@@ -47,7 +47,8 @@ public final class Sealer: Sendable {
     with ciphers: Ciphers, at now: @autoclosure () -> Time
   ) -> Int? {
     let id = receiver.map { KeyTable.ID.sending($0) } ?? .sendingMulticast
-    guard let cipher = try? cipher(id, ciphers, at: now()) else { return nil }
+    guard let cipher = try? ciphers[id] ?? ciphers.add(id, makeCipher(id, at: now()))
+    else { return nil }
     let number = nextNumber.wrappingAdd(1, ordering: .relaxed).oldValue
     var span = unsafe MutableRawSpan(_unsafeBytes: packet)
     PacketFlags.encrypted.insert(into: &span)
@@ -71,10 +72,12 @@ public final class Sealer: Sendable {
     // Its own multicasts come back to a host; its other packets, only if somebody reflects them.
     guard trailer.sender != kernel else { throw isMulticast ? .ownMulticast : .badSeal }
     let id = isMulticast ? KeyTable.ID.receivingMulticast : .receiving(trailer.sender)
-    let cipher = try cipher(id, ciphers, at: now())
+    let known = ciphers[id]
+    let cipher = if let known { known } else { try makeCipher(id, at: now()) }
     guard unsafe cipher.open(packet, from: trailer.sender, trailer.number) else {
       throw .badSeal
     }
+    if known == nil { _ = ciphers.add(id, cipher) }
     let isNew = state.withLock { state in
       let window = Window(sender: trailer.sender, isMulticast: isMulticast)
       if state.windows.count >= Self.windowsMax && state.windows[window] == nil {
@@ -83,18 +86,14 @@ public final class Sealer: Sendable {
       guard state.windows[window, default: ReplayWindow()].accept(trailer.number) else {
         return false
       }
-      if isMulticast { state.keys.expect(trailer.sender) }
+      state.keys.expect(trailer.sender)
       return true
     }
     guard isNew else { throw .replayed }
     return trailer.sender
   }
 
-  private func cipher(
-    _ id: KeyTable.ID, _ ciphers: Ciphers, at now: @autoclosure () -> Time
-  ) throws(WireError) -> Cipher {
-    if let known = ciphers[id] { return known }
-    let now = now()
+  private func makeCipher(_ id: KeyTable.ID, at now: Time) throws(WireError) -> Cipher {
     let derived: Result<DerivedKey, WireError> = state.withLock { state in
       do throws(WireError) {
         return .success(try state.keys.key(id, at: now))
@@ -102,6 +101,6 @@ public final class Sealer: Sendable {
         return .failure(error)
       }
     }
-    return ciphers.add(id, Cipher(try derived.get()))
+    return Cipher(try derived.get())
   }
 }

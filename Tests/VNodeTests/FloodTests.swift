@@ -1,6 +1,7 @@
 import Testing
 import VNode
 import VProtocol
+import VRuntime
 import VTransport
 
 @Suite("A flood of packets that look sealed")
@@ -33,8 +34,33 @@ struct FloodTests {
     #expect(kea.node.keyDerivations <= derived + 2)
     #expect(kea.takePackets().isEmpty)
     kea.machine.pass(.seconds(1))
-    #expect(kea.refusal(of: forged(7), from: source) == .unknownSender)
+    #expect(kea.refusal(of: forged(50_001), from: source) == .unknownSender)
     #expect(kea.takePackets().count == 1)
+  }
+
+  @Test("in the name of one that was asked who it is costs one key, and takes nobody's place")
+  func asked() {
+    let moa = SealedHost("moa", kernel: KernelID(0xA1B2_C301))
+    moa.node.announce()
+    SealedHost.exchange([kea, moa])
+    var derived = kea.node.keyDerivations
+    for second: UInt32 in 0..<1000 {
+      for _ in 0..<50 {
+        _ = kea.refusal(of: forged(second * 2 + 1), from: source)
+      }
+      #expect(kea.node.keyDerivations <= derived + 1)
+      derived = kea.node.keyDerivations
+      kea.machine.pass(.seconds(1))
+    }
+    _ = kea.takePackets()
+    // moa is known as before.
+    moa.node.sendDatagram(
+      Message(MessageControlBlock(code: 1)), from: moa.node.makeClient(user: "ann"),
+      to: EntityID(kernel: kea.node.id, discriminator: 16))
+    let packets = moa.takePackets()
+    #expect(packets.count == 1)
+    for packet in packets { #expect(kea.refusal(of: packet, from: moa.locator) == nil) }
+    #expect(kea.node.keyDerivations == derived)
   }
 
   @Test("in the name of a kernel that is known is refused with the key that is there")

@@ -1,11 +1,8 @@
 import Testing
-
-@testable import VNode
+import VNode
 
 @Suite("Turns of workers at the sockets")
 struct SocketTurnsTests {
-  private let sockets: (unicast: Int32, groups: Int32) = (5, 6)
-
   @Test("as a rule any worker may, and nothing is waited for anew that was emptied")
   func shared() {
     var turns = SocketTurns()
