@@ -119,7 +119,7 @@ extension Kernel {
       mcb: message.mcb)
     if server.isGroup {
       counters.multicastsSent += 1
-      step.append(.transmit(Transmission(to: .group(server), header, segment: message.segment)))
+      dispatch(Transmission(to: .group(server), header, segment: message.segment), &step)
     } else if server.kernel != id {
       transmit(to: server.kernel, header, segment: message.segment, &step)
     }

@@ -32,7 +32,9 @@ extension Kernel {
   }
 
   /// Any valid packet says that its sender lives, and where it is.
-  mutating func handleHeard(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
+  mutating func handleHeard(
+    _ kernel: KernelID, at locator: Locator, isSealed: Bool, _ step: inout Step
+  ) {
     var before: Locator?
     let isNew = withPeer(kernel, at: step.now) { peer in
       peer.handleHeard(at: step.now)
@@ -43,6 +45,10 @@ extension Kernel {
     guard isNew else { return }
     if let before { leave(before, kernel) }
     dead.remove(kernel)
+    // Clear packets prove nothing, and are for simulations.
+    if isSealed, peers[kernel]?.host == nil {
+      timers.push(.peerName(kernel), at: step.now + Self.namePatience)
+    }
     let old = places[locator]?.kernel
     places[locator, default: Place(kernel: kernel)].kernel = kernel
     if let old, old != kernel { handleReboot(of: old, at: locator, &step) }

@@ -84,6 +84,7 @@ extension Kernel {
     case .local: return isHere(server) ? nil : .nonexistentEntity
     case .peer(let kernel):
       if dead.contains(kernel) { return .nonexistentEntity }
+      if conflict.holder != nil { return .retransmissionTimeout }
       guard withPeer(kernel, at: step.now, { $0.isSilent }) else { return nil }
       askForSign(of: kernel, &step)
       return .retransmissionTimeout
@@ -121,7 +122,7 @@ extension Kernel {
     case .multicast:
       counters.multicastsSent += 1
       // A group's members keep no parts, so it always gets the whole request.
-      step.append(.transmit(Transmission(to: .group(server), header, segment: segment)))
+      dispatch(Transmission(to: .group(server), header, segment: segment), &step)
     case .peer(let kernel):
       guard peers[kernel]?.locator != nil else {
         return locate(server.isGroup ? .manager(of: kernel) : server, &step)

@@ -11,6 +11,8 @@ extension Kernel {
       case .record(let key): handleRecordTimer(key, queued: time, &step)
       case .probe(let transaction): _ = takeProbe(transaction)
       case .silence(let kernel): watchSilence(of: kernel, &step)
+      case .peerName(let kernel): handlePeerNameTimer(kernel, &step)
+      case .ownName: handleNameTimer(&step)
       }
     }
   }

@@ -36,18 +36,29 @@ public struct Kernel: ~Copyable {
   var probes: [TransactionID: Probe] = [:]
   var timers = TimerQueue<TimerKey>()
   var numbers: EntityNumbers
+  /// Whether this kernel has its host's name for itself.
+  var conflict: HostNameConflict
+  var isNameTimerQueued = false
+  /// Questions to kernels whose packets could not be opened.
+  var strangers = RateLimit(perSecond: Limits.strangersAsked)
   private var generator: SplitMix
 
-  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot.
-  public init(id: KernelID, host: String, entropy: UInt64) {
-    self.init(id: id, host: host, entropy: entropy, firstNumber: EntityNumbers.first)
+  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot. `startedAt` is now, in
+  /// nanoseconds since 1970.
+  public init(id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0) {
+    self.init(
+      id: id, host: host, entropy: entropy, startedAt: startedAt,
+      firstNumber: EntityNumbers.first)
   }
 
   /// A kernel whose entities' numbers begin anywhere, for tests of what comes after the last.
-  package init(id: KernelID, host: String, entropy: UInt64, firstNumber: UInt32) {
+  package init(
+    id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0, firstNumber: UInt32
+  ) {
     self.id = id
     self.host = host
     numbers = EntityNumbers(start: firstNumber)
+    conflict = HostNameConflict(own: .init(kernel: id, startedAt: startedAt))
     generator = SplitMix(state: entropy)
   }
 
@@ -106,6 +117,10 @@ enum TimerKey: Sendable {
   case record(RecordKey)
   case probe(TransactionID)
   case silence(KernelID)
+  /// A kernel whose host name is not known yet.
+  case peerName(KernelID)
+  /// This host's own name, while another kernel has it.
+  case ownName
 }
 
 /// A question to a client's manager, on behalf of a record.
@@ -127,8 +142,7 @@ extension Kernel {
     mask: DeliveryMask? = nil, _ step: inout Step
   ) {
     guard let locator = peers[kernel]?.locator else { return }
-    step.append(
-      .transmit(Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask)))
+    dispatch(Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask), &step)
   }
 }
 

@@ -13,6 +13,9 @@ enum Limits {
   static let probes = 65_536
   /// Kernels known at once: far more than a cluster of this kind has.
   static let peers = 4096
+  /// Kernels a second that are asked who they are because a packet of theirs could not be opened:
+  /// a node that was started anew is found by it, and a flood of such packets costs little.
+  static let strangersAsked = 10
   /// Earlier boots of one place that are known to be dead: what waited for them has long been told.
   static let earlierBoots = 8
   /// Groups of one entity: a server is in one, or in a few where it listens for others.

@@ -20,6 +20,8 @@ struct Peer: Sendable {
   /// Records of the clients whose requests it sent, and probes under way for them.
   var records: Set<RecordKey> = []
   var probes = 0
+  /// The name of its host, from its first answer to a probe on.
+  var host: String?
 
   init(at now: Time) {
     heardAt = now
@@ -68,6 +70,9 @@ public struct Counters: Equatable, Sendable {
   public var multicastsSent = 0
   public var packetsIgnored = 0
   public var silentPeers = 0
+  /// Requests that were dropped because what their kernel said of the client can not be true: it
+  /// claimed this host's name, or not the one that it had before.
+  public var principalsRefused = 0
 
   public init() {}
 }

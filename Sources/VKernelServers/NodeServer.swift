@@ -39,7 +39,7 @@ public final class NodeServer: Sendable {
   /// none is ever answered.
   private static let samplesMax = 1_600_000
 
-  /// `address` is where the node of `kernel` is, for people to read.
+  /// `address` is where the node of `kernel` is, for people to read; `-` where it has no socket.
   ///
   /// `register` makes the server that every node has under `nodeServerDiscriminator`.
   public init(
@@ -129,6 +129,9 @@ public final class NodeServer: Sendable {
     switch target {
     case .entity(let entity):
       completion(.done(entity, by: entity))
+    // This host is this node, whoever else answers for its name.
+    case .host(backplane.host):
+      completion(.done(server, by: server))
     case .host(let host):
       let client = backplane.makeClient(user: "nobody")
       let options = SendOptions(timeLimit: min(limit, Self.findTimeLimit))
@@ -210,9 +213,10 @@ public final class NodeServer: Sendable {
   func statusLines(_ snapshot: NodeSnapshot) -> [String] {
     var lines = [
       "host \(backplane.host)", "kernel \(kernel)", "address \(address)",
-      "sealing \(snapshot.isSealing ? "sealed" : "clear")",
+      "sealing \(snapshot.isSealing ? "sealed" : "none")",
       "uptime_ms \(uptime)",
     ]
+    if let holder = snapshot.nameHolder { lines.append("name_holder \(holder)") }
     if let cpu = snapshot.cpu { lines.append("cpu_us \(cpu.nanoseconds / 1000)") }
     if let attached = snapshot.attached {
       lines.append("attached \(attached.count)")

@@ -22,7 +22,7 @@ struct Configuration {
   }
 
   var host: String
-  /// IPv4 address in dotted form; nil takes the first of a real interface, or loopback without key.
+  /// IPv4 address in dotted form; nil takes the first of a real interface. Without key there is none.
   var listen: String?
   var port = 61044
   var groupPort = 61045
@@ -59,7 +59,7 @@ extension Configuration {
 
   /// Every key with the value that holds, as the file would have it.
   var effectiveText: String {
-    let address = (try? listenAddress(self)).map(formatIPv4) ?? listen ?? ""
+    let address = (try? listenAddress(self))?.map(formatIPv4) ?? listen ?? ""
     var lines = [
       "host = \"\(host)\"", "listen = \"\(address)\"", "port = \(port)",
       "group_port = \(groupPort)", "key_file = \"\(keyFile ?? "")\"",
@@ -110,7 +110,7 @@ extension Configuration {
     guard Self.isHostName(host) else {
       throw reader.error("host", "a name of letters, digits, '-', '_' and '.', at most 64 long")
     }
-    listen = try reader.string("listen")
+    if let listen = try reader.string("listen"), !listen.isEmpty { self.listen = listen }
     port = try reader.integer("port", in: 0...65_535) ?? port
     groupPort = try reader.integer("group_port", in: 1...65_535) ?? groupPort
     keyFile = try reader.string("key_file")
@@ -295,6 +295,11 @@ func readFile(_ path: String) throws -> [UInt8] {
     throw ConfigurationError(description: "\(path): \(String(cString: strerror(errno)))")
   }
   defer { close(descriptor) }
+  return try readAll(descriptor, path)
+}
+
+/// What is left to read of an open file of at most 1 MB.
+func readAll(_ descriptor: Int32, _ path: String) throws -> [UInt8] {
   var bytes = [UInt8](repeating: 0, count: 1 << 20)
   var count = 0
   while count < bytes.count {

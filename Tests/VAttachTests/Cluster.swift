@@ -21,18 +21,19 @@ struct Cluster: Sendable {
     func start(_ host: String) -> (Node, NodeServer) {
       do {
         let machine = try LinuxMachine(address: 0x7F00_0001, port: 0, groupPort: groupPort)
-        let node = Node(host: host, machine: machine, secret: nil)
+        let node = Node(
+          host: host, machine: machine, secret: [UInt8](repeating: 7, count: 32))
         machine.run(node)
         node.announce()
         let server = NodeServer(
-          node, kernel: node.id, address: "127.0.0.1:\(machine.port)",
+          node, kernel: node.id, address: "127.0.0.1:\(machine.port ?? 0)",
           register: {
             node.makeServer(
               discriminator: EntityID.nodeServerDiscriminator, knowsPrincipals: false, $0)
           },
           snapshot: {
             NodeSnapshot(
-              isSealing: false, counters: [], rejected: [], attached: nil,
+              isSealing: node.isSealing, counters: [], rejected: [], attached: nil,
               peers: node.peers.map {
                 NodeSnapshot.Peer(
                   kernel: $0.kernel, locator: "\($0.locator)", age: $0.age,

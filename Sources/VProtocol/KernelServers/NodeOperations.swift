@@ -86,9 +86,10 @@ public struct QueryNode: Operation {
   /// skipped.
   ///
   /// ```
-  /// host NAME              kernel ID          address IP:PORT     sealing sealed|clear
-  /// uptime_ms N            cpu_us N           attached N          closed REASON N
-  /// counter NAME N         configured IP:PORT rejected IP:PORT N LAST_MS REASON
+  /// host NAME              kernel ID          address IP:PORT     sealing sealed|none
+  /// name_holder IP:PORT    uptime_ms N        cpu_us N           attached N
+  /// closed REASON N        counter NAME N     configured IP:PORT
+  /// rejected IP:PORT N LAST_MS REASON
   /// peer KERNEL HOST IP:PORT HEARD_MS RTT_US alive|silent CLOCK_MS
   /// peers_left_out N
   /// ```
