@@ -110,7 +110,7 @@ extension Kernel {
       guard case .peer? = entity.current?.route else { continue }
       finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
     }
-    for key in records.keys where key.client.kernel != id { records[key] = nil }
+    for key in Array(records.keys) where key.client.kernel != id { dropRecord(key) }
   }
 
   // MARK: the names of others
