@@ -126,7 +126,7 @@ let package = Package(
     .testTarget(
       name: "VMountTests", dependencies: ["VMount", "VProtocol"], swiftSettings: common),
     .testTarget(
-      name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VObjects", "VStore"],
+      name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VObjects", "VStore", "VProtocol"],
       swiftSettings: common),
     .testTarget(name: "VRuntimeTests", dependencies: ["VRuntime"], swiftSettings: common),
     .testTarget(

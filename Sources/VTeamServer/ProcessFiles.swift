@@ -7,14 +7,15 @@ import VStore
 /// A file whose octets are taken when it is opened, and then stay as they are.
 struct SnapshotFile: TreeFile {
   let access: TreeAccess
-  let load: @Sendable (@escaping @Sendable (Outcome<[UInt8]>) -> Void) -> Void
+  /// For whom it is read.
+  let load: @Sendable (Caller, @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void) -> Void
 
   /// Not of fixed length: how much there is is known by reading it only, as in /proc.
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    load { outcome in
+    load(opening.caller) { outcome in
       opened(outcome.map { SnapshotSession($0) }.mapError { Refusal($0) })
     }
   }
@@ -33,24 +34,24 @@ final class SnapshotSession: TreeSession {
 /// The memory of a program's root process.
 struct MemoryFile: TreeFile {
   let program: Program
-  let machine: any ProgramMachine
+  let board: TeamBoard
 
   var access: TreeAccess { program.access(0o400) }
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    opened(.success(MemorySession(program, machine)))
+    opened(.success(MemorySession(program, board)))
   }
 }
 
 final class MemorySession: TreeSession {
   private let program: Program
-  private let machine: any ProgramMachine
+  private let board: TeamBoard
 
-  init(_ program: Program, _ machine: any ProgramMachine) {
+  init(_ program: Program, _ board: TeamBoard) {
     self.program = program
-    self.machine = machine
+    self.board = board
   }
 
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
@@ -59,7 +60,9 @@ final class MemorySession: TreeSession {
       _ = call.refuse(Refusal(.noProcess, "it has ended"))
       return
     }
-    machine.readMemory(ofProcess: program.hosted.pid, at: position, count: count) { outcome in
+    board.readMemory(
+      ofProcess: program.hosted.pid, at: position, count: count, as: call.caller
+    ) { outcome in
       switch outcome {
       case .success(let octets): call.answer(data: octets)
       // As in /proc, where nothing is mapped.
@@ -76,7 +79,7 @@ final class MemorySession: TreeSession {
 final class HostProcesses: Sendable {
   private let backplane: any Backplane
   private let machine: any ProgramMachine
-  private let state = Mutex<(processes: [String: Int32], at: Time?)>(([:], nil))
+  private let state = Mutex<(processes: [Name: Int32], at: Time?)>(([:], nil))
 
   private static let age = TimeSpan.seconds(1)
 
@@ -91,7 +94,7 @@ final class HostProcesses: Sendable {
     if isFresh && !isForListing { return done() }
     machine.otherProcesses { [self] processes in
       let named = processes.map {
-        ("\($0.pid).\(ProgramRequest.safe($0.command))", $0.pid)
+        (Name("\($0.pid).\(ProgramRequest.safe($0.command))"), $0.pid)
       }
       state.withLock { $0 = (Dictionary(named) { $1 }, now) }
       done()
@@ -99,11 +102,28 @@ final class HostProcesses: Sendable {
   }
 
   /// By number.
-  var names: [String] {
+  var names: [Name] {
     state.withLock { state in state.processes.sorted { $0.value < $1.value }.map(\.key) }
   }
 
-  subscript(name: String) -> Int32? { state.withLock { $0.processes[name] } }
+  subscript(name: Name) -> Int32? { state.withLock { $0.processes[name] } }
+}
+
+/// The machine's looks into processes, each as the one for whom it is.
+extension TeamBoard {
+  func read(
+    _ file: ProcessFile, ofProcess pid: Int32, as caller: Caller,
+    completion: @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void
+  ) {
+    machine.read(file, ofProcess: pid, completion: completion)
+  }
+
+  func readMemory(
+    ofProcess pid: Int32, at position: UInt64, count: Int, as caller: Caller,
+    completion: @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void
+  ) {
+    machine.readMemory(ofProcess: pid, at: position, count: count, completion: completion)
+  }
 }
 
 extension Refusal {

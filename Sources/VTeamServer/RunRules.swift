@@ -13,7 +13,7 @@ public struct RunRules: Equatable, Sendable {
     var host: String?
   }
 
-  private let host: String
+  let host: String
   private let rules: [Rule]
 
   /// `USER@HOST` each, where `*` for either means all; `*` never means root.

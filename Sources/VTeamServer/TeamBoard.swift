@@ -80,12 +80,12 @@ final class TeamBoard: Sendable {
     return rules.identity(of: starter)
   }
 
-  /// Does what a line says to a program, for the user it runs as, its starter or root.
+  /// Does what a line says to a program, for whom its files belong to, and for root.
   func control(
-    _ program: Program, _ line: [UInt8], by user: String,
+    _ program: Program, _ line: [UInt8], by caller: Caller,
     completion: @escaping @Sendable (Refusal?) -> Void
   ) {
-    guard user == program.owner || user == "root" else {
+    guard program.isOf(caller) || caller.isRoot else {
       return completion(Refusal(.noPermission, "\(program.name) is \(program.owner)'s"))
     }
     do throws(Refusal) {

@@ -23,7 +23,7 @@ public final class TeamServer: Sendable {
     self.board = board
     manager = TreeManager(
       backplane, board.root, prefix: "team/\(backplane.host)",
-      identify: { rules.identity(of: $0) })
+      identify: { rules.caller(of: $0) })
     machine.recover { [self] found in
       for hosted in found {
         _ = board.programs.add(hosted, owner: board.owner(of: hosted.order), isRecovered: true)
@@ -57,8 +57,8 @@ public final class TeamServer: Sendable {
     for program in board.programs.all { board.programs.forget(program) }
   }
 
-  /// Every open instance as a line.
-  public var instancesText: String { manager.instancesText }
+  /// Instances that are open.
+  package var instanceCount: Int { manager.instanceCount }
 
   /// Reads and writes that have not been answered.
   package var waitCount: Int { manager.waitCount }

@@ -12,7 +12,7 @@ import VStore
 /// ```
 extension TeamBoard {
   var root: TreeContext {
-    let fixed: [(name: String, object: TreeObject)] = [
+    let fixed: [(name: Name, object: TreeObject)] = [
       ("status", .text(TreeText { [self] in statusText })),
       ("ctl", .text(TreeText(command: { [self] in $1(command($0)) }) { Self.commands })),
       ("new", .file(NewFile(board: self))),
@@ -25,7 +25,7 @@ extension TeamBoard {
       return processes[name].map { .context(context(ofProcess: $0)) }
     }
     root.prepare = { [self] name, done in
-      let isNumbered = name?.utf8.first.map { 0x30...0x39 ~= $0 } ?? true
+      let isNumbered = name?.octets.first.map { 0x30...0x39 ~= $0 } ?? true
       guard isNumbered, name.flatMap({ programs[$0] }) == nil else { return done() }
       processes.prepare(isForListing: name == nil, done)
     }
@@ -60,11 +60,11 @@ extension TeamBoard {
       _ permissions: UInt32, _ file: ProcessFile, orElse octets: [UInt8]?
     ) -> TreeObject {
       .file(
-        SnapshotFile(access: program.access(permissions)) { [machine] loaded in
-          let isGone: Outcome<[UInt8]> = .failure(MachineRefusal(.noProcess, "it has ended"))
+        SnapshotFile(access: program.access(permissions)) { [self] caller, loaded in
+          let isGone: VStore.Outcome<[UInt8]> = .failure(MachineRefusal(.noProcess, "it has ended"))
           let last = octets.map { .success($0) } ?? isGone
           if program.isEnded { return loaded(last) }
-          machine.read(file, ofProcess: program.hosted.pid) { outcome in
+          read(file, ofProcess: program.hosted.pid, as: caller) { outcome in
             // It may have ended in between.
             if case .failure(let refusal) = outcome, refusal.code == .noProcess {
               loaded(last)
@@ -94,7 +94,7 @@ extension TeamBoard {
       ("err", .file(OutputFile(program: program, programs: programs, stream: .err))),
       ("proc", .context(processes(of: program))),
       ("regions", snapshot(0o400, .maps, orElse: nil)),
-      ("mem", .file(MemoryFile(program: program, machine: machine))),
+      ("mem", .file(MemoryFile(program: program, board: self))),
     ])
     context.access = program.access(0o555)
     return context
@@ -104,7 +104,7 @@ extension TeamBoard {
     TreeText(
       access: program.access(0o644),
       command: { [self] line, done in
-        control(program, Array(line.text.utf8), by: line.caller.user, completion: done)
+        control(program, Array(line.text.utf8), by: line.caller, completion: done)
       }
     ) { ControlLine.help }
   }
@@ -118,11 +118,11 @@ extension TeamBoard {
   /// The status of each process of a program.
   private func processes(of program: Program) -> TreeContext {
     let pids = Prepared<[Int32]>([])
-    var context = TreeContext(names: { pids.value.map { "\($0)" } }) { [machine] name in
-      guard let pid = Int32(name), pids.value.contains(pid) else { return nil }
+    var context = TreeContext(names: { pids.value.map { Name("\($0)") } }) { [self] name in
+      guard let pid = pids.value.first(where: { Name("\($0)") == name }) else { return nil }
       return .file(
-        SnapshotFile(access: program.access(0o444)) { loaded in
-          machine.read(.status, ofProcess: pid, completion: loaded)
+        SnapshotFile(access: program.access(0o444)) { [self] caller, loaded in
+          read(.status, ofProcess: pid, as: caller, completion: loaded)
         })
     }
     context.prepare = { _, done in
@@ -140,8 +140,8 @@ extension TeamBoard {
   private func context(ofProcess pid: Int32) -> TreeContext {
     func file(_ file: ProcessFile) -> TreeObject {
       .file(
-        SnapshotFile(access: TreeAccess(permissions: 0o444)) { [machine] loaded in
-          machine.read(file, ofProcess: pid, completion: loaded)
+        SnapshotFile(access: TreeAccess(permissions: 0o444)) { [self] caller, loaded in
+          read(file, ofProcess: pid, as: caller, completion: loaded)
         })
     }
     return TreeContext([
