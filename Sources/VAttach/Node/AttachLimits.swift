@@ -1,7 +1,7 @@
 /// What processes on a node's socket may use up, each number with its reason.
 ///
 /// Processes of a user are one payer together, and all users without a name are one. Who owns the
-/// node, which is root with all of its rights, is held to what one process may have, not to a share.
+/// node, root with all of its rights, is held to what one process may have, and to no share.
 public struct AttachLimits: Sendable {
   /// Attached at once: each costs a descriptor and its buffers. A user has a quarter, 128; an
   /// eighth is kept for root (`Shares`).
@@ -50,6 +50,8 @@ public struct AttachLimits: Sendable {
   /// Frames that are sent and still kept.
   public var sentFrames = 2048
 
+  /// Connections taken before other events of the node get their turn.
+  public var connectionsOfTurn = 32
   /// Frames carried out for one user before others get their turn: some milliseconds.
   public var framesOfTurn = 256
 
