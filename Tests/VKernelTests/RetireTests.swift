@@ -93,7 +93,8 @@ struct TimerTests {
     // Each limit is before the one that is queued, and a year away.
     for index in 0..<20_000 {
       test.sendAndReply(
-        from: client, to: server, limit: TimeSpan(nanoseconds: 31_000_000_000_000_000 - Int64(index)))
+        from: client, to: server,
+        limit: TimeSpan(nanoseconds: 31_000_000_000_000_000 - Int64(index)))
     }
     for _ in 0..<20_000 {
       let other = test.kernel.makeClient(user: "ann")

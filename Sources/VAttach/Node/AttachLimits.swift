@@ -16,7 +16,8 @@ public struct AttachLimits: Sendable {
   public var serversOfProcess = 64
   /// Groups of one server; a kernel allows no more.
   public var groupsOfServer = 16
-  /// Requests that one process has not answered, each a client that waits.
+  /// Requests that one process has not answered, each a client that waits; of them one client's user
+  /// has a quarter (`Shares`).
   public var requestsOfProcess = 4096
   /// A member of a group need not answer, so only the newest requests to groups are remembered.
   public var groupRequestsOfProcess = 256
@@ -35,7 +36,8 @@ public struct AttachLimits: Sendable {
   public var numbersAtOnce = 65_536
   public var numbersPerSecond = 4096
 
-  /// Frames that wait for a process to read them. Requests for its servers: more are told BUSY.
+  /// Frames that wait for a process to read them. Requests for its servers: more are told BUSY, and
+  /// so is a user who has a quarter of the octets.
   public var requestFrames = 4096
   public var requestOctets = 4 << 20
   /// Answers may be as many as its clients, and as many again.
