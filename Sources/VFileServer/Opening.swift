@@ -97,7 +97,8 @@ extension FileServer {
     if !mode.isDisjoint(with: [.write, .truncate]) { try mustBeWriteable(object.export) }
     let wanted = ObjectServer<FileContent>.rights(wantedBy: operation, turn.caller)
     if mode.contains(.execute) && wanted != OpenMode.execute.rights {
-      try store.checkAccess(object.handle, mask: wanted, as: place.who)
+      // Who runs a program reads it, and only a mount may without the right.
+      try store.checkAccess(object.handle, mask: wanted | OpenMode.read.rights, as: place.who)
     }
     let file = HeldObject(
       try store.open(object.handle, mode, as: place.who, turn.patience), of: store,
