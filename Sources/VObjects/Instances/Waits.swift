@@ -10,6 +10,8 @@ public final class Waits: Sendable {
     var transaction: TransactionID
     var caller: Caller
     var instance: InstanceID?
+    /// The process whose death ends a wait that is in no instance.
+    var owner: EntityID
     var cancel: @Sendable (ReplyCode) -> Void
   }
 
@@ -25,30 +27,40 @@ public final class Waits: Sendable {
   }
 
   private let state: Mutex<State>
+  /// Called for each wait whose owner nobody else watches.
+  private let watchLater: @Sendable () -> Void
 
-  init(_ backplane: any Backplane, capacity: Int = InstanceLimits.waitsMax) {
+  init(
+    _ backplane: any Backplane, capacity: Int = InstanceLimits.waitsMax,
+    watchLater: @escaping @Sendable () -> Void
+  ) {
     state = Mutex(State(shares: Shares(capacity: capacity, ownHost: backplane.host)))
+    self.watchLater = watchLater
   }
 
   /// Keeps a request that is not answered yet; `cancel` is called, once and outside every lock, if
   /// somebody ends the wait, and answers it with the code.
   ///
-  /// An earlier wait of the same client is over: its client no longer waits for that.
+  /// A wait in an instance ends with it, at the latest; any other with the death of its `owner`,
+  /// who is the client where nobody is named. An earlier wait of the same client is over: its client
+  /// no longer waits for that.
   public func add(
-    _ request: Request, _ caller: Caller, in instance: InstanceID? = nil,
+    _ request: Request, _ caller: Caller, in instance: InstanceID? = nil, owner: EntityID = .none,
     cancel: @escaping @Sendable (ReplyCode) -> Void
   ) throws(Refusal) {
     let (hasRoom, stale) = state.withLock { state -> (Bool, Wait?) in
       let stale = state.remove(request.client)
       guard state.shares.take(caller.principal) else { return (false, stale) }
       state.waits[request.client] = Wait(
-        transaction: request.transaction, caller: caller, instance: instance, cancel: cancel)
+        transaction: request.transaction, caller: caller, instance: instance,
+        owner: owner.isValid ? owner : request.client, cancel: cancel)
       return (true, stale)
     }
     stale?.cancel(.interrupted)
     guard hasRoom else {
       throw Refusal(.noServerResources, "\(caller.principal) waits for too much here")
     }
+    if instance == nil { watchLater() }
   }
 
   /// The request is answered; false if its wait was ended by somebody.
@@ -71,11 +83,25 @@ public final class Waits: Sendable {
 
   /// Ends all waits in an instance.
   func cancelAll(in instance: InstanceID) {
-    let waits = state.withLock { state in
-      let clients = state.waits.filter { $0.value.instance == instance }.keys
+    for wait in removeAll(where: { $0.instance == instance }) { wait.cancel(.invalidFileID) }
+  }
+
+  /// Ends what a dead process waited for outside of instances.
+  func cancelAll(of owner: EntityID) {
+    let waits = removeAll { $0.instance == nil && $0.owner == owner }
+    for wait in waits { wait.cancel(.interrupted) }
+  }
+
+  private func removeAll(where predicate: (Wait) -> Bool) -> [Wait] {
+    state.withLock { state in
+      let clients = state.waits.filter { predicate($0.value) }.keys
       return clients.compactMap { state.remove($0) }
     }
-    for wait in waits { wait.cancel(.invalidFileID) }
+  }
+
+  /// The processes that waits outside of instances belong to.
+  var owners: Set<EntityID> {
+    state.withLock { Set($0.waits.values.lazy.filter { $0.instance == nil }.map(\.owner)) }
   }
 
   /// Requests that have not been answered.
