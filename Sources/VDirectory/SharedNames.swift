@@ -1,42 +1,34 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
 
-/// The operations on shared contexts.
+/// Operations on names: of shared contexts, or handed on to the manager of a prefix.
 extension Directory {
-  func serve(_ request: Request) {
-    let code = request.message.mcb.code
-    switch code {
+  func serve(_ request: Request, _ caller: Caller) {
+    switch request.message.mcb.code {
     case ClaimName.code:
-      backplane.serve(ClaimName.self, request) { claim($0, request) }
-    case ReadInstance.code:
-      backplane.serve(ReadInstance.self, request) { read($0, request) }
-    case QueryInstance.code:
-      backplane.serve(QueryInstance.self, request) { operation in
-        describe(ContextID(rawValue: operation.instance.rawValue), request)
-      }
-    case ReleaseInstance.code, SyncInstance.code:
-      backplane.reply(Done(), to: request)
-    case QueryName.code...QueryStore.code, CreateInstance.code:
-      serveName(request)
-    default:
-      backplane.refuse(.illegalRequest, request)
+      backplane.serve(ClaimName.self, request) { claim($0, caller, request) }
+    case QueryName.code...QueryStore.code, QueryAttribute.code...ChangeAttribute.code,
+      CreateInstance.code:
+      serveName(request, caller)
+    default: backplane.refuse(.illegalRequest, request)
     }
   }
 
   /// Any request with a name: ours, or handed on to the manager of its prefix.
-  private func serveName(_ request: Request) {
+  private func serveName(_ request: Request, _ caller: Caller) {
     guard let name = try? ContextName(parsing: request.message) else {
       return backplane.refuse(.badArguments, request)
     }
-    guard let context = state.withLock({ $0.contexts.name(of: name.context) }) else {
+    guard let context = contexts[name.context == .none ? SharedContext.root : name.context] else {
       return backplane.refuse(.invalidContext, request)
     }
-    let rest = Array(name.rest)
-    let full = context.isEmpty || rest.isEmpty ? context + rest : context + [slash] + rest
+    let (front, rest) = (context.octets, Array(name.rest))
+    let full = front.isEmpty || rest.isEmpty ? front + rest : front + [slash] + rest
     if request.message.mcb.code == QueryName.code { return answerName(name, full, request) }
-    if rest.isEmpty { return serveOwn(full, isNamed: false, request) }
-    if target(ofLink: full) != nil { return serveOwn(full, isNamed: true, request) }
+    if rest.isEmpty { return serveOwn(full, isNamed: false, caller, request) }
+    if target(ofLink: full) != nil { return serveOwn(full, isNamed: true, caller, request) }
     let place = state.withLock { $0.place(of: full) }
     switch place {
     case .claimed(let claim, let prefixBytes):
@@ -44,14 +36,19 @@ extension Directory {
         request, name, leaving: full.count - prefixBytes,
         to: claim.state == .away ? .none : claim.manager, claim.context)
     case .shared:
-      serveOwn(full, isNamed: true, request)
+      serveOwn(full, isNamed: true, caller, request)
     case .unknown:
-      search(full) { [self] answer in
-        guard let answer else { return backplane.refuse(refusalOfUnknown(request), request) }
-        if answer.kind == .sharedContext { return serveOwn(full, isNamed: true, request) }
-        handOn(
-          request, name, leaving: full.count - answer.prefixBytes, to: answer.manager,
-          answer.context)
+      search(full, for: caller) { [self] result in
+        switch result {
+        case .failure(let refusal): objects.refuse(refusal, request)
+        case .success(nil): backplane.refuse(refusalOfUnknown(request), request)
+        case .success(let answer?) where answer.kind == .sharedContext:
+          serveOwn(full, isNamed: true, caller, request)
+        case .success(let answer?):
+          handOn(
+            request, name, leaving: full.count - answer.prefixBytes, to: answer.manager,
+            answer.context)
+        }
       }
     }
   }
@@ -67,12 +64,10 @@ extension Directory {
           manager: claim.manager, context: claim.context, prefixBytes: prefixBytes,
           kind: .context), to: request)
     case .shared:
-      guard let context = state.withLock({ $0.contexts.context(of: full) }) else {
-        return backplane.refuse(.noServerResources, request)
-      }
       backplane.reply(
         QueryName.Answer(
-          manager: server, context: context, prefixBytes: name.name.count, kind: .sharedContext),
+          manager: server, context: context(of: full), prefixBytes: name.name.count,
+          kind: .sharedContext),
         to: request)
     case .unknown: backplane.refuse(.notFound, request)
     }
@@ -90,7 +85,9 @@ extension Directory {
     if leaving == 0, let code = refusalOfChange(request.message.mcb.code) {
       return backplane.refuse(code, request)
     }
-    guard manager != .none else { return backplane.refuse(.retransmissionTimeout, request) }
+    guard manager.isValid, !manager.isGroup else {
+      return backplane.refuse(.retransmissionTimeout, request)
+    }
     var message = request.message
     message.mcb.setPair(1, context.rawValue)
     let index = leaving == 0 ? name.name.count : name.name.count - leaving + 1
@@ -121,9 +118,11 @@ extension Directory {
     }
   }
 
-  private func serveOwn(_ name: [UInt8], isNamed: Bool, _ request: Request) {
+  private func serveOwn(
+    _ name: [UInt8], isNamed: Bool, _ caller: Caller, _ request: Request
+  ) {
     switch request.message.mcb.code {
-    case QueryObject.code: reply(name, request)
+    case QueryObject.code: backplane.reply(descriptor(of: name), to: request)
     case ReadLink.code:
       guard let target = target(ofLink: name) else {
         return backplane.refuse(.badArguments, request)
@@ -135,124 +134,56 @@ extension Directory {
         backplane.reply(Done(), to: request)
       }
     case QueryStore.code: backplane.reply(QueryStore.Answer(), to: request)
+    case QueryAttribute.code...ChangeAttribute.code: backplane.refuse(.notSupported, request)
     case CreateInstance.code:
-      backplane.serve(CreateInstance.self, request) { open(name, $0, request) }
+      backplane.serve(CreateInstance.self, request) { open(name, $0, caller, request) }
     case AddName.code where isNamed, LinkName.code where isNamed:
       backplane.refuse(.duplicateName, request)
     default: backplane.refuse(.notOwner, request)
     }
   }
+}
 
-  private func open(_ name: [UInt8], _ operation: CreateInstance, _ request: Request) {
-    guard target(ofLink: name) == nil else { return backplane.refuse(.tooManyLinks, request) }
-    guard operation.mode.contains(.directory) else {
-      return backplane.refuse(.isContext, request)
-    }
-    guard let descriptor = descriptor(of: name) else {
-      return backplane.refuse(.noServerResources, request)
-    }
-    // A shared context has no state to open: its number serves as the instance.
-    backplane.reply(
-      CreateInstance.Answer(
-        instance: InstanceID(rawValue: descriptor.context.rawValue), attributes: [.readable],
-        isNew: false, descriptor: descriptor), to: request)
-  }
+// MARK: - Names beyond the table
 
-  private func describe(_ context: ContextID, _ request: Request) {
-    guard let name = state.withLock({ $0.contexts.name(of: context) }) else {
-      return backplane.refuse(.invalidFileID, request)
-    }
-    reply(name, request)
-  }
+extension Directory {
+  /// How long a name that nobody answered for is not asked for again.
+  private static let absenceInterval = TimeSpan.seconds(5)
+  /// A name that no manager has answered for in this time does not exist.
+  private static let queryTimeLimit = TimeSpan.milliseconds(200)
 
-  private func reply(_ name: [UInt8], _ request: Request) {
-    guard let descriptor = descriptor(of: name) else {
-      return backplane.refuse(.noServerResources, request)
+  /// Asks the managers for a name that the table does not know, then calls `found`, with nil where
+  /// there is none.
+  ///
+  /// Every host hears of it, so it costs `caller` a share.
+  private func search(
+    _ name: [UInt8], for caller: Caller,
+    _ found: @escaping @Sendable (Result<QueryName.Answer?, Refusal>) -> Void
+  ) {
+    let now = backplane.now
+    let asker = caller.principal
+    guard Claim.isPrefix(name), !state.withLock({ $0.absent.contains(name, at: now) }) else {
+      return found(.success(nil))
     }
-    backplane.reply(descriptor, to: request)
-  }
-
-  /// The records of a shared context: prefixes in the order they were first heard, then links.
-  private func read(_ operation: ReadInstance, _ request: Request) {
-    let context = ContextID(rawValue: operation.instance.rawValue)
-    let found = state.withLock { state in
-      state.contexts.name(of: context).map {
-        ($0, state.table.components(below: $0), state.local.components(below: $0))
+    guard state.withLock({ $0.searches.take(asker) }) else {
+      return found(
+        .failure(Refusal(.noServerResources, "\(asker) asks for too many unknown names at once")))
+    }
+    clients.send(
+      QueryName(ContextName(.none, name)), as: "root", to: .nameHandlingGroup,
+      options: SendOptions(timeLimit: Self.queryTimeLimit)
+    ) { [self] answer in
+      let now = backplane.now
+      var value: QueryName.Answer?
+      if case .done(let answer, _) = answer { value = answer }
+      state.withLock { state in
+        state.searches.give(asker)
+        guard value == nil else { return }
+        state.absent.insert(name, askedBy: asker, until: now + Self.absenceInterval, at: now)
       }
+      found(.success(value))
     }
-    guard let (name, components, local) = found else {
-      return backplane.refuse(.invalidFileID, request)
-    }
-    var records: [(position: UInt64, name: [UInt8], kind: ObjectKind)] = components.map {
-      (UInt64($0.position) + 1, $0.component, .context)
-    }
-    for (number, link) in links(in: components).enumerated() {
-      records.append((UInt64(Claim.claimsMax + number) + 1, link, .symbolicLink))
-    }
-    let behindLinks = UInt64(Claim.claimsMax) + 8
-    records += local.map { (behindLinks + UInt64($0.position), $0.component, .context) }
-    var writer = SegmentWriter()
-    for record in records where record.position > operation.position {
-      let full = name.isEmpty ? record.name : name + [slash] + record.name
-      var descriptor = Descriptor(
-        kind: record.kind, identity: SharedContexts.identity(of: full))
-      descriptor.name = record.name
-      descriptor.nextPosition = record.position
-      guard writer.bytes.count + descriptor.byteCount <= min(operation.count, 16_384) else {
-        break
-      }
-      descriptor.emit(into: &writer)
-    }
-    backplane.reply(ReadInstance.Answer(data: writer.bytes), to: request)
-  }
-
-  // MARK: what they look like
-
-  /// Nil where the table of contexts is full.
-  private func descriptor(of name: [UInt8]) -> Descriptor? {
-    let target = target(ofLink: name)
-    return state.withLock { state in
-      guard let context = state.contexts.context(of: name) else { return nil }
-      var descriptor = Descriptor(
-        kind: target == nil ? .sharedContext : .symbolicLink,
-        identity: SharedContexts.identity(of: name))
-      descriptor.context = context
-      descriptor.permissions = target == nil ? 0o755 : 0o777
-      descriptor.size = UInt64(target?.count ?? 0)
-      descriptor.links = target == nil ? 2 : 1
-      descriptor.modified = state.changedAt
-      descriptor.changed = state.changedAt
-      descriptor.accessed = state.changedAt
-      descriptor.attributes = [.readable]
-      return descriptor
-    }
-  }
-
-  /// Where `self` or `any` in a shared context leads: this host if it serves there, for `any`
-  /// else the first that does; nil for every other name.
-  private func target(ofLink name: [UInt8]) -> [UInt8]? {
-    let cut = name.lastIndex(of: slash).map { $0 + 1 } ?? 0
-    let last = Array(name[cut...])
-    guard cut > 0, last == Self.selfName || last == Self.anyName else { return nil }
-    let components = state.withLock { $0.table.components(below: Array(name[..<(cut - 1)])) }
-    guard links(in: components).contains(last) else { return nil }
-    let own = Array(backplane.host.utf8)
-    if components.contains(where: { $0.component == own }) { return own }
-    return components.first?.component
-  }
-
-  private func links(in components: [(position: Int, component: [UInt8])]) -> [[UInt8]] {
-    let hosts = state.withLock { Set($0.table.entries.map { Array($0.claim.host.utf8) }) }
-    // Only where the components are hosts: a context of other prefixes has no "this host".
-    guard !components.isEmpty, components.allSatisfy({ hosts.contains($0.component) }) else {
-      return []
-    }
-    let own = Array(backplane.host.utf8)
-    let isServing = components.contains { $0.component == own }
-    return isServing ? [Self.selfName, Self.anyName] : [Self.anyName]
   }
 
   private var slash: UInt8 { ClaimTable.slash }
-  private static let selfName = Array("self".utf8)
-  private static let anyName = Array("any".utf8)
 }
