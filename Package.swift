@@ -137,6 +137,8 @@ let package = Package(
       name: "VPipeServerTests", dependencies: ["VPipeServer", "VProtocol", "NetworkFaults"],
       swiftSettings: common),
     .testTarget(
+      name: "VDirectoryTests", dependencies: ["VDirectory", "VProtocol"], swiftSettings: common),
+    .testTarget(
       name: "VTeamServerTests", dependencies: ["VTeamServer", "VObjects", "VStore", "VProtocol"],
       swiftSettings: common),
     .testTarget(

@@ -94,8 +94,14 @@ final class ClaimingHost: Sendable {
   func list(_ path: String, _ completion: @escaping @Sendable ([String]) -> Void) {
     walk(path) { [self] answer in
       guard case .done(let descriptor, let server) = answer else { return completion([]) }
-      let instance = InstanceID(rawValue: descriptor.context.rawValue)
-      list(instance, of: server, behind: [], from: 0, completion)
+      let opening = CreateInstance(ContextName(descriptor.context), mode: [.read, .directory])
+      clients.send(opening, as: "root", to: server) { [self] answer in
+        guard case .done(let opened, _) = answer else { return completion([]) }
+        list(opened.instance, of: server, behind: [], from: 0) { [self] names in
+          clients.send(ReleaseInstance(opened.instance), as: "root", to: server) { _ in }
+          completion(names)
+        }
+      }
     }
   }
 
