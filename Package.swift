@@ -128,6 +128,10 @@ let package = Package(
       name: "VPipeServerTests", dependencies: ["VPipeServer", "VProtocol", "NetworkFaults"],
       swiftSettings: common),
     .testTarget(
+      name: "VGroupServerTests",
+      dependencies: ["VGroupServer", "VObjects", "VRuntime", "VProtocol"],
+      swiftSettings: common),
+    .testTarget(
       name: "VTeamServerTests", dependencies: ["VTeamServer", "VObjects", "VStore", "VProtocol"],
       swiftSettings: common),
     .testTarget(
