@@ -139,6 +139,10 @@ let package = Package(
     .testTarget(
       name: "VDirectoryTests", dependencies: ["VDirectory", "VProtocol"], swiftSettings: common),
     .testTarget(
+      name: "VGroupServerTests",
+      dependencies: ["VGroupServer", "VObjects", "VRuntime", "VProtocol"],
+      swiftSettings: common),
+    .testTarget(
       name: "VTeamServerTests", dependencies: ["VTeamServer", "VObjects", "VStore", "VProtocol"],
       swiftSettings: common),
     .testTarget(
