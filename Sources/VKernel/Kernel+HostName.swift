@@ -101,7 +101,7 @@ extension Kernel {
     }
     guard conflict.holder != nil, !isNameTimerQueued else { return }
     isNameTimerQueued = true
-    timers.push(.ownName, at: conflict.wakeAt)
+    pushTimer(.ownName, at: conflict.wakeAt)
   }
 
   /// Ends what is under way with other kernels, as if all of them had fallen silent.
@@ -121,7 +121,7 @@ extension Kernel {
       !peer.isLost(at: step.now)
     else { return }
     challenge(kernel, at: locator, &step)
-    timers.push(.peerName(kernel), at: step.now + Self.nameRepetition)
+    pushTimer(.peerName(kernel), at: step.now + Self.nameRepetition)
   }
 
   /// A new kernel is asked for its name after so long: until then its answer to what was asked

@@ -47,7 +47,7 @@ extension Kernel {
     dead.remove(kernel)
     // Clear packets prove nothing, and are for simulations.
     if isSealed, peers[kernel]?.host == nil {
-      timers.push(.peerName(kernel), at: step.now + Self.namePatience)
+      pushTimer(.peerName(kernel), at: step.now + Self.namePatience)
     }
     let old = places[locator]?.kernel
     places[locator, default: Place(kernel: kernel)].kernel = kernel

@@ -36,6 +36,8 @@ extension Kernel {
       records[key].map { $0.queuedAt != time && $0.queuedLaterAt != time } ?? true
     case .probe(let transaction): probes[transaction] == nil
     case .silence(let kernel): peers[kernel]?.isSilent != true
+    case .peerName(let kernel): peers[kernel] == nil
+    case .ownName: false
     }
   }
 

@@ -9,8 +9,8 @@ extension TeamBoard {
   ///
   /// A datagram: nobody here waits for another board. What came of it is told to the program.
   func change(_ kind: ChangeGroup.Change, _ group: Name, of program: Program) {
-    var change = ChangeGroup(kind, "\(group)", host: backplane.host)
-    change.member = "\(backplane.host):\(program.name)"
+    var change = ChangeGroup(kind, group, host: backplane.host)
+    change.member = Name("\(backplane.host):\(program.name)")
     change.owner = program.owner
     change.program = program.entity
     backplane.sendDatagram(change.message, from: teller, to: .groupManagerGroup)
@@ -36,7 +36,7 @@ extension TeamBoard {
           let words = refusal.map { $0.words.isEmpty ? "\($0.code)" : $0.words }
           backplane.reply(
             GroupMessage.Answer(
-              refusal?.code ?? .ok, member: "\(backplane.host):\(program.name)",
+              refusal?.code ?? .ok, member: Name("\(backplane.host):\(program.name)"),
               words: words ?? "ok"), to: request)
         }
       }
@@ -44,7 +44,7 @@ extension TeamBoard {
       guard isTold, let change = try? ChangeGroup(parsing: request.message) else {
         return backplane.refuse(.illegalRequest, request)
       }
-      program.note(change.change, Name(change.group))
+      program.note(change.change, change.group)
       backplane.reply(Done(), to: request)
     default: backplane.refuse(.illegalRequest, request)
     }

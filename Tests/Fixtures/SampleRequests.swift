@@ -16,7 +16,7 @@ public struct RequestTargets: Sendable {
   /// A manager, which claims or answers.
   public var manager = EntityID(kernel: KernelID(1), discriminator: 19)
   public var host = "kea"
-  public var group = "jobs"
+  public var group: Name = "jobs"
   public var user = "ann"
   /// How an instance is opened.
   public var mode: OpenMode = .read
