@@ -126,6 +126,10 @@ public final class FileServer: Sendable {
 struct Turn: Sendable {
   var request: Request
   var patience: Patience
+  /// Whether nothing is lost if the whole operation is done once more.
+  var mayStartAnew = false
+  /// Tries before this one that were held up.
+  var heldUpCount = 0
 
   /// Ends a try that must not wait, before it changes anything.
   func mustBeAbleToWait() throws(StoreFailure) {
@@ -139,24 +143,31 @@ extension FileServer {
 
   /// Answers a request with what `work` says, once.
   ///
-  /// Where a try at once would wait, `work` starts anew on a disk thread; so it leaves no trace
-  /// before the store has stopped saying `wouldWait`.
+  /// Where a try at once would wait, `work` starts anew on a disk thread, and where somebody else
+  /// holds it up, after a pause; so it leaves no trace before the store has stopped saying
+  /// `wouldWait` and `heldUp`.
   private func perform<Op: Operation>(
     _ request: Request, _ patience: Patience, _ work: @escaping Work<Op>
   ) {
     backplane.serve(Op.self, request) { operation in
       switch patience {
-      case .atOnce: attempt(operation, Turn(request: request, patience: .atOnce), work)
+      case .atOnce:
+        let turn = Turn(
+          request: request, patience: .atOnce, mayStartAnew: Op.isIdempotent)
+        attempt(operation, turn, work)
       case .mayWait: attemptOnDisk(operation, request, work)
       }
     }
   }
 
   private func attemptOnDisk<Op: Operation>(
-    _ operation: Op, _ request: Request, _ work: @escaping Work<Op>
+    _ operation: Op, _ request: Request, heldUpCount: Int = 0, _ work: @escaping Work<Op>
   ) {
     backplane.disk { [self] in
-      attempt(operation, Turn(request: request, patience: .mayWait), work)
+      let turn = Turn(
+        request: request, patience: .mayWait, mayStartAnew: Op.isIdempotent,
+        heldUpCount: heldUpCount)
+      attempt(operation, turn, work)
     }
   }
 
@@ -176,8 +187,23 @@ extension FileServer {
       case .wouldWait:
         precondition(turn.patience == .atOnce, "a store that may wait does not refuse to")
         attemptOnDisk(operation, turn.request, work)
+      case .heldUp(let code):
+        guard let pause = Self.pause(after: turn.heldUpCount) else {
+          return backplane.refuse(code, turn.request)
+        }
+        backplane.after(pause) { [self] in
+          attemptOnDisk(operation, turn.request, heldUpCount: turn.heldUpCount + 1, work)
+        }
       }
     }
+  }
+
+  /// How long to wait before the next try of an operation that was held up so often before; nil
+  /// where it has been a minute in all, more than the 45 s that Linux gives who has a lease.
+  static func pause(after count: Int) -> TimeSpan? {
+    let (doublings, first) = (8, Int64(2))
+    if count < doublings { return .milliseconds(first << Int64(count)) }
+    return count < doublings + 120 ? .milliseconds(500) : nil
   }
 }
 

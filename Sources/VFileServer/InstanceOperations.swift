@@ -200,9 +200,11 @@ extension FileServer {
     default: throw .refused(mode.contains(.directory) ? .notContext : .notSupported)
     }
     if !mode.isDisjoint(with: [.write, .truncate]) { try mustBeWriteable(object.export) }
+    let isMountMade = turn.request.principal?.marks.contains(.mountMade) == true
     let file = HeldObject(
-      try store.open(object.handle, mode, as: place.who, turn.patience), of: store,
-      export: object.export)
+      try store.open(
+        object.handle, mode, as: place.who, mayRunUnread: isMountMade, turn.patience),
+      of: store, export: object.export)
     if mode.contains([.truncate, .dropPrivileges]) {
       try dropPrivileges(file.handle, as: place.who)
     }

@@ -235,6 +235,7 @@ extension Locks {
       switch result {
       case .success(let answer): backplane.reply(answer, to: request)
       case .failure(.refused(let code)): backplane.refuse(code, request)
+      case .failure(.heldUp(let code)): backplane.refuse(code, request)
       case .failure(.wouldWait): preconditionFailure("locks of Linux are not waited for")
       }
     }

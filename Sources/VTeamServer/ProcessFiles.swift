@@ -7,22 +7,34 @@ import VStore
 /// A file whose octets are taken when it is opened, and then stay as they are.
 struct SnapshotFile: TreeFile {
   let access: TreeAccess
-  let load: @Sendable (@escaping @Sendable (Outcome<[UInt8]>) -> Void) -> Void
+  let shares: TeamShares
+  let load: @Sendable (TreeCaller, @escaping @Sendable (Outcome<[UInt8]>) -> Void) -> Void
 
   /// Not of fixed length: how much there is is known by reading it only, as in /proc.
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    load { outcome in
-      opened(outcome.map { SnapshotSession($0) }.mapError { Refusal($0) })
+    load(opening.caller) { [shares] outcome in
+      do throws(Refusal) {
+        let octets = try outcome.mapError { Refusal($0) }.get()
+        let share = try shares.take(octets: octets.count, by: opening.caller.principal)
+        opened(.success(SnapshotSession(octets, share)))
+      } catch {
+        opened(.failure(error))
+      }
     }
   }
 }
 
 final class SnapshotSession: TreeSession {
   private let octets: [UInt8]
-  init(_ octets: [UInt8]) { self.octets = octets }
+  private let share: TakenShare
+
+  init(_ octets: [UInt8], _ share: TakenShare) {
+    self.octets = octets
+    self.share = share
+  }
 
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
     let start = Int(min(position, UInt64(octets.count)))
@@ -30,27 +42,30 @@ final class SnapshotSession: TreeSession {
   }
 }
 
-/// The memory of a program's root process.
+/// The memory of a program's root process, for those whom Linux lets look at it at each read.
 struct MemoryFile: TreeFile {
   let program: Program
-  let machine: any ProgramMachine
+  let board: TeamBoard
 
   var access: TreeAccess { program.access(0o400) }
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    opened(.success(MemorySession(program, machine)))
+    let onlooker = board.onlooker(opening.caller, program)
+    opened(.success(MemorySession(program, board.machine, onlooker)))
   }
 }
 
 final class MemorySession: TreeSession {
   private let program: Program
   private let machine: any ProgramMachine
+  private let onlooker: Onlooker
 
-  init(_ program: Program, _ machine: any ProgramMachine) {
+  init(_ program: Program, _ machine: any ProgramMachine, _ onlooker: Onlooker) {
     self.program = program
     self.machine = machine
+    self.onlooker = onlooker
   }
 
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
@@ -59,7 +74,9 @@ final class MemorySession: TreeSession {
       _ = call.refuse(Refusal(.noProcess, "it has ended"))
       return
     }
-    machine.readMemory(ofProcess: program.hosted.pid, at: position, count: count) { outcome in
+    machine.readMemory(
+      ofProcess: program.hosted.pid, at: position, count: count, as: onlooker
+    ) { outcome in
       switch outcome {
       case .success(let octets): call.answer(data: octets)
       // As in /proc, where nothing is mapped.

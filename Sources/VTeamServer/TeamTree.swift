@@ -60,11 +60,13 @@ extension TeamBoard {
       _ permissions: UInt32, _ file: ProcessFile, orElse octets: [UInt8]?
     ) -> TreeObject {
       .file(
-        SnapshotFile(access: program.access(permissions)) { [machine] loaded in
+        SnapshotFile(access: program.access(permissions), shares: shares) { [self] caller, loaded in
           let isGone: Outcome<[UInt8]> = .failure(MachineRefusal(.noProcess, "it has ended"))
           let last = octets.map { .success($0) } ?? isGone
           if program.isEnded { return loaded(last) }
-          machine.read(file, ofProcess: program.hosted.pid) { outcome in
+          machine.read(
+            file, ofProcess: program.hosted.pid, as: onlooker(caller, program)
+          ) { outcome in
             // It may have ended in between.
             if case .failure(let refusal) = outcome, refusal.code == .noProcess {
               loaded(last)
@@ -94,7 +96,7 @@ extension TeamBoard {
       ("err", .file(OutputFile(program: program, programs: programs, stream: .err))),
       ("proc", .context(processes(of: program))),
       ("regions", snapshot(0o400, .maps, orElse: nil)),
-      ("mem", .file(MemoryFile(program: program, machine: machine))),
+      ("mem", .file(MemoryFile(program: program, board: self))),
     ])
     context.access = program.access(0o555)
     return context
@@ -118,11 +120,11 @@ extension TeamBoard {
   /// The status of each process of a program.
   private func processes(of program: Program) -> TreeContext {
     let pids = Prepared<[Int32]>([])
-    var context = TreeContext(names: { pids.value.map { "\($0)" } }) { [machine] name in
+    var context = TreeContext(names: { pids.value.map { "\($0)" } }) { [machine, shares] name in
       guard let pid = Int32(name), pids.value.contains(pid) else { return nil }
       return .file(
-        SnapshotFile(access: program.access(0o444)) { loaded in
-          machine.read(.status, ofProcess: pid, completion: loaded)
+        SnapshotFile(access: program.access(0o444), shares: shares) { _, loaded in
+          machine.read(.status, ofProcess: pid, as: .user(RunRules.nobody), completion: loaded)
         })
     }
     context.prepare = { _, done in
@@ -140,8 +142,8 @@ extension TeamBoard {
   private func context(ofProcess pid: Int32) -> TreeContext {
     func file(_ file: ProcessFile) -> TreeObject {
       .file(
-        SnapshotFile(access: TreeAccess(permissions: 0o444)) { [machine] loaded in
-          machine.read(file, ofProcess: pid, completion: loaded)
+        SnapshotFile(access: TreeAccess(permissions: 0o444), shares: shares) { [machine] _, loaded in
+          machine.read(file, ofProcess: pid, as: .user(RunRules.nobody), completion: loaded)
         })
     }
     return TreeContext([

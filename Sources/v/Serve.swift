@@ -138,7 +138,7 @@ extension Serve {
   }
 
   private func teamBoard(_ node: AttachedBackplane) -> Board {
-    let programs = LinuxPrograms(node)
+    let programs = LinuxPrograms(node, users: LinuxUsers())
     let server = TeamServer(node, programs, rules: RunRules(starter, host: node.host)!)
     let prefix = "team/\(node.host)"
     var board = Board(prefixes: [prefix]) { directory, told in

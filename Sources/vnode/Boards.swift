@@ -42,9 +42,10 @@ struct Boards {
     } else {
       pipeServer = nil
     }
-    programs = LinuxPrograms(node, outlivesServer: configuration.keepsPrograms)
+    programs = LinuxPrograms(node, users: users, outlivesServer: configuration.keepsPrograms)
     if configuration.boards.contains("team") {
-      guard let rules = RunRules(configuration.run, host: host) else {
+      guard let rules = RunRules(
+        configuration.run, host: host, guest: configuration.guestUser) else {
         preconditionFailure("the configuration was read with rules that are none")
       }
       teamServer = TeamServer(node, programs, rules: rules)
