@@ -200,7 +200,7 @@ extension FileServer {
 
   /// How long to wait before the next try of an operation that was held up so often before; nil
   /// where it has been a minute in all, more than the 45 s that Linux gives who has a lease.
-  static func pause(after count: Int) -> TimeSpan? {
+  package static func pause(after count: Int) -> TimeSpan? {
     let (doublings, first) = (8, Int64(2))
     if count < doublings { return .milliseconds(first << Int64(count)) }
     return count < doublings + 120 ? .milliseconds(500) : nil

@@ -22,8 +22,12 @@ struct ProcessLooks: Sendable {
   /// Linux's NGROUPS_MAX.
   private static let groupsMax = 65_536
 
-  /// A descriptor, or a negative error number; nil stands for this process's own rights.
-  func open(_ path: String, as who: Credentials?) -> Int32 {
+  /// A descriptor of a file of a process, or a negative error number; nil stands for this process's
+  /// own rights.
+  func open(_ file: String, ofProcess pid: Int32, as who: Credentials?) -> Int32 {
+    let path = "/proc/\(pid)/\(file)"
+    // Linux lets every thread look into its own process.
+    if who != nil, unsafe access("/proc/self/task/\(pid)", F_OK) == 0 { return -EACCES }
     guard let who, own.isRoot || who.uid != own.uid else {
       return unsafe v_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC)
     }
@@ -40,7 +44,7 @@ extension LinuxPrograms {
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
   ) {
     look(file.isPublic ? .fullRoot : onlooker, completion) { [looks] who in
-      let descriptor = looks.open("/proc/\(pid)/\(file.rawValue)", as: who)
+      let descriptor = looks.open(file.rawValue, ofProcess: pid, as: who)
       let (octets, error) = ProcessFiles.read(descriptor, count: ProcessFile.octetsMax)
       return error == 0 ? .success(octets) : .failure(.process(pid, error))
     }
@@ -51,7 +55,7 @@ extension LinuxPrograms {
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
   ) {
     look(onlooker, isAtMemory: true, completion) { [looks] who in
-      let file = looks.open("/proc/\(pid)/mem", as: who)
+      let file = looks.open("mem", ofProcess: pid, as: who)
       guard file >= 0 else { return .failure(.process(pid, file)) }
       defer { close(file) }
       var result: Int64 = 0

@@ -12,9 +12,11 @@ final class TeamHost {
   let machine: FakeMachine
   let team: TeamServer
   let clients: ClientPool
+  /// Whether root asks with all rights over its host, and not from a container in it.
+  var isRootFull = true
 
   init(
-    _ host: String, in simulator: Simulator, run: [String] = ["*@*"],
+    _ host: String, in simulator: Simulator, run: [String] = ["*@*"], guest: String? = nil,
     on machine: FakeMachine = FakeMachine()
   ) {
     self.simulator = simulator
@@ -22,7 +24,7 @@ final class TeamHost {
     node = simulator.start(host)
     node.announce()
     directory = Directory(node)
-    team = TeamServer(node, machine, rules: RunRules(run, host: host)!)
+    team = TeamServer(node, machine, rules: RunRules(run, host: host, guest: guest)!)
     team.claim(in: directory.server) { _ in }
     clients = ClientPool(node)
   }
@@ -31,8 +33,9 @@ final class TeamHost {
   func ask<Op: VProtocol.Operation>(
     _ operation: Op, of manager: EntityID, as user: String = "ann"
   ) -> Answer<Op.Answer>? {
-    outcome(simulator) {
-      clients.send(operation, as: ClientUser(own: user), to: manager, completion: $0)
+    let user = ClientUser(user, marks: user == "root" && isRootFull ? .fullRoot : [])
+    return outcome(simulator) {
+      clients.send(operation, as: user, to: manager, completion: $0)
     }
   }
 

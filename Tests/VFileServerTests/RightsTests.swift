@@ -74,12 +74,49 @@ struct RightsTests {
     chmod(served.path + "/p", 0o711)
     let read = CreateInstance(served.name("p"), mode: .read)
     #expect(served.code(read, as: Self.ann) == .noPermission)
-    let instance = try served.open("p", .execute, as: Self.ann)
-    let data = try served.ask(ReadInstance(instance, position: 0, count: 100), as: Self.ann).data
+    // A mount runs it; whoever else asks would read it.
+    let run = CreateInstance(served.name("p"), mode: .execute)
+    #expect(served.code(run, as: Self.ann) == .noPermission)
+    let mounted = Principal(user: "ann", host: "moa", marks: .mountMade)
+    let instance = try served.open("p", .execute, as: mounted)
+    let data = try served.ask(ReadInstance(instance, position: 0, count: 100), as: mounted).data
     #expect(data == Array("program".utf8))
-    chmod(served.path + "/p", 0o744)
     #expect(
-      served.code(CreateInstance(served.name("p"), mode: .execute), as: Self.ann) == .noPermission)
+      served.code(CreateInstance(served.name("p"), mode: [.execute, .read]), as: mounted)
+        == .noPermission)
+    chmod(served.path + "/p", 0o744)
+    #expect(served.code(run, as: mounted) == .noPermission)
+    chmod(served.path + "/p", 0o755)
+    #expect(served.code(run, as: Self.ann) == .ok)
+  }
+
+  @Test("the right to execute gives none to write", .enabled(if: Served.isRoot))
+  func executeAndWrite() throws {
+    let served = try Served()
+    for permissions in [0o755, 0o711, 0o555] as [mode_t] {
+      try? FileManager.default.removeItem(atPath: served.path + "/p")
+      try served.put("program", at: "p")
+      chmod(served.path + "/p", permissions)
+      for mode in [
+        [.execute, .write], [.execute, .write, .truncate], [.execute, .write, .append],
+        [.execute, .read, .write], [.execute, .append], [.execute, .write, .create],
+      ] as [OpenMode] {
+        for marks in [[], .mountMade, .fullRoot] as [Principal.Marks] {
+          let ann = Principal(user: "ann", host: "moa", marks: marks)
+          let reply = served.backplane.exchange(
+            CreateInstance(served.name("p"), mode: mode).message, to: served.manager, as: ann)
+          guard reply?.reply == .ok, mode == [.execute, .append] else {
+            #expect(reply?.reply == .noPermission, "\(permissions) \(mode.words) \(marks)")
+            continue
+          }
+          // To append to what may only be read is refused when it is done.
+          let opened = try CreateInstance.Answer(parsing: #require(reply))
+          let write = WriteInstance(opened.instance, position: 0, data: [1])
+          #expect(served.code(write, as: ann) == .notWriteable)
+        }
+      }
+      #expect(try String(contentsOfFile: served.path + "/p", encoding: .utf8) == "program")
+    }
   }
 
   @Test("writes drop set-user bits, but not root's own", .enabled(if: Served.isRoot))
@@ -143,20 +180,5 @@ struct RightsTests {
     #expect(served.code(read, as: Self.ann) == .noPermission)
     #expect(served.code(ReleaseInstance(instance), as: Self.ann) == .noPermission)
     #expect(served.code(read) == .ok)
-  }
-
-  @Test("the users of this host are known by name")
-  func linuxUsers() throws {
-    let users = LinuxUsers()
-    #expect(throws: StoreFailure.wouldWait) { try users.credentials(ofUser: "root", .atOnce) }
-    let root = try users.credentials(ofUser: "root", .mayWait)
-    #expect(root?.uid == 0 && root?.gid == 0)
-    #expect(try users.credentials(ofUser: "root", .atOnce) == root)
-    #expect(try users.credentials(ofUser: "no such user", .mayWait) == nil)
-    #expect(try users.credentials(ofUser: "no such user", .atOnce) == nil)
-    #expect(try users.userName(0, .mayWait) == "root")
-    #expect(try users.userName(4_000_000_000, .mayWait) == nil)
-    #expect(try users.groupID("root", .mayWait) == 0)
-    #expect(try users.groupName(0, .mayWait) == "root")
   }
 }

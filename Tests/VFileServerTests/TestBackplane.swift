@@ -15,6 +15,12 @@ final class TestBackplane: Backplane {
   }
 
   private let state = Mutex(State())
+  /// As few as a node has.
+  private let threads = {
+    let threads = OperationQueue()
+    threads.maxConcurrentOperationCount = 8
+    return threads
+  }()
   let host: String
   var now: Time { Time(nanoseconds: 0) }
   var wallClock: Int64 { 0 }
@@ -69,7 +75,7 @@ final class TestBackplane: Backplane {
 
   func disk(_ work: @escaping @Sendable () -> Void) {
     state.withLock { $0.diskJobs += 1 }
-    Thread.detachNewThread(work)
+    threads.addOperation(work)
   }
 
   private func newEntity() -> EntityID {
