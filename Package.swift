@@ -117,7 +117,9 @@ let package = Package(
       dependencies: ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"],
       swiftSettings: common),
     .testTarget(
-      name: "VMountTests", dependencies: ["VMount", "VProtocol"], swiftSettings: common),
+      name: "VMountTests",
+      dependencies: ["VMount", "VNode", "VDirectory", "VRuntime", "VProtocol"],
+      swiftSettings: common),
     .testTarget(
       name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VObjects", "VStore"],
       swiftSettings: common),

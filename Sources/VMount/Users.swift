@@ -38,17 +38,19 @@ struct Users: Sendable {
   /// The user `nobody` and the group `nogroup` of Debian, and the kernel's overflow identity.
   private static let nobody: UInt32 = 65534
 
-  /// Root is root on every host, and needs no table.
+  /// Root and its group have their names on every host, and need no table.
   func name(ofUser id: UInt32) -> String? {
     id == 0 ? "root" : Self.name(id, table.userName(id))
   }
-  func name(ofGroup id: UInt32) -> String? { Self.name(id, table.groupName(id)) }
+  func name(ofGroup id: UInt32) -> String? {
+    id == 0 ? "root" : Self.name(id, table.groupName(id))
+  }
 
   func id(ofUser name: String) -> UInt32? {
     name == "root" ? 0 : Self.id(name, table.userID(_:), table.userName(_:))
   }
   func id(ofGroup name: String) -> UInt32? {
-    Self.id(name, table.groupID(_:), table.groupName(_:))
+    name == "root" ? 0 : Self.id(name, table.groupID(_:), table.groupName(_:))
   }
 
   private static func name(_ id: UInt32, _ answer: NameAnswer<String>) -> String? {
