@@ -62,8 +62,8 @@ extension FileServer {
     return descriptor
   }
 
-  /// A name that belongs to a number; nil, so that the number is shown, where it is not told in time
-  /// and what was asked for has been done: that is not done again for a name.
+  /// A name that belongs to a number; nil, so that the number is shown, where it is not told in
+  /// time and what was asked for has been done: that is not done again for a name.
   private func ownerName(
     _ turn: Turn, _ find: () throws(StoreFailure) -> String?
   ) throws(StoreFailure) -> String? {

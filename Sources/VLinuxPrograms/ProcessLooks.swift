@@ -7,8 +7,8 @@ public import VStore
 /// Looks into processes for others: Linux itself says whether they may.
 ///
 /// A file of a process is opened with the ids of whoever wants to look and with no capability, so
-/// the rules of ptrace(2) are those of this host, whatever they are: a set-user program and one that
-/// hides its memory are closed even to the user who started them.
+/// the rules of ptrace(2) are those of this host, whatever they are: a set-user program and one
+/// that hides its memory are closed even to the user who started them.
 struct ProcessLooks: Sendable {
   private let own: Credentials
 

@@ -120,8 +120,8 @@ extension Session {
   /// Serves requests until there are none; called on every readiness of the descriptor.
   ///
   /// `admit` says whether the request that a reader has at hand can begin now. `interrupt` is told
-  /// which request a signal is for and says whether it knows it. Returns true when this thread found
-  /// the mount gone; once.
+  /// which request a signal is for and says whether it knows it. Returns true when this thread
+  /// found the mount gone; once.
   func serve(admit: (Reader, Int) -> Bool, interrupt: (UInt64) -> Bool) -> Bool {
     while let reader = takeReader() {
       let isEnded = drain(reader, admit, interrupt)

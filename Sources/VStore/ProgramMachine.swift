@@ -40,8 +40,8 @@ public protocol ProgramMachine: Sendable {
   var classMechanism: ClassMechanism { get }
 }
 
-/// Whose rights a look into a process is checked with, by the rules of ptrace(2): the process has the
-/// same ids, all of them, and its memory is no secret from its user.
+/// Whose rights a look into a process is checked with, by the rules of ptrace(2): the process has
+/// the same ids, all of them, and its memory is no secret from its user.
 ///
 /// A program that runs a set-user program is another one's from then on.
 public enum Onlooker: Equatable, Sendable {

@@ -1,12 +1,12 @@
+internal import Synchronization
 public import VProtocol
 public import VRuntime
-internal import Synchronization
 
 /// Users and groups of the host that serves: names on the wire, numbers on the disk.
 ///
 /// Nil is said only where the host has no such user or group. A table that cannot tell refuses
-/// (`noServerResources`, `deviceError`); one that does not know yet says `wouldWait` to whoever asks
-/// `atOnce`, and `heldUp` to whoever may wait, if it takes longer than a disk would.
+/// (`noServerResources`, `deviceError`); one that does not know yet says `wouldWait` to whoever
+/// asks `atOnce`, and `heldUp` to whoever may wait, if it takes longer than a disk would.
 public protocol UserTable: Sendable {
   /// Nil where the host has no such user.
   func credentials(
@@ -19,8 +19,8 @@ public protocol UserTable: Sendable {
   func userName(_ uid: UInt32, _ patience: Patience) throws(StoreFailure) -> String?
   func groupName(_ gid: UInt32, _ patience: Patience) throws(StoreFailure) -> String?
 
-  /// Calls `done` once, on any thread, when the question is answered or refused `atOnce`; or when no
-  /// more can wait, and then the answer is still `wouldWait`.
+  /// Calls `done` once, on any thread, when the question is answered or refused `atOnce`; or when
+  /// no more can wait, and then the answer is still `wouldWait`.
   ///
   /// A table that hangs does not call it: see `prepare(_:on:)`.
   func prepare(_ question: UserQuestion, _ done: @escaping @Sendable () -> Void)

@@ -129,8 +129,8 @@ final class TeamBoard: Sendable {
     _ = programs.add(hosted, owner: owner(of: order), share, isRecovered: true)
   }
 
-  /// To whom the files of a program belong: whom it runs as, or, for one who runs it as a guest, its
-  /// starter, so that not every guest has them.
+  /// To whom the files of a program belong: whom it runs as, or, for one who runs it as a guest,
+  /// its starter, so that not every guest has them.
   func owner(of order: ProgramOrder) -> String {
     guard let starter = Principal(order.starter), starter.user != order.user else {
       return order.user

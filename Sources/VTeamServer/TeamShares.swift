@@ -30,7 +30,8 @@ final class TeamShares: Sendable {
         return "\(principal) has as many programs here as one user, host or all of them may have"
       }
       if !isTaken, !state.octets.fits(octets, payer) {
-        return "requests, programs and open files of \(principal) hold as much memory here as those "
+        return
+          "requests, programs and open files of \(principal) hold as much memory here as those "
           + "of one user, host or all of them may hold"
       }
       state.programs.add(programs, payer)

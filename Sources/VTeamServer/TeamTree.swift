@@ -142,7 +142,8 @@ extension TeamBoard {
   private func context(ofProcess pid: Int32) -> TreeContext {
     func file(_ file: ProcessFile) -> TreeObject {
       .file(
-        SnapshotFile(access: TreeAccess(permissions: 0o444), shares: shares) { [machine] _, loaded in
+        SnapshotFile(access: TreeAccess(permissions: 0o444), shares: shares) {
+          [machine] _, loaded in
           machine.read(file, ofProcess: pid, as: .user(RunRules.nobody), completion: loaded)
         })
     }

@@ -44,8 +44,10 @@ struct Boards {
     }
     programs = LinuxPrograms(node, users: users, outlivesServer: configuration.keepsPrograms)
     if configuration.boards.contains("team") {
-      guard let rules = RunRules(
-        configuration.run, host: host, guest: configuration.guestUser) else {
+      guard
+        let rules = RunRules(
+          configuration.run, host: host, guest: configuration.guestUser)
+      else {
         preconditionFailure("the configuration was read with rules that are none")
       }
       teamServer = TeamServer(node, programs, rules: rules)

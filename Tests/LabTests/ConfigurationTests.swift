@@ -53,7 +53,9 @@ struct ConfigurationTests {
     ("boards = [\"pip\"]", "DIR/vnode.toml:1: 'boards' must be a list of some of \"file\", "),
     ("boards = \"pipe\"", "DIR/vnode.toml:1: 'boards' must be a list of strings"),
     ("run = [\"ann\"]", "DIR/vnode.toml:1: 'run' must be a list of USER@HOST, '*' for all"),
-    ("guest_user = \"root\"", "DIR/vnode.toml:1: 'guest_user' must be a user of this host, neither"),
+    (
+      "guest_user = \"root\"", "DIR/vnode.toml:1: 'guest_user' must be a user of this host, neither"
+    ),
     ("guest_user = \"#7\"", "DIR/vnode.toml:1: 'guest_user' must be a user of this host, neither"),
     (
       "\nguest_user = \"no-such-user\"",

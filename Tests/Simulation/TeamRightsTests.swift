@@ -36,7 +36,8 @@ struct TeamRightsTests {
     let answers = Shared<[SelectHost.Answer]>([])
     kea.node.send(
       SelectHost(.foreground, excluded: ["kea"]), from: client,
-      to: .programManagerGroup, options: SendOptions(timeLimit: .milliseconds(50), collectsResponses: true)
+      to: .programManagerGroup,
+      options: SendOptions(timeLimit: .milliseconds(50), collectsResponses: true)
     ) { answer in
       if case .done(let found, _) = answer { answers.value.append(found) }
     }

@@ -63,6 +63,8 @@ struct LeaseTests {
       as: Served.local)
     #expect(served.backplane.runTimers(untilReplyTo: client)?.reply == .wouldBlock)
     #expect(served.code(CreateInstance(served.name("leased"), mode: .read)) == .ok)
+    let mode: OpenMode = [.write, .nonBlocking]
+    #expect(served.code(CreateInstance(served.name("leased"), mode: mode)) == .wouldBlock)
     lease.give()
     var seconds = 0.0
     var count = 0

@@ -68,8 +68,8 @@ struct LookTests {
     arguments: [0o4755, 0o2755, 0o711])
   func others(permissions: UInt16) async throws {
     let path = "/var/tmp/v-look-\(getpid())-\(permissions)"
-    // Not by this process: what it starts meanwhile would have the file open, and keep it from being
-    // run.
+    // Not by this process: what it starts meanwhile would have the file open, and keep it from
+    // being run.
     let mode = String(permissions, radix: 8)
     let copy = try await shop.start("cp /bin/sleep \(path) && chmod \(mode) \(path)")
     defer { try? FileManager.default.removeItem(atPath: path) }

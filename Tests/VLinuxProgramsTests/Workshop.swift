@@ -41,14 +41,16 @@ struct Workshop {
     change(&resources)
     self.resources = resources
     machine = LinuxPrograms(
-      Self.node, users: users, directory: directory, outlivesServer: outlivesServer, keeper: Self.keeper,
+      Self.node, users: users, directory: directory, outlivesServer: outlivesServer,
+      keeper: Self.keeper,
       resources: resources)
   }
 
   /// A machine that finds what this one left.
   func successor() -> LinuxPrograms {
     LinuxPrograms(
-      Self.node, users: LinuxUsers(), directory: directory, outlivesServer: true, keeper: Self.keeper,
+      Self.node, users: LinuxUsers(), directory: directory, outlivesServer: true,
+      keeper: Self.keeper,
       resources: resources)
   }
 

@@ -229,7 +229,8 @@ struct RunRulesTests {
       ("ann@kea", []), ("ann@kea", ["ann@tui", "bob@kea", "root@*"]), ("root@kea", ["root@tui"]),
       ("root@kea", ["ann@kea"]), ("root@kea", ["*@*"]), ("root@kea", ["root@tui", "*@kea"]),
     ] {
-      for guest in [nil, "visitor"] where guest == nil || !rules.contains(where: { $0.hasPrefix("*") }) {
+      for guest in [nil, "visitor"]
+      where guest == nil || !rules.contains(where: { $0.hasPrefix("*") }) {
         #expect(throws: Refusal(.noPermission, "moa runs no programs of \(principal)")) {
           try user(principal, rules, guest: guest)
         }
