@@ -77,28 +77,34 @@ let package = Package(
     .executableTarget(
       name: "vkeep", dependencies: ["VLinuxPrograms", "VStore", "VProtocol", "CVLinux"],
       swiftSettings: common),
+    .target(
+      name: "VServers",
+      dependencies: [
+        "VFileServer", "VGroupServer", "VLinuxPrograms", "VLinuxStore", "VPipeServer", "VRAMServer",
+        "VStore", "VTeamServer", "VRuntime", "VProtocol",
+      ],
+      swiftSettings: library),
     .target(name: "VRun", swiftSettings: library),
     .executableTarget(
       name: "v",
       dependencies: [
-        "VAttach", "VRAMServer", "VObjects", "VFileServer", "VLinuxStore", "VPipeServer",
-        "VStore", "VTeamServer", "VLinuxPrograms", "VGroupServer", "VRun", "VRuntime", "VProtocol",
+        "VAttach", "VServers", "VFileServer", "VLinuxStore", "VObjects", "VStore", "VTeamServer",
+        "VRun", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: common),
     .executableTarget(
       name: "vnode",
       dependencies: [
-        "VNode", "VObjects", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
-        "VPipeServer", "VStore", "VTeamServer", "VLinuxPrograms", "VGroupServer", "VMount",
-        "VAttach",
-        "VRuntime", "VProtocol",
+        "VNode", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer",
+        "VLinuxStore", "VTeamServer", "VMount", "VAttach", "VRuntime", "VProtocol",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TOMLKit", package: "TOMLKit"),
       ],
       swiftSettings: common),
     .target(
-      name: "Fixtures", path: "Tests/Fixtures", exclude: ["vmtp", "seal.py"],
+      name: "Fixtures", dependencies: ["VProtocol"], path: "Tests/Fixtures",
+      exclude: ["vmtp", "seal.py"],
       swiftSettings: common),
     .executableTarget(
       name: "vfuzz", dependencies: ["VTeamServer", "VObjects", "VProtocol", "Fixtures"],
@@ -113,6 +119,9 @@ let package = Package(
       name: "VTransportTests", dependencies: ["VTransport", "VProtocol", "NetworkFaults"],
       swiftSettings: common),
     .testTarget(
+      name: "VKernelTests", dependencies: ["VKernel", "VTransport", "VProtocol"],
+      swiftSettings: common),
+    .testTarget(
       name: "VNodeTests",
       dependencies: ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"],
       swiftSettings: common),
@@ -121,7 +130,7 @@ let package = Package(
       dependencies: ["VMount", "VNode", "VDirectory", "VRuntime", "VProtocol"],
       swiftSettings: common),
     .testTarget(
-      name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VObjects", "VStore"],
+      name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VObjects", "VStore", "VProtocol"],
       swiftSettings: common),
     .testTarget(name: "VRuntimeTests", dependencies: ["VRuntime"], swiftSettings: common),
     .testTarget(
@@ -141,6 +150,14 @@ let package = Package(
         "VObjects", "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer",
         "VGroupServer", "VProtocol",
         "NetworkFaults",
+      ],
+      swiftSettings: common),
+    .testTarget(
+      name: "Attack",
+      dependencies: [
+        "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VObjects",
+        "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VGroupServer",
+        "VProtocol", "NetworkFaults", "Fixtures",
       ],
       swiftSettings: common),
     .testTarget(

@@ -1,3 +1,4 @@
+import VObjects
 import VProtocol
 import VRuntime
 import VStore
@@ -5,35 +6,36 @@ import VStore
 /// Who asks for an operation, and what the export allows.
 extension FileServer {
   /// The object of a context, if its export is served to the caller.
+  ///
+  /// A context is a shared name, as good as an open descriptor that was passed on: what is below it
+  /// is found with the caller's own right to pass it, and the object itself is used with the
+  /// caller's own rights on it. The directories above it were passed by whoever was granted the
+  /// number, which nobody can guess.
   func enter(_ context: ContextID, _ turn: Turn) throws(StoreFailure) -> HeldObject {
-    guard let object = contexts.object(context), claims.holds(object.export) else {
+    guard let object = contexts[context], claims.holds(object.export) else {
       throw .refused(.invalidContext)
     }
-    guard exports[object.export].admits(turn.request.principal, ownHost: backplane.host) else {
-      throw .refused(.noPermission)
-    }
+    let isAdmitted = exports[object.export].admits(
+      turn.request.principal, isLocal: turn.request.isLocal, ownHost: backplane.host)
+    guard isAdmitted else { throw .refused(.noPermission) }
     return object
   }
 
-  /// The instance, if the caller's host opened it.
-  func enter(_ identifier: InstanceID, _ turn: Turn) throws(StoreFailure) -> Instance {
-    guard let instance = instances[identifier] else { throw .refused(.invalidFileID) }
-    guard instance.host == turn.request.principal?.host else { throw .refused(.noPermission) }
-    return instance
-  }
-
-  /// The rights of the caller in an export: those of the user of the same name here.
+  /// The rights of the caller in an export: those of the user of the same name here; of nobody for
+  /// users who are not known here.
   ///
-  /// Unknown users are nobody, and so is root of a host that the export does not trust, under any
-  /// name: root's rights are given by the export's rule and not by a table of users.
+  /// A table of users that cannot tell is a refusal.
   func credentials(_ export: Int, _ turn: Turn) throws(StoreFailure) -> Credentials {
-    guard let principal = turn.request.principal else { return .nobody }
-    let isTrusted = exports[export].trustsRoot(of: principal.host, ownHost: backplane.host)
-    if principal.user == "root" { return isTrusted ? .root : .nobody }
-    guard !principal.user.hasPrefix("#"),
-      let who = try users.credentials(ofUser: principal.user, turn.patience)
-    else { return .nobody }
-    return who.isRoot && !isTrusted ? .nobody : who
+    let standing = exports[export].standing(
+      of: turn.request.principal, isLocal: turn.request.isLocal, ownHost: backplane.host)
+    switch standing {
+    case .root: return .root
+    case .nobody: return .nobody
+    case .number(let number): return Credentials(uid: number, gid: number)
+    case .user(let name, let mayBeRoot):
+      guard let who = try users.credentials(ofUser: name, turn.patience) else { return .nobody }
+      return who.isRoot && !mayBeRoot ? .nobody : who
+    }
   }
 
   func mustBeWriteable(_ export: Int) throws(StoreFailure) {
@@ -57,7 +59,7 @@ extension FileServer {
     descriptor.group = Self.wireName(group, state.gid)
     descriptor.name = name
     descriptor.context = contexts.grant(
-      object, Contexts.Key(export: object.export, identity: descriptor.identity))
+      ObjectKey(export: object.export, identity: descriptor.identity), object)
     sweepLater()
     return descriptor
   }
@@ -152,7 +154,7 @@ extension FileServer {
     try store.change(handle, isOpenFile: false, change, as: who)
   }
 
-  private static let setUser: UInt32 = 0o4000
-  private static let setGroup: UInt32 = 0o2000
-  private static let groupExecute: UInt32 = 0o010
+  static let setUser: UInt32 = 0o4000
+  static let setGroup: UInt32 = 0o2000
+  static let groupExecute: UInt32 = 0o010
 }

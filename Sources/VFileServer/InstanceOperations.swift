@@ -1,48 +1,59 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
 import VStore
 
 /// The operations on instances: interface 0x0011.
 extension FileServer {
-  func queryInstance(_ query: QueryInstance, _ turn: Turn) throws(StoreFailure) -> Descriptor {
-    try describe(enter(query.instance, turn), turn)
+  func queryInstance(
+    _ query: QueryInstance, _ instance: FileInstance, _ turn: Turn
+  ) throws(StoreFailure) -> Descriptor {
+    try describe(instance, turn)
   }
 
   func modifyInstance(
-    _ operation: ModifyInstance, _ turn: Turn
+    _ operation: ModifyInstance, _ instance: FileInstance, _ turn: Turn
   ) throws(StoreFailure) -> Descriptor {
-    let instance = try enter(operation.instance, turn)
-    try mustBeWriteable(instance.file.export)
+    let file = try instance.content.file
+    try mustBeWriteable(file.export)
     if operation.modification.size != nil && !instance.mode.contains(.write) {
       throw .refused(.notWriteable)
     }
-    let who = try credentials(instance.file.export, turn)
-    try change(
-      instance.file.handle, isOpenFile: true, operation.modification, as: who, turn)
+    let who = try credentials(file.export, turn)
+    try change(file.handle, isOpenFile: true, operation.modification, as: who, turn)
     return try describe(instance, turn)
   }
 
-  private func describe(_ instance: Instance, _ turn: Turn) throws(StoreFailure) -> Descriptor {
-    var descriptor = try describe(instance.object, by: instance.file.handle, name: [], turn)
-    descriptor.attributes = instance.attributes
+  private func describe(
+    _ instance: FileInstance, _ turn: Turn
+  ) throws(StoreFailure) -> Descriptor {
+    let file = try instance.content.file
+    // One handle for the object, however often it is open: the context's, if it has one.
+    let object: HeldObject
+    if let known = contexts.context(of: instance.content.key).flatMap({ contexts[$0] }) {
+      object = known
+    } else {
+      object = HeldObject(try store.object(of: file.handle), of: store, export: file.export)
+    }
+    var descriptor = try describe(object, by: file.handle, name: [], turn)
+    descriptor.attributes = instance.mode.fileAttributes
     return descriptor
   }
 
   func readInstance(
-    _ query: ReadInstance, _ turn: Turn
+    _ query: ReadInstance, _ instance: FileInstance, _ turn: Turn
   ) throws(StoreFailure) -> ReadInstance.Answer {
-    let instance = try enter(query.instance, turn)
+    let file = try instance.content.file
     let count = min(query.count, Message.segmentBytesMax)
     if instance.mode.contains(.directory) {
       try turn.mustBeAbleToWait()
-      return ReadInstance.Answer(data: try descriptors(instance, query.position, count))
+      return ReadInstance.Answer(data: try descriptors(instance, file, query.position, count))
     }
-    guard instance.isReadable else { throw .refused(.notReadable) }
+    guard instance.mode.readsFile else { throw .refused(.notReadable) }
     guard count > 0 else { return ReadInstance.Answer(data: []) }
     return ReadInstance.Answer(
-      data: try store.read(
-        instance.file.handle, at: query.position, count: count, turn.patience))
+      data: try store.read(file.handle, at: query.position, count: count, turn.patience))
   }
 
   /// As many whole descriptors of a directory as `count` octets hold.
@@ -50,43 +61,47 @@ extension FileServer {
   /// They tell only what the directory itself knows: name, kind, inode, and where the next one is
   /// read from.
   private func descriptors(
-    _ instance: Instance, _ position: UInt64, _ count: Int
+    _ instance: FileInstance, _ directory: HeldObject, _ position: UInt64, _ count: Int
   ) throws(StoreFailure) -> [UInt8] {
-    var writer = SegmentWriter(reserving: count)
+    var filling = Listing.Filling(count)
     var from = position
     while true {
-      let entries = try instance.directoryLock.withLock { _ throws(StoreFailure) in
-        try store.entries(of: instance.file.handle, from: from)
+      let entries = try instance.content.directoryLock.withLock { _ throws(StoreFailure) in
+        try store.entries(of: directory.handle, from: from)
       }
       for entry in entries {
-        var descriptor = Descriptor(
-          kind: entry.kind,
-          identity: Descriptor.Identity(device: 0, inode: entry.inode, generation: 0))
-        descriptor.links = 0
-        descriptor.blockSize = 0
-        descriptor.owner = ""
-        descriptor.group = ""
-        descriptor.name = entry.name
-        descriptor.nextPosition = entry.nextPosition
-        guard writer.bytes.count + descriptor.byteCount <= count else {
-          // An empty answer would mean the end.
-          guard !writer.bytes.isEmpty else { throw .refused(.badByteCount) }
-          return writer.bytes
+        do throws(Refusal) {
+          guard try filling.add(Self.record(of: entry), nextPosition: entry.nextPosition) else {
+            return filling.octets
+          }
+        } catch {
+          throw .refused(error.code)
         }
-        descriptor.emit(into: &writer)
         from = entry.nextPosition
       }
-      if entries.isEmpty { return writer.bytes }
+      if entries.isEmpty { return filling.octets }
     }
   }
 
+  private static func record(of entry: DirectoryEntry) -> Descriptor {
+    var descriptor = Descriptor(
+      kind: entry.kind,
+      identity: Descriptor.Identity(device: 0, inode: entry.inode, generation: 0))
+    descriptor.links = 0
+    descriptor.blockSize = 0
+    descriptor.owner = ""
+    descriptor.group = ""
+    descriptor.name = entry.name
+    return descriptor
+  }
+
   func writeInstance(
-    _ operation: WriteInstance, _ turn: Turn
+    _ operation: WriteInstance, _ instance: FileInstance, _ turn: Turn
   ) throws(StoreFailure) -> WriteInstance.Answer {
-    let instance = try enter(operation.instance, turn)
+    let file = try instance.content.file
     guard instance.mode.contains(.write) else { throw .refused(.notWriteable) }
-    let who = try credentials(instance.file.export, turn)
-    let handle = instance.file.handle
+    let who = try credentials(file.export, turn)
+    let handle = file.handle
     let count =
       operation.data.isEmpty
       ? 0
@@ -96,150 +111,47 @@ extension FileServer {
     return WriteInstance.Answer(count: count, size: try store.describe(handle).size)
   }
 
-  func syncInstance(_ operation: SyncInstance, _ turn: Turn) throws(StoreFailure) -> Done {
-    let instance = try enter(operation.instance, turn)
-    try store.synchronize(instance.file.handle, isDataOnly: operation.isDataOnly)
+  func syncInstance(
+    _ operation: SyncInstance, _ instance: FileInstance, _ turn: Turn
+  ) throws(StoreFailure) -> Done {
+    try store.synchronize(instance.content.file.handle, isDataOnly: operation.isDataOnly)
     return Done()
   }
 
-  /// Ends an instance, and says so once a written file is closed: whoever waits may want to run
-  /// it.
+  /// Closes what an ended instance had open, and says so once a written file is closed: whoever
+  /// waits may want to run it.
   ///
   /// The last close of a file without names frees its room, which takes time.
-  func releaseInstance(_ operation: ReleaseInstance, _ turn: Turn) throws(StoreFailure) -> Done {
-    guard instances[operation.instance] != nil else { return Done() }
-    let instance = try enter(operation.instance, turn)
-    if instance.hadLocks.load(ordering: .acquiring) {
-      locks.release { identifier, _ in identifier == operation.instance }
+  func close(_ instance: FileInstance, _ done: @escaping @Sendable () -> Void) {
+    let content = instance.content
+    content.end()
+    if content.hadLocks.load(ordering: .acquiring) { locks.release(instance) }
+    openings.withLock { openings in
+      let left = (openings[content.key] ?? 1) - 1
+      openings[content.key] = left > 0 ? left : nil
     }
-    if turn.patience == .atOnce {
-      let links = try store.describe(instance.file.handle).links
-      guard links > 0 && !instance.mode.contains(.write) else { throw .wouldWait }
-    }
-    _ = instances.remove(operation.instance)
-    dropIfNameless(instance.file.handle, export: instance.file.export)
-    return Done()
-  }
-}
-
-// MARK: Opening
-
-extension FileServer {
-  func createInstance(
-    _ operation: CreateInstance, _ turn: Turn
-  ) throws(StoreFailure) -> CreateInstance.Answer {
-    let mode = operation.mode
-    guard !mode.isDisjoint(with: [.read, .write, .execute, .directory]),
-      !(mode.contains(.directory) && !mode.isDisjoint(with: [.write, .create, .truncate])),
-      !(mode.contains(.truncate) && !mode.contains(.write))
-    else { throw .refused(.modeNotSupported) }
-    if !mode.isDisjoint(with: [.create, .truncate]) { try turn.mustBeAbleToWait() }
-    let place = try place(operation.name, turn)
-    let host = turn.request.principal?.host ?? ""
-    let (identifier, opened) = try instances.admit(of: host) { () throws(StoreFailure) in
-      try open(operation, place, turn)
-    }
-    owners.watchLater()
-    var answer = opened
-    answer.instance = identifier
-    return answer
-  }
-
-  /// The answer lacks the number of the instance.
-  private typealias Opened = (Instance, CreateInstance.Answer)
-
-  /// Opens what is there, or makes it if the mode says so; again, if the name comes and goes
-  /// meanwhile.
-  private func open(
-    _ operation: CreateInstance, _ place: Place, _ turn: Turn
-  ) throws(StoreFailure) -> Opened {
-    let mode = operation.mode
-    let creates = mode.contains(.create) && !exports[place.object.export].isReadOnly
-    for _ in 0..<Self.openingsMax {
-      if creates && !place.path.isEmpty {
-        do throws(StoreFailure) {
-          return try make(operation, place, turn)
-        } catch {
-          guard error == .refused(.duplicateName), !mode.contains(.exclusive) else { throw error }
-        }
-      }
-      do throws(StoreFailure) {
-        let object = try find(place, turn.patience)
-        if mode.contains([.create, .exclusive]) { throw .refused(.duplicateName) }
-        return try open(object, operation, place, turn)
-      } catch {
-        guard error == .refused(.notFound), mode.contains(.create) else { throw error }
-        guard creates && !place.path.isEmpty else { throw .refused(.readOnly) }
+    // Nothing is held here when it says that it is done: else the file would still be open.
+    if instance.mode.contains(.write) || !closeAtOnce(content) {
+      return backplane.disk { [self] in
+        closeOnDisk(content)
+        done()
       }
     }
-    throw .refused(.retry)
+    done()
   }
 
-  private func make(
-    _ operation: CreateInstance, _ place: Place, _ turn: Turn
-  ) throws(StoreFailure) -> Opened {
-    let (parent, name) = try parent(place, turn.patience, ofRoot: .isContext)
-    let handle = try store.create(
-      name, in: parent.handle, operation.mode, permissions: operation.permissions, as: place.who)
-    let file = HeldObject(handle, of: store, export: place.object.export)
-    let object = HeldObject(
-      try store.object(of: handle), of: store, export: place.object.export)
-    return try opened(file, of: object, isNew: true, operation, place, turn)
-  }
-
-  private func open(
-    _ object: HeldObject, _ operation: CreateInstance, _ place: Place, _ turn: Turn
-  ) throws(StoreFailure) -> Opened {
-    let mode = operation.mode
-    switch try store.describe(object.handle).kind {
-    case .context: guard mode.contains(.directory) else { throw .refused(.isContext) }
-    case .file: guard !mode.contains(.directory) else { throw .refused(.notContext) }
-    case .symbolicLink:
-      throw .refused(mode.contains(.directory) ? .notContext : .tooManyLinks)
-    // Linux runs fifos, sockets and devices itself, on the client's host.
-    default: throw .refused(mode.contains(.directory) ? .notContext : .notSupported)
+  /// Closes a file that has a name; false if it has none.
+  private func closeAtOnce(_ content: FileContent) -> Bool {
+    guard let file = content.take() else { return true }
+    guard let state = try? store.describe(file.handle), state.links > 0 else {
+      content.putBack(file)
+      return false
     }
-    if !mode.isDisjoint(with: [.write, .truncate]) { try mustBeWriteable(object.export) }
-    let file = HeldObject(
-      try open(object.handle, mode, place, turn), of: store, export: object.export)
-    if mode.contains([.truncate, .dropPrivileges]) {
-      try dropPrivileges(file.handle, as: place.who)
-    }
-    return try opened(file, of: object, isNew: false, operation, place, turn)
+    return true
   }
 
-  /// Opens an object; a caller who does not want to wait for others does not wait for a lease.
-  private func open(
-    _ object: StoreHandle, _ mode: OpenMode, _ place: Place, _ turn: Turn
-  ) throws(StoreFailure) -> StoreHandle {
-    let isMountMade = turn.request.principal?.marks.contains(.mountMade) == true
-    do throws(StoreFailure) {
-      return try store.open(
-        object, mode, as: place.who, mayRunUnread: isMountMade, turn.patience)
-    } catch {
-      guard case .heldUp(let code) = error, mode.contains(.nonBlocking) else { throw error }
-      throw .refused(code)
-    }
+  private func closeOnDisk(_ content: FileContent) {
+    guard let file = content.take() else { return }
+    dropIfNameless(file.handle, export: file.export)
   }
-
-  private func opened(
-    _ file: HeldObject, of object: HeldObject, isNew: Bool, _ operation: CreateInstance,
-    _ place: Place, _ turn: Turn
-  ) throws(StoreFailure) -> Opened {
-    var descriptor = try describe(object, by: file.handle, name: place.path.last, turn)
-    // One handle for the object, however often it is open: the context's, if it has one.
-    let object = contexts.object(descriptor.context) ?? object
-    let instance = Instance(
-      file, of: object, identity: descriptor.identity, mode: operation.mode,
-      owner: operation.owner.isValid ? operation.owner : turn.request.client,
-      host: turn.request.principal?.host)
-    descriptor.attributes = instance.attributes
-    let answer = CreateInstance.Answer(
-      instance: InstanceID(rawValue: 0), attributes: instance.attributes, isNew: isNew,
-      descriptor: descriptor)
-    return (instance, answer)
-  }
-
-  /// How often a name may vanish between the try to make it and the try to open it.
-  private static let openingsMax = 8
 }

@@ -1,4 +1,5 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
 import VStore
@@ -6,37 +7,26 @@ import VStore
 /// Locks on instances, and extended attributes of objects.
 extension FileServer {
   /// Answered when the lock is had; what the locks themselves need is in memory.
-  func lockInstance(_ request: Request) {
+  func lockInstance(_ request: Request, _ instance: FileInstance) {
     backplane.serve(LockInstance.self, request) { operation in
-      do throws(StoreFailure) {
-        let instance = try enter(operation.instance, Turn(request: request, patience: .atOnce))
-        if !operation.lock.isWhole {
-          // As on Linux, a lock on a range needs the right that it protects.
-          if operation.lock.kind == .shared && !instance.isReadable {
-            throw .refused(.notReadable)
-          }
-          if operation.lock.kind == .exclusive && !instance.mode.contains(.write) {
-            throw .refused(.notWriteable)
-          }
+      if !operation.lock.isWhole {
+        // As on Linux, a lock on a range needs the right that it protects.
+        if operation.lock.kind == .shared && !instance.mode.readsFile {
+          return backplane.refuse(.notReadable, request)
         }
-        instance.hadLocks.store(true, ordering: .releasing)
-        locks.lock(operation, of: instance, request)
-      } catch {
-        guard case .refused(let code) = error else { preconditionFailure("nothing may wait") }
-        backplane.refuse(code, request)
+        if operation.lock.kind == .exclusive && !instance.mode.contains(.write) {
+          return backplane.refuse(.notWriteable, request)
+        }
       }
+      instance.content.hadLocks.store(true, ordering: .releasing)
+      locks.lock(operation, of: instance, request)
     }
   }
 
-  func queryLock(_ query: QueryLock, _ turn: Turn) throws(StoreFailure) -> QueryLock.Answer {
-    QueryLock.Answer(lock: try locks.query(query.lock, of: enter(query.instance, turn)))
-  }
-
-  func cancelWait(_ operation: CancelWait, _ turn: Turn) throws(StoreFailure) -> Done {
-    guard locks.cancel(operation.client, by: turn.request.principal) else {
-      throw .refused(.notFound)
-    }
-    return Done()
+  func queryLock(
+    _ query: QueryLock, _ instance: FileInstance, _ turn: Turn
+  ) throws(StoreFailure) -> QueryLock.Answer {
+    QueryLock.Answer(lock: try locks.query(query.lock, of: instance, turn.request))
   }
 
   func queryAttribute(

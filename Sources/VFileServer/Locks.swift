@@ -1,243 +1,299 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
 import VStore
 
 /// The locks of all objects of a server, and who waits for one.
 ///
-/// Each owner's lock is also a lock of Linux on a descriptor of its own (an open file description
-/// lock, or a flock), so programs of this host and clients of other hosts keep each other out. The
-/// tables here say what Linux does not: who is in the way, and who would wait in a circle.
+/// Each object has one descriptor for its ranges, and one for the whole (an open file description
+/// lock, and a flock), on which Linux holds what all owners have together: so programs of this host
+/// and clients of other hosts keep each other out. The tables here tell the owners apart.
 final class Locks: Sendable {
   /// The locks of one scope on one object.
-  struct Place: Hashable {
+  struct Place: Hashable, Sendable {
     var object: Descriptor.Identity
     var isWhole: Bool
   }
 
-  /// A lock's owner: a number of a process of V.
-  struct Holder: Hashable {
+  /// A lock's owner: a number of a process, which only the principal of that process can use.
+  struct Owner: Hashable, Sendable {
+    var principal: Principal
     var process: EntityID
     var number: UInt64
   }
 
-  struct Held {
+  /// An owner's locks on one object.
+  struct Key: Hashable, Sendable {
+    var place: Place
+    var owner: Owner
+  }
+
+  /// What is locked of one object.
+  struct Table: Sendable {
     /// What Linux's locks are on; they go when it is closed.
     var file: HeldObject
-    var spans = RangeLocks()
-    /// The instance used last: its end ends the locks.
-    var instance: InstanceID
-    /// The Linux process on the host that the instance belongs to.
-    var linux: (host: String?, process: UInt32)
+    var union = LockUnion<Owner>()
+    /// The instance that each owner used last, whose end ends the locks, and its Linux process.
+    var uses: [Owner: (instance: InstanceID, process: UInt32)] = [:]
+    /// How many owners each principal has here.
+    var payers: [Principal: Int] = [:]
   }
 
-  struct Waiter {
-    var request: Request
-    var operation: LockInstance
-    var instance: Instance
-    var place: Place
-    var holder: Holder { Holder(process: instance.owner, number: operation.lock.owner) }
-  }
-
-  struct State {
-    var held: [Place: [Holder: Held]] = [:]
-    /// In the order of arrival, which is the order of service.
-    var waiters: [Waiter] = []
-    /// Locks given so far, and the last ones of each kind on an object.
-    var grants: UInt64 = 0
-    var lastGrants: [Place: (shared: UInt64, exclusive: UInt64)] = [:]
-    /// Of the objects that `lastGrants` had no room for.
-    var lastForgotten: UInt64 = 0
+  struct State: Sendable {
+    var tables: [Place: Table] = [:]
+    var keys: [InstanceID: Set<Key>] = [:]
+    var waiters = LockWaiters()
+    var grants: LockGrants
+    /// Ranges that principals have, and objects.
+    var ranges: Shares
+    var objects: Shares
     var isTickDue = false
   }
 
+  typealias Result = Swift.Result<LockInstance.Answer, StoreFailure>
   /// What is to be said when the lock on the tables has been given back.
-  typealias Replies = [(Request, Result<LockInstance.Answer, StoreFailure>)]
+  typealias Replies = [(LockWaiter, Result)]
 
-  let backplane: any Backplane
-  let store: any FileStore
-  let state = Mutex(State())
+  private let objects: ObjectServer<FileContent>
+  private let store: any FileStore
+  private let state: Mutex<State>
 
-  /// Waiting requests of all clients; each holds a record of its client.
-  static let waitersMax = 4096
-  private static let lastGrantsMax = 8192
   /// A program of this host tells nobody that it has unlocked, so one looks.
   private static let tickInterval = TimeSpan.milliseconds(50)
 
-  init(_ backplane: any Backplane, _ store: any FileStore) {
-    self.backplane = backplane
+  init(_ objects: ObjectServer<FileContent>, _ store: any FileStore, _ limits: FileLimits) {
+    self.objects = objects
     self.store = store
+    let host = objects.backplane.host
+    state = Mutex(
+      State(
+        grants: LockGrants(capacity: limits.lockedObjects, ownHost: host),
+        ranges: Shares(capacity: limits.lockedRanges, ownHost: host),
+        objects: Shares(capacity: limits.lockedObjects, ownHost: host)))
   }
 
   /// Takes up a request to lock or unlock, which is answered now or later.
-  func lock(_ operation: LockInstance, of instance: Instance, _ request: Request) {
-    let place = Place(object: instance.identity, isWhole: operation.lock.isWhole)
-    let waiter = Waiter(
-      request: request, operation: operation, instance: instance, place: place)
-    let replies = state.withLock { state -> Replies in
-      do throws(StoreFailure) {
-        if operation.how == .reclaiming {
-          try state.mustBeUnbroken(since: operation.grant, operation.lock.kind, place)
-        }
-        let answer = try set(waiter, &state)
-        let isLess = operation.lock.kind != .exclusive
-        return [(request, .success(answer))] + (isLess ? serveWaiters(of: place, &state) : [])
-      } catch {
-        // A flock that was to change its kind has been given up first, as on Linux.
-        let freed = serveWaiters(of: place, &state)
-        guard error == .refused(.wouldBlock), operation.how == .waiting else {
-          return freed + [(request, .failure(error))]
-        }
-        guard state.waiters.count < Self.waitersMax else {
-          return freed + [(request, .failure(.refused(.noServerResources)))]
-        }
-        if !place.isWhole && state.wouldWaitInCircle(waiter) {
-          return freed + [(request, .failure(.refused(.deadlock)))]
-        }
-        state.waiters.append(waiter)
-        return freed
-      }
+  func lock(_ operation: LockInstance, of instance: FileInstance, _ request: Request) {
+    let waiter: LockWaiter
+    do throws(StoreFailure) {
+      waiter = try LockWaiter(operation, instance, request)
+    } catch {
+      return answer(request, .failure(error))
     }
-    answer(replies)
+    let (result, freed) = state.withLock { attempt(waiter, &$0) }
+    finish(freed)
+    guard operation.how == .waiting, result == .failure(.refused(.wouldBlock)) else {
+      return answer(request, result)
+    }
+    wait(waiter)
+  }
+
+  private func wait(_ waiter: LockWaiter) {
+    do throws(Refusal) {
+      try objects.waits.add(waiter.request, waiter.instance.caller, in: waiter.instance.id) {
+        [self] code in cancel(waiter, code)
+      }
+    } catch {
+      return objects.refuse(error, waiter.request)
+    }
+    let replies = state.withLock { state -> Replies in
+      // Ended meanwhile, and answered so.
+      guard !waiter.isDecided else { return [] }
+      let (result, freed) = attempt(waiter, &state)
+      guard result == .failure(.refused(.wouldBlock)) else {
+        return freed + [waiter.decide(result)]
+      }
+      if !waiter.place.isWhole && state.wouldWaitInCircle(waiter) {
+        return freed + [waiter.decide(.failure(.refused(.deadlock)))]
+      }
+      state.waiters.add(waiter)
+      return freed
+    }
+    finish(replies)
     tickLater()
   }
 
+  /// Answers a wait that somebody ended, if not with the lock that it had been given just before.
+  private func cancel(_ waiter: LockWaiter, _ code: ReplyCode) {
+    let result = state.withLock { state in
+      state.waiters.remove(waiter)
+      return waiter.decide(.failure(.refused(code))).1
+    }
+    answer(waiter.request, result)
+  }
+
   /// A lock in the way of one that is wanted.
-  func query(_ lock: ObjectLock, of instance: Instance) throws(StoreFailure) -> ObjectLock {
-    let place = Place(object: instance.identity, isWhole: lock.isWhole)
-    let holder = Holder(process: instance.owner, number: lock.owner)
+  func query(
+    _ wanted: ObjectLock, of instance: FileInstance, _ request: Request
+  ) throws(StoreFailure) -> ObjectLock {
+    let waiter = try LockWaiter(
+      LockInstance(instance.id, wanted, .atOnce), instance, request)
+    let lock = waiter.lock
     return try state.withLock { state throws(StoreFailure) -> ObjectLock in
       var found = lock
       found.kind = .none
-      for (other, held) in state.held[place, default: [:]] where other != holder {
-        guard let span = held.spans.conflict(with: lock.kind, lock.range) else { continue }
-        (found.kind, found.range) = (span.kind, span.range)
-        // A number of another host's process would name a stranger.
-        found.process = held.linux.host == instance.host ? held.linux.process : 0
-        return found
+      let table = state.tables[waiter.place]
+      if let table, table.union.isHeld(against: lock.kind, lock.range, of: waiter.owner) {
+        for (owner, ranges) in table.union.owners where owner != waiter.owner {
+          guard let span = ranges.conflict(with: lock.kind, lock.range) else { continue }
+          (found.kind, found.range) = (span.kind, span.range)
+          // A number of another host's process would name a stranger.
+          let isNear = owner.principal.host == waiter.owner.principal.host
+          found.process = isNear ? table.uses[owner]?.process ?? 0 : 0
+          return found
+        }
       }
-      var file = state.held[place]?[holder]?.file
-      if file == nil { file = try open(instance, place) }
-      if let span = try store.conflict(on: file!.handle, lock.kind, lock.range) {
+      let file: HeldObject
+      if let table { file = table.file } else { file = try open(waiter) }
+      if let span = try store.conflict(on: file.handle, lock.kind, lock.range) {
         (found.kind, found.range, found.process) = (span.kind, span.range, 0)
       }
       return found
     }
   }
 
-  /// Ends the wait of a client; false if there is none.
-  func cancel(_ client: EntityID, by principal: Principal?) -> Bool {
-    let waiter = state.withLock { state -> Waiter? in
-      let index = state.waiters.firstIndex {
-        $0.request.client == client && $0.request.principal == principal
-      }
-      return index.map { state.waiters.remove(at: $0) }
-    }
-    if let waiter { answer([(waiter.request, .failure(.refused(.interrupted)))]) }
-    return waiter != nil
-  }
-
-  /// Takes away the locks and waits that `belongs` says, and gives their room to who waits.
-  func release(
-    where belongs: (InstanceID, EntityID) -> Bool
-  ) {
+  /// Takes away the locks and waits of an instance that has ended, and gives their room to who
+  /// waits.
+  func release(_ instance: FileInstance) {
     let replies = state.withLock { state -> Replies in
-      var freed: [Place] = []
-      for (place, holders) in state.held {
-        for (holder, held) in holders where belongs(held.instance, holder.process) {
-          state.held[place]?[holder] = nil
-          freed.append(place)
-        }
-        if state.held[place]?.isEmpty == true { state.held[place] = nil }
-      }
       var replies: Replies = []
-      state.waiters.removeAll { waiter in
-        guard belongs(waiter.operation.instance, waiter.instance.owner) else { return false }
-        replies.append((waiter.request, .failure(.refused(.invalidFileID))))
-        return true
+      for isWhole in [false, true] {
+        let place = Place(object: instance.content.key.identity, isWhole: isWhole)
+        for waiter in state.waiters.all(at: place) where waiter.instance.id == instance.id {
+          state.waiters.remove(waiter)
+          replies.append(waiter.decide(.failure(.refused(.invalidFileID))))
+        }
       }
-      return freed.reduce(into: replies) { $0 += serveWaiters(of: $1, &state) }
+      let keys = state.keys.removeValue(forKey: instance.id) ?? []
+      // All that an owner has is always taken away.
+      for key in keys { try? giveUp(key, LockWaiter.all, &state) }
+      return Set(keys.map(\.place)).reduce(into: replies) { $0 += serveWaiters(of: $1, &state) }
     }
-    answer(replies)
+    finish(replies)
   }
-
-  var waiterCount: Int { state.withLock { $0.waiters.count } }
 }
 
-// MARK: Giving and taking
+// MARK: - Giving and taking
 
 extension Locks {
-  /// Sets or takes away a lock now; `wouldBlock` where another is in the way.
-  private func set(
-    _ waiter: Waiter, _ state: inout State
-  ) throws(StoreFailure) -> LockInstance.Answer {
-    let (place, holder, lock) = (waiter.place, waiter.holder, waiter.operation.lock)
-    var held = state.held[place]?[holder]
-    if held == nil && lock.kind == .none { return LockInstance.Answer(grant: state.grants) }
-    if !state.blockers(of: waiter).isEmpty {
-      if place.isWhole { state.held[place]?[holder] = nil }
-      throw .refused(.wouldBlock)
-    }
-    if held == nil {
-      held = Held(
-        file: try open(waiter.instance, place), instance: waiter.operation.instance,
-        linux: (waiter.instance.host, lock.process))
-    }
-    var new = held!
-    new.instance = waiter.operation.instance
-    new.spans.set(lock.kind, lock.range)
-    guard new.spans.spans.count <= RangeLocks.spansMax else {
-      throw .refused(.noServerResources)
-    }
+  /// Sets or takes away a lock now, if it can; and what others get by that.
+  private func attempt(_ waiter: LockWaiter, _ state: inout State) -> (Result, Replies) {
     do throws(StoreFailure) {
-      try store.lock(new.file.handle, lock.kind, place.isWhole ? nil : lock.range)
+      if waiter.how == .reclaiming {
+        try state.grants.mustBeUnbroken(since: waiter.grant, waiter.lock.kind, waiter.place)
+      }
+      let answer = try set(waiter, &state)
+      let isLess = waiter.lock.kind != .exclusive
+      return (.success(answer), isLess ? serveWaiters(of: waiter.place, &state) : [])
     } catch {
-      // Linux gives up the old kind of a flock before it takes the new one.
-      if place.isWhole { state.held[place]?[holder] = nil }
-      throw error
+      // A flock that was to change its kind has been given up first, as on Linux.
+      return (.failure(error), waiter.place.isWhole ? serveWaiters(of: waiter.place, &state) : [])
     }
-    state.held[place, default: [:]][holder] = new.spans.isEmpty ? nil : new
-    if state.held[place]?.isEmpty == true { state.held[place] = nil }
-    if lock.kind != .none && waiter.operation.how != .reclaiming {
-      state.noteGrant(lock.kind, place, roomFor: Self.lastGrantsMax)
-    }
-    return LockInstance.Answer(grant: state.grants)
   }
 
-  private func open(_ instance: Instance, _ place: Place) throws(StoreFailure) -> HeldObject {
-    HeldObject(
-      try store.openToLock(instance.file.handle, isWhole: place.isWhole), of: store,
-      export: instance.file.export)
+  /// Sets or takes away a lock; `wouldBlock` where another is in the way.
+  private func set(
+    _ waiter: LockWaiter, _ state: inout State
+  ) throws(StoreFailure) -> LockInstance.Answer {
+    // Asked here, so that an instance that ends leaves no lock behind.
+    _ = try waiter.instance.content.file
+    let (key, lock) = (waiter.key, waiter.lock)
+    guard lock.kind != .none else {
+      try giveUp(key, lock.range, &state)
+      return state.grants.answer
+    }
+    let isBlocked = state.tables[key.place]?.union
+      .isHeld(against: lock.kind, lock.range, of: key.owner)
+    if isBlocked == true {
+      if key.place.isWhole { try giveUp(key, LockWaiter.all, &state) }
+      throw .refused(.wouldBlock)
+    }
+    // Taken out, so that no change copies it.
+    var table: Table
+    if let known = state.tables.removeValue(forKey: key.place) {
+      table = known
+    } else {
+      table = Table(file: try open(waiter))
+    }
+    defer { if !table.union.isEmpty { state.tables[key.place] = table } }
+    let old = table.union.owners[key.owner]?.spans.count ?? 0
+    let ranges = table.union.ranges(of: key.owner, setting: lock.kind, lock.range)
+    try state.pay(key, &table, from: old, to: ranges.spans.count)
+    do throws(StoreFailure) {
+      if let step = table.union.step(toward: lock.kind, lock.range) {
+        try store.lock(table.file.handle, step.kind, key.place.isWhole ? nil : step.range)
+      }
+    } catch {
+      try state.pay(key, &table, from: ranges.spans.count, to: old)
+      // Linux gives up the old kind of a flock before it takes the new one.
+      if key.place.isWhole && old > 0 {
+        _ = try state.replace(key, &table, by: RangeLocks())
+      }
+      throw error
+    }
+    _ = table.union.change(key.owner, to: ranges)
+    state.note(waiter, &table)
+    if waiter.how != .reclaiming { state.grants.note(lock.kind, key) }
+    return state.grants.answer
+  }
+
+  /// Takes away what an owner has of a range; `noServerResources` where two ranges are left of one
+  /// and that is too many.
+  ///
+  /// Linux can refuse it for want of memory only: then it holds more than anybody has, until the
+  /// last lock on the object goes.
+  private func giveUp(
+    _ key: Key, _ range: ClosedRange<UInt64>, _ state: inout State
+  ) throws(StoreFailure) {
+    guard var table = state.tables.removeValue(forKey: key.place) else { return }
+    defer { if !table.union.isEmpty { state.tables[key.place] = table } }
+    guard table.union.owners[key.owner] != nil else { return }
+    let ranges = table.union.ranges(of: key.owner, setting: .none, range)
+    var steps = try state.replace(key, &table, by: ranges)
+    // The last one's go with the descriptor.
+    guard !table.union.isEmpty else { return }
+    if table.union.isFree(range) { steps = [LockUnion.Step(kind: .none, range: range)] }
+    for step in steps {
+      try? store.lock(table.file.handle, step.kind, key.place.isWhole ? nil : step.range)
+    }
+  }
+
+  private func open(_ waiter: LockWaiter) throws(StoreFailure) -> HeldObject {
+    let file = try waiter.instance.content.file
+    return HeldObject(
+      try store.openToLock(file.handle, isWhole: waiter.place.isWhole), of: store,
+      export: file.export)
   }
 
   /// Gives locks to those who waited for them, first come, first served.
-  private func serveWaiters(of place: Place?, _ state: inout State) -> Replies {
+  private func serveWaiters(of place: Place, _ state: inout State) -> Replies {
     var replies: Replies = []
-    var index = 0
-    while index < state.waiters.count {
-      let waiter = state.waiters[index]
-      index += 1
-      guard place == nil || waiter.place == place else { continue }
+    for waiter in state.waiters.all(at: place) {
       do throws(StoreFailure) {
-        replies.append((waiter.request, .success(try set(waiter, &state))))
+        replies.append(waiter.decide(.success(try set(waiter, &state))))
       } catch {
         if error == .refused(.wouldBlock) { continue }
-        replies.append((waiter.request, .failure(error)))
+        replies.append(waiter.decide(.failure(error)))
       }
-      index -= 1
-      state.waiters.remove(at: index)
+      state.waiters.remove(waiter)
     }
     return replies
   }
 
-  private func answer(_ replies: Replies) {
-    for (request, result) in replies {
-      switch result {
-      case .success(let answer): backplane.reply(answer, to: request)
-      case .failure(.refused(let code)): backplane.refuse(code, request)
-      case .failure(.heldUp(let code)): backplane.refuse(code, request)
-      case .failure(.wouldWait): preconditionFailure("locks of Linux are not waited for")
-      }
+  /// Answers those whose wait nobody else has ended: who has, answers them.
+  private func finish(_ replies: Replies) {
+    for (waiter, result) in replies where objects.waits.end(waiter.request) {
+      answer(waiter.request, result)
+    }
+  }
+
+  private func answer(_ request: Request, _ result: Result) {
+    switch result {
+    case .success(let answer): objects.backplane.reply(answer, to: request)
+    case .failure(.refused(let code)): objects.backplane.refuse(code, request)
+    case .failure(.heldUp(let code)): objects.backplane.refuse(code, request)
+    case .failure(.wouldWait): preconditionFailure("locks of Linux are not waited for")
     }
   }
 
@@ -248,63 +304,14 @@ extension Locks {
       return true
     }
     guard isFirst else { return }
-    backplane.after(Self.tickInterval) { [weak self] in
+    objects.backplane.after(Self.tickInterval) { [weak self] in
       guard let self else { return }
-      answer(
+      finish(
         state.withLock { state in
           state.isTickDue = false
-          return serveWaiters(of: nil, &state)
+          return state.waiters.places.reduce(into: []) { $0 += serveWaiters(of: $1, &state) }
         })
       tickLater()
     }
-  }
-}
-
-// MARK: Who is in the way
-
-extension Locks.State {
-  /// Owners that hold a lock in conflict with the one that is waited for.
-  fileprivate func blockers(of waiter: Locks.Waiter) -> [Locks.Holder] {
-    let lock = waiter.operation.lock
-    return (held[waiter.place] ?? [:]).compactMap { holder, held in
-      holder != waiter.holder && held.spans.conflict(with: lock.kind, lock.range) != nil
-        ? holder : nil
-    }
-  }
-
-  /// Whether somebody whom `waiter` would wait for waits, in the end, for it.
-  fileprivate func wouldWaitInCircle(_ waiter: Locks.Waiter) -> Bool {
-    var seen: Set<Locks.Holder> = []
-    var open = blockers(of: waiter)
-    while let holder = open.popLast() {
-      if holder == waiter.holder { return true }
-      guard seen.insert(holder).inserted else { continue }
-      for other in waiters where other.holder == holder && !other.place.isWhole {
-        open += blockers(of: other)
-      }
-    }
-    return false
-  }
-
-  fileprivate mutating func noteGrant(
-    _ kind: LockKind, _ place: Locks.Place, roomFor placesMax: Int
-  ) {
-    grants += 1
-    if lastGrants.count >= placesMax && lastGrants[place] == nil {
-      lastGrants = [:]
-      lastForgotten = grants - 1
-    }
-    var last = lastGrants[place] ?? (lastForgotten, lastForgotten)
-    if kind == .exclusive { last.exclusive = grants } else { last.shared = grants }
-    lastGrants[place] = last
-  }
-
-  /// A lock that was lost may go on only if nobody had one against it meanwhile.
-  fileprivate func mustBeUnbroken(
-    since grant: UInt64, _ kind: LockKind, _ place: Locks.Place
-  ) throws(StoreFailure) {
-    let last = lastGrants[place] ?? (lastForgotten, lastForgotten)
-    let other = kind == .exclusive ? max(last.shared, last.exclusive) : last.exclusive
-    guard other <= grant else { throw .refused(.wouldBlock) }
   }
 }

@@ -12,11 +12,6 @@ struct Place {
 
 /// The operations on names: interface 0x0010.
 extension FileServer {
-  func queryName(_ query: QueryName, _ turn: Turn) throws(StoreFailure) -> QueryName.Answer {
-    guard let answer = claims.answer(query) else { throw .refused(.notFound) }
-    return answer
-  }
-
   func queryObject(_ query: QueryObject, _ turn: Turn) throws(StoreFailure) -> Descriptor {
     let place = try place(query.name, turn)
     let object = try find(place, turn.patience)
@@ -51,7 +46,29 @@ extension FileServer {
     let source = try enter(operation.object, turn)
     let place = try place(operation.name, turn)
     guard place.object.export == source.export else { throw .refused(.differentManager) }
+    try mustBeWriteable(source.export)
+    try mustBeLinkable(source, by: place.who)
     return try add(place, .link(to: source.handle), turn)
+  }
+
+  /// One more name makes an object somebody else's to keep: only its owner may give it one, or who
+  /// may read and write it, whatever Linux is set to (fs.protected_hardlinks).
+  private func mustBeLinkable(
+    _ object: HeldObject, by who: Credentials
+  ) throws(StoreFailure) {
+    let state = try store.describe(object.handle)
+    if who.isRoot || state.uid == who.uid { return }
+    let isSetGroup =
+      state.permissions & (Self.setGroup | Self.groupExecute)
+      == Self.setGroup | Self.groupExecute
+    guard state.kind == .file, state.permissions & Self.setUser == 0, !isSetGroup else {
+      throw .refused(.notOwner)
+    }
+    do throws(StoreFailure) {
+      try store.checkAccess(object.handle, mask: 6, as: who)
+    } catch {
+      throw error == .refused(.noPermission) ? .refused(.notOwner) : error
+    }
   }
 
   private func add(

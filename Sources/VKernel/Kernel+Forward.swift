@@ -21,6 +21,7 @@ extension Kernel {
       guard isWaiting(client, for: request.transaction) else { return }
       if isLocal {
         entities[client]!.current!.holder = target
+        noteWaiting(client, request.transaction, for: target)
         deliverLocally(
           message, from: client, request.transaction, to: target, target,
           forwardCount: request.forwardCount + 1, &step)
@@ -38,6 +39,7 @@ extension Kernel {
       return
     }
     records[key]!.handleForwardedHere(to: target)
+    noteWork(of: target, key, record.id)
     var next = request
     next.server = target
     next.forwardCount += 1
@@ -88,11 +90,11 @@ extension Kernel {
       return
     }
     endPending(old)
-    withPeer(target.kernel, at: step.now) { $0.addPending(at: step.now) }
     let next = ClientTransaction(
       id: old.id, server: target, route: route, request: message, limit: old.limit,
       forwardCount: forwardCount, at: step.now, roundTrip: roundTrip(by: route))
     entities[client]!.current = next
+    addPending(client, old.id, on: target.kernel, at: step.now)
     counters.requestsSent += 1
     transmitRequest(of: client, message.blocks, acknowledge: false, &step)
     armClient(client)
@@ -107,7 +109,8 @@ extension Kernel {
     entities[client]!.lastTransaction = transaction
     var message = message
     message.mcb.flags.insert(.datagram)
-    let members = server.isGroup ? groups[server] ?? [] : server.kernel == id ? [server] : []
+    let members =
+      server.isGroup ? groups[server]?.members ?? [] : server.kernel == id ? [server] : []
     for member in members where entities[member]?.serverKind != nil {
       deliverLocally(message, from: client, transaction, to: server, member, &step)
     }
@@ -116,7 +119,7 @@ extension Kernel {
       mcb: message.mcb)
     if server.isGroup {
       counters.multicastsSent += 1
-      step.append(.transmit(Transmission(to: .group(server), header, segment: message.segment)))
+      dispatch(Transmission(to: .group(server), header, segment: message.segment), &step)
     } else if server.kernel != id {
       transmit(to: server.kernel, header, segment: message.segment, &step)
     }

@@ -11,7 +11,7 @@ extension Kernel {
     var header = managementHeader(ProbeEntity(manager).message.mcb)
     header.mcb.flags.insert(.datagram)
     counters.multicastsSent += 1
-    step.append(.transmit(Transmission(to: .group(.managerGroup), header)))
+    dispatch(Transmission(to: .group(.managerGroup), header), &step)
   }
 
   mutating func handleManagement(
@@ -19,7 +19,8 @@ extension Kernel {
   ) {
     switch header.mcb.code {
     case Management.probeEntity:
-      answerProbe(header, from: peer, &step)
+      guard let locator = peers[peer]?.locator else { return }
+      answerProbe(header, from: peer, at: locator, &step)
     case Management.notifyClient:
       let notify = NotifyClient(parsing: header.mcb)
       guard entities[notify.client]?.current?.id == notify.transaction else { return }
@@ -49,31 +50,33 @@ extension Kernel {
     }
   }
 
-  private mutating func answerProbe(
-    _ header: PacketHeader, from peer: KernelID, _ step: inout Step
+  func answerProbe(
+    _ header: PacketHeader, from peer: KernelID, at locator: Locator, _ step: inout Step
   ) {
     guard let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.process.kernel == id
     else { return refuse(header, .nonexistentEntity, to: peer, &step) }
-    answer(header, state(of: probe.process), to: peer, &step)
+    answer(header, state(of: probe.process), to: peer, at: locator, &step)
   }
 
   /// Says no to who asked this manager alone; what all were asked is for another one.
   private func refuse(
     _ header: PacketHeader, _ code: ReplyCode, to peer: KernelID, _ step: inout Step
   ) {
-    guard header.server == manager else { return }
-    answer(header, Message(reply: code), to: peer, &step)
+    guard header.server == manager, let locator = peers[peer]?.locator else { return }
+    answer(header, Message(reply: code), to: peer, at: locator, &step)
   }
 
   private func answer(
-    _ header: PacketHeader, _ message: Message, to peer: KernelID, _ step: inout Step
+    _ header: PacketHeader, _ message: Message, to peer: KernelID, at locator: Locator,
+    _ step: inout Step
   ) {
     guard !header.mcb.flags.contains(.datagram), header.client.kernel != id else { return }
     var response = PacketHeader(
       function: .response, client: header.client, transaction: header.transaction,
       server: manager, mcb: message.mcb)
     response.retransmitCount = header.retransmitCount
-    transmit(to: peer, response, segment: message.segment, &step)
+    dispatch(
+      Transmission(to: .peer(peer, locator), response, segment: message.segment), &step)
   }
 
   /// A management request of a process of this kernel.
@@ -90,10 +93,16 @@ extension Kernel {
       return ProbeEntity.EntityState(
         transaction: known.lastTransaction, entity: entity,
         isAwaitingResponse: known.current != nil, principal: "\(known.user)@\(host)",
-        marks: known.marks
+        marks: known.marks, startedAt: conflict.own.startedAt
       ).message
     }
-    var gone = Message(reply: entity == manager ? .ok : .nonexistentEntity)
+    if entity == manager {
+      return ProbeEntity.EntityState(
+        transaction: TransactionID(0), entity: entity, isAwaitingResponse: false,
+        principal: "@\(host)", startedAt: conflict.own.startedAt
+      ).message
+    }
+    var gone = Message(reply: .nonexistentEntity)
     gone.mcb.setPair(2, entity.rawValue)
     return gone
   }
@@ -109,14 +118,12 @@ extension Kernel {
       let action = records[key]!.handleProbe(state, at: step.now)
       return perform(action, of: key, &step)
     }
-    guard probes.count < Self.probesMax else { return }
     guard let locator = peers[kernel]?.locator else {
       // Forwarded by another kernel, of a client that was never heard: its record asks again.
       locate(record.client, &step)
       return
     }
-    let transaction = randomTransaction()
-    probes[transaction] = Probe(record: key, sentAt: step.now)
+    guard let transaction = addProbe(key, of: record.peer, at: step.now) else { return }
     timers.push(.probe(transaction), at: step.now + Timing.silence)
     sendProbe(of: record.client, transaction, to: .peer(kernel, locator), &step)
   }
@@ -125,17 +132,21 @@ extension Kernel {
     _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, _ step: inout Step
   ) {
     // Whoever is probed may answer anything, so also a part of what it promises.
-    guard header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize)),
-      let probe = probes.removeValue(forKey: header.transaction)
+    guard header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize))
+    else { return }
+    let message = wholeMessage(header, packet)
+    let state = message.reply.isOK ? try? ProbeEntity.EntityState(parsing: message) : nil
+    let isBelieved = state.map { believes($0, from: peer, &step) } ?? false
+    // Only the kernel of a client speaks for it.
+    guard probes[header.transaction]?.record.client.kernel == peer,
+      let probe = takeProbe(header.transaction)
     else { return }
     withPeer(peer, at: step.now) { $0.roundTrip.addNetworkSample(step.now - probe.sentAt) }
     guard records[probe.record] != nil else { return }
-    let message = wholeMessage(header, packet)
-    guard message.reply.isOK, let state = try? ProbeEntity.EntityState(parsing: message),
-      state.entity == probe.record.client
-    else {
-      // The client is gone: nobody waits for what it asked.
-      records[probe.record] = nil
+    guard let state, isBelieved, state.entity == probe.record.client else {
+      // The client is gone: nobody waits for what it asked. Or it is not who it says it is.
+      if message.reply.isOK { counters.principalsRefused += 1 }
+      dropRecord(probe.record)
       return
     }
     let action = records[probe.record]!.handleProbe(state, at: step.now)
@@ -150,7 +161,16 @@ extension Kernel {
   }
 
   /// Asks a kernel whether it is at `locator`; its answer says so.
+  ///
+  /// Sealed as a multicast is: that one opens it too that has never heard of this kernel.
   mutating func challenge(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
+    sendProbe(
+      of: .manager(of: kernel), randomTransaction(), to: .peer(kernel, locator), flags: .multicast,
+      &step)
+  }
+
+  /// The same for a kernel that has just asked this one, and so expects to hear of it.
+  mutating func askBack(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
     sendProbe(of: .manager(of: kernel), randomTransaction(), to: .peer(kernel, locator), &step)
   }
 
@@ -165,12 +185,13 @@ extension Kernel {
 
   private mutating func sendProbe(
     of entity: EntityID, _ transaction: TransactionID, to destination: Destination,
-    _ step: inout Step
+    flags: PacketFlags = [], _ step: inout Step
   ) {
     counters.probesSent += 1
     var header = managementHeader(ProbeEntity(entity).message.mcb)
     header.transaction = transaction
-    step.append(.transmit(Transmission(to: destination, header)))
+    header.packetFlags = flags
+    dispatch(Transmission(to: destination, header), &step)
   }
 
   mutating func notifyClient(

@@ -15,12 +15,16 @@ extension Kernel {
       counters.packetsIgnored += 1
       return
     }
-    // A sealed multicast may be an old one, repeated by who has no key: it does not say where its
+    // What is sealed for all may be old, repeated by who has no key: it does not say where its
     // kernel is before that has answered under the key of this pair.
     if sender != nil, header.packetFlags.contains(.multicast), peers[peer]?.locator != locator {
-      return challenge(peer, at: locator, &step)
+      return meet(peer, header, at: locator, &step)
     }
-    handleHeard(peer, at: locator, &step)
+    handleHeard(peer, at: locator, isSealed: sender != nil, &step)
+    guard isWanted(header) else {
+      counters.packetsIgnored += 1
+      return
+    }
     switch header.function {
     case .request: handleRequest(header, packet, from: peer, &step)
     case .response: handleResponse(header, packet, from: peer, &step)
@@ -31,45 +35,30 @@ extension Kernel {
   /// forwarded, the kernel last heard at its locator.
   private func clearSender(_ header: PacketHeader, _ locator: Locator) -> KernelID? {
     if header.function == .response { return header.server.kernel }
-    return header.forwardCount == 0 ? header.client.kernel : kernelsByLocator[locator]
+    return header.forwardCount == 0 ? header.client.kernel : places[locator]?.kernel
   }
 
-  /// Any valid packet says that its sender lives, and where it is.
-  private mutating func handleHeard(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
-    let isNew = withPeer(kernel, at: step.now) { peer in
-      peer.handleHeard(at: step.now)
-      defer { peer.locator = locator }
-      return peer.locator != locator
-    }
-    guard isNew else { return }
-    dead.remove(kernel)
-    if let old = kernelsByLocator.updateValue(kernel, forKey: locator), old != kernel {
-      handleReboot(of: old, &step)
-    }
-    for (client, entity) in entities {
-      guard entity.current?.route == .peer(kernel), let roundTrip = peers[kernel]?.roundTrip
-      else { continue }
-      let action = entities[client]!.current!.sendAnew(at: step.now, roundTrip: roundTrip)
-      perform(action, of: client, responding: nil, from: kernel, &step)
-    }
+  /// A packet came that no key opens, since nothing of its sender has been opened before: asked
+  /// under the key of the group, it can answer, if it is a kernel at all.
+  public mutating func handleUnopened(
+    from kernel: KernelID, at locator: Locator, _ step: inout Step
+  ) {
+    guard kernel != id, strangers.take(at: step.now) else { return }
+    challenge(kernel, at: locator, &step)
   }
 
-  /// Another kernel speaks from a locator: the one before it is gone, and its entities with it.
-  private mutating func handleReboot(of kernel: KernelID, _ step: inout Step) {
-    for (client, entity) in entities where entity.current?.route == .peer(kernel) {
-      finish(client, server: .none, Message(reply: .outcomeUnknown), &step)
-    }
-    if dead.count >= Self.peersMax { dead.removeAll() }
-    dead.insert(kernel)
-    for (key, record) in records where record.peer == kernel { records[key] = nil }
-    peers[kernel] = nil
-  }
-
-  /// Forgets peers that nothing waits for.
-  mutating func dropIdlePeers() {
-    for (kernel, peer) in peers where peer.pending == 0 {
-      peers[kernel] = nil
-      if let locator = peer.locator { kernelsByLocator[locator] = nil }
-    }
+  /// Something that was sealed for all came from where its kernel is not known to be.
+  ///
+  /// Who asks for this very kernel expects its answer, and so its question, under the key of the
+  /// pair; that ends the exchange, however often packets cross.
+  private mutating func meet(
+    _ kernel: KernelID, _ header: PacketHeader, at locator: Locator, _ step: inout Step
+  ) {
+    guard header.function == .request, header.server == .managerGroup,
+      header.mcb.code == Management.probeEntity, !header.mcb.flags.contains(.datagram),
+      let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.process == manager
+    else { return challenge(kernel, at: locator, &step) }
+    answerProbe(header, from: kernel, at: locator, &step)
+    askBack(kernel, at: locator, &step)
   }
 }

@@ -23,7 +23,7 @@ extension Kernel {
       // With the co-resident qualifier one kernel's members alone are meant.
       let near = header.mcb.flags.contains(.coResident) ? header.mcb.coResident : .none
       guard near == .none || near.kernel == id else { return }
-      let members = groups[header.server] ?? []
+      let members = groups[header.server]?.members ?? []
       if members.isEmpty && !header.packetFlags.contains(.multicast)
         && !header.mcb.flags.contains(.datagram)
       {
@@ -74,10 +74,12 @@ extension Kernel {
     let roundTrip = withPeer(peer, at: step.now) { $0.roundTrip }
     let action: ServerTransaction.Action
     let isNews = records[key]?.isMissing(header) ?? true
-    if records[key] != nil {
+    if let old = records[key]?.peer {
       action = records[key]!.handleRequest(header, packet, from: peer, at: step.now)
-    } else if records.count < Self.recordsMax {
-      records[key] = ServerTransaction(header, packet, from: peer, at: step.now)
+      if old != peer { moveRecord(key, from: old, at: step.now) }
+    } else if addRecord(
+      ServerTransaction(header, packet, from: peer, at: step.now), key, of: peer, at: step.now)
+    {
       action = records[key]!.start(at: step.now, roundTrip: roundTrip)
     } else {
       notifyClient(
@@ -95,7 +97,7 @@ extension Kernel {
     switch action {
     case .nothing: break
     case .drop:
-      records[key] = nil
+      dropRecord(key)
       return
     case .deliver(let message):
       let server = key.member == .none ? record.addressee : key.member
@@ -103,6 +105,7 @@ extension Kernel {
         let action = records[key]!.failForward(.nonexistentEntity, at: step.now)
         return perform(action, of: key, &step)
       }
+      noteWork(of: server, key, record.id)
       step.append(.invoke(record.request(message, for: server)))
     case .probe:
       probe(key, record, &step)
@@ -126,7 +129,7 @@ extension Kernel {
     let key = RecordKey(request)
     if client.kernel == id {
       // Of a forward that came home there is a record; its work is done.
-      if records[key]?.id == request.transaction { records[key] = nil }
+      if records[key]?.id == request.transaction { dropRecord(key) }
       guard isWaiting(client, for: request.transaction) else { return }
       let action = entities[client]?.current?.handleLocalResponse(message, by: server)
       perform(action ?? .nothing, of: client, responding: nil, from: nil, &step)

@@ -35,11 +35,15 @@ extension Kernel {
       limit: limit.map { step.now + $0 }, collects: collects, at: step.now,
       roundTrip: roundTrip(by: route))
     if case .peer(let kernel) = route {
-      withPeer(kernel, at: step.now) { $0.addPending(at: step.now) }
-    } else {
-      for member in members(of: server) {
+      addPending(client, transaction, on: kernel, at: step.now)
+    } else if server.isGroup {
+      if route == .local { noteWaiting(client, transaction, for: server) }
+      for member in groups[server]?.members ?? [] {
         deliverLocally(message, from: client, transaction, to: server, member, &step)
       }
+    } else {
+      noteWaiting(client, transaction, for: server)
+      deliverLocally(message, from: client, transaction, to: server, server, &step)
     }
     if route != .local {
       counters.requestsSent += 1
@@ -49,10 +53,9 @@ extension Kernel {
     return transaction
   }
 
-  /// The local entities that a request to `server` is for.
-  func members(of server: EntityID) -> [EntityID] {
-    if server.isGroup { return groups[server] ?? [] }
-    return entities[server]?.serverKind == nil ? [] : [server]
+  /// Whether this kernel has a server, or a member of a group.
+  private func isHere(_ server: EntityID) -> Bool {
+    server.isGroup ? groups[server] != nil : entities[server]?.serverKind != nil
   }
 
   /// A group is asked everywhere, unless the co-resident qualifier names the kernel: that of
@@ -78,9 +81,10 @@ extension Kernel {
   ) -> ReplyCode? {
     switch route {
     case .multicast: return nil
-    case .local: return members(of: server).isEmpty ? .nonexistentEntity : nil
+    case .local: return isHere(server) ? nil : .nonexistentEntity
     case .peer(let kernel):
       if dead.contains(kernel) { return .nonexistentEntity }
+      if conflict.holder != nil { return .retransmissionTimeout }
       guard withPeer(kernel, at: step.now, { $0.isSilent }) else { return nil }
       askForSign(of: kernel, &step)
       return .retransmissionTimeout
@@ -91,12 +95,12 @@ extension Kernel {
     _ message: Message, from client: EntityID, _ transaction: TransactionID, to addressee: EntityID,
     _ server: EntityID, forwardCount: UInt8 = 0, _ step: inout Step
   ) {
-    let principal = entities[server]?.serverKind == .atMostOnce ? principal(of: client) : nil
     step.append(
       .invoke(
         Request(
           client: client, transaction: transaction, addressee: addressee, server: server,
-          forwardCount: forwardCount, message: message, principal: principal, isLocal: true)))
+          forwardCount: forwardCount, message: message, principal: principal(of: client),
+          isLocal: true)))
   }
 
   /// Who a local client is; a server speaks for no user.
@@ -118,7 +122,7 @@ extension Kernel {
     case .multicast:
       counters.multicastsSent += 1
       // A group's members keep no parts, so it always gets the whole request.
-      step.append(.transmit(Transmission(to: .group(server), header, segment: segment)))
+      dispatch(Transmission(to: .group(server), header, segment: segment), &step)
     case .peer(let kernel):
       guard peers[kernel]?.locator != nil else {
         return locate(server.isGroup ? .manager(of: kernel) : server, &step)

@@ -36,7 +36,7 @@ extension Kernel {
       guard let known = entities[entity] else { return nil }
       return (
         entity, known.user, known.serverKind != nil, known.current?.holder ?? .none,
-        groups.filter { $0.value.contains(entity) }.map(\.key)
+        known.groups
       )
     }
     .sorted { $0.entity.discriminator < $1.entity.discriminator }

@@ -9,8 +9,10 @@ extension Kernel {
       switch key {
       case .client(let client): handleClientTimer(client, queued: time, &step)
       case .record(let key): handleRecordTimer(key, queued: time, &step)
-      case .probe(let transaction): probes[transaction] = nil
+      case .probe(let transaction): _ = takeProbe(transaction)
       case .silence(let kernel): watchSilence(of: kernel, &step)
+      case .peerName(let kernel): handlePeerNameTimer(kernel, &step)
+      case .ownName: handleNameTimer(&step)
       }
     }
   }

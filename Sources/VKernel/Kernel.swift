@@ -16,6 +16,7 @@ public enum ServerKind: Sendable {
 /// The same code runs on real sockets and in the simulator.
 ///
 /// Read next: `Kernel+Send` (a client's side), `Kernel+Requests` (a server's side),
+/// `Kernel+Entities` (how they come and go), `Kernel+Peers` (other kernels and their shares),
 /// `Kernel+Management` (probes and acknowledgements), `Kernel+Timers`.
 public struct Kernel: ~Copyable {
   public let id: KernelID
@@ -24,21 +25,40 @@ public struct Kernel: ~Copyable {
   public internal(set) var counters = Counters()
 
   var entities: [EntityID: Entity] = [:]
-  var groups: [EntityID: [EntityID]] = [:]
+  var groups: [EntityID: Group] = [:]
   var records: [RecordKey: ServerTransaction] = [:]
   var peers: [KernelID: Peer] = [:]
-  var kernelsByLocator: [Locator: KernelID] = [:]
+  /// How many peers there may be before idle ones are forgotten.
+  var peersMax = Limits.peers
+  var places: [Locator: Place] = [:]
   /// Earlier boots of hosts that have been heard since: nothing of theirs exists any more.
   var dead: Set<KernelID> = []
   var probes: [TransactionID: Probe] = [:]
   var timers = TimerQueue<TimerKey>()
-  private var nextDiscriminator: UInt32 = 16
+  var numbers: EntityNumbers
+  /// Whether this kernel has its host's name for itself.
+  var conflict: HostNameConflict
+  var isNameTimerQueued = false
+  /// Questions to kernels whose packets could not be opened.
+  var strangers = RateLimit(perSecond: Limits.strangersAsked)
   private var generator: SplitMix
 
-  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot.
-  public init(id: KernelID, host: String, entropy: UInt64) {
+  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot. `startedAt` is now, in
+  /// nanoseconds since 1970.
+  public init(id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0) {
+    self.init(
+      id: id, host: host, entropy: entropy, startedAt: startedAt,
+      firstNumber: EntityNumbers.first)
+  }
+
+  /// A kernel whose entities' numbers begin anywhere, for tests of what comes after the last.
+  package init(
+    id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0, firstNumber: UInt32
+  ) {
     self.id = id
     self.host = host
+    numbers = EntityNumbers(start: firstNumber)
+    conflict = HostNameConflict(own: .init(kernel: id, startedAt: startedAt))
     generator = SplitMix(state: entropy)
   }
 
@@ -46,13 +66,6 @@ public struct Kernel: ~Copyable {
 
   /// When `handleTimers` wants to be called next.
   public var nextDeadline: Time? { timers.first }
-
-  /// Records of remote clients; beyond it new clients are told BUSY.
-  static let recordsMax = 65_536
-  /// Kernels known at once: far more than a cluster of this kind has.
-  static let peersMax = 4096
-  /// Probes under way at once: one for each new client.
-  static let probesMax = 65_536
 }
 
 /// A local process as the kernel sees it: client, server, or both.
@@ -65,6 +78,19 @@ struct Entity: Sendable {
   var serverKind: ServerKind?
   /// The earliest entry of this entity in the timer queue.
   var queuedAt: Time?
+  /// What a server has joined.
+  var groups: [EntityID] = []
+  /// Local clients that a server is to answer.
+  var waiting = Backlog<Waiting>()
+  /// Requests of remote clients that a server was given.
+  var working = Backlog<Work>()
+}
+
+/// A group as this kernel has it: there is one where it has members.
+struct Group: Sendable {
+  var members: [EntityID] = []
+  /// Local clients that asked the members of this kernel alone.
+  var waiting = Backlog<Waiting>()
 }
 
 /// Names the record of a remote client: one for its own requests to single entities, and one
@@ -91,85 +117,23 @@ enum TimerKey: Sendable {
   case record(RecordKey)
   case probe(TransactionID)
   case silence(KernelID)
+  /// A kernel whose host name is not known yet.
+  case peerName(KernelID)
+  /// This host's own name, while another kernel has it.
+  case ownName
 }
 
 /// A question to a client's manager, on behalf of a record.
 struct Probe: Sendable {
   var record: RecordKey
+  /// The kernel that sent the request.
+  var payer: KernelID
   var sentAt: Time
 }
 
 extension Kernel {
-  /// A new client of `user` on this host; `marks` are what the node knows of how the user came.
-  public mutating func makeClient(user: String, marks: Principal.Marks = []) -> EntityID {
-    let client = makeEntity(user, nil)
-    entities[client]!.marks = marks
-    return client
-  }
-
-  /// A new server; with a well-known discriminator, 2 to 15, it is the one that this kernel has.
-  public mutating func makeServer(_ kind: ServerKind, discriminator: UInt32? = nil) -> EntityID {
-    precondition(discriminator.map { 2..<16 ~= $0 } ?? true, "2 to 15 are well-known")
-    return makeEntity("", kind, discriminator)
-  }
-
-  /// Ends a local entity.
-  ///
-  /// Its own transaction is abandoned without a completion; local clients that wait for it are
-  /// told.
-  public mutating func retire(_ entity: EntityID, _ step: inout Step) {
-    guard let removed = entities.removeValue(forKey: entity) else { return }
-    if let current = removed.current { endPending(current) }
-    guard removed.serverKind != nil else { return }
-    for group in groups.keys { groups[group]?.removeAll { $0 == entity } }
-    for (key, record) in records where record.isProcessing && holder(of: record, key) == entity {
-      let action = records[key]!.failForward(.outcomeUnknown, at: step.now)
-      perform(action, of: key, &step)
-    }
-    let waiting = entities.filter { _, client in
-      guard let current = client.current else { return false }
-      return current.holder == entity
-        || current.route == .local && current.holder.isGroup && members(of: current.holder).isEmpty
-    }
-    for client in waiting.keys {
-      finish(client, server: .none, Message(reply: .outcomeUnknown), &step)
-    }
-  }
-
-  /// The local server that works on a remote client's request.
-  func holder(of record: ServerTransaction, _ key: RecordKey) -> EntityID {
-    if record.holder != .none { return record.holder }
-    return key.member == .none ? record.addressee : key.member
-  }
-
-  /// Adds a local server to a group.
-  public mutating func join(_ server: EntityID, group: EntityID) {
-    precondition(group.isGroup && entities[server]?.serverKind != nil, "a server joins a group")
-    if groups[group]?.contains(server) == true { return }
-    groups[group, default: []].append(server)
-  }
-
-  private mutating func makeEntity(
-    _ user: String, _ kind: ServerKind?, _ wellKnown: UInt32? = nil
-  ) -> EntityID {
-    // 28 bits last far longer than a boot: 298,000 a second for 15 minutes before T forbids it.
-    precondition(nextDiscriminator < EntityID.discriminatorMax, "out of entity identifiers")
-    let entity = EntityID(kernel: id, discriminator: wellKnown ?? nextDiscriminator)
-    precondition(entities[entity] == nil, "a well-known server is made once")
-    if wellKnown == nil { nextDiscriminator += 1 }
-    entities[entity] = Entity(
-      user: user, lastTransaction: randomTransaction(), serverKind: kind)
-    return entity
-  }
-
   mutating func randomTransaction() -> TransactionID {
     TransactionID(UInt32(truncatingIfNeeded: generator.next()))
-  }
-
-  /// The record of a kernel, made if there is none; room for it is what nothing waits for.
-  mutating func withPeer<R>(_ kernel: KernelID, at now: Time, _ body: (inout Peer) -> R) -> R {
-    if peers.count >= Self.peersMax && peers[kernel] == nil { dropIdlePeers() }
-    return body(&peers[kernel, default: Peer(at: now)])
   }
 
   /// Sends packets to a kernel; what is for one that nobody has heard of is lost.
@@ -178,13 +142,7 @@ extension Kernel {
     mask: DeliveryMask? = nil, _ step: inout Step
   ) {
     guard let locator = peers[kernel]?.locator else { return }
-    step.append(
-      .transmit(Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask)))
-  }
-
-  /// A transaction no longer waits for its kernel.
-  mutating func endPending(_ transaction: ClientTransaction) {
-    if case .peer(let kernel) = transaction.route { peers[kernel]?.removePending() }
+    dispatch(Transmission(to: .peer(kernel, locator), header, segment: segment, mask: mask), &step)
   }
 }
 

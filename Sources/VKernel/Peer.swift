@@ -15,6 +15,13 @@ struct Peer: Sendable {
   private(set) var isSilent = false
   /// When a silent or unlocated peer was last asked for a sign of life.
   var askedAt: Time?
+  /// Those transactions that wait for it.
+  var waiting = Backlog<Waiting>()
+  /// Records of the clients whose requests it sent, and probes under way for them.
+  var records: Set<RecordKey> = []
+  var probes = 0
+  /// The name of its host, from its first answer to a probe on.
+  var host: String?
 
   init(at now: Time) {
     heardAt = now
@@ -23,6 +30,9 @@ struct Peer: Sendable {
 
   /// When it counts as silent, unless it is heard before.
   var silentAt: Time { max(heardAt, pendingSince) + Timing.silence }
+
+  /// Nothing of this kernel has to do with it.
+  var isIdle: Bool { pending == 0 && probes == 0 && records.isEmpty }
 
   mutating func handleHeard(at now: Time) {
     heardAt = now
@@ -60,6 +70,9 @@ public struct Counters: Equatable, Sendable {
   public var multicastsSent = 0
   public var packetsIgnored = 0
   public var silentPeers = 0
+  /// Requests that were dropped because what their kernel said of the client can not be true: it
+  /// claimed this host's name, or not the one that it had before.
+  public var principalsRefused = 0
 
   public init() {}
 }

@@ -11,6 +11,8 @@ public enum Action: Sendable {
   case complete(client: EntityID, server: EntityID, Message)
   /// One of several responses to a client that wants all; its transaction goes on.
   case respond(client: EntityID, TransactionID, server: EntityID, Message)
+  /// Another kernel has this host's name from now on, or none any more.
+  case nameHolderChanged(NameHolder?)
 }
 
 /// What an entry to the kernel is given and what comes out of it: the time, and actions, in order.

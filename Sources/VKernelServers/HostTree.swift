@@ -50,7 +50,9 @@ public final class HostTree: Sendable {
       ("trace", .text(TreeText(command: Self.traceCommand(sources), sources.trace))),
     ])
     let devices = TreeContext(
-      Device.allCases.map { ($0.rawValue, .file(DeviceFile(device: $0, backplane: backplane))) })
+      Device.allCases.map {
+        (Name($0.rawValue), .file(DeviceFile(device: $0, backplane: backplane)))
+      })
     let open = OpenInstances(backplane, of: sources.managers)
     let status = TreeText { node.statusText + sources.machine().map { $0 + "\n" }.joined() }
     manager = TreeManager(
@@ -60,7 +62,7 @@ public final class HostTree: Sendable {
         ("time", .text(TreeText { Device.clockLine(backplane.wallClock) })),
         ("proc", .context(processes.processes)),
         ("entity", .text(TreeText { processes.entitiesText })),
-        ("uio", .text(TreeText(prepare: open.ask) { open.text })),
+        ("uio", .text(TreeText(prepare: open.ask, for: open.text(for:)))),
         ("device", .context(devices)),
         ("net", .context(net)),
       ]), prefix: "host/\(backplane.host)")
@@ -68,7 +70,7 @@ public final class HostTree: Sendable {
 
   private static func traceCommand(
     _ sources: Sources
-  ) -> @Sendable (TreeText.Line, TreeOutcome) -> Void {
+  ) -> @Sendable (TreeText.Line, Outcome) -> Void {
     { line, done in
       guard line.text == "on" || line.text == "off" else {
         return done(Refusal(.badArguments, "the trace is on or off, not \(line.text)"))

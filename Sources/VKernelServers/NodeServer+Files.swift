@@ -40,11 +40,12 @@ extension NodeServer {
 
   private static func unit(of counter: String) -> String {
     switch counter {
-    case "requestsSent", "duplicates": "requests"
+    case "requestsSent", "duplicates", "principalsRefused": "requests"
     case "responsesSent": "responses"
     case "retransmissions": "transmissions"
     case "probesSent": "probes"
     case "notifiesSent", "multicastsSent": "messages"
+    case "keyDerivations": "keys"
     case "packetsIgnored", "multicastsReturned", "multicastsHeard": "packets"
     case "silentPeers": "silences"
     default: "times"

@@ -1,4 +1,5 @@
 import Synchronization
+import VObjects
 public import VProtocol
 public import VRuntime
 
@@ -12,8 +13,8 @@ public final class NodeServer: Sendable {
     var hosts: [KernelID: String] = [:]
     /// How far other hosts' clocks are ahead of this one's.
     var clocks: [KernelID: TimeSpan] = [:]
-    /// Of all measurements under way.
-    var samples = 0
+    /// Samples of all measurements under way.
+    var samples: Shares
   }
 
   public let server: EntityID
@@ -22,7 +23,7 @@ public final class NodeServer: Sendable {
   let address: String
   let snapshot: @Sendable () -> NodeSnapshot
   private let startedAt: Time
-  private let state = Mutex(State())
+  private let state: Mutex<State>
 
   /// A node of that name answers in this time, or there is none.
   private static let findTimeLimit = TimeSpan.seconds(1)
@@ -34,10 +35,11 @@ public final class NodeServer: Sendable {
   private static let nameInterval = TimeSpan.seconds(10)
   /// Kernels asked at once.
   private static let questionsMax = 256
-  /// All measurements together keep 6.4 MB.
+  /// All measurements together keep 6.4 MB: a user may have four of the longest under way, even if
+  /// none is ever answered.
   private static let samplesMax = 1_600_000
 
-  /// `address` is where the node of `kernel` is, for people to read.
+  /// `address` is where the node of `kernel` is, for people to read; `-` where it has no socket.
   ///
   /// `register` makes the server that every node has under `nodeServerDiscriminator`.
   public init(
@@ -50,20 +52,12 @@ public final class NodeServer: Sendable {
     self.address = address
     self.snapshot = snapshot
     startedAt = backplane.now
-    let cell = Cell()
-    server = register { cell.server?.serve($0) }
-    cell.set(self)
+    state = Mutex(State(samples: Shares(capacity: Self.samplesMax, ownHost: backplane.host)))
+    let own = LateBound<NodeServer>()
+    server = register { own.object?.serve($0) }
+    own.bind(self)
     backplane.join(server, group: .nodeGroup)
     nameLater()
-  }
-
-  /// Leads the procedure, which exists first, to its server.
-  private final class Cell: Sendable {
-    private struct Weak: Sendable { weak var server: NodeServer? }
-    private let value = Mutex(Weak())
-
-    var server: NodeServer? { value.withLock { $0.server } }
-    func set(_ server: NodeServer) { value.withLock { $0.server = server } }
   }
 
   private func serve(_ request: Request) {
@@ -93,7 +87,7 @@ public final class NodeServer: Sendable {
       }
     case MeasureSends.code where !request.addressee.isGroup:
       // A repeated packet would make another host's node measure twice.
-      guard request.client.kernel == kernel else { return backplane.refuse(.noPermission, request) }
+      guard request.isLocal else { return backplane.refuse(.noPermission, request) }
       backplane.serve(MeasureSends.self, request) { measure($0, request) }
     default:
       if !request.addressee.isGroup { backplane.refuse(.illegalRequest, request) }
@@ -106,11 +100,8 @@ public final class NodeServer: Sendable {
     let limit = TimeSpan.milliseconds(Int64(operation.limitMilliseconds))
     let deadline = backplane.now + limit
     let count = Int(operation.count)
-    let hasRoom = state.withLock { state in
-      guard state.samples + count <= Self.samplesMax else { return false }
-      state.samples += count
-      return true
-    }
+    let principal = request.principal
+    let hasRoom = state.withLock { $0.samples.take(principal, count) }
     guard hasRoom else { return backplane.refuse(.busy, request) }
     find(operation.target, limit: limit) { [self] found in
       switch found {
@@ -118,11 +109,11 @@ public final class NodeServer: Sendable {
         let measurement = SendMeasurement(
           backplane, operation, to: target, until: deadline)
         measurement.start { [self] answer in
-          state.withLock { $0.samples -= count }
+          state.withLock { $0.samples.give(principal, count) }
           backplane.reply(answer, to: request)
         }
       case .refused(let code):
-        state.withLock { $0.samples -= count }
+        state.withLock { $0.samples.give(principal, count) }
         backplane.refuse(code, request)
       }
     }
@@ -138,6 +129,9 @@ public final class NodeServer: Sendable {
     switch target {
     case .entity(let entity):
       completion(.done(entity, by: entity))
+    // This host is this node, whoever else answers for its name.
+    case .host(backplane.host):
+      completion(.done(server, by: server))
     case .host(let host):
       let client = backplane.makeClient(user: "nobody")
       let options = SendOptions(timeLimit: min(limit, Self.findTimeLimit))
@@ -219,9 +213,10 @@ public final class NodeServer: Sendable {
   func statusLines(_ snapshot: NodeSnapshot) -> [String] {
     var lines = [
       "host \(backplane.host)", "kernel \(kernel)", "address \(address)",
-      "sealing \(snapshot.isSealing ? "sealed" : "clear")",
+      "sealing \(snapshot.isSealing ? "sealed" : "none")",
       "uptime_ms \(uptime)",
     ]
+    if let holder = snapshot.nameHolder { lines.append("name_holder \(holder)") }
     if let cpu = snapshot.cpu { lines.append("cpu_us \(cpu.nanoseconds / 1000)") }
     if let attached = snapshot.attached {
       lines.append("attached \(attached.count)")

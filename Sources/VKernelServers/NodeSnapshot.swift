@@ -53,8 +53,10 @@ public struct NodeSnapshot: Sendable {
     }
   }
 
-  /// Nothing leaves the node in clear.
+  /// The node has the cluster key: without one it speaks with no other.
   public var isSealing: Bool
+  /// Where the kernel is that has this host's name in the place of this node's.
+  public var nameHolder: String?
   /// What the kernel has counted since it started, in the order of the report.
   public var counters: [(name: String, count: Int)]
   public var rejected: [Rejected]
@@ -68,10 +70,11 @@ public struct NodeSnapshot: Sendable {
   public var peers: [Peer]
 
   public init(
-    isSealing: Bool, counters: [(name: String, count: Int)], rejected: [Rejected],
-    attached: Attached?, peers: [Peer]
+    isSealing: Bool, nameHolder: String? = nil, counters: [(name: String, count: Int)],
+    rejected: [Rejected], attached: Attached?, peers: [Peer]
   ) {
     self.isSealing = isSealing
+    self.nameHolder = nameHolder
     self.counters = counters
     self.rejected = rejected
     self.attached = attached

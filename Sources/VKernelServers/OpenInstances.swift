@@ -1,4 +1,5 @@
 import Synchronization
+import VObjects
 import VProtocol
 import VRuntime
 
@@ -16,8 +17,15 @@ final class OpenInstances: Sendable {
     self.managers = managers
   }
 
-  /// The lines of all managers, as they were asked last.
-  var text: String { latest.withLock { $0 } }
+  /// The lines of all managers, as they were asked last: with the numbers of instances for root of
+  /// this host only.
+  @Sendable func text(for caller: Caller) -> String {
+    let text = latest.withLock { $0 }
+    if caller.isRoot && caller.isLocal { return text }
+    return text.split(separator: "\n").map { line in
+      "-" + line.drop { $0 != " " } + "\n"
+    }.joined()
+  }
 
   /// Asks all managers, then calls `then`.
   @Sendable func ask(_ then: @escaping @Sendable () -> Void) {

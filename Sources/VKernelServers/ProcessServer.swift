@@ -46,8 +46,11 @@ public final class ProcessServer: Sendable {
 
   /// One text for each process, by the name of its entity.
   var processes: TreeContext {
-    TreeContext(names: { [states] in states(nil).map { "\($0.entity)" } }) { [states] name in
-      guard let entity = EntityID(name), !states(entity).isEmpty else { return nil }
+    TreeContext(names: { [states] in states(nil).map { Name("\($0.entity)") } }) {
+      [states] name in
+      guard let entity = name.text.flatMap({ EntityID($0) }), !states(entity).isEmpty else {
+        return nil
+      }
       return .text(
         TreeText { states(entity).first.map(Self.text) ?? "entity \(entity)\nstate dead\n" })
     }

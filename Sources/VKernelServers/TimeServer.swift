@@ -1,4 +1,5 @@
 import Synchronization
+import VObjects
 public import VProtocol
 public import VRuntime
 
@@ -14,38 +15,39 @@ public final class TimeServer: Sendable {
 
   private struct State: Sendable {
     var delays: [EntityID: Delay] = [:]
+    var shares: Shares
     /// The earliest time that a timer is set for.
     var armed: Time?
+
+    mutating func remove(_ process: EntityID) -> Delay? {
+      guard let delay = delays.removeValue(forKey: process) else { return nil }
+      shares.give(delay.request.principal)
+      return delay
+    }
   }
 
-  /// What V's kernels had as many of as processes; beyond it a delay is refused with BUSY.
+  /// What V's kernels had as many of as processes; beyond its share a principal is told BUSY.
   private static let delaysMax = 4096
   /// A timer cannot be taken back, so none is set for later than this.
   private static let timerMax = TimeSpan.seconds(60)
 
   private let backplane: any Backplane
-  private let state = Mutex(State())
-  private let cell = Cell()
+  private let state: Mutex<State>
+  private let own = LateBound<TimeServer>()
+  private let watch = Mutex<LifeWatch?>(nil)
 
   /// Joins the time group.
   public init(_ backplane: any Backplane) {
     self.backplane = backplane
-    let server = backplane.makeServer(knowsPrincipals: true) { [cell] in cell.server?.serve($0) }
-    cell.watch.withLock { watch in
+    state = Mutex(State(shares: Shares(capacity: Self.delaysMax, ownHost: backplane.host)))
+    let server = backplane.makeServer(knowsPrincipals: true) { [own] in own.object?.serve($0) }
+    watch.withLock { watch in
       watch = LifeWatch(backplane, of: { [weak self] in self?.delayed ?? [] }) {
         [weak self] process, state in self?.judge(process, state)
       }
     }
-    cell.reference.withLock { $0.server = self }
+    own.bind(self)
     backplane.join(server, group: .timeGroup)
-  }
-
-  /// Leads the procedure, which exists first, to its server.
-  private final class Cell: Sendable {
-    struct Weak: Sendable { weak var server: TimeServer? }
-    let reference = Mutex(Weak())
-    let watch = Mutex<LifeWatch?>(nil)
-    var server: TimeServer? { reference.withLock { $0.server } }
   }
 
   /// Processes whose delay is under way.
@@ -67,14 +69,13 @@ public final class TimeServer: Sendable {
     let now = backplane.now
     let hasRoom = state.withLock { state in
       // The newest counts: whoever asks again no longer waits for the first answer.
-      guard state.delays.count < Self.delaysMax || state.delays[request.client] != nil else {
-        return false
-      }
+      _ = state.remove(request.client)
+      guard state.shares.take(request.principal) else { return false }
       state.delays[request.client] = Delay(request: request, until: now + span)
       return true
     }
     guard hasRoom else { return backplane.refuse(.busy, request) }
-    cell.watch.withLock { $0 }?.watchLater()
+    watch.withLock { $0 }?.watchLater()
     arm()
   }
 
@@ -97,7 +98,7 @@ public final class TimeServer: Sendable {
     let ended = state.withLock { state in
       if state.armed == time { state.armed = nil }
       let ended = state.delays.filter { $0.value.until <= now }
-      for process in ended.keys { state.delays[process] = nil }
+      for process in ended.keys { _ = state.remove(process) }
       return ended
     }
     for delay in ended.values {
@@ -117,11 +118,11 @@ public final class TimeServer: Sendable {
       guard let delay = state.delays[process] else { return .refused(.noProcess) }
       let owner = delay.request.principal
       let mayWake =
-        request.principal == owner
-        || request.principal?.user == "root"
-          && [backplane.host, owner?.host].contains(request.principal?.host)
+        request.principal == owner || Caller(request, at: backplane.host).isRoot
+        || request.principal?.isRoot == true && owner?.host != backplane.host
+          && request.principal?.host == owner?.host
       guard mayWake else { return .refused(.noPermission) }
-      state.delays[process] = nil
+      _ = state.remove(process)
       return .woken(delay)
     }
     switch outcome {
@@ -138,7 +139,7 @@ public final class TimeServer: Sendable {
       guard let delay = state.delays[process] else { return }
       let isWaiting =
         alive?.isAwaitingResponse == true && alive?.transaction == delay.request.transaction
-      if !isWaiting { state.delays[process] = nil }
+      if !isWaiting { _ = state.remove(process) }
     }
   }
 }

@@ -123,7 +123,7 @@ extension Mount {
     _ descriptor: Descriptor, _ owner: OwnerNumbers, of manager: EntityID, below parent: NodeID,
     _ name: [UInt8]
   ) -> (id: NodeID, entry: fuse_entry_out) {
-    note(descriptor.attributes, of: manager)
+    note(descriptor, of: manager)
     let above = nodes[parent]?.object
     // A new tree where another manager's prefix begins.
     let tree = above?.manager == manager ? above?.tree : nil

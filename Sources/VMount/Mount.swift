@@ -77,9 +77,9 @@ public final class Mount: Sendable {
 
   func isStore(_ manager: EntityID) -> Bool { stores.withLock { $0.contains(manager) } }
 
-  /// A manager has shown an object.
-  func note(_ attributes: UIOAttributes, of manager: EntityID) {
-    guard attributes.contains(.storage) else { return }
+  /// A manager has shown an object: one whose directories are on a disk is a store.
+  func note(_ object: Descriptor, of manager: EntityID) {
+    guard object.kind == .context, object.attributes.contains(.storage) else { return }
     stores.withLock { stores in
       if stores.count >= Self.storesMax { stores = [] }
       stores.insert(manager)

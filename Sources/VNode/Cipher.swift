@@ -3,42 +3,44 @@ import VProtocol
 
 /// The ciphers of one thread: libcrypto's working memory is nobody else's meanwhile.
 final class Ciphers {
-  /// Which key, and which way: a context keeps to one of both.
-  enum ID: Hashable {
-    case sendingMulticast, receivingMulticast
-    case sending(KernelID)
-    case receiving(KernelID)
-  }
+  private var known: [KeyTable.ID: Cipher] = [:]
 
-  private var known: [ID: Cipher] = [:]
-
-  /// Peers whose keys a thread keeps at once; beyond it all are derived anew.
+  /// Peers whose ciphers a thread keeps at once; beyond it all are set up anew.
   private static let ciphersMax = 1024
 
-  subscript(id: ID) -> Cipher? { known[id] }
+  subscript(id: KeyTable.ID) -> Cipher? { known[id] }
 
-  func add(_ id: ID, _ cipher: Cipher) -> Cipher {
+  func add(_ id: KeyTable.ID, _ cipher: Cipher) -> Cipher {
     if known.count >= Self.ciphersMax { known.removeAll() }
     known[id] = cipher
     return cipher
   }
 }
 
-/// One derived key, set up once: AES-128-GCM with what it precomputes, and the nonce's mask.
-@safe final class Cipher {
-  private let context: UnsafeMutableRawPointer
-  private var mask: InlineArray<12, UInt8>
+/// 28 octets of HKDF-SHA256 of the cluster key: 16 of key, 12 of the nonce's mask.
+struct DerivedKey: Sendable {
+  fileprivate let octets: [UInt8]
 
-  /// HKDF-SHA256 of the cluster key: 16 octets of key, 12 of mask.
   init(_ secret: [UInt8], _ info: [UInt8]) {
     var derived = [UInt8](repeating: 0, count: 28)
     let isDerived = unsafe v_hkdf(
       secret, secret.count, info, info.count, &derived, derived.count)
-    guard isDerived == 1, let context = unsafe v_cipher_new(derived) else {
-      preconditionFailure("libcrypto made a key")
+    precondition(isDerived == 1, "libcrypto derived a key")
+    octets = derived
+  }
+}
+
+/// One derived key, set up once for one thread: AES-128-GCM with what it precomputes.
+@safe final class Cipher {
+  private let context: UnsafeMutableRawPointer
+  private var mask: InlineArray<12, UInt8>
+
+  init(_ key: DerivedKey) {
+    guard let context = unsafe v_cipher_new(key.octets) else {
+      preconditionFailure("libcrypto made a cipher")
     }
     unsafe self.context = context
-    mask = InlineArray { derived[16 + $0] }
+    mask = InlineArray { key.octets[16 + $0] }
   }
 
   deinit { unsafe v_cipher_free(context) }

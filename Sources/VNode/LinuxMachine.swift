@@ -8,7 +8,7 @@ public import VTransport
 /// The machine a node runs on: one epoll set shared by as many workers as there are CPUs.
 ///
 /// Whichever worker is woken does the whole work of an event where it is: nothing on the path of
-/// a short message changes thread.
+/// a short message changes thread. Without sockets nothing leaves this host and nothing comes in.
 public final class LinuxMachine: Machine {
   struct State: ~Copyable {
     var watchers: [Int32: @Sendable () -> Void] = [:]
@@ -17,7 +17,8 @@ public final class LinuxMachine: Machine {
     var armed: Time?
   }
 
-  private let sockets: Sockets
+  private let sockets: Sockets?
+  private let turns = KernelLock(SocketTurns())
   private let epoll: Int32
   private let timer: Int32
   private let state = KernelLock(State())
@@ -29,15 +30,23 @@ public final class LinuxMachine: Machine {
   private let rejected = KernelLock<[Rejection: (count: Int, last: Time)]>([:])
   private let multicasts = KernelLock<(own: Int, others: Int)>((0, 0))
 
-  /// Opens the sockets at an IPv4 address in host byte order.
+  /// Opens the sockets at an IPv4 address in host byte order, for a node that has the cluster key.
   ///
   /// `peers` are sent one by one what goes to groups.
-  public init(
+  public convenience init(
     address: UInt32, port: UInt16, groupPort: UInt16, peers: [(address: UInt32, port: UInt16)] = []
   ) throws(SocketError) {
-    sockets = try Sockets(
-      address: address, port: port, groupPort: groupPort,
-      peers: peers.map { Locator(ipv4: $0.address, port: $0.port) })
+    try self.init(
+      sockets: Sockets(
+        address: address, port: port, groupPort: groupPort,
+        peers: peers.map { Locator(ipv4: $0.address, port: $0.port) }))
+  }
+
+  /// The machine of a node that is alone: it opens no network socket.
+  public convenience init() throws(SocketError) { try self.init(sockets: nil) }
+
+  private init(sockets: Sockets?) throws(SocketError) {
+    self.sockets = sockets
     var worker = pthread_key_t()
     guard unsafe pthread_key_create(&worker, nil) == 0 else {
       throw SocketError(description: "cannot make a thread-specific key")
@@ -50,7 +59,8 @@ public final class LinuxMachine: Machine {
     }
   }
 
-  public var port: UInt16 { sockets.port }
+  /// The UDP port of the unicast socket; nil without sockets.
+  public var port: UInt16? { sockets?.port }
 
   /// Where packets that were not V came from, and why they were not.
   public struct Rejection: Hashable, Sendable {
@@ -68,8 +78,12 @@ public final class LinuxMachine: Machine {
 
   /// Starts the workers of `node`; returns at once.
   public func run(_ node: Node) {
-    for socket in [sockets.unicast, sockets.groups] {
-      watch(socket) { [self] in receive(from: socket, for: node) }
+    if let sockets {
+      // Any local user could send it clear packets, as anybody.
+      precondition(node.isSealing, "a node without the cluster key has no network socket")
+      for socket in [sockets.unicast, sockets.groups] {
+        watch(socket) { [self] in receive(from: socket, of: sockets, for: node) }
+      }
     }
     watch(timer) { [self] in handleTimer(of: node) }
     let workers = max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
@@ -93,24 +107,40 @@ public final class LinuxMachine: Machine {
     }
   }
 
-  private func receive(from socket: Int32, for node: Node) {
-    guard let memory = unsafe pthread_getspecific(worker) else { return }
+  private func receive(from socket: Int32, of sockets: Sockets, for node: Node) {
+    guard let memory = unsafe pthread_getspecific(worker),
+      turns.withLock({ $0.begin(socket) })
+    else { return }
+    var refused = 0
     let buffer = unsafe UnsafeMutableRawBufferPointer(
       start: memory, count: Sockets.receiveBytes)
-    unsafe sockets.drain(socket, into: buffer) { packets, stride, locator in
+    let isGroups = socket == sockets.groups
+    let (packets, isEmptied) = unsafe sockets.drain(
+      socket, into: buffer, packetsMax: SocketTurns.packetsMax
+    ) { packets, stride, locator in
       // Empty ones only ask whether somebody has this port.
       guard unsafe !packets.isEmpty else { return }
-      if socket == sockets.groups {
+      if isGroups {
         multicasts.withLock { $0.others += (packets.count + stride - 1) / stride }
       }
-      unsafe node.handlePackets(packets, stride: stride, from: locator) { reject($0, locator) }
+      unsafe node.handlePackets(packets, stride: stride, from: locator) { error in
+        guard error != .ownMulticast else {
+          if isGroups {
+            multicasts.withLock { ($0.own, $0.others) = ($0.own + 1, $0.others - 1) }
+          }
+          return
+        }
+        refused += 1
+        reject(error, locator)
+      }
     }
+    let again = turns.withLock {
+      $0.end(socket, packets: packets, refused: refused, isEmptied: isEmptied)
+    }
+    for socket in again { _ = v_epoll_again(epoll, socket) }
   }
 
   private func reject(_ error: WireError, _ source: Locator) {
-    if error == .ownMulticast {
-      return multicasts.withLock { ($0.own, $0.others) = ($0.own + 1, $0.others - 1) }
-    }
     var reason = "\(error)"
     if case .truncated = error { reason = "truncated" }
     let now = now
@@ -176,10 +206,10 @@ public final class LinuxMachine: Machine {
   public func transmit(
     _ packets: UnsafeRawBufferPointer, stride: Int, to destination: Destination
   ) {
-    unsafe sockets.send(packets, stride: stride, to: destination)
+    unsafe sockets?.send(packets, stride: stride, to: destination)
   }
 
-  public func listen(to group: EntityID) { sockets.listen(to: group) }
+  public func listen(to group: EntityID) { sockets?.listen(to: group) }
 
   public func wake(at time: Time) {
     rearm { state in state.nodeDeadline = min(state.nodeDeadline ?? time, time) }

@@ -19,6 +19,8 @@ public final class Node: Backplane {
     var procedures: [EntityID: Procedure] = [:]
     /// Descriptors on their way to local clients.
     var passed: [EntityID: PassedDescriptor] = [:]
+    /// Told of each kernel that has this host's name, and that none has it any more.
+    var nameWatch: (@Sendable (NameHolder?) -> Void)?
     /// What the machine was last told to wake for.
     var armed: Time?
   }
@@ -26,21 +28,30 @@ public final class Node: Backplane {
   public let host: String
   public let id: KernelID
   public let trace = TransactionTrace()
+  private let version: UInt8
   let machine: any Machine
   let sealer: Sealer?
   let state: KernelLock<State>
   private let contexts = ThreadContexts()
 
-  /// `secret` nil sends clear packets, which only loopback may carry.
-  public init(host: String, machine: any Machine, secret: [UInt8]?) {
+  /// `secret` nil sends clear packets, which only a simulated network carries. Another `version` of
+  /// the protocol is spoken with its own kind alone.
+  public init(
+    host: String, machine: any Machine, secret: [UInt8]?, version: UInt8 = PacketHeader.version
+  ) {
     self.host = host
     self.machine = machine
+    self.version = version
     // 0 would make identifiers that no kernel owns.
     id = KernelID(UInt32(truncatingIfNeeded: machine.random()) | 1)
     sealer = secret.map { [id] in
       Sealer(secret: $0, kernel: id, wallClock: machine.wallClock)
     }
-    state = KernelLock(State(kernel: Kernel(id: id, host: host, entropy: machine.random())))
+    state = KernelLock(
+      State(
+        kernel: Kernel(
+          id: id, host: host, entropy: machine.random(),
+          startedAt: UInt64(clamping: machine.wallClock))))
     machine.listen(to: .managerGroup)
   }
 
@@ -84,7 +95,7 @@ public final class Node: Backplane {
       let end = min(start + stride, packets.count)
       do throws(WireError) {
         let packet = unsafe UnsafeMutableRawBufferPointer(rebasing: packets[start..<end])
-        let (header, sender) = unsafe try open(packet)
+        let (header, sender) = unsafe try open(packet, from: locator)
         sound.append(Opened(range: start..<end, header: header, sender: sender))
       } catch {
         refuse(error)
@@ -111,11 +122,12 @@ public final class Node: Backplane {
 
   /// Takes in one datagram, which is opened in place.
   ///
-  /// Throws what makes it not V; then nothing has happened.
+  /// Throws what makes it not V; then nothing has happened, but that an unknown sender may be asked
+  /// who it is.
   public func handlePacket(
     _ packet: UnsafeMutableRawBufferPointer, from locator: Locator
   ) throws(WireError) {
-    let (header, sender) = unsafe try open(packet)
+    let (header, sender) = unsafe try open(packet, from: locator)
     enter { state, step in
       state.kernel.handlePacket(
         unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)), header, from: locator,
@@ -125,16 +137,22 @@ public final class Node: Backplane {
 
   /// Opens or checks a packet and reads its header; also says who sealed it.
   private func open(
-    _ packet: UnsafeMutableRawBufferPointer
+    _ packet: UnsafeMutableRawBufferPointer, from locator: Locator
   ) throws(WireError) -> (PacketHeader, KernelID?) {
     let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
     // First: another version may seal in another way.
-    try PacketHeader.checkVersion(of: span)
+    try PacketHeader.checkVersion(of: span, is: version)
     guard SealedPacket.isSealed(span) == (sealer != nil) else { throw .unexpectedSealing }
     var sender: KernelID?
     let bodyBytes: Int
     if let sealer {
-      sender = unsafe try sealer.open(packet, with: contexts.current.ciphers)
+      do throws(WireError) {
+        sender = unsafe try sealer.open(
+          packet, with: contexts.current.ciphers, at: machine.now)
+      } catch {
+        if error == .unknownSender { ask(try SealedPacket.Trailer(parsing: span).sender, locator) }
+        throw error
+      }
       bodyBytes = packet.count - SealedPacket.trailerBytes
     } else {
       bodyBytes = packet.count - Checksum.byteCount
@@ -143,7 +161,11 @@ public final class Node: Backplane {
       }
       guard Checksum.isSound(span, count: bodyBytes) else { throw .badChecksum }
     }
-    return (try PacketHeader(parsing: span, bodyBytes: bodyBytes), sender)
+    return (try PacketHeader(parsing: span, bodyBytes: bodyBytes, version: version), sender)
+  }
+
+  private func ask(_ unknown: KernelID, _ locator: Locator) {
+    enter { state, step in state.kernel.handleUnopened(from: unknown, at: locator, &step) }
   }
 
   /// Does what is due.
@@ -186,6 +208,12 @@ public final class Node: Backplane {
     _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
     completion: @escaping Completion
   ) {
+    // What there was no number for speaks for nobody.
+    guard client.isValid else {
+      return machine.after(TimeSpan(nanoseconds: 0)) {
+        completion(Response(server: .none, message: Message(reply: .noServerResources)))
+      }
+    }
     trace.note(machine.now) { .init(client, server, message.mcb.code, at: $0) }
     enter { state, step in
       let id = state.kernel.send(
@@ -284,19 +312,30 @@ public final class Node: Backplane {
         )
       }
       completion?.body(Response(server: server, message: message, descriptor: descriptor))
+    case .nameHolderChanged(let holder):
+      state.withLock({ $0.nameWatch })?(holder)
     }
   }
 
   /// Lays out a packet group, seals it and hands it to the machine in one piece.
   private func transmit(_ transmission: Transmission, in context: ThreadContext) {
+    var receiver: KernelID?
+    if case .peer(let kernel, _) = transmission.destination {
+      if transmission.header.packetFlags.contains(.multicast) {
+        // To one kernel, in a form that it opens before it knows this one.
+        sealer?.ask(kernel)
+      } else {
+        receiver = kernel
+      }
+    }
     var remaining = transmission.mask
     var end = 0
     var stride = 0
     repeat {
       let room = unsafe UnsafeMutableRawBufferPointer(rebasing: context.packets[end...])
       var span = unsafe MutableRawSpan(_unsafeBytes: room)
-      let bodyBytes = transmission.emitPacket(&remaining, into: &span)
-      let size = unsafe finish(room, bodyBytes, transmission.destination, context)
+      let bodyBytes = transmission.emitPacket(&remaining, into: &span, version: version)
+      guard let size = unsafe finish(room, bodyBytes, receiver, context) else { return }
       if stride == 0 { stride = size }
       end += size
     } while !remaining.isEmpty
@@ -305,16 +344,14 @@ public final class Node: Backplane {
       to: transmission.destination)
   }
 
-  /// Adds the trailer; returns the size of the whole packet.
+  /// Adds the trailer; returns the size of the whole packet, nil where it is not to be sent.
   private func finish(
-    _ packet: UnsafeMutableRawBufferPointer, _ bodyBytes: Int, _ destination: Destination,
+    _ packet: UnsafeMutableRawBufferPointer, _ bodyBytes: Int, _ receiver: KernelID?,
     _ context: ThreadContext
-  ) -> Int {
+  ) -> Int? {
     if let sealer {
-      var receiver: KernelID?
-      if case .peer(let kernel, _) = destination { receiver = kernel }
       return unsafe sealer.seal(
-        packet, bodyBytes: bodyBytes, for: receiver, with: context.ciphers)
+        packet, bodyBytes: bodyBytes, for: receiver, with: context.ciphers, at: machine.now)
     }
     var span = unsafe MutableRawSpan(_unsafeBytes: packet)
     let sum = Checksum.of(

@@ -17,6 +17,21 @@ extension Node {
   /// The clients of other kernels that this one has served lately.
   public var clients: [ClientStatus] { state.withLock { $0.kernel.clientStatus() } }
 
+  /// Whether packets are sealed: the node has the cluster key.
+  public var isSealing: Bool { sealer != nil }
+
+  /// Keys derived since the start of the node.
+  public var keyDerivations: Int { sealer?.derivations ?? 0 }
+
+  /// The kernel that has this host's name in the place of this one; nil as long as this one has it.
+  public var nameHolder: NameHolder? { state.withLock { $0.kernel.nameHolder } }
+
+  /// Calls `body` whenever another kernel has this host's name, or none any more; of several
+  /// watches the last holds.
+  public func watchName(_ body: @escaping @Sendable (NameHolder?) -> Void) {
+    state.withLock { $0.nameWatch = body }
+  }
+
   /// A server under a well-known discriminator; one that knows no principals is for operations
   /// that may all be repeated.
   public func makeServer(

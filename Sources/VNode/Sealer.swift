@@ -11,9 +11,13 @@ public final class Sealer: Sendable {
     var isMulticast: Bool
   }
 
-  private let secret: [UInt8]
+  private struct State: Sendable {
+    var keys: KeyTable
+    var windows: [Window: ReplayWindow] = [:]
+  }
+
   private let kernel: KernelID
-  private let windows = KernelLock<[Window: ReplayWindow]>([:])
+  private let state: KernelLock<State>
   /// Starts at the boot's wall clock: no nonce repeats even if a kernel identifier did.
   private let nextNumber: Atomic<UInt64>
 
@@ -23,20 +27,28 @@ public final class Sealer: Sendable {
 
   /// `secret`: at least 16 octets, the same on every host of the cluster.
   public init(secret: [UInt8], kernel: KernelID, wallClock: Int64) {
-    self.secret = secret
     self.kernel = kernel
+    state = KernelLock(State(keys: KeyTable(secret: secret, own: kernel)))
     nextNumber = Atomic(UInt64(wallClock))
   }
 
+  /// Keys derived since the start of the node.
+  var derivations: Int { state.withLock { $0.keys.derivations } }
+
+  /// `kernel` is asked under the key of the group and may answer under that of the pair.
+  func ask(_ kernel: KernelID) { state.withLock { $0.keys.ask(kernel) } }
+
   /// Seals a packet of `bodyBytes` octets in place; its buffer has room for the trailer.
   ///
-  /// `receiver` nil uses the multicast key. Returns the size of the sealed packet.
+  /// `receiver` nil uses the multicast key. Returns the size of the sealed packet; nil where the key
+  /// must not be derived yet, and the packet is lost.
   func seal(
     _ packet: UnsafeMutableRawBufferPointer, bodyBytes: Int, for receiver: KernelID?,
-    with ciphers: Ciphers
-  ) -> Int {
-    let id = receiver.map { Ciphers.ID.sending($0) } ?? .sendingMulticast
-    let cipher = ciphers[id] ?? ciphers.add(id, makeCipher(from: kernel, to: receiver))
+    with ciphers: Ciphers, at now: @autoclosure () -> Time
+  ) -> Int? {
+    let id = receiver.map { KeyTable.ID.sending($0) } ?? .sendingMulticast
+    guard let cipher = try? ciphers[id] ?? ciphers.add(id, makeCipher(id, at: now()))
+    else { return nil }
     let number = nextNumber.wrappingAdd(1, ordering: .relaxed).oldValue
     var span = unsafe MutableRawSpan(_unsafeBytes: packet)
     PacketFlags.encrypted.insert(into: &span)
@@ -48,39 +60,47 @@ public final class Sealer: Sendable {
 
   /// Opens a sealed packet in place; returns who sealed it.
   ///
-  /// `badSeal` where no key opens it, `replayed` where its number was seen. Nothing is kept of a
-  /// sender before a packet of its own has been opened.
+  /// `badSeal` where no key opens it, `unknownSender` where its sender must show itself under the
+  /// key of the group first, `tooManyKeys` where its key must not be derived yet, `replayed` where
+  /// its number was seen. Nothing is kept of a sender before a packet of its own has been opened.
   func open(
-    _ packet: UnsafeMutableRawBufferPointer, with ciphers: Ciphers
+    _ packet: UnsafeMutableRawBufferPointer, with ciphers: Ciphers, at now: @autoclosure () -> Time
   ) throws(WireError) -> KernelID {
     let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
     let trailer = try SealedPacket.Trailer(parsing: span)
     let isMulticast = SealedPacket.isMulticast(span)
     // Its own multicasts come back to a host; its other packets, only if somebody reflects them.
     guard trailer.sender != kernel else { throw isMulticast ? .ownMulticast : .badSeal }
-    let id = isMulticast ? Ciphers.ID.receivingMulticast : .receiving(trailer.sender)
+    let id = isMulticast ? KeyTable.ID.receivingMulticast : .receiving(trailer.sender)
     let known = ciphers[id]
-    let cipher = known ?? makeCipher(from: trailer.sender, to: isMulticast ? nil : kernel)
+    let cipher = if let known { known } else { try makeCipher(id, at: now()) }
     guard unsafe cipher.open(packet, from: trailer.sender, trailer.number) else {
       throw .badSeal
     }
     if known == nil { _ = ciphers.add(id, cipher) }
-    let isNew = windows.withLock { windows in
+    let isNew = state.withLock { state in
       let window = Window(sender: trailer.sender, isMulticast: isMulticast)
-      if windows.count >= Self.windowsMax && windows[window] == nil { windows.removeAll() }
-      return windows[window, default: ReplayWindow()].accept(trailer.number)
+      if state.windows.count >= Self.windowsMax && state.windows[window] == nil {
+        state.windows.removeAll()
+      }
+      guard state.windows[window, default: ReplayWindow()].accept(trailer.number) else {
+        return false
+      }
+      state.keys.expect(trailer.sender)
+      return true
     }
     guard isNew else { throw .replayed }
     return trailer.sender
   }
 
-  /// The cipher of an ordered pair of kernels, or, without a receiver, that of all multicasts.
-  private func makeCipher(from sender: KernelID, to receiver: KernelID?) -> Cipher {
-    guard let receiver else { return Cipher(secret, Array("v multicast".utf8)) }
-    var info = SegmentWriter()
-    info.octets("v unicast".utf8)
-    info.integer(sender.rawValue)
-    info.integer(receiver.rawValue)
-    return Cipher(secret, info.bytes)
+  private func makeCipher(_ id: KeyTable.ID, at now: Time) throws(WireError) -> Cipher {
+    let derived: Result<DerivedKey, WireError> = state.withLock { state in
+      do throws(WireError) {
+        return .success(try state.keys.key(id, at: now))
+      } catch {
+        return .failure(error)
+      }
+    }
+    return Cipher(try derived.get())
   }
 }

@@ -95,16 +95,17 @@ final class Sockets: Sendable {
     }
   }
 
-  /// Reads all that waits on `socket` and hands over the packets that arrived together, with
-  /// their size, to be opened in place.
+  /// Reads what waits on `socket`, some `packetsMax` packets or a few more, and hands over those
+  /// that arrived together, with their size, to be opened in place.
   ///
-  /// `buffer` has `receiveBytes` octets.
+  /// `buffer` has `receiveBytes` octets. Returns how many came, and whether nothing waits any more.
   func drain(
-    _ socket: Int32, into buffer: UnsafeMutableRawBufferPointer,
+    _ socket: Int32, into buffer: UnsafeMutableRawBufferPointer, packetsMax: Int,
     _ body: (UnsafeMutableRawBufferPointer, _ stride: Int, Locator) -> Void
-  ) {
+  ) -> (packets: Int, isEmptied: Bool) {
+    var packetCount = 0
     var received = InlineArray<2, v_received>(repeating: v_received())
-    while true {
+    while packetCount < packetsMax {
       var span = received.mutableSpan
       let count = unsafe span.withUnsafeMutableBufferPointer {
         unsafe v_udp_receive(
@@ -112,18 +113,21 @@ final class Sockets: Sendable {
           $0.baseAddress)
       }
       if count == -EINTR || count == -ECONNREFUSED { continue }
-      guard count > 0 else { return }
+      guard count > 0 else { return (packetCount, true) }
       for index in 0..<Int(count) {
         let piece = received[index]
+        let stride = max(1, Int(piece.stride))
+        packetCount += max(1, (Int(piece.size) + stride - 1) / stride)
         let start = index * Self.pieceBytes
         let packets = unsafe UnsafeMutableRawBufferPointer(
           rebasing: buffer[start..<(start + Int(piece.size))])
         unsafe body(
-          packets, Int(piece.stride), Locator(ipv4: piece.address, port: piece.port))
+          packets, stride, Locator(ipv4: piece.address, port: piece.port))
       }
       // A short count saw the queue empty: what comes later is a new event.
-      if count < V_RECEIVED_MAX { return }
+      if count < V_RECEIVED_MAX { return (packetCount, true) }
     }
+    return (packetCount, false)
   }
 
   /// The most that the kernel joins into one piece.

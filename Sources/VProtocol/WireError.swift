@@ -21,6 +21,11 @@ public enum WireError: Error, Equatable, Sendable {
   case badField(StaticField)
   /// A sealed packet that no key of ours opens.
   case badSeal
+  /// A packet sealed for this kernel alone, by one of which nothing has been opened yet that was
+  /// sealed for all.
+  case unknownSender
+  /// A packet whose key is not derived yet, and too many keys were within the last second.
+  case tooManyKeys
   /// A multicast of this very kernel, looped back: no fault, only not for us.
   case ownMulticast
   /// A sealed packet whose number was seen before, or is too old to tell.

@@ -3,7 +3,7 @@ public import VObjects
 import VProtocol
 public import VRuntime
 
-/// A file server whose files are in memory and end with it: the example of a board.
+/// A file server whose files are in memory and end with it: the example of a server.
 public final class RAMFileServer: Sendable {
   /// The manager; it is found by its prefix once that is claimed.
   public let manager: TreeManager
@@ -16,13 +16,25 @@ public final class RAMFileServer: Sendable {
   }
 }
 
-/// What the files of a server share: their bound, their clock, and a number for each of them.
+/// What the files of a server share: their bounds, their clock, and a number for each of them.
+///
+/// Who makes an object pays for it, and for what is in it, whoever writes that.
 private final class RAMDisk: Sendable {
   private static let bytesMax = 64 << 20
+  /// As many as have 4 KB each.
+  private static let namesMax = 16_384
   private let backplane: any Backplane
-  private let state = Mutex((used: 0, last: UInt64(0)))
+  private let state: Mutex<(octets: Shares, names: Shares, last: UInt64)>
 
-  init(_ backplane: any Backplane) { self.backplane = backplane }
+  init(_ backplane: any Backplane) {
+    self.backplane = backplane
+    let host = backplane.host
+    state = Mutex(
+      (
+        Shares(capacity: Self.bytesMax, ownHost: host),
+        Shares(capacity: Self.namesMax, ownHost: host), 0
+      ))
+  }
   var wallClock: Int64 { backplane.wallClock }
 
   /// Of a new object, which is never taken for an earlier one of its name.
@@ -34,27 +46,41 @@ private final class RAMDisk: Sendable {
     }
   }
 
-  /// Takes room for a file that grows by so much; false where there is none.
-  func take(_ count: Int) -> Bool {
+  /// Takes room for one more name, as long as the result is kept; nil where there is none.
+  func takeName(_ payer: Principal) -> NameShare? {
+    state.withLock { $0.names.take(payer) } ? NameShare(self, payer) : nil
+  }
+  fileprivate func giveName(_ payer: Principal) { state.withLock { $0.names.give(payer) } }
+
+  /// Takes room for a file that grows by so much, or gives some back; false where there is none.
+  func take(_ count: Int, _ payer: Principal) -> Bool {
     state.withLock { state in
-      guard count <= Self.bytesMax - state.used else { return false }
-      state.used += count
+      if count >= 0 { return state.octets.take(payer, count) }
+      state.octets.give(payer, -count)
       return true
     }
   }
+}
+
+/// The room that one name takes.
+private final class NameShare: Sendable {
+  private let disk: RAMDisk
+  private let payer: Principal
+  init(_ disk: RAMDisk, _ payer: Principal) { (self.disk, self.payer) = (disk, payer) }
+  deinit { disk.giveName(payer) }
 }
 
 /// A directory: its names, and who may change them.
 private final class RAMDirectory: Sendable {
   private let disk: RAMDisk
   private let access: TreeAccess
-  private let objects = Mutex<[String: TreeObject]>([:])
+  private let objects = Mutex<[Name: (object: TreeObject, share: NameShare)]>([:])
 
   init(_ disk: RAMDisk, _ access: TreeAccess) { (self.disk, self.access) = (disk, access) }
   var context: TreeContext {
     var context = TreeContext(
       names: { [self] in objects.withLock { $0.keys.sorted() } },
-      object: { [self] name in objects.withLock { $0[name] } })
+      object: { [self] name in objects.withLock { $0[name]?.object } })
     context.access = access
     context.make = { [self] in $1(make($0)) }
     context.remove = { [self] in $2(remove($0, $1)) }
@@ -64,33 +90,38 @@ private final class RAMDirectory: Sendable {
 
   private func make(_ making: TreeContext.Making) -> Refusal? {
     let access = disk.newAccess(making.caller.user, making.permissions)
+    let payer = making.caller.principal
     return objects.withLock { objects in
       // Somebody else may have been quicker.
       if objects[making.name] != nil { return Refusal(.duplicateName) }
-      switch making.kind {
-      case .context: objects[making.name] = .context(RAMDirectory(disk, access).context)
-      case .symbolicLink: objects[making.name] = .link(making.target, access)
-      default: objects[making.name] = .file(RAMFile(disk, access))
-      }
+      guard let share = disk.takeName(payer) else { return Refusal(.noSpace) }
+      let object: TreeObject =
+        switch making.kind {
+        case .context: .context(RAMDirectory(disk, access).context)
+        case .symbolicLink: .link(making.target, access)
+        default: .file(RAMFile(disk, access, payer: payer))
+        }
+      objects[making.name] = (object, share)
       return nil
     }
   }
 
   /// Takes a name away; its object gets the name `new`, if there is one.
-  private func remove(_ name: String, _ caller: TreeCaller, for new: String? = nil) -> Refusal? {
+  private func remove(_ name: Name, _ caller: Caller, for new: Name? = nil) -> Refusal? {
     objects.withLock { objects in
-      guard let object = objects[name] else { return Refusal(.notFound) }
-      for object in [object, new.flatMap { objects[$0] }].compactMap(\.self) {
-        let owners = ["root", access.owner, object.access.owner]
-        if access.permissions & 0o1000 != 0 && !owners.contains(caller.user) {
+      guard let (object, share) = objects[name] else { return Refusal(.notFound) }
+      let replaced = new.flatMap { objects[$0]?.object }
+      for object in [object, replaced].compactMap(\.self) {
+        let isOwner = caller.isRoot || [access.owner, object.access.owner].contains(caller.user)
+        if access.permissions & 0o1000 != 0 && !isOwner {
           return Refusal(.notOwner, "\(name) belongs to \(object.access.owner)")
         }
       }
-      if case .context(let context)? = new.map({ objects[$0] }) ?? object, !context.isEmpty {
+      if case .context(let context)? = new == nil ? object : replaced, !context.isEmpty {
         return Refusal(.contextNotEmpty)
       }
       objects[name] = nil
-      if let new { objects[new] = object }
+      if let new { objects[new] = (object, share) }
       return nil
     }
   }
@@ -101,13 +132,15 @@ private final class RAMFile: TreeFile, TreeSession {
   let attributes: UIOAttributes = [.readable, .writeable, .randomAccess, .multiBlock, .storage]
   private typealias State = (octets: [UInt8], access: TreeAccess)
   private let disk: RAMDisk
+  private let payer: Principal
   private let state: Mutex<State>
 
-  init(_ disk: RAMDisk, _ access: TreeAccess) {
+  init(_ disk: RAMDisk, _ access: TreeAccess, payer: Principal) {
     self.disk = disk
+    self.payer = payer
     state = Mutex((octets: [], access: access))
   }
-  deinit { _ = disk.take(-Int(size)) }
+  deinit { _ = disk.take(-Int(size), payer) }
 
   var access: TreeAccess { state.withLock { $0.access } }
   var size: UInt64 { UInt64(state.withLock { $0.octets.count }) }
@@ -117,8 +150,8 @@ private final class RAMFile: TreeFile, TreeSession {
     opened(.success(self))
   }
 
-  func modify(_ modification: Modification, _ caller: TreeCaller) -> Refusal? {
-    let isOwner = ["root", access.owner].contains(caller.user)
+  func modify(_ modification: Modification, _ caller: Caller) -> Refusal? {
+    let isOwner = caller.isRoot || access.owner == caller.user
     let changesOwner = (modification.owner ?? modification.group) != nil
     if changesOwner || modification.permissions != nil && !isOwner { return Refusal(.notOwner) }
     return state.withLock { state in
@@ -149,7 +182,7 @@ private final class RAMFile: TreeFile, TreeSession {
   /// Cuts the file or fills it with zeros; false where there is no room.
   private func resize(_ state: inout State, to size: UInt64) -> Bool {
     let more = Int(clamping: size) - state.octets.count
-    guard disk.take(more) else { return false }
+    guard disk.take(more, payer) else { return false }
     if more < 0 { state.octets.removeLast(-more) }
     if more > 0 { state.octets += repeatElement(0, count: more) }
     state.access.modified = disk.wallClock

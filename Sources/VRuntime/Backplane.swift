@@ -68,9 +68,10 @@ public protocol Backplane: AnyObject, Sendable {
 
   /// A new client entity of `user` on this host. It has one transaction at a time.
   ///
-  /// An attached process gets those marks only that the node grants it.
+  /// An attached process gets those marks only that the node grants it. `none` where the host has
+  /// no more entities for the user: all Sends from that are refused.
   func makeClient(_ user: ClientUser) -> EntityID
-  /// Ends an entity: its transaction is abandoned, its identifier is not used again.
+  /// Ends an entity: its transaction is abandoned, its identifier is not used again for 15 minutes.
   func retire(_ entity: EntityID)
   /// A new server entity. With `knowsPrincipals` every request carries who sent it.
   func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID

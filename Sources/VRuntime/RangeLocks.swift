@@ -44,7 +44,25 @@ public struct RangeLocks: Equatable, Sendable {
 
   /// The first range here that keeps another owner from such a lock.
   public func conflict(with kind: LockKind, _ range: ClosedRange<UInt64>) -> Span? {
-    spans.first { $0.range.overlaps(range) && $0.kind.conflicts(with: kind) }
+    spans[firstSpan(endingAt: range.lowerBound)...]
+      .prefix { $0.range.lowerBound <= range.upperBound }
+      .first { $0.kind.conflicts(with: kind) }
+  }
+
+  /// What the owner has on an octet.
+  public func kind(at octet: UInt64) -> LockKind {
+    let index = firstSpan(endingAt: octet)
+    return index < spans.count && spans[index].range.contains(octet) ? spans[index].kind : .none
+  }
+
+  /// The index of the first span that ends at an octet or behind it.
+  private func firstSpan(endingAt octet: UInt64) -> Int {
+    var (low, high) = (0, spans.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if spans[middle].range.upperBound < octet { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 
   /// One owner's ranges on one object: a program that needs more is told so.

@@ -1,12 +1,12 @@
 package import VObjects
-import VProtocol
+package import VProtocol
 package import VStore
 
 /// A line that somebody wrote to a program's `ctl`, or sent to it in a message.
 package enum ControlLine: Hashable, Sendable {
   case program(ProgramCommand)
-  case join(String)
-  case leave(String)
+  case join(Name)
+  case leave(Name)
 
   /// Reads one line, with or without its newline.
   package init(parsing octets: [UInt8]) throws(Refusal) {
@@ -35,8 +35,10 @@ package enum ControlLine: Hashable, Sendable {
         throw Self.mistake("size: two numbers, of rows and of columns")
       }
       self = .program(.setSize(size))
-    case ("join", let name?) where ProgramRequest.isGroupName(name): self = .join(name)
-    case ("leave", let name?) where ProgramRequest.isGroupName(name): self = .leave(name)
+    case ("join", let name?) where ProgramRequest.isGroupName(Name(name)):
+      self = .join(Name(name))
+    case ("leave", let name?) where ProgramRequest.isGroupName(Name(name)):
+      self = .leave(Name(name))
     default:
       throw Self.mistake("\"\(ProgramRequest.text(line))\" is no command; cat ctl lists them")
     }

@@ -36,7 +36,7 @@ final class NewSession: TreeSession {
   private let principal: Principal
   private let state = Mutex(State())
 
-  private static let file = "new"
+  private static let file: Name = "new"
 
   init(_ board: TeamBoard, _ principal: Principal) {
     self.board = board

@@ -8,7 +8,8 @@ import VStore
 struct SnapshotFile: TreeFile {
   let access: TreeAccess
   let shares: TeamShares
-  let load: @Sendable (TreeCaller, @escaping @Sendable (Outcome<[UInt8]>) -> Void) -> Void
+  /// For whom it is read.
+  let load: @Sendable (Caller, @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void) -> Void
 
   /// Not of fixed length: how much there is is known by reading it only, as in /proc.
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
@@ -52,20 +53,17 @@ struct MemoryFile: TreeFile {
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    let onlooker = board.onlooker(opening.caller, program)
-    opened(.success(MemorySession(program, board.machine, onlooker)))
+    opened(.success(MemorySession(program, board)))
   }
 }
 
 final class MemorySession: TreeSession {
   private let program: Program
-  private let machine: any ProgramMachine
-  private let onlooker: Onlooker
+  private let board: TeamBoard
 
-  init(_ program: Program, _ machine: any ProgramMachine, _ onlooker: Onlooker) {
+  init(_ program: Program, _ board: TeamBoard) {
     self.program = program
-    self.machine = machine
-    self.onlooker = onlooker
+    self.board = board
   }
 
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
@@ -74,8 +72,9 @@ final class MemorySession: TreeSession {
       _ = call.refuse(Refusal(.noProcess, "it has ended"))
       return
     }
-    machine.readMemory(
-      ofProcess: program.hosted.pid, at: position, count: count, as: onlooker
+    board.machine.readMemory(
+      ofProcess: program.hosted.pid, at: position, count: count,
+      as: board.onlooker(call.caller, program)
     ) { outcome in
       switch outcome {
       case .success(let octets): call.answer(data: octets)
@@ -93,7 +92,7 @@ final class MemorySession: TreeSession {
 final class HostProcesses: Sendable {
   private let backplane: any Backplane
   private let machine: any ProgramMachine
-  private let state = Mutex<(processes: [String: Int32], at: Time?)>(([:], nil))
+  private let state = Mutex<(processes: [Name: Int32], at: Time?)>(([:], nil))
 
   private static let age = TimeSpan.seconds(1)
 
@@ -108,7 +107,7 @@ final class HostProcesses: Sendable {
     if isFresh && !isForListing { return done() }
     machine.otherProcesses { [self] processes in
       let named = processes.map {
-        ("\($0.pid).\(ProgramRequest.safe($0.command))", $0.pid)
+        (Name("\($0.pid).\(ProgramRequest.safe($0.command))"), $0.pid)
       }
       state.withLock { $0 = (Dictionary(named) { $1 }, now) }
       done()
@@ -116,11 +115,11 @@ final class HostProcesses: Sendable {
   }
 
   /// By number.
-  var names: [String] {
+  var names: [Name] {
     state.withLock { state in state.processes.sorted { $0.value < $1.value }.map(\.key) }
   }
 
-  subscript(name: String) -> Int32? { state.withLock { $0.processes[name] } }
+  subscript(name: Name) -> Int32? { state.withLock { $0.processes[name] } }
 }
 
 extension Refusal {

@@ -20,14 +20,14 @@ final class Program: Sendable {
     var share: TakenShare?
     var inputs = 0
     /// As the group board says.
-    var groups: Set<String> = []
+    var groups: Set<Name> = []
     var watchers: [ObjectIdentifier: StateSession] = [:]
     var usage = ProgramUsage(processorMilliseconds: 0, memoryKilobytes: 0, processCount: 0)
   }
 
   let hosted: any HostedProgram
   /// `NUMBER.PROGRAM`.
-  let name: String
+  let name: Name
   /// To whom its files belong.
   let owner: String
   let entity: EntityID
@@ -43,7 +43,7 @@ final class Program: Sendable {
     self.owner = owner
     self.entity = entity
     self.isRecovered = isRecovered
-    name = "\(hosted.pid).\(hosted.order.name)"
+    name = Name("\(hosted.pid).\(hosted.order.name)")
     state = Mutex(
       State(holders: isRecovered ? 0 : 1, isGivenUp: !isRecovered, share: share))
   }
@@ -55,6 +55,8 @@ final class Program: Sendable {
   }
 
   var isEnded: Bool { state.withLock { $0.isEnded } }
+
+  func isOf(_ caller: Caller) -> Bool { caller.user == owner }
 
   func giveBackShare() { _ = state.withLock { $0.share.take() } }
 }
@@ -90,9 +92,11 @@ extension Program {
     state.withLock { $0.watchers[ObjectIdentifier(session)] = nil }
   }
 
-  /// Whoever reads of one that was found again keeps it; whether that is so.
-  func hold() -> Bool {
-    guard hosted.order.isAttached, isRecovered else { return false }
+  /// Whoever reads of one that was found again keeps it, if it is theirs; whether that is so.
+  ///
+  /// A stranger, and root who only looks, would end it with their release.
+  func hold(for caller: Caller) -> Bool {
+    guard hosted.order.isAttached, isRecovered, isOf(caller) else { return false }
     state.withLock { $0.holders += 1 }
     return true
   }
@@ -114,16 +118,16 @@ extension Program {
     return state.isEnded ? .forget : .hangUp
   }
 
-  func note(_ change: ChangeGroup) {
+  func note(_ change: ChangeGroup.Change, _ group: Name) {
     state.withLock { state in
-      switch change.change {
-      case .join: state.groups.insert(change.group)
-      case .leave, .remove: state.groups.remove(change.group)
+      switch change {
+      case .join: state.groups.insert(group)
+      case .leave, .remove: state.groups.remove(group)
       }
     }
   }
 
-  var groups: Set<String> { state.withLock { $0.groups } }
+  var groups: Set<Name> { state.withLock { $0.groups } }
 
   func addInput() { state.withLock { $0.inputs += 1 } }
 
@@ -166,7 +170,7 @@ extension Program {
     ]
     if let size = hosted.terminal { lines.append("terminal \(size.text)") }
     lines.append("attached \(order.isAttached ? "yes" : "no")")
-    let groups = groups.sorted()
+    let groups = groups.sorted().map { "\($0)" }
     if !groups.isEmpty { lines.append("groups \(groups.joined(separator: " "))") }
     return lines.map { $0 + "\n" }.joined()
   }

@@ -8,8 +8,8 @@ extension TeamBoard {
   /// Tells the group board of this host, which makes a group that is not there.
   ///
   /// A datagram: nobody here waits for another board. What came of it is told to the program.
-  func change(_ kind: ChangeGroup.Change, _ group: String, of program: Program) {
-    var change = ChangeGroup(kind, group, host: backplane.host)
+  func change(_ kind: ChangeGroup.Change, _ group: Name, of program: Program) {
+    var change = ChangeGroup(kind, "\(group)", host: backplane.host)
     change.member = "\(backplane.host):\(program.name)"
     change.owner = program.owner
     change.program = program.entity
@@ -23,14 +23,16 @@ extension TeamBoard {
 
   /// A message to a program's entity.
   func receive(_ request: Request, for program: Program) {
-    let isTold = request.isLocal && request.principal?.user == "root"
+    let own = Caller(request, at: backplane.host)
+    let isTold = own.isRoot && own.isLocal
     switch request.message.mcb.code {
     case GroupMessage.code:
       backplane.serve(GroupMessage.self, request) { message in
-        // The group board of this host hands on what others sent.
-        let sender = (isTold ? Principal(message.sender) : nil) ?? request.principal
-        let user = sender.map { rules.identity(of: $0) } ?? RunRules.nobody
-        control(program, Array(message.text.utf8), by: user) { [backplane] refusal in
+        // The group board of this host hands on what others sent; without a name it is root's own.
+        let caller =
+          isTold && !message.sender.isEmpty
+          ? rules.caller(named: message.sender, in: request) : rules.caller(of: request)
+        control(program, Array(message.text.utf8), by: caller) { [backplane] refusal in
           let words = refusal.map { $0.words.isEmpty ? "\($0.code)" : $0.words }
           backplane.reply(
             GroupMessage.Answer(
@@ -42,7 +44,8 @@ extension TeamBoard {
       guard isTold, let change = try? ChangeGroup(parsing: request.message) else {
         return backplane.refuse(.illegalRequest, request)
       }
-      program.note(change)
+      program.note(change.change, Name(change.group))
+      backplane.reply(Done(), to: request)
     default: backplane.refuse(.illegalRequest, request)
     }
   }

@@ -1,5 +1,5 @@
 package import VObjects
-import VProtocol
+package import VProtocol
 package import VStore
 
 /// What somebody wrote to `new`: a command, and before it what it is to run with.
@@ -24,7 +24,7 @@ package struct ProgramRequest: Equatable, Sendable {
   package var isAttached = false
   package var terminal: TerminalSize?
   /// The group that it is to be in from its start.
-  package var group: String?
+  package var group: Name?
   /// How it is called in names.
   package var name: String
 
@@ -137,10 +137,10 @@ extension ProgramRequest {
       }
       terminal = size
     case .group:
-      guard Self.isGroupName(text) else {
+      guard Self.isGroupName(Name(value)) else {
         throw Self.mistake("group: a name without '/', of at most 255 octets")
       }
-      group = text
+      group = Name(value)
     }
   }
 
@@ -203,9 +203,9 @@ extension ProgramRequest {
     return Int(number)
   }
 
-  static func isGroupName(_ name: String) -> Bool {
-    (1...255).contains(name.utf8.count) && name != "." && name != ".."
-      && !name.utf8.contains { $0 == slash || $0 == 0 || $0 == newline }
+  static func isGroupName(_ name: Name) -> Bool {
+    (1...Descriptor.nameBytesMax).contains(name.octets.count) && name != "." && name != ".."
+      && !name.octets.contains { $0 == slash || $0 == 0 || $0 == newline }
   }
 
   private static func mistake(_ words: String) -> Refusal { Refusal(.badArguments, words) }

@@ -39,10 +39,9 @@ final class Programs: Sendable {
     state.withLock { $0.programs.values.sorted { $0.hosted.pid < $1.hosted.pid } }
   }
 
-  subscript(name: String) -> Program? {
-    guard let number = name.split(separator: ".").first, let pid = Int32(number) else {
-      return nil
-    }
+  subscript(name: Name) -> Program? {
+    let number = String(decoding: name.octets.prefix { $0 != UInt8(ascii: ".") }, as: UTF8.self)
+    guard let pid = Int32(number) else { return nil }
     let program = state.withLock { $0.programs[pid] }
     return program?.name == name ? program : nil
   }

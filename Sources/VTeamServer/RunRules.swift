@@ -14,7 +14,7 @@ public struct RunRules: Equatable, Sendable {
     var host: String?
   }
 
-  private let host: String
+  let host: String
   private let rules: [Rule]
   private let guest: String?
 

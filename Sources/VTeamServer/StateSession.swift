@@ -92,7 +92,7 @@ struct StateFile: TreeFile {
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    let isHeld = isForEnd && program.hold()
+    let isHeld = isForEnd && program.hold(for: opening.caller)
     opened(
       .success(
         StateSession(program, isForEnd: isForEnd) { [program, programs] in

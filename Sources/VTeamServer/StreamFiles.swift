@@ -14,7 +14,7 @@ struct OutputFile: TreeFile {
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    let isHeld = program.hold()
+    let isHeld = program.hold(for: opening.caller)
     opened(
       .success(
         OutputSession(program.hosted, stream) { [program, programs] in

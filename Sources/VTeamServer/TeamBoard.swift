@@ -139,16 +139,16 @@ final class TeamBoard: Sendable {
   }
 
   /// Whose rights a look into a program is checked with, for one who may use its files.
-  func onlooker(_ caller: TreeCaller, _ program: Program) -> Onlooker {
-    caller.user == "root" ? .fullRoot : .user(program.hosted.order.user)
+  func onlooker(_ caller: Caller, _ program: Program) -> Onlooker {
+    caller.isRoot ? .fullRoot : .user(program.hosted.order.user)
   }
 
-  /// Does what a line says to a program, for the user it runs as, its starter or root.
+  /// Does what a line says to a program, for whom its files belong to, and for root.
   func control(
-    _ program: Program, _ line: [UInt8], by user: String,
+    _ program: Program, _ line: [UInt8], by caller: Caller,
     completion: @escaping @Sendable (Refusal?) -> Void
   ) {
-    guard user == program.owner || user == "root" else {
+    guard program.isOf(caller) || caller.isRoot else {
       return completion(Refusal(.noPermission, "\(program.name) is \(program.owner)'s"))
     }
     do throws(Refusal) {

@@ -30,14 +30,10 @@ extension TeamBoard {
     guard let program = programs[operation.program] else {
       return backplane.refuse(.nonexistentEntity, request)
     }
-    let principal = request.principal ?? Principal(user: RunRules.nobody, host: "")
-    control(program, Array(operation.line.utf8), by: rules.identity(of: principal)) {
+    control(program, Array(operation.line.utf8), by: rules.caller(of: request)) {
       [backplane] refusal in
       guard let refusal else { return backplane.reply(Done(), to: request) }
-      backplane.reply(
-        Message(
-          Message(reply: refusal.code).mcb,
-          segment: Array(refusal.words.utf8.prefix(Refusal.wordsBytesMax))), to: request)
+      backplane.reply(refusal.message, to: request)
     }
   }
 }

@@ -23,7 +23,7 @@ public final class TeamServer: Sendable {
     self.board = board
     manager = TreeManager(
       backplane, board.root, prefix: "team/\(backplane.host)",
-      identify: { rules.identity(of: $0) })
+      identify: { rules.caller(of: $0) })
     machine.recover { [self] found in
       for hosted in found { board.takeUp(hosted) }
       let waiting = waiting.withLock { $0.take() } ?? []
@@ -55,8 +55,8 @@ public final class TeamServer: Sendable {
     for program in board.programs.all { board.programs.forget(program) }
   }
 
-  /// Every open instance as a line.
-  public var instancesText: String { manager.instancesText }
+  /// Instances that are open.
+  package var instanceCount: Int { manager.instanceCount }
 
   /// What users have taken of their shares: programs, and octets of memory.
   package var shareCounts: (programs: Int, octets: Int) { board.shares.counts }

@@ -12,7 +12,7 @@ import VStore
 /// ```
 extension TeamBoard {
   var root: TreeContext {
-    let fixed: [(name: String, object: TreeObject)] = [
+    let fixed: [(name: Name, object: TreeObject)] = [
       ("status", .text(TreeText { [self] in statusText })),
       ("ctl", .text(TreeText(command: { [self] in $1(command($0)) }) { Self.commands })),
       ("new", .file(NewFile(board: self))),
@@ -25,7 +25,7 @@ extension TeamBoard {
       return processes[name].map { .context(context(ofProcess: $0)) }
     }
     root.prepare = { [self] name, done in
-      let isNumbered = name?.utf8.first.map { 0x30...0x39 ~= $0 } ?? true
+      let isNumbered = name?.octets.first.map { 0x30...0x39 ~= $0 } ?? true
       guard isNumbered, name.flatMap({ programs[$0] }) == nil else { return done() }
       processes.prepare(isForListing: name == nil, done)
     }
@@ -61,7 +61,7 @@ extension TeamBoard {
     ) -> TreeObject {
       .file(
         SnapshotFile(access: program.access(permissions), shares: shares) { [self] caller, loaded in
-          let isGone: Outcome<[UInt8]> = .failure(MachineRefusal(.noProcess, "it has ended"))
+          let isGone: VStore.Outcome<[UInt8]> = .failure(MachineRefusal(.noProcess, "it has ended"))
           let last = octets.map { .success($0) } ?? isGone
           if program.isEnded { return loaded(last) }
           machine.read(
@@ -106,7 +106,7 @@ extension TeamBoard {
     TreeText(
       access: program.access(0o644),
       command: { [self] line, done in
-        control(program, Array(line.text.utf8), by: line.caller.user, completion: done)
+        control(program, Array(line.text.utf8), by: line.caller, completion: done)
       }
     ) { ControlLine.help }
   }
@@ -120,8 +120,9 @@ extension TeamBoard {
   /// The status of each process of a program.
   private func processes(of program: Program) -> TreeContext {
     let pids = Prepared<[Int32]>([])
-    var context = TreeContext(names: { pids.value.map { "\($0)" } }) { [machine, shares] name in
-      guard let pid = Int32(name), pids.value.contains(pid) else { return nil }
+    var context = TreeContext(names: { pids.value.map { Name("\($0)") } }) {
+      [machine, shares] name in
+      guard let pid = pids.value.first(where: { Name("\($0)") == name }) else { return nil }
       return .file(
         SnapshotFile(access: program.access(0o444), shares: shares) { _, loaded in
           machine.read(.status, ofProcess: pid, as: .user(RunRules.nobody), completion: loaded)

@@ -45,7 +45,8 @@ public struct Transmission: Sendable {
   /// `remaining` starts as `mask` and is empty after the last packet. All packets but the last
   /// have the same size, so that the group can leave in one segmented send.
   public func emitPacket(
-    _ remaining: inout DeliveryMask, into packet: inout MutableRawSpan
+    _ remaining: inout DeliveryMask, into packet: inout MutableRawSpan,
+    version: UInt8 = PacketHeader.version
   ) -> Int {
     var header = header
     header.delivery = remaining.lowest(Self.blocksPerPacket)
@@ -65,7 +66,7 @@ public struct Transmission: Sendable {
       end += 1
     }
     header.dataWords = (end - PacketHeader.byteCount) / 4
-    header.emit(into: &packet)
+    header.emit(into: &packet, version: version)
     return end
   }
 }

@@ -6,6 +6,8 @@ struct Trouble {
     /// Another version of the protocol.
     case version
     case clock
+    /// Another node has this host's name, and had it before.
+    case name
     case multicast
     /// The node uses an address that does not lead to the others.
     case interface
@@ -52,6 +54,18 @@ struct Diagnosis {
     self.report = report
     self.prober = prober
     own = report.values["host"] ?? "-"
+    guard report.isSealed else { return }
+    if let holder = report.values["name_holder"] {
+      // Nothing is said to others meanwhile, so their silence means nothing.
+      troubles = [
+        Trouble(
+          host: own, cause: .name,
+          detail: "\(holder) has the name \(own) too, and had it before: this host is alone, with "
+            + "its own /v, until that node ends",
+          remedy: "give one of both another name: host in its configuration")
+      ]
+      return
+    }
     var explained: Set<Substring> = []
     let alive = Set(
       report.peers.filter { !$0.isSilent }.compactMap { $0.locator.map(Self.address) })
@@ -74,7 +88,7 @@ struct Diagnosis {
       troubles.append(trouble)
     }
     for peer in report.peers where !peer.isSilent { compareClock(peer) }
-    if report.isSealed { lookAtOwnNetwork(isAlone: alive.isEmpty) }
+    lookAtOwnNetwork(isAlone: alive.isEmpty)
   }
 
   private static func address(_ locator: String) -> Substring {
@@ -119,9 +133,7 @@ struct Diagnosis {
     case "unexpectedSealing":
       return Trouble(
         host: name, cause: .key,
-        detail: report.isSealed
-          ? "its packets are not sealed: it has no cluster key \(count)"
-          : "its packets are sealed, and this host has no cluster key \(count)",
+        detail: "its packets are not sealed: it has no cluster key \(count)",
         remedy: "give both hosts the same key_file and start their nodes anew")
     default: return nil
     }

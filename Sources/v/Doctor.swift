@@ -165,6 +165,10 @@ struct Checkup {
       add(
         .fail, "cluster key", "\(path): \(Prober.reason(errno))",
         "copy it from another host, or make it: head -c 32 /dev/urandom >\(path)")
+    } else if status.st_uid != 0 && status.st_uid != geteuid() {
+      add(
+        .fail, "cluster key", "\(path) belongs to user number \(status.st_uid)",
+        "chown root \(path)")
     } else if status.st_mode & 0o077 != 0 {
       let mode = String(status.st_mode & 0o7777, radix: 8)
       add(.fail, "cluster key", "\(path) has mode \(mode)", "chmod 600 \(path)")
@@ -192,7 +196,11 @@ struct Checkup {
     }
   }
 
+  /// Without a cluster key a node opens no network socket.
+  var isAlone: Bool { report.map { !$0.isSealed } ?? (effective["key_file"] ?? "").isEmpty }
+
   private mutating func checkPort() {
+    if isAlone { return add(.ok, "port", "none: without a cluster key the node opens no socket") }
     let place =
       report?.values["address"] ?? "\(effective["listen"] ?? ""):\(effective["port"] ?? "")"
     let parts = place.split(separator: ":")

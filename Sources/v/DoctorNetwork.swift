@@ -3,6 +3,7 @@ import Glibc
 /// The checks of network, mount, time and peers.
 extension Checkup {
   mutating func checkNetwork() {
+    guard !isAlone else { return }
     let address =
       report?.values["address"].map { String($0.prefix { $0 != ":" }) } ?? effective["listen"] ?? ""
     guard let interface = prober.interfaces().first(where: { $0.address == address }) else {
@@ -65,7 +66,7 @@ extension Checkup {
       let isOwn = trouble.host == report.values["host"]
       // What keeps this host from all others is its own failure.
       add(
-        isOwn && trouble.cause == .multicast ? .fail : .warn, isOwn ? "cluster" : "peer",
+        isOwn && [.multicast, .name].contains(trouble.cause) ? .fail : .warn, isOwn ? "cluster" : "peer",
         "\(trouble.host): \(trouble.cause.rawValue): \(trouble.detail)", trouble.remedy)
     }
     if !alive.isEmpty {

@@ -48,7 +48,7 @@ struct NodeReport {
             locator: words[3] == "-" ? nil : words[3], heardMilliseconds: Int(words[4]),
             roundTripMicroseconds: Int(words[5]), isSilent: words[6] == "silent",
             clockMilliseconds: words.count > 7 ? Int(words[7]) : nil))
-      case (let key?, 2): values[key] = words[1]
+      case (let key?, 2): values[key] = words[1] == "-" ? nil : words[1]
       default: break
       }
     }
@@ -69,6 +69,7 @@ extension NodeReport {
       ("kernel", Self.string(values["kernel"])),
       ("address", Self.string(values["address"])),
       ("sealing", Self.string(values["sealing"])),
+      ("name_holder", Self.string(values["name_holder"])),
       ("uptime_ms", Self.integer(values["uptime_ms"].flatMap { Int($0) })),
       ("cpu_us", Self.integer(cpuMicroseconds)),
       ("attached", Self.integer(values["attached"].flatMap { Int($0) })),
@@ -111,13 +112,15 @@ extension NodeReport {
   /// For people: the node, its peers as a table, what is wrong, then what was counted and is not
   /// zero.
   func text(_ troubles: [Trouble]) -> String {
-    let sealing = isSealed ? "sealed" : "no key: clear packets"
+    let place = isSealed ? values["address"] ?? "-" : "alone, no key"
     var lines = [
-      "\(values["host"] ?? "-")  \(values["address"] ?? "-")  kernel \(values["kernel"] ?? "-")  "
-        + "\(sealing)  up \(Text.duration(uptimeMilliseconds))  "
+      "\(values["host"] ?? "-")  \(place)  kernel \(values["kernel"] ?? "-")  "
+        + "\(isSealed ? "sealed  " : "")up \(Text.duration(uptimeMilliseconds))  "
         + "\(values["attached"] ?? "0") attached"
     ]
-    if peers.isEmpty {
+    if !isSealed {
+      // Nobody can be heard.
+    } else if peers.isEmpty {
       lines.append("no other node was heard")
     } else {
       lines.append("")

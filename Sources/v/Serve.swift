@@ -3,14 +3,10 @@ import Glibc
 import Synchronization
 import VAttach
 import VFileServer
-import VGroupServer
-import VLinuxPrograms
 import VLinuxStore
-import VObjects
-import VPipeServer
 import VProtocol
-import VRAMServer
 import VRuntime
+import VServers
 import VTeamServer
 
 /// `v serve`: a board in a process of its own, the same that runs inside a node.
@@ -28,9 +24,10 @@ struct Serve: ParsableCommand {
 
   @Argument(
     help: ArgumentHelp(
-      "The board: file, pipe, team, group or ram (files in memory, ram/HOST).",
+      "The board: "
+        + ServerRegistry.all.map { "\($0.name) (\($0.summary))" }.joined(separator: ", ") + ".",
       valueName: "board"),
-    completion: .list(["file", "pipe", "team", "group", "ram"]))
+    completion: .list(ServerRegistry.all.map(\.name)))
   var board: String
 
   @Option(
@@ -50,6 +47,12 @@ struct Serve: ParsableCommand {
   var root: [String] = []
 
   @Option(
+    help: ArgumentHelp(
+      "file: a host whose users without a name are those of the same number here, or '*' for all.",
+      valueName: "host"))
+  var numbers: [String] = []
+
+  @Option(
     name: .customLong("run"),
     help: ArgumentHelp(
       "team: who of another host may start programs; '*' for all users but root, or for all hosts.",
@@ -59,13 +62,14 @@ struct Serve: ParsableCommand {
   @OptionGroup var options: CommonOptions
 
   func validate() throws {
-    let names = Self.boards.map(\.name)
+    let names = ServerRegistry.all.map(\.name)
     guard names.contains(board) else {
       throw ValidationError(
         "There is no board '\(board)'; those are \(names.joined(separator: ", ")).")
     }
-    guard board == "file" || (export + allow + root).isEmpty && !readOnly else {
-      throw ValidationError("--export, --read-only, --allow and --root are for v serve file.")
+    guard board == "file" || (export + allow + root + numbers).isEmpty && !readOnly else {
+      throw ValidationError(
+        "--export, --read-only, --allow, --root and --numbers are for v serve file.")
     }
     guard RunRules(starter, host: "") != nil else {
       throw ValidationError("--run takes USER@HOST: \(starter.joined(separator: ", ")).")
@@ -82,7 +86,7 @@ struct Serve: ParsableCommand {
     let signals = Signals()
     raiseDescriptorLimit()
     // Before there are threads.
-    let plug = try Self.boards.first { $0.name == board }!.prepare(self)
+    let plug = try prepare()
     var node = try options.attach()
     while try serve(plug, on: node, signals) {
       say("v: \(what): the node is gone; waiting \(Self.patience) s for the next one", to: 2)
@@ -97,88 +101,22 @@ struct Serve: ParsableCommand {
   private static let patience = 60
 }
 
-// MARK: - The boards
+// MARK: - The server
 
 extension Serve {
-  /// A board that is plugged in: which prefixes it claims, and how, in a directory.
-  ///
-  /// `told` gets what became of each, and once more `duplicateName` for one that is lost later.
-  struct Board {
-    var prefixes: [String]
-    var claim: (_ directory: EntityID, _ told: @escaping Told) -> Void
-    /// Ends what would outlive the process.
-    var end: () -> Void = {}
-  }
-  typealias Told = @Sendable (_ prefix: String, ReplyCode) -> Void
-  typealias Plug = (AttachedBackplane) throws -> Board
-
-  /// Every board by name, and how it is plugged in; what it needs before there are threads comes
-  /// first.
-  static var boards: [(name: String, prepare: (Serve) throws -> Plug)] {
-    [
-      ("file", { try $0.fileBoard() }), ("pipe", { _ in pipeBoard }),
-      ("team", { serve in serve.teamBoard }), ("group", { _ in groupBoard }),
-      ("ram", { _ in ramBoard }),
-    ]
-  }
-
-  private static func groupBoard(_ node: AttachedBackplane) -> Board {
-    let server = GroupServer(node)
-    return Board(prefixes: [GroupServer.prefix]) { directory, told in
-      server.claim(in: directory) { told(GroupServer.prefix, $0) }
+  /// What must be done before there are threads; then how the server is plugged in.
+  private func prepare() throws -> ServerEntry.Plug {
+    var options = ServerOptions(users: LinuxUsers())
+    options.exports = export.compactMap(Self.parts).map { prefix, path in
+      Export(
+        prefix: Array(prefix.utf8), path: path, isReadOnly: readOnly,
+        allowedHosts: allow.isEmpty ? nil : allow, rootHosts: root, numberHosts: numbers)
     }
-  }
-
-  private static func pipeBoard(_ node: AttachedBackplane) -> Board {
-    let server = PipeServer(node)
-    let prefix = "pipe/\(node.host)"
-    return Board(prefixes: [prefix]) { directory, told in
-      server.claim(in: directory) { told(prefix, $0) }
-    }
-  }
-
-  private func teamBoard(_ node: AttachedBackplane) -> Board {
-    let programs = LinuxPrograms(node, users: LinuxUsers())
-    let server = TeamServer(node, programs, rules: RunRules(starter, host: node.host)!)
-    let prefix = "team/\(node.host)"
-    var board = Board(prefixes: [prefix]) { directory, told in
-      server.claim(in: directory) { told(prefix, $0) }
-    }
-    board.end = {
-      server.endPrograms()
-      for _ in 0..<500 where !programs.isEmpty { usleep(10_000) }
-    }
-    return board
-  }
-
-  /// The example of a board: ``VRAMServer``.
-  private static func ramBoard(_ node: AttachedBackplane) -> Board {
-    let prefix = "ram/\(node.host)"
-    let server = RAMFileServer(node, prefix: prefix)
-    return Board(prefixes: [prefix]) { directory, told in
-      server.manager.claim(in: directory) { told(prefix, $0) }
-    }
-  }
-
-  private func fileBoard() throws -> Plug {
-    let store = try LinuxStore()
-    return { node in
-      let places = export.isEmpty ? ["storage/\(node.host)=/srv/storage"] : export
-      let exports = places.compactMap(Self.parts).map { prefix, path in
-        Export(
-          prefix: Array(prefix.utf8), path: path, isReadOnly: readOnly,
-          allowedHosts: allow.isEmpty ? nil : allow, rootHosts: root)
-      }
-      let server: FileServer
-      do throws(ExportFailure) {
-        server = try FileServer(node, store: store, users: LinuxUsers(), exports: exports)
-      } catch {
-        throw Failure(status: .refused, description: "\(what): \(error)")
-      }
-      return Board(prefixes: exports.map { String(decoding: $0.prefix, as: UTF8.self) }) {
-        directory, told in
-        server.claim(in: directory) { told(String(decoding: $0.prefix, as: UTF8.self), $1) }
-      }
+    options.run = starter
+    do throws(ServerFailure) {
+      return try ServerRegistry[board]!.prepare(options)
+    } catch {
+      throw Failure(status: .refused, description: "\(what): \(error)")
     }
   }
 
@@ -198,7 +136,7 @@ extension Serve {
   ///
   /// It is a `Failure` that no prefix is left to serve.
   private func serve(
-    _ plug: Plug, on node: AttachedBackplane, _ signals: Signals
+    _ plug: ServerEntry.Plug, on node: AttachedBackplane, _ signals: Signals
   ) throws -> Bool {
     defer { node.close() }
     let client = node.makeClient(user: "root")
@@ -208,7 +146,12 @@ extension Serve {
         remedy: "only root may, and the user who runs the node")
     }
     node.whenDetached { Signals.wake() }
-    let board = try plug(node)
+    let board: RunningServer
+    do throws(ServerFailure) {
+      board = try plug(node)
+    } catch {
+      throw Failure(status: .refused, description: "\(what): \(error)")
+    }
     let news = Mutex<[(prefix: String, code: ReplyCode)]>([])
     board.claim(
       EntityID(kernel: node.kernel, discriminator: EntityID.directoryDiscriminator)

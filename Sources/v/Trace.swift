@@ -48,22 +48,8 @@ struct Trace: ParsableCommand {
   }
 
   /// What a code says in words: of an operation its name where it is known here.
-  private static let operations: [UInt32: String] = {
-    let all: [any Operation.Type] = [
-      QueryName.self, QueryObject.self, ModifyObject.self, AddName.self, LinkName.self,
-      RemoveName.self, RenameObject.self, ReadLink.self, CheckAccess.self, QueryStore.self,
-      ClaimName.self, SpreadClaims.self, CreateInstance.self, QueryInstance.self,
-      ModifyInstance.self, ReadInstance.self, WriteInstance.self, ReleaseInstance.self,
-      SyncInstance.self, LockInstance.self, QueryLock.self, CancelWait.self, QueryAttribute.self,
-      ListAttributes.self, ChangeAttribute.self, PingNode.self, FindNode.self, QueryNode.self,
-      MeasureSends.self, EchoSegment.self,
-      GetTime.self, DelayProcess.self, WakeUp.self, QueryProcess.self, ProbeEntity.self,
-    ]
-    return Dictionary(uniqueKeysWithValues: all.map { ($0.code, "\($0)") })
-  }()
-
   private func name(_ code: String) -> String {
-    UInt32(code, radix: 16).flatMap { Self.operations[$0] } ?? code
+    UInt32(code, radix: 16).flatMap { OperationTable.entry($0)?.name } ?? code
   }
 
   private func text(_ rows: [[String]]) -> String {

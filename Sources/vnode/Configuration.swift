@@ -2,6 +2,7 @@ import Glibc
 import TOMLKit
 import VAttach
 import VRuntime
+import VServers
 import VTeamServer
 
 /// What a node is told: `/etc/v/vnode.toml`, or the defaults where there is no file.
@@ -16,10 +17,12 @@ struct Configuration {
     var allow: [String]?
     /// Hosts whose root is root here; `*` is every host.
     var root: [String] = []
+    /// Hosts whose users without a name are those of the same number here; `*` is every host.
+    var numbers: [String] = []
   }
 
   var host: String
-  /// IPv4 address in dotted form; nil takes the first of a real interface, or loopback without key.
+  /// IPv4 address in dotted form; nil takes the first of a real interface. Without key there is none.
   var listen: String?
   var port = 61044
   var groupPort = 61045
@@ -31,7 +34,7 @@ struct Configuration {
   var mustHaveSocket = false
   var peers: [String] = []
   /// Which boards run inside the node; the others may run as processes of their own.
-  var boards = Boards.names
+  var boards = ServerRegistry.usualNames
   /// Who of other hosts may start programs here: `USER@HOST`, `*` for all.
   var run: [String] = []
   /// As whom those of them run their programs who have no user here; nil lets them run none.
@@ -58,7 +61,7 @@ extension Configuration {
 
   /// Every key with the value that holds, as the file would have it.
   var effectiveText: String {
-    let address = (try? listenAddress(self)).map(formatIPv4) ?? listen ?? ""
+    let address = (try? listenAddress(self))?.map(formatIPv4) ?? listen ?? ""
     var lines = [
       "host = \"\(host)\"", "listen = \"\(address)\"", "port = \(port)",
       "group_port = \(groupPort)", "key_file = \"\(keyFile ?? "")\"",
@@ -71,6 +74,7 @@ extension Configuration {
       lines += [
         "[[export]]", "prefix = \"\(export.prefix)\"", "path = \"\(export.path)\"",
         "read_only = \(export.isReadOnly)", "root = [\(Self.list(export.root))]",
+        "numbers = [\(Self.list(export.numbers))]",
       ]
       if let allow = export.allow { lines.append("allow = [\(Self.list(allow))]") }
     }
@@ -109,7 +113,7 @@ extension Configuration {
     guard Self.isHostName(host) else {
       throw reader.error("host", "a name of letters, digits, '-', '_' and '.', at most 64 long")
     }
-    listen = try reader.string("listen")
+    if let listen = try reader.string("listen"), !listen.isEmpty { self.listen = listen }
     port = try reader.integer("port", in: 0...65_535) ?? port
     groupPort = try reader.integer("group_port", in: 1...65_535) ?? groupPort
     keyFile = try reader.string("key_file")
@@ -123,8 +127,8 @@ extension Configuration {
     }
     peers = try reader.strings("peers") ?? []
     boards = try reader.strings("boards") ?? boards
-    guard boards.allSatisfy(Boards.names.contains) else {
-      throw reader.error("boards", "a list of some of \(Self.list(Boards.names))")
+    guard boards.allSatisfy(ServerRegistry.usualNames.contains) else {
+      throw reader.error("boards", "a list of some of \(Self.list(ServerRegistry.usualNames))")
     }
     run = try reader.strings("run") ?? run
     guard RunRules(run, host: host) != nil else {
@@ -177,7 +181,7 @@ extension Configuration {
 
 extension Configuration.Export {
   init(reading reader: TableReader) throws {
-    try reader.allowOnly(["prefix", "path", "read_only", "allow", "root"])
+    try reader.allowOnly(["prefix", "path", "read_only", "allow", "root", "numbers"])
     guard let prefix = try reader.string("prefix") else {
       throw reader.missing("prefix", "a name such as \"storage/kea\"")
     }
@@ -195,6 +199,7 @@ extension Configuration.Export {
     isReadOnly = try reader.boolean("read_only") ?? false
     allow = try reader.strings("allow")
     root = try reader.strings("root") ?? []
+    numbers = try reader.strings("numbers") ?? []
   }
 }
 
@@ -299,6 +304,11 @@ func readFile(_ path: String) throws -> [UInt8] {
     throw ConfigurationError(description: "\(path): \(String(cString: strerror(errno)))")
   }
   defer { close(descriptor) }
+  return try readAll(descriptor, path)
+}
+
+/// What is left to read of an open file of at most 1 MB.
+func readAll(_ descriptor: Int32, _ path: String) throws -> [UInt8] {
   var bytes = [UInt8](repeating: 0, count: 1 << 20)
   var count = 0
   while count < bytes.count {

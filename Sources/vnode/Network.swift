@@ -2,27 +2,27 @@ import Glibc
 import VLinuxStore
 import VStore
 
-/// The IPv4 address that a node listens to, in host byte order.
-///
-/// Without a cluster key only loopback will do: clear packets never leave the host.
-func listenAddress(_ configuration: Configuration) throws -> UInt32 {
+/// The IPv4 address that a node listens to, in host byte order; nil without a cluster key: then it
+/// opens no network socket, since whoever could send to it could be anybody.
+func listenAddress(_ configuration: Configuration) throws -> UInt32? {
   if let text = configuration.listen {
     guard let address = parseIPv4(text) else {
       throw configuration.error("listen", text, "not an IPv4 address such as 192.0.2.1")
     }
-    guard configuration.keyFile != nil || address >> 24 == 127 else {
-      throw configuration.error(
-        "listen", text, "needs a key_file: without a cluster key a node binds loopback only")
+    guard configuration.keyFile != nil else {
+      throw configuration.error("listen", text, needsKey)
     }
     return address
   }
-  guard configuration.keyFile != nil else { return 0x7F00_0001 }
+  guard configuration.keyFile != nil else { return nil }
   guard let address = firstInterfaceAddress() else {
     throw ConfigurationError(
       description: "no network interface with an IPv4 address is up; set listen")
   }
   return address
 }
+
+private let needsKey = "needs a key_file: without a cluster key a node opens no network socket"
 
 /// The addresses of the configured peers: `ADDRESS` or `ADDRESS:PORT`.
 func peerAddresses(
@@ -33,6 +33,9 @@ func peerAddresses(
     let port = parts.count == 2 ? UInt16(parts[1]) : UInt16(exactly: configuration.port)
     guard parts.count <= 2, let address = parseIPv4(String(parts[0])), let port, port > 0 else {
       throw configuration.error("peers", text, "not an IPv4 address, or one with :PORT")
+    }
+    guard configuration.keyFile != nil else {
+      throw configuration.error("peers", text, needsKey)
     }
     return (address, port)
   }

@@ -8,15 +8,18 @@ import VRuntime
 extension NodeSnapshot {
   /// How a node is now; each counter goes by the name that the kernel has for it.
   init(
-    _ node: Node, _ machine: LinuxMachine, isSealing: Bool, configuredPeers: [String],
-    attached: AttachServer?
+    _ node: Node, _ machine: LinuxMachine, configuredPeers: [String], attached: AttachServer?
   ) {
     let multicasts = machine.multicastsHeard
     self.init(
-      isSealing: isSealing,
+      isSealing: node.isSealing,
+      nameHolder: node.nameHolder.map { "\($0.locator)" },
       counters: Mirror(reflecting: node.counters).children.map {
         (name: $0.label ?? "", count: $0.value as? Int ?? 0)
-      } + [("multicastsReturned", multicasts.own), ("multicastsHeard", multicasts.others)],
+      } + [
+        ("multicastsReturned", multicasts.own), ("multicastsHeard", multicasts.others),
+        ("keyDerivations", node.keyDerivations),
+      ],
       rejected: machine.rejectedPackets.map {
         Rejected(
           source: "\($0.key.source)", reason: $0.key.reason, count: $0.value.count,

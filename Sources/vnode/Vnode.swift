@@ -20,7 +20,7 @@ struct Vnode: ParsableCommand {
     discussion: """
       Example: vnode --config /etc/v/vnode.toml
 
-      Without a configuration file it serves /srv/storage on loopback only and mounts /v.
+      Without a configuration file it serves /srv/storage to this machine alone and mounts /v.
       SIGTERM or SIGINT ends it cleanly.
       """,
     version: "0.1 (VMTP domain 0x1045)")
@@ -83,7 +83,7 @@ struct Running {
   private let node: Node
   private let mount: Mount?
   private let directory: Directory
-  private let boards: Boards
+  private let servers: NodeServers
   private let attachServer: AttachServer?
   private let kernelServers: KernelServers
 
@@ -91,37 +91,39 @@ struct Running {
     let address = try listenAddress(configuration)
     let secret = try readKey(configuration)
     let peers = try peerAddresses(configuration)
-    let machine = try LinuxMachine(
-      address: address, port: UInt16(configuration.port),
-      groupPort: UInt16(configuration.groupPort), peers: peers)
+    let machine = try address.map {
+      try LinuxMachine(
+        address: $0, port: UInt16(configuration.port),
+        groupPort: UInt16(configuration.groupPort), peers: peers)
+    } ?? LinuxMachine()
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     let users = LinuxUsers()
-    let boards = try Boards(node, configuration, users)
-    self.boards = boards
+    let servers = try NodeServers(node, configuration, users)
+    self.servers = servers
     machine.run(node)
-    node.announce()
+    if node.isSealing { Self.settleName(of: node) }
     let directory = Directory(node, store: claimStore(in: Self.stateDirectory)) {
       node.makeServer(discriminator: EntityID.directoryDiscriminator, knowsPrincipals: true, $0)
     }
     self.directory = directory
     // Every host has one more: what its kernel servers show.
-    let unclaimed = Mutex(boards.prefixCount + 1)
+    let unclaimed = Mutex(servers.prefixCount + 1)
     @Sendable func noteClaim(of prefix: String, _ place: String, _ code: ReplyCode) {
       unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
       let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
       say("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
     }
-    boards.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
-    let place = "\(formatIPv4(address)):\(machine.port)"
+    servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
+    let place = address.map { "\(formatIPv4($0)):\(machine.port ?? 0)" }
     let attachServer = try Self.listen(node, configuration, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
-      node, address: place, managers: { directory.managers }
+      node, address: place ?? "-", managers: { directory.managers }
     ) {
       NodeSnapshot(
-        node, machine, isSealing: secret != nil,
+        node, machine,
         configuredPeers: peers.map { "\(formatIPv4($0.address)):\($0.port)" },
         attached: attachServer)
     }
@@ -141,12 +143,33 @@ struct Running {
         serveOwnFiles: { ownFiles(node, names, uio: $0) })
     }
     summary =
-      "\(configuration.host) at \(place), \(secret == nil ? "loopback only, no key" : "sealed")"
+      configuration.host + (place.map { " at \($0), sealed" } ?? " alone, no key")
       + (configuration.mount.map { ", mounted on \($0)" } ?? "")
+      + (node.nameHolder.map { "; \($0.locator) has its name, so it is alone" } ?? "")
+  }
+
+  /// Waits until it is known whether another live node has this host's name: before anything is
+  /// claimed, and before anything is asked of others in this host's name.
+  ///
+  /// Who has it answers an announcement within some milliseconds; three more of them are for
+  /// packets that are lost.
+  private static func settleName(of node: Node) {
+    node.watchName { holder in
+      guard let holder else {
+        return say("the name \(node.host) is free again: this host is seen by others from now on")
+      }
+      say(
+        "\(holder.locator) has the name \(node.host) too, and had it before: this host is alone, "
+          + "with its own /v, until that node ends; give one of both another name")
+    }
+    for _ in 0..<4 {
+      node.announce()
+      for _ in 0..<10 where node.nameHolder == nil { usleep(10_000) }
+    }
   }
 
   func stop() {
-    boards.stop()
+    servers.stop()
     mount?.unmount()
     attachServer?.close()
   }
@@ -169,19 +192,27 @@ struct Running {
   }
 }
 
-/// The cluster key, if there is one: the octets of a file that only its owner may read.
+/// The cluster key, if there is one: the octets of a file of root's, or of the user who runs the
+/// node, that nobody else may read.
 func readKey(_ configuration: Configuration) throws -> [UInt8]? {
   guard let path = configuration.keyFile else { return nil }
   func error(_ reason: String) -> ConfigurationError {
     configuration.error("key_file", path, reason)
   }
+  let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+  guard descriptor >= 0 else { throw error(String(cString: strerror(errno))) }
+  defer { close(descriptor) }
+  // Of what was opened: the path may lead elsewhere by now.
   var status = stat()
-  guard stat(path, &status) == 0 else { throw error(String(cString: strerror(errno))) }
-  guard status.st_mode & 0o077 == 0 else {
-    let mode = String(status.st_mode & 0o7777, radix: 8)
-    throw error("mode \(mode) lets others use it; allowed is 600: chmod 600 \(path)")
+  guard fstat(descriptor, &status) == 0 else { throw error(String(cString: strerror(errno))) }
+  if let refusal = ClusterKeyFile.refusal(
+    path: path, mode: status.st_mode, owner: status.st_uid, user: geteuid())
+  {
+    throw error(refusal)
   }
-  guard let key = try? readFile(path) else { throw error("can not be read, or is no file") }
+  guard let key = try? readAll(descriptor, path) else {
+    throw error("can not be read, or is no file")
+  }
   guard key.count >= 16 else {
     throw error("\(key.count) octets; a cluster key has at least 16")
   }

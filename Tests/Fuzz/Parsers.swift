@@ -21,18 +21,7 @@ struct Parser: Sendable {
       Parser(name: "ControlLine", run: controlLine),
     ] + operations.map { operation($0) } + answers.map { answer($0) }
 
-  private static let operations: [any Operation.Type] = [
-    ProbeEntity.self, CreateInstance.self, QueryInstance.self, ModifyInstance.self,
-    ReadInstance.self, WriteInstance.self, ReleaseInstance.self, SyncInstance.self,
-    QueryName.self, QueryObject.self, ModifyObject.self, AddName.self, LinkName.self,
-    RemoveName.self, RenameObject.self, ReadLink.self, CheckAccess.self, QueryStore.self,
-    ClaimName.self, SpreadClaims.self, PingNode.self, FindNode.self, QueryNode.self,
-    MeasureSends.self, EchoSegment.self, LockInstance.self, QueryLock.self, CancelWait.self,
-    QueryAttribute.self, ListAttributes.self, ChangeAttribute.self, GetTime.self,
-    DelayProcess.self, WakeUp.self, QueryProcess.self, GroupMessage.self, QueryGroup.self,
-    ChangeGroup.self,
-    SelectHost.self, ControlTeam.self,
-  ]
+  private static let operations = OperationTable.entries.compactMap(\.operation)
 
   private static let answers: [any OperationAnswer.Type] = [
     Done.self, Descriptor.self, ProbeEntity.EntityState.self, CreateInstance.Answer.self,
@@ -156,7 +145,7 @@ struct Parser: Sendable {
     }
     if request.isAttached { lines += "attached: yes\n".utf8 }
     if let size = request.terminal { lines += "terminal: \(size.rows) \(size.columns)\n".utf8 }
-    if let group = request.group { lines += "group: \(group)\n".utf8 }
+    if let group = request.group { lines += "group: ".utf8 + group.octets + "\n".utf8 }
     lines += "\n".utf8 + request.arguments.flatMap { $0 + [0] }
     guard lines.count <= ProgramRequest.octetsMax else { return .parsed }
     guard var again = try? ProgramRequest(parsing: lines) else { return .broken }

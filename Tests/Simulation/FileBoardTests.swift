@@ -152,6 +152,43 @@ struct FileBoardTests {
     #expect(moa.board.instanceCount == 0)
   }
 
+  @Test("nobody gives a name to what another may not read and write, whatever the disk allows")
+  func links() throws {
+    let simulator = Simulator(seed: 9)
+    let moa = simulator.start("moa")
+    let store = MemoryStore()
+    let root = try store.openRoot("/")
+    let ann = Credentials(uid: 1, gid: 1)
+    for (name, permissions) in [("secret", 0o600), ("open", 0o666)] as [(String, UInt32)] {
+      store.close(
+        try store.create(Array(name.utf8), in: root, .write, permissions: permissions, as: ann))
+    }
+    let board = try FileServer(
+      moa, store: store, users: FixedUsers(ids: ["root": 0, "ann": 1, "bob": 2]),
+      exports: [Export(prefix: Array("storage/moa".utf8), path: "/")])
+    let kea = FileReader(simulator.start("kea"))
+    func code(linking name: String) -> ReplyCode? {
+      outcome(simulator) { completion in
+        kea.names.query(Array("storage/moa".utf8)) { answer in
+          guard case .done(let binding, _) = answer else { return completion(.userTimeout) }
+          func at(_ name: String) -> ContextName {
+            ContextName(binding.context, Array(name.utf8))
+          }
+          let new = at("new-\(name)")
+          kea.clients.send(QueryObject(at(name)), as: "bob", to: binding.manager) { answer in
+            guard case .done(let object, _) = answer else { return completion(.userTimeout) }
+            kea.clients.send(
+              LinkName(new, object: object.context), as: "bob", to: binding.manager
+            ) { answer in completion(answer.refusal ?? .ok) }
+          }
+        }
+      }
+    }
+    #expect(code(linking: "secret") == .notOwner)
+    #expect(code(linking: "open") == .ok)
+    _ = board
+  }
+
   @Test("a name that nobody serves does not exist")
   func unknownPrefix() throws {
     let simulator = Simulator(seed: 1)

@@ -83,5 +83,11 @@ struct JobTests {
 
         """)
     #expect(hosts.allSatisfy { $0.machine.last.commands.count == 20 })
+    // Root of one host is nobody on another, and root of a container everywhere.
+    #expect(send("suspend", as: "root")?.hasPrefix("kea:101.sleep: ok\n") == true)
+    #expect(hosts.map { $0.machine.last.commands.count } == [21, 20])
+    kea.isRootFull = false
+    #expect(send("resume", as: "root") == nil)
+    #expect(hosts.map { $0.machine.last.commands.count } == [21, 20])
   }
 }

@@ -48,10 +48,16 @@ final class Simulator {
   func random() -> UInt64 { generator.next() }
 
   /// Starts a node; with the host name of one that was stopped, it is that host rebooted.
-  func start(_ host: String, secret: [UInt8]? = nil) -> Node {
-    let index = machines.firstIndex { $0.host == host } ?? machines.count
-    let machine = SimulatedMachine(self, host: host, index: index)
-    let node = Node(host: host, machine: machine, secret: secret)
+  ///
+  /// `place` is the machine, where its name is not that of the host.
+  func start(
+    _ host: String, on place: String? = nil, secret: [UInt8]? = nil,
+    version: UInt8 = PacketHeader.version
+  ) -> Node {
+    let place = place ?? host
+    let index = machines.firstIndex { $0.host == place } ?? machines.count
+    let machine = SimulatedMachine(self, host: place, index: index)
+    let node = Node(host: host, machine: machine, secret: secret, version: version)
     machine.node = node
     if index < machines.count { machines[index] = machine } else { machines.append(machine) }
     return node
@@ -149,6 +155,8 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
   private var wakeAt: Time?
   /// Packets that were not V, by kind.
   private(set) var refused: [WireError] = []
+  /// Where they came from.
+  private(set) var refusedSources: [Locator] = []
 
   init(_ simulator: Simulator, host: String, index: Int) {
     self.simulator = simulator
@@ -177,6 +185,7 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
         try node.handlePacket(bytes, from: source)
       } catch {
         refused.append(error)
+        refusedSources.append(source)
       }
     }
   }

@@ -92,6 +92,15 @@ final class TeamHost {
   }
 }
 
+extension TeamHost {
+  /// The entity of a program, as its `status` tells.
+  func entity(of program: String) -> EntityID? {
+    let lines = text("team/\(program)/status")?.split(separator: "\n") ?? []
+    return lines.first { $0.hasPrefix("entity ") }
+      .flatMap { EntityID($0.dropFirst("entity ".count)) }
+  }
+}
+
 /// An instance that a host has open.
 struct TeamOpen {
   var host: TeamHost
@@ -124,9 +133,17 @@ struct TeamOpen {
   func write(_ text: String) -> ReplyCode { write(Array(text.utf8)) }
 
   func write(_ data: [UInt8]) -> ReplyCode {
-    host.ask(WriteInstance(instance, position: 0, data: data), of: manager, as: user)?.refusal
-      ?? .ok
+    code(WriteInstance(instance, position: 0, data: data))
   }
 
-  func release() { _ = host.ask(ReleaseInstance(instance), of: manager, as: user) }
+  func release() { _ = code(ReleaseInstance(instance)) }
+
+  func code(_ operation: some VProtocol.Operation) -> ReplyCode {
+    host.ask(operation, of: manager, as: user)?.refusal ?? .ok
+  }
+
+  /// The same instance, for somebody who has learned its number.
+  func stolen(by user: String, on host: TeamHost) -> TeamOpen {
+    TeamOpen(host: host, instance: instance, manager: manager, user: user)
+  }
 }

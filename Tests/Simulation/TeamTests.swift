@@ -70,7 +70,7 @@ struct TeamTests {
     #expect(kea.list("team/moa/7.kworker_0_1_x") == ["status", "cmdline", "pid"])
     #expect(kea.text("team/moa/7.kworker_0_1_x/cmdline") == "cmdline of 7")
     #expect(kea.text("team/moa/7.kworker_0_1_x/pid") == "7\n")
-    #expect(moa.team.instancesText == "")
+    #expect(moa.team.instanceCount == 0)
   }
 
   @Test("who may not is told so, in words that can be read afterwards")
@@ -166,7 +166,7 @@ struct TeamTests {
     #expect(kea.text("team/moa/\(name)/err") == "")
     #expect(kea.text("team/moa/\(name)/wait") == "exited 3\n")
     out.release()
-    #expect(moa.team.waitCount == 0 && moa.team.instancesText == "")
+    #expect(moa.team.waitCount == 0 && moa.team.instanceCount == 0)
   }
 
   @Test("a read that is cancelled takes no octets")
@@ -269,7 +269,7 @@ struct TeamTests {
     let last = moa.machine.last
     simulator.crash("tui")
     simulator.run(for: .seconds(30)) { last.isHungUp }
-    #expect(last.isHungUp && last.isForgotten && moa.team.instancesText == "")
+    #expect(last.isHungUp && last.isForgotten && moa.team.instanceCount == 0)
   }
 
   @Test("a detached program outlives its starter, and is shown for a while after its end")
@@ -323,9 +323,7 @@ struct TeamTests {
     simulator.run(for: .seconds(12))
     _ = try #require(kea.start("moa", "sleep 9"))
     let program = moa.machine.last
-    let status = try #require(kea.text("team/moa/101.sleep/status"))
-    let entity = try #require(
-      EntityID(status.split(separator: "\n")[1].dropFirst("entity ".count)))
+    let entity = try #require(kea.entity(of: "moa/101.sleep"))
     let before = (moa.node.counters.responsesSent, tui.node.counters.responsesSent)
     let packets = tui.node.counters.packetsIgnored
     let answer = kea.ask(ControlTeam(entity, "suspend"), of: .programManagerGroup)

@@ -8,7 +8,7 @@ struct ImportTable {
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
     "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VObjects", "VThreads",
-    "VStore", "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "VRun", "vnode",
+    "VStore", "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "VRun", "VServers", "vnode",
     "vkeep", "v",
   ]
 
@@ -41,14 +41,17 @@ struct ImportTable {
     case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
     case "vnode":
       return system.union([
-        "VNode", "VLinuxStore", "VLinuxPrograms", "VMount", "VAttach", "VObjects", "VStore",
+        "VNode", "VLinuxStore", "VServers", "VMount", "VAttach", "VObjects", "VStore",
         "VRuntime", "VProtocol",
       ])
       .union(boards).union(Self.packages)
+    case "VServers":
+      return system.union(["VLinuxStore", "VLinuxPrograms", "VStore", "VRuntime", "VProtocol"])
+        .union(boards)
     // A composition root too: it runs boards as processes of their own.
     case "v":
       return system.union([
-        "VAttach", "VLinuxStore", "VLinuxPrograms", "VRun", "VObjects", "VStore", "VRuntime",
+        "VAttach", "VLinuxStore", "VServers", "VRun", "VObjects", "VStore", "VRuntime",
         "VProtocol",
       ])
       .union(boards).union(Self.packages)

@@ -144,7 +144,8 @@ struct RuleTests {
   @Test(
     "an arrow outside the table is refused",
     arguments: [
-      ("VProtocol", "Glibc"), ("VTransport", "VKernel"), ("VKernel", "VRuntime"),
+      ("VProtocol", "Glibc"), ("VFileServer", "Glibc"), ("VTransport", "VKernel"),
+      ("VKernel", "VRuntime"),
       ("VRuntime", "CVLinux"), ("VThreads", "VRuntime"), ("VNode", "VMount"), ("VAttach", "VNode"),
       ("VMount", "VNode"),
       ("VFileServer", "VPipeServer"), ("VFileServer", "VThreads"), ("VFileServer", "VKernel"),
@@ -162,7 +163,7 @@ struct RuleTests {
     arguments: [
       ("VProtocol", "Synchronization"), ("VTransport", "VProtocol"), ("VKernel", "VTransport"),
       ("VRuntime", "VProtocol"), ("VNode", "VKernel"), ("VAttach", "VThreads"),
-      ("VMount", "CFuse3"), ("VFileServer", "Glibc"), ("vnode", "VPipeServer"),
+      ("VMount", "CFuse3"), ("VLinuxStore", "Glibc"), ("vnode", "VPipeServer"),
       ("vnode", "TOMLKit"), ("v", "VAttach"), ("v", "ArgumentParser"),
     ]
   )

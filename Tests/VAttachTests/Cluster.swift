@@ -21,18 +21,19 @@ struct Cluster: Sendable {
     func start(_ host: String) -> (Node, NodeServer) {
       do {
         let machine = try LinuxMachine(address: 0x7F00_0001, port: 0, groupPort: groupPort)
-        let node = Node(host: host, machine: machine, secret: nil)
+        let node = Node(
+          host: host, machine: machine, secret: [UInt8](repeating: 7, count: 32))
         machine.run(node)
         node.announce()
         let server = NodeServer(
-          node, kernel: node.id, address: "127.0.0.1:\(machine.port)",
+          node, kernel: node.id, address: "127.0.0.1:\(machine.port ?? 0)",
           register: {
             node.makeServer(
               discriminator: EntityID.nodeServerDiscriminator, knowsPrincipals: false, $0)
           },
           snapshot: {
             NodeSnapshot(
-              isSealing: false, counters: [], rejected: [], attached: nil,
+              isSealing: node.isSealing, counters: [], rejected: [], attached: nil,
               peers: node.peers.map {
                 NodeSnapshot.Peer(
                   kernel: $0.kernel, locator: "\($0.locator)", age: $0.age,
@@ -54,11 +55,11 @@ final class Door: Sendable {
   let path: String
   let server: AttachServer
 
-  init(_ node: Node) throws {
+  init(_ node: Node, _ limits: AttachLimits = AttachLimits()) throws {
     path = "/tmp/v-attach-\(getpid())-\(UInt32.random(in: 0 ... .max))/run/node.sock"
     try FileManager.default.createDirectory(
       atPath: String(path.dropLast("/run/node.sock".count)), withIntermediateDirectories: true)
-    server = try AttachServer(node, kernel: node.id, path: path)
+    server = try AttachServer(node, kernel: node.id, path: path, limits: limits)
   }
 
   deinit {
@@ -73,19 +74,36 @@ final class Door: Sendable {
 final class RawProcess: Sendable {
   let socket: Int32
 
-  init(_ path: String) throws {
-    socket = Glibc.socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0)
-    var name = Self.name(path)
-    let result = withUnsafePointer(to: &name) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-      }
-    }
-    guard result == 0 else { throw POSIXError(.ECONNREFUSED) }
+  convenience init(_ path: String) throws { try self.init(path, connect: Self.connect) }
+
+  private init(_ path: String, connect: (String) -> Int32) throws {
+    socket = connect(path)
+    guard socket >= 0 else { throw POSIXError(.ECONNREFUSED) }
     guard case .welcome? = receive() else { throw POSIXError(.EPROTO) }
   }
 
+  private static func connect(_ path: String) -> Int32 {
+    let socket = Glibc.socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0)
+    var name = Self.name(path)
+    let result = withUnsafePointer(to: &name) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        Glibc.connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+    if result == 0 { return socket }
+    close(socket)
+    return -1
+  }
+
+  /// Connects as a user, which root alone can.
+  convenience init(_ path: String, as uid: UInt32) throws {
+    try self.init(path, connect: { name in asUser(uid) { Self.connect(name) } })
+  }
+
   deinit { close(socket) }
+
+  /// Leaves the node.
+  func end() { shutdown(socket, Int32(SHUT_RDWR)) }
 
   static func name(_ path: String) -> sockaddr_un {
     var name = sockaddr_un()
@@ -117,6 +135,28 @@ final class RawProcess: Sendable {
     return entity
   }
 }
+
+/// Runs `body` on a thread of its own that is another user: Linux has users for each thread.
+func asUser<R: Sendable>(_ uid: UInt32, _ body: @escaping @Sendable () -> R) -> R {
+  let result = Collected<R>()
+  let isDone = DispatchSemaphore(value: 0)
+  Thread.detachNewThread {
+    // The library's own function would change all threads.
+    typealias Call = @convention(c) (Int, Int, Int, Int) -> Int
+    let call = unsafeBitCast(dlsym(nil, "syscall"), to: Call.self)
+    precondition(uid == 0 || call(setresuidNumber, -1, Int(uid), -1) == 0, "root may be anybody")
+    result.append(body())
+    isDone.signal()
+  }
+  isDone.wait()
+  return result.values[0]
+}
+
+#if arch(x86_64)
+  private let setresuidNumber = 117
+#else
+  private let setresuidNumber = 147
+#endif
 
 /// Waits until something is so; false after 10 seconds.
 func eventually(_ isSo: () -> Bool) -> Bool {

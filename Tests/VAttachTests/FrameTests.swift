@@ -78,12 +78,29 @@ struct FrameTests {
     let frame = AttachFrame.reply(
       Message(MessageControlBlock(code: 0x80_0009), segment: [0xDE, 0xAD]), to: Self.name)
     let expected: [UInt8] =
-      [1, 7, 0, 3, 0, 0, 0, 77]
+      [2, 7, 0, 3, 0, 0, 0, 77]
       + [0, 0, 0, 18, 10, 77, 0, 2] + [0, 0, 0, 17, 10, 77, 0, 1]
       + [UInt8](repeating: 0, count: 24)
       + [0x10, 0x80, 0, 9] + [UInt8](repeating: 0, count: 24) + [0, 0, 0, 2]
       + [0xDE, 0xAD]
     #expect(Self.emit(frame) == expected)
+  }
+
+  @Test("a principal's marks are in the flags, and of a request whether it is local")
+  func flags() {
+    for (marks, octet) in [([], 0), (.mountMade, 1), (.fullRoot, 2), ([.mountMade, .fullRoot], 3)]
+      as [(Principal.Marks, UInt8)]
+    {
+      let principal = Principal(user: "root", host: "kea", marks: marks)
+      #expect(Self.emit(.welcome(KernelID(1), principal))[2] == octet)
+      for isLocal in [true, false] {
+        let request = Request(
+          client: Self.client, transaction: TransactionID(9), addressee: Self.server,
+          server: Self.server, forwardCount: 0, message: Self.message(0), principal: principal,
+          isLocal: isLocal)
+        #expect(Self.emit(.invoke(request))[2] == octet | (isLocal ? 128 : 0))
+      }
+    }
   }
 
   @Test("a frame that is cut anywhere, or has octets behind it, is refused")
@@ -118,7 +135,7 @@ struct FrameTests {
   @Test("reserved octets, unknown kinds and versions and impossible lengths are refused")
   func strictness() {
     let octets = Self.emit(.retire(Self.client))
-    for (index, value) in [(0, 0), (0, 2), (1, 0), (1, 9), (1, 127), (1, 200), (2, 1), (47, 1)] {
+    for (index, value) in [(0, 1), (0, 3), (1, 0), (1, 9), (1, 127), (1, 200), (2, 1), (47, 1)] {
       var changed = octets
       changed[index] = UInt8(value)
       guard case .failure = Self.parse(changed) else {

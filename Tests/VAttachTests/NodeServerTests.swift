@@ -120,7 +120,7 @@ struct NodeServerTests {
     let lines = answer.text.split(separator: "\n").map(String.init)
     #expect(lines.contains("host kea"))
     #expect(lines.contains("kernel \(cluster.kea.id)"))
-    #expect(lines.contains("sealing clear"))
+    #expect(lines.contains("sealing sealed"))
     let peer = lines.first { $0.hasPrefix("peer \(cluster.moa.id) moa 127.0.0.1:") }
     #expect(peer?.contains(" alive ") == true)
     // Both have the same clock.

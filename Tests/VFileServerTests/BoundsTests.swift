@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import VFileServer
 import VLinuxStore
+import VObjects
 import VProtocol
 import VRuntime
 
@@ -77,55 +78,63 @@ struct BoundsTests {
 
   @Test("the table of contexts drops the one not used lately, never a root or one in use")
   func contexts() throws {
-    let store = try LinuxStore()
-    let table = Contexts(capacity: Export.exportsMax + 4, key: 7)
-    func object() throws -> HeldObject {
-      HeldObject(try store.openRoot("/tmp"), of: store, export: 0)
-    }
-    func key(_ number: Int) -> Contexts.Key {
-      Contexts.Key(
-        export: 0,
-        identity: Descriptor.Identity(device: 0, inode: UInt64(number), generation: 0))
-    }
-    let root = table.grant(try object(), key(0), isPinned: true)
+    final class Thing: Sendable {}
+    let table = ContextTable<Int, Thing>(TestBackplane(), capacity: 4)
+    let root = table.grant(0, Thing(), isPinned: true)
     var granted: [ContextID] = []
-    var held: [HeldObject] = []
+    weak var dropped: Thing?
     for number in 1...1000 {
-      granted.append(table.grant(try object(), key(number)))
-      if number % 10 == 0, let object = table.object(granted[0]) { held.append(object) }
+      let thing = Thing()
+      if number == 2 { dropped = thing }
+      granted.append(table.grant(number, thing))
+      if number % 3 == 0 { _ = table[granted[0]] }
     }
-    #expect(table.object(root) != nil)
-    #expect(table.object(granted[0]) != nil)
-    #expect(table.object(granted[1]) == nil)
-    #expect(table.all().count == Export.exportsMax + 3)
-    #expect(Set(granted).count == 1000)
-    #expect(table.grant(try object(), key(1)) == granted[0])
-    table.drop(key(1))
-    #expect(table.object(granted[0]) == nil)
-    // Still open: somebody holds it.
-    #expect(throws: Never.self) { try store.describe(held[0].handle) }
+    #expect(table[root] != nil && table[granted[0]] != nil && table[granted[1]] == nil)
+    #expect(dropped == nil)
+    #expect(table.all.count == 4 && Set(granted).count == 1000)
+    #expect(table.grant(1, Thing()) == granted[0] && table.context(of: 1) == granted[0])
+    table.drop(1)
+    #expect(table[granted[0]] == nil && table.context(of: 1) == nil)
   }
 
-  @Test("identifiers come once each and never 0")
-  func identifiers() {
-    var counter = PermutedCounter(key: 99)
-    var seen = Set<UInt32>()
-    for _ in 0..<100_000 { seen.insert(counter.next()) }
-    #expect(seen.count == 100_000 && !seen.contains(0))
-  }
-
-  @Test("one host gets half of the places, and nothing is made where there is none")
+  @Test("who has opened too much is refused, nothing is made for it, and others go on")
   func instances() throws {
-    let served = try Served()
-    var open: [InstanceID] = []
-    for number in 0..<(Instances.capacityMax / 2) {
-      open.append(try served.open("f\(number % 10)", [.read, .create]))
+    var limits = FileLimits(descriptors: 20_000)
+    limits.instances = 64
+    let served = try Served(rootHosts: ["moa"], limits: limits)
+    let moaRoot = Principal(user: "root", host: "moa")
+    func open(_ name: String, as who: Principal) throws -> InstanceID {
+      try served.open(name, [.read, .create], as: who)
     }
+    let first = try open("f", as: Served.local)
+    for _ in 1..<16 { _ = try open("f", as: Served.local) }
     let more = CreateInstance(served.name("more"), mode: [.write, .create])
     #expect(served.code(more) == .noServerResources)
     #expect(served.code(QueryObject(served.name("more"))) == .notFound)
-    _ = try served.ask(ReleaseInstance(open[0]))
+    let fullRoot = Principal(user: "root", host: "kea", marks: .fullRoot)
+    if Served.isRoot {
+      for _ in 0..<16 { _ = try open("f", as: moaRoot) }
+      #expect(
+        served.code(CreateInstance(served.name("f"), mode: .read), as: moaRoot)
+          == .noServerResources)
+      for _ in 0..<32 { _ = try open("f", as: fullRoot) }
+    }
+    _ = try served.ask(ReleaseInstance(first))
     #expect(served.code(more) == .ok)
+    // What is refused gives its place back.
+    for _ in 0..<100 {
+      #expect(!served.code(CreateInstance(served.name("none"), mode: .read)).isOK)
+    }
+    #expect(served.server.instanceCount == (Served.isRoot ? 64 : 16))
+  }
+
+  @Test("the parts of the descriptors of a process leave a quarter of them to all else")
+  func limits() {
+    for count in [1024, 4096, 20_000, 65_536, 1 << 20] {
+      let limits = FileLimits(descriptors: count)
+      #expect(limits.instances + limits.contexts + limits.lockedObjects <= count / 4 * 3)
+    }
+    #expect(FileLimits(descriptors: .max).instances == InstanceLimits.instancesMax)
   }
 
   @Test("an export without a directory, or with a prefix in use, is refused at the start")

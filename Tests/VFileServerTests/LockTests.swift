@@ -11,8 +11,8 @@ struct LockTests {
     let served: Served
     let instance: InstanceID
 
-    init() throws {
-      served = try Served()
+    init(limits: FileLimits = FileLimits(descriptors: 20_000)) throws {
+      served = try Served(limits: limits)
       instance = try served.open("f", [.read, .write, .create])
     }
 
@@ -78,6 +78,133 @@ struct LockTests {
     #expect(flock(own, LOCK_EX | LOCK_NB) != 0)
     _ = try file.served.ask(ReleaseInstance(file.instance))
     #expect(flock(own, LOCK_EX | LOCK_NB) == 0)
+  }
+
+  @Test("all owners' locks of a file take one descriptor, and give it back")
+  func oneDescriptor() throws {
+    let file = try Locked()
+    let before = file.served.descriptorCount(of: "f")
+    for owner in 0..<500 as Range<UInt64> {
+      #expect(file.code(file.lock(.exclusive, (2 * owner)...(2 * owner), by: owner)) == .ok)
+    }
+    #expect(file.served.descriptorCount(of: "f") == before + 1)
+    #expect(file.code(file.lock(.exclusive, 0...10_000, by: 1000)) == .wouldBlock)
+    for owner in 0..<500 as Range<UInt64> {
+      #expect(file.code(file.lock(.none, 0 ... .max, by: owner)) == .ok)
+    }
+    #expect(file.served.descriptorCount(of: "f") == before)
+    _ = file.code(file.lock(.exclusive, by: 1))
+    _ = try file.served.ask(ReleaseInstance(file.instance))
+    // What is left is the object's, for its context.
+    #expect(file.served.descriptorCount(of: "f") == before - 1)
+  }
+
+  @Test("Linux holds what is left when one of several owners goes")
+  func union() throws {
+    let file = try Locked()
+    let own = open(file.served.path + "/f", O_RDWR)
+    defer { close(own) }
+    /// Whether a program of this host could lock an octet so, as Linux sees it.
+    func isFree(_ octet: Int, for type: Int32) -> Bool {
+      var lock = flock(
+        l_type: Int16(type), l_whence: Int16(SEEK_SET), l_start: octet, l_len: 1, l_pid: 0)
+      let queryOpenFileLock: Int32 = 36
+      return fcntl(own, queryOpenFileLock, &lock) == 0 && lock.l_type == Int16(F_UNLCK)
+    }
+    #expect(file.code(file.lock(.shared, 0...9, by: 1)) == .ok)
+    #expect(file.code(file.lock(.shared, 5...14, by: 2)) == .ok)
+    #expect(file.code(file.lock(.exclusive, 20...29, by: 1)) == .ok)
+    #expect(!isFree(7, for: F_WRLCK) && isFree(7, for: F_RDLCK) && !isFree(25, for: F_RDLCK))
+    #expect(file.code(file.lock(.none, 0...9, by: 1)) == .ok)
+    #expect(isFree(4, for: F_WRLCK) && !isFree(5, for: F_WRLCK) && !isFree(14, for: F_WRLCK))
+    #expect(file.code(file.lock(.shared, 20...24, by: 1)) == .ok, "less than it had")
+    #expect(isFree(24, for: F_RDLCK) && !isFree(24, for: F_WRLCK) && !isFree(25, for: F_RDLCK))
+    #expect(file.code(file.lock(.none, 0 ... .max, by: 2)) == .ok)
+    #expect(isFree(5, for: F_WRLCK) && !isFree(25, for: F_RDLCK))
+    #expect(file.code(file.lock(.none, 0 ... .max, by: 1)) == .ok)
+    #expect(isFree(25, for: F_WRLCK))
+  }
+
+  @Test("a program of this host is not overrun where owners here have locks beside it")
+  func refusedByLinux() throws {
+    let file = try Locked()
+    let own = open(file.served.path + "/f", O_RDWR)
+    defer { close(own) }
+    try #require(flock(own, LOCK_SH | LOCK_NB) == 0)
+    let all: ClosedRange<UInt64> = 0 ... .max
+    #expect(file.code(file.lock(.shared, all, by: 1, isWhole: true)) == .ok)
+    #expect(file.code(file.lock(.exclusive, all, by: 1, isWhole: true)) == .wouldBlock)
+    try #require(flock(own, LOCK_EX | LOCK_NB) == 0, "given up, as on Linux")
+    #expect(file.code(file.lock(.shared, all, by: 2, isWhole: true)) == .wouldBlock)
+    try #require(flock(own, LOCK_UN) == 0)
+    #expect(file.code(file.lock(.exclusive, all, by: 2, isWhole: true)) == .ok)
+  }
+
+  @Test("the whole is one lock, whatever range comes with it; and Linux counts with 63 bits")
+  func ranges63() throws {
+    let file = try Locked()
+    #expect(file.code(file.lock(.exclusive, 0...1, by: 1, isWhole: true)) == .ok)
+    #expect(file.code(file.lock(.exclusive, 5...6, by: 2, isWhole: true)) == .wouldBlock)
+    let top = UInt64(Int64.max)
+    #expect(file.code(file.lock(.exclusive, top...(.max), by: 1)) == .badArguments)
+    #expect(file.code(file.lock(.exclusive, (top - 1)...(top + 5), by: 1)) == .ok)
+    #expect(file.code(file.lock(.shared, (top - 1)...(.max), by: 2)) == .wouldBlock)
+  }
+
+  @Test(
+    "a lock is its principal's, whatever owner and number others name", .enabled(if: Served.isRoot))
+  func strangers() throws {
+    let file = try Locked()
+    let served = file.served
+    chmod(served.path + "/f", 0o666)
+    let (ann, bob) = (Principal(user: "ann", host: "kea"), Principal(user: "bob", host: "kea"))
+    let process = EntityID(kernel: KernelID(0xC0A8_0001), discriminator: 77)
+    func open(_ who: Principal) throws -> InstanceID {
+      try served.ask(
+        CreateInstance(served.name("f"), mode: [.read, .write], owner: process), as: who
+      ).instance
+    }
+    let (anns, bobs) = (try open(ann), try open(bob))
+    #expect(served.code(file.lock(.exclusive, by: 1, in: anns), as: ann) == .ok)
+    #expect(served.code(file.lock(.shared, by: 1, in: bobs), as: bob) == .wouldBlock)
+    #expect(served.code(file.lock(.none, 0 ... .max, by: 1, in: bobs), as: bob) == .ok)
+    #expect(served.code(file.lock(.shared, by: 1, in: bobs), as: bob) == .wouldBlock)
+    #expect(served.code(ReleaseInstance(bobs), as: bob) == .ok)
+    #expect(file.code(file.lock(.shared, by: 9)) == .wouldBlock)
+  }
+
+  @Test("who has too many locks is refused more, and nobody else is", .enabled(if: Served.isRoot))
+  func shares() throws {
+    var limits = FileLimits(descriptors: 20_000)
+    (limits.lockedRanges, limits.lockedObjects) = (64, 64)
+    let file = try Locked(limits: limits)
+    chmod(file.served.path + "/f", 0o666)
+    let bob = Principal(user: "bob", host: "kea")
+    let bobs = try file.served.open("f", [.read, .write], as: bob)
+    for octet in 0..<16 as Range<UInt64> {
+      #expect(file.code(file.lock(.shared, (2 * octet)...(2 * octet), by: octet / 4)) == .ok)
+    }
+    #expect(file.code(file.lock(.shared, 100...100, by: 1)) == .noServerResources)
+    #expect(file.code(file.lock(.shared, 100...100, by: 77)) == .noServerResources)
+    #expect(file.code(file.lock(.shared, 0...0, by: 0)) == .ok, "no more than it has")
+    #expect(file.served.code(file.lock(.shared, 0...9, by: 1, in: bobs), as: bob) == .ok)
+    #expect(file.code(file.lock(.none, 0...0, by: 0)) == .ok)
+    #expect(file.code(file.lock(.shared, 100...109, by: 1)) == .ok)
+    // Two ranges of one are one more.
+    #expect(file.code(file.lock(.none, 105...105, by: 1)) == .noServerResources)
+    #expect(file.code(file.lock(.shared, 100...109, by: 2)) == .noServerResources)
+    for owner in 0..<4 as Range<UInt64> { _ = file.code(file.lock(.none, 0 ... .max, by: owner)) }
+    var others: [InstanceID] = []
+    for number in 0..<17 {
+      others.append(try file.served.open("g\(number)", [.read, .write, .create]))
+    }
+    for instance in others.dropLast() {
+      #expect(file.code(file.lock(.shared, by: 1, in: instance)) == .ok)
+    }
+    #expect(file.code(file.lock(.shared, by: 1, in: others[16])) == .noServerResources)
+    #expect(file.served.code(file.lock(.shared, 50...59, by: 1, in: bobs), as: bob) == .ok)
+    _ = try file.served.ask(ReleaseInstance(others[0]))
+    #expect(file.code(file.lock(.shared, by: 1, in: others[16])) == .ok)
   }
 
   @Test("who waits is served at the unlock, in the order of coming")
@@ -150,6 +277,27 @@ struct LockTests {
     #expect(other.grant > grant)
     _ = try file.served.ask(file.lock(.exclusive, 100...100, by: 2))
     #expect(file.code(file.lock(.shared, by: 1, .reclaiming, grant: grant)) == .wouldBlock)
+  }
+
+  @Test("nobody makes another one's lost lock look broken", .enabled(if: Served.isRoot))
+  func manyGrants() throws {
+    var limits = FileLimits(descriptors: 20_000)
+    limits.lockedObjects = 64
+    let file = try Locked(limits: limits)
+    let grant = try file.served.ask(file.lock(.exclusive, by: 1)).grant
+    #expect(file.code(file.lock(.none, by: 1)) == .ok)
+    let bob = Principal(user: "bob", host: "moa")
+    for number in 0..<100 {
+      let other = try file.served.open("g\(number)", [.read, .write, .create], as: bob)
+      let lock = file.lock(.exclusive, by: 1, in: other)
+      let last = try file.served.ask(lock, as: bob).grant
+      #expect(file.served.code(file.lock(.none, by: 1, in: other), as: bob) == .ok)
+      let again = file.lock(.exclusive, by: 1, .reclaiming, grant: last, in: other)
+      #expect(file.served.code(again, as: bob) == .ok, "its own newest one")
+      #expect(file.served.code(ReleaseInstance(other), as: bob) == .ok)
+    }
+    let again = file.lock(.exclusive, by: 1, .reclaiming, grant: grant)
+    #expect(file.code(again) == .ok)
   }
 
   @Test("a lock on a range needs the right that it protects")

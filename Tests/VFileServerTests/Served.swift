@@ -39,7 +39,8 @@ final class Served {
 
   init(
     isReadOnly: Bool = false, allowedHosts: [String]? = nil, rootHosts: [String] = [],
-    users: any UserTable = TestUsers()
+    numberHosts: [String] = [], users: any UserTable = TestUsers(),
+    limits: FileLimits = FileLimits(descriptors: 20_000)
   ) throws {
     outside = NSTemporaryDirectory() + "v-files-\(UInt64.random(in: 0 ... .max))"
     try FileManager.default.createDirectory(
@@ -47,9 +48,9 @@ final class Served {
     chmod(outside + "/export", 0o777)
     let export = Export(
       prefix: Array("storage/kea".utf8), path: outside + "/export", isReadOnly: isReadOnly,
-      allowedHosts: allowedHosts, rootHosts: rootHosts)
+      allowedHosts: allowedHosts, rootHosts: rootHosts, numberHosts: numberHosts)
     server = try FileServer(
-      backplane, store: try LinuxStore(), users: SelfOr(users), exports: [export])
+      backplane, store: try LinuxStore(), users: SelfOr(users), exports: [export], limits: limits)
     let answer = try backplane.exchange(
       QueryName(ContextName(.none, Array("storage/kea".utf8))), to: .nameHandlingGroup, as: nil)
     manager = answer.manager
@@ -61,14 +62,27 @@ final class Served {
     try? FileManager.default.removeItem(atPath: outside)
   }
 
-  func ask<Op: VProtocol.Operation>(_ operation: Op, as who: Principal? = local) throws -> Op.Answer
-  {
-    try backplane.exchange(operation, to: manager, as: who)
+  func ask<Op: VProtocol.Operation>(
+    _ operation: Op, as who: Principal? = local, isLocal: Bool? = nil
+  ) throws -> Op.Answer {
+    try backplane.exchange(operation, to: manager, as: who, isLocal: isLocal)
   }
 
   /// The code that an operation is answered with.
-  func code(_ operation: some VProtocol.Operation, as who: Principal? = local) -> ReplyCode {
-    backplane.exchange(operation.message, to: manager, as: who)?.reply ?? .userTimeout
+  func code(
+    _ operation: some VProtocol.Operation, as who: Principal? = local, isLocal: Bool? = nil
+  ) -> ReplyCode {
+    backplane.exchange(operation.message, to: manager, as: who, isLocal: isLocal)?.reply
+      ?? .userTimeout
+  }
+
+  /// Descriptors of this process that are open on a file.
+  func descriptorCount(of file: String) -> Int {
+    let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+    return all.count { number in
+      (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(number)"))
+        == "\(path)/\(file)"
+    }
   }
 
   /// A name below the export's root or another context.

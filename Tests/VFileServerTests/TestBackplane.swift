@@ -12,6 +12,8 @@ final class TestBackplane: Backplane {
     var nextEntity: UInt32 = 1
     var diskJobs = 0
     var timers: [@Sendable () -> Void] = []
+    /// How the descriptor was opened that a client got with its reply.
+    var passedModes: [EntityID: Int32] = [:]
   }
 
   private let state = Mutex(State())
@@ -56,6 +58,12 @@ final class TestBackplane: Backplane {
 
   func reply(_ message: Message, to request: Request) {
     state.withLock { $0.replies[request.client, default: []].append(message) }
+  }
+
+  func reply(_ message: Message, to request: Request, passing descriptor: PassedDescriptor) {
+    let mode = fcntl(descriptor.number, F_GETFL) & O_ACCMODE
+    state.withLock { $0.passedModes[request.client] = mode }
+    reply(message, to: request)
   }
 
   func forward(_ request: Request, _ message: Message, to server: EntityID) {
@@ -104,9 +112,9 @@ extension TestBackplane {
   /// Sends a message and returns the one reply; nil if none comes.
   func exchange(
     _ message: Message, to addressee: EntityID, as principal: Principal?,
-    waitSeconds: Double = 10
+    isLocal: Bool? = nil, waitSeconds: Double = 10
   ) -> Message? {
-    let client = begin(message, to: addressee, as: principal)
+    let client = begin(message, to: addressee, as: principal, isLocal: isLocal)
     let end = Date(timeIntervalSinceNow: waitSeconds)
     while Date() < end {
       if let reply = reply(to: client) { return reply }
@@ -116,7 +124,11 @@ extension TestBackplane {
   }
 
   /// Sends a message; gives the client that sent it.
-  func begin(_ message: Message, to addressee: EntityID, as principal: Principal?) -> EntityID {
+  ///
+  /// It comes from the host of the principal, if nothing else is said.
+  func begin(
+    _ message: Message, to addressee: EntityID, as principal: Principal?, isLocal: Bool? = nil
+  ) -> EntityID {
     let client = newEntity()
     for server in state.withLock({ $0.groups[addressee] ?? [addressee] }) {
       guard let procedure = state.withLock({ $0.servers[server] }) else { continue }
@@ -124,10 +136,13 @@ extension TestBackplane {
         Request(
           client: client, transaction: TransactionID(1), addressee: addressee,
           server: server, forwardCount: 0, message: message, principal: principal,
-          isLocal: principal?.host == host))
+          isLocal: isLocal ?? (principal?.host == host)))
     }
     return client
   }
+
+  /// How the descriptor was opened that a client got; nil if it got none.
+  func passedMode(to client: EntityID) -> Int32? { state.withLock { $0.passedModes[client] } }
 
   /// The reply to a client so far.
   func reply(to client: EntityID) -> Message? {
@@ -137,9 +152,10 @@ extension TestBackplane {
   }
 
   func exchange<Op: VProtocol.Operation>(
-    _ operation: Op, to addressee: EntityID, as principal: Principal?
+    _ operation: Op, to addressee: EntityID, as principal: Principal?, isLocal: Bool? = nil
   ) throws -> Op.Answer {
-    guard let reply = exchange(operation.message, to: addressee, as: principal) else {
+    guard let reply = exchange(operation.message, to: addressee, as: principal, isLocal: isLocal)
+    else {
       throw Refusal(code: .userTimeout)
     }
     guard reply.reply.isOK else { throw Refusal(code: reply.reply) }

@@ -13,8 +13,7 @@ import VStore
 struct Workshop {
   static let node: Node = {
     do {
-      let machine = try LinuxMachine(
-        address: 0x7F00_0001, port: 0, groupPort: UInt16.random(in: 20_000...32_000))
+      let machine = try LinuxMachine()
       let node = Node(host: "kea", machine: machine, secret: nil)
       machine.run(node)
       return node

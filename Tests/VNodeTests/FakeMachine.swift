@@ -3,7 +3,8 @@ import VNode
 import VProtocol
 import VTransport
 
-/// A machine whose chance and clocks are fixed, and which keeps what was sent.
+/// A machine whose chance is fixed, whose clock stands still unless it is moved, and which keeps what
+/// was sent.
 final class FakeMachine: Machine {
   struct Sent: Sendable {
     var packets: [[UInt8]]
@@ -15,10 +16,15 @@ final class FakeMachine: Machine {
   private let groups = Mutex<[EntityID]>([])
 
   /// The node draws its kernel identifier first, then the seed of its transaction numbers.
-  init(kernel: KernelID) { randoms = Mutex([UInt64(kernel.rawValue), 42]) }
+  init(kernel: KernelID, wallClock: Int64 = 1_700_000_000_000_000_000) {
+    randoms = Mutex([UInt64(kernel.rawValue), 42])
+    self.wallClock = wallClock
+  }
 
-  let now = Time(nanoseconds: 1_000_000_000)
-  let wallClock: Int64 = 1_700_000_000_000_000_000
+  private let clock = Mutex(Time(nanoseconds: 1_000_000_000))
+  var now: Time { clock.withLock { $0 } }
+  func pass(_ span: TimeSpan) { clock.withLock { $0 = $0 + span } }
+  let wallClock: Int64
 
   func random() -> UInt64 { randoms.withLock { $0.isEmpty ? 4711 : $0.removeFirst() } }
 

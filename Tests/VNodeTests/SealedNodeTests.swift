@@ -11,14 +11,23 @@ struct SealedNodeTests {
   private static let kernelN = KernelID(0x0D0E_0F11)
   private static let source = Locator(ipv4: 0x0A00_0001, port: 61_044)
 
-  /// The node of kernel N, or of another one, with what it sends.
+  /// The node of kernel N, or of another one, with what it sends; it has heard a multicast of
+  /// kernel S, unless that is a stranger.
   private struct Bench {
     let machine: FakeMachine
     let node: Node
 
-    init(kernel: KernelID = kernelN, secret: [UInt8]? = SealedNodeTests.secret) {
+    init(
+      kernel: KernelID = kernelN, secret: [UInt8]? = SealedNodeTests.secret,
+      isStranger: Bool = false
+    ) {
       machine = FakeMachine(kernel: kernel)
       node = Node(host: "kea", machine: machine, secret: secret)
+      guard !isStranger, kernel == kernelN, secret == SealedNodeTests.secret else { return }
+      let other = FakeMachine(kernel: kernelS, wallClock: 1)
+      Node(host: "moa", machine: other, secret: secret).announce()
+      for packet in other.takeSent().flatMap(\.packets) { _ = refusal(of: packet) }
+      _ = machine.takeSent()
     }
 
     /// What refuses a packet, or nil.
@@ -32,6 +41,13 @@ struct SealedNodeTests {
           return error
         }
       }
+    }
+
+    /// Refused, since its sender is unknown or no key opens it; it is perhaps asked who it is.
+    func expectUnopened(_ packet: [UInt8], _ note: Comment) {
+      let found = refusal(of: packet)
+      #expect(found == .badSeal || found == .unknownSender, note)
+      #expect(machine.takeSent().allSatisfy { $0.packets.count == 1 }, note)
     }
 
     /// Refused with `error`, and nothing happened.
@@ -60,8 +76,13 @@ struct SealedNodeTests {
 
   @Test("the golden answer opens at the kernel that it is for, and at no other")
   func answerOpens() {
-    #expect(Bench(kernel: Self.kernelS).refusal(of: answer) == nil)
-    #expect(Bench(kernel: KernelID(0x0D0E_0F13)).refusal(of: answer) == .badSeal)
+    for (kernel, refusal) in [(Self.kernelS, nil), (KernelID(0x0D0E_0F13), WireError.badSeal)] {
+      let bench = Bench(kernel: kernel)
+      #expect(bench.refusal(of: answer) == .unknownSender)
+      _ = bench.machine.takeSent()
+      // It has been asked who it is, and may answer.
+      #expect(bench.refusal(of: answer) == refusal)
+    }
   }
 
   @Test("numbers go on: the next answer is another packet")
@@ -74,7 +95,7 @@ struct SealedNodeTests {
     let sent = bench.machine.takeSent()
     #expect(sent.count == 2)
     let number = Array(sent[1].packets[0].suffix(24).prefix(8))
-    #expect(number == [0x17, 0x97, 0x9C, 0xFE, 0x36, 0x2A, 0, 1])
+    #expect(number == [0x17, 0x97, 0x9C, 0xFE, 0x36, 0x2A, 0, 2])
     #expect(sent[1].destination == .group(.managerGroup))
   }
 
@@ -85,6 +106,11 @@ struct SealedNodeTests {
       for bit in 0..<(fixture.count * 8) {
         var packet = fixture
         packet[bit / 8] ^= 0x80 >> UInt8(bit % 8)
+        // Another sender, who may be asked who it is.
+        if (64 * 8)..<(68 * 8) ~= bit {
+          bench.expectUnopened(packet, "bit \(bit)")
+          continue
+        }
         let error: WireError =
           switch bit {
           case 64..<67: .badVersion(4 >> UInt8(bit - 64) ^ PacketHeader.version)
@@ -104,14 +130,17 @@ struct SealedNodeTests {
     let bench = Bench()
     let packet = Fixture.named("s4").bytes
     for count in 0..<packet.count {
-      let error: WireError? =
-        count < 12
-        ? .unexpectedSealing : count < 92 ? .truncated(needed: 92, found: count) : .badSeal
-      bench.expectRefusal(of: Array(packet.prefix(count)), error, "\(count) octets")
+      let cut = Array(packet.prefix(count))
+      if count >= 92 {
+        bench.expectUnopened(cut, "\(count) octets")
+        continue
+      }
+      let error: WireError = count < 12 ? .unexpectedSealing : .truncated(needed: 92, found: count)
+      bench.expectRefusal(of: cut, error, "\(count) octets")
     }
     for count in 1...16 {
       let longer = packet + [UInt8](repeating: 0, count: count)
-      bench.expectRefusal(of: longer, .badSeal, "\(count) octets more")
+      bench.expectUnopened(longer, "\(count) octets more")
     }
     #expect(bench.refusal(of: packet) == nil)
   }
@@ -153,8 +182,9 @@ struct SealedNodeTests {
   @Test("another cluster's key opens nothing")
   func otherKey() {
     let bench = Bench(secret: Self.secret.reversed())
-    for fixture in [probe, announcement, Fixture.named("s4").bytes] {
-      bench.expectRefusal(of: fixture, .badSeal, "other key")
+    bench.expectRefusal(of: announcement, .badSeal, "other key")
+    for fixture in [probe, Fixture.named("s4").bytes] {
+      bench.expectUnopened(fixture, "other key")
     }
   }
 

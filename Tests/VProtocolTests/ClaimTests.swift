@@ -22,7 +22,7 @@ struct ClaimTests {
     }
     let largest = claim(
       String(repeating: "p", count: 255), host: String(repeating: "h", count: 64))
-    #expect(largest.byteCount == 28 + 255 + 64)
+    #expect(largest.byteCount == 32 + 255 + 64)
     #expect(try parse([largest]) == [largest])
   }
 
@@ -63,9 +63,9 @@ struct ClaimTests {
     let sound = SpreadClaims([claim("ab")], wantsAnswer: false).message.segment
     let broken: [[UInt8]] = [
       replacing(2..<4, with: [0, 0], in: sound), replacing(2..<4, with: [0, 4], in: sound),
-      replacing(8..<16, with: [UInt8](repeating: 0, count: 8), in: sound),
-      replacing(26..<27, with: [0x2E], in: sound), replacing(26..<27, with: [0], in: sound),
-      replacing(26..<27, with: [0x2F], in: sound), replacing(27..<28, with: [0x2F], in: sound),
+      replacing(12..<20, with: [UInt8](repeating: 0, count: 8), in: sound),
+      replacing(30..<31, with: [0x2E], in: sound), replacing(30..<31, with: [0], in: sound),
+      replacing(30..<31, with: [0x2F], in: sound), replacing(31..<32, with: [0x2F], in: sound),
     ]
     for segment in broken {
       #expect(throws: WireError.badField(.claim)) {

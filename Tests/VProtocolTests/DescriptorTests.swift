@@ -41,7 +41,7 @@ struct DescriptorTests {
     var bytes = sound
     store(UInt16(sound.count + 8), at: 0, in: &bytes)
     #expect(throws: WireError.self) { try parse(bytes) }
-    for offset in [112, 114, 116] {
+    for offset in [116, 118, 120] {
       bytes = sound + [UInt8](repeating: 0, count: 8)
       store(UInt16(bytes.count), at: 0, in: &bytes)
       store(UInt16(256), at: offset, in: &bytes)
@@ -61,7 +61,7 @@ struct DescriptorTests {
     var value = Samples.descriptor
     value.name = [0xFF, 0, 0x2F]
     #expect(try parse(value.message.segment) == value)
-    for offset in [120, 120 + 255] {
+    for offset in [128, 128 + 255] {
       var bytes = Samples.descriptor.message.segment
       bytes[offset] = 0xFF
       #expect(throws: WireError.badField(.utf8)) { try parse(bytes) }

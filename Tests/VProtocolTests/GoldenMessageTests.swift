@@ -98,6 +98,19 @@ struct GoldenMessageTests {
         transaction: TransactionID(0xFFFF_FFFE),
         entity: EntityID(kernel: kernelS, discriminator: 16), isAwaitingResponse: true,
         principal: "ann@kea"))
+    try expect(
+      "c21",
+      ProbeEntity.EntityState(
+        transaction: TransactionID(0xFFFF_FFFE),
+        entity: EntityID(kernel: kernelS, discriminator: 16), isAwaitingResponse: true,
+        principal: "root@kea", marks: [.mountMade, .fullRoot]))
+  }
+
+  @Test("ChangeOwner")
+  func changeOwner() throws {
+    try expect(
+      "c20",
+      ChangeOwner(InstanceID(rawValue: 9), to: EntityID(kernel: kernelS, discriminator: 18)))
   }
 
   @Test("RenameObject")

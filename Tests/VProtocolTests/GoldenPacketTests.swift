@@ -124,7 +124,7 @@ struct GoldenPacketTests {
     #expect(isMulticast == (fixture.name == "s3-sealed-announce"))
     let expected: [String: (UInt32, UInt64)] = [
       "s1-sealed-probe": (0xA1B2_C301, 7),
-      "s2-sealed-answer": (0x0D0E_0F11, 1_700_000_000_000_000_000),
+      "s2-sealed-answer": (0x0D0E_0F11, 1_700_000_000_000_000_001),
       "s3-sealed-announce": (0xA1B2_C301, .max),
       "s4-sealed-segment": (0xA1B2_C301, 8),
     ]

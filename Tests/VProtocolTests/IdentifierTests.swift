@@ -57,18 +57,24 @@ struct EntityIDTests {
     #expect(EntityID(text) == nil)
   }
 
-  @Test("the group of a name is the low 60 bits of its FNV-1a hash, unrestricted")
+  @Test("the group of a name is the low 59 bits of its FNV-1a hash after a bit of its own")
   func groupOfName() {
     let groups: [(String, UInt64)] = [
       ("", 0x6BF2_9CE4_8422_2325), ("a", 0x6F63_DC4C_8601_EC8C),
-      ("jobs", 0x61B9_0DDE_2944_6FDD),
+      ("jobs", 0x69B9_0DDE_2944_6FDD),
       // The low half of this hash is the one of all well-known groups.
       ("6pnc8oa", 0x6E56_FEE5_E000_0101),
     ]
     for (name, value) in groups {
       #expect(EntityID(groupNamed: name).rawValue == value)
       #expect(EntityID(groupNamed: name).isUnrestrictedGroup)
+      #expect(EntityID(groupNamed: name).isNamedGroup)
+      #expect(!EntityID(groupNamed: name).isWellKnownGroup)
     }
+    #expect(EntityID.nameHandlingGroup.isWellKnownGroup && !EntityID.nodeGroup.isNamedGroup)
+    #expect(!EntityID(group: 0x0800_0000, low: 0xE000_0100, isUnrestricted: true).isNamedGroup)
+    let free = EntityID(group: 0x07FF_FFFF, low: 7, isUnrestricted: true)
+    #expect(!free.isNamedGroup && !free.isWellKnownGroup)
   }
 
   @Test("a kernel makes big-endian entities, and 1 is its manager")

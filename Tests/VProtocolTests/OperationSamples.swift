@@ -242,7 +242,8 @@ enum Samples {
     answer(
       ProbeEntity.EntityState(
         transaction: TransactionID(.max), entity: all, isAwaitingResponse: true,
-        principal: String(repeating: "p", count: 255), marks: [.mountMade, .fullRoot]),
+        principal: String(repeating: "p", count: 255), marks: [.mountMade, .fullRoot],
+        startedAt: .max),
       tail: 255),
     answer(
       ProbeEntity.EntityState(

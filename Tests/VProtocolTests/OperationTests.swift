@@ -56,6 +56,7 @@ struct OperationTests {
         0x1102: "QueryInstance", 0x1103: "ModifyInstance", 0x1104: "ReadInstance",
         0x1105: "WriteInstance", 0x1106: "ReleaseInstance", 0x1107: "SyncInstance",
         0x1108: "LockInstance", 0x1109: "QueryLock", 0x110A: "CancelWait", 0x110B: "ListInstances",
+        0x110C: "ChangeOwner",
         0x1201: "PingNode", 0x1202: "FindNode", 0x1203: "QueryNode", 0x1204: "MeasureSends",
         0x1205: "EchoSegment",
         0x1301: "GetTime", 0x1302: "DelayProcess", 0x1303: "WakeUp", 0x1401: "QueryProcess",
@@ -74,7 +75,8 @@ struct OperationTests {
     #expect(
       repeatable == [
         "QueryName", "QueryObject", "ReadLink", "CheckAccess", "QueryStore", "QueryInstance",
-        "ReadInstance", "ReleaseInstance", "SyncInstance", "ProbeEntity", "ClaimName",
+        "ReadInstance", "ReleaseInstance", "SyncInstance", "ChangeOwner", "ProbeEntity",
+        "ClaimName",
         "SpreadClaims", "PingNode", "FindNode", "QueryNode", "EchoSegment", "LockInstance",
         "QueryLock", "CancelWait", "ListInstances", "QueryAttribute", "ListAttributes", "GetTime",
         "QueryProcess", "QueryGroup", "SelectHost",
@@ -103,7 +105,7 @@ struct OperationTests {
       (4096, 4096, true), (0, 4097, false), (0, 0xFFFF, false),
     ] as [(UInt32, UInt32, Bool)] {
       var mcb = MessageControlBlock()
-      mcb[2] = index << 16 | length
+      mcb[3] = index << 16 | length
       let message = Message(mcb, segment: segment)
       let isParsed = (try? ContextName(parsing: message)) != nil
       #expect(isParsed == isSound, "\(index), \(length)")
@@ -145,7 +147,7 @@ struct OperationTests {
       #expect(isParsed == [2, 16].contains(kind))
     }
     var message = answer.message
-    message.mcb[4] = 4097
+    message.mcb[5] = 4097 << 16 | message.mcb[5]
     #expect(throws: WireError.badField(.name)) { try QueryName.Answer(parsing: message) }
   }
 

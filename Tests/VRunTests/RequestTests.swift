@@ -1,4 +1,5 @@
 import Testing
+import VProtocol
 import VRun
 import VStore
 import VTeamServer

@@ -61,6 +61,10 @@ struct RequestTests {
     #expect(String(decoding: request.directory, as: UTF8.self) == "/v/storage/kea/my dir")
     #expect(texts(request.environment) == ["A=1", "B=two\nlines\\n="])
     #expect(request.programClass == .guest && request.isAttached && request.group == "build")
+    // Names of groups are octets, as all names.
+    let group = [0x62, 0xCC, 0x81, 0xFF] as [UInt8]
+    let named = try ProgramRequest(parsing: Array("group: ".utf8) + group + Array("\n\nls".utf8))
+    #expect(named.group == Name(group))
     #expect(request.terminal == TerminalSize(rows: 24, columns: 80))
     #expect(texts(request.arguments).last == "dir: not a header")
     // What only looks like a header is a command.

@@ -32,6 +32,12 @@ static inline int v_epoll_add(int epoll, int fd) {
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
+// What waits on `fd`, if anything does, is a new event.
+static inline int v_epoll_again(int epoll, int fd) {
+  struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.fd = fd}};
+  return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event);
+}
+
 static inline int v_epoll_remove(int epoll, int fd) {
   return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, 0);
 }

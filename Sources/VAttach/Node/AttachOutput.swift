@@ -21,7 +21,12 @@ final class AttachOutput: Sendable {
     var next = 0
     /// Of the frames from `next` on.
     var octets = 0
+    /// The most that they ever were.
+    var peak = 0
     var phase = Phase.idle
+
+    /// The set that says when the socket has room again; there is one once it had none.
+    var room: Int32 = -1
 
     /// Whether the caller is the one that sends from now on.
     mutating func begin(after expected: Phase) -> Bool {
@@ -29,26 +34,11 @@ final class AttachOutput: Sendable {
       phase = .sending
       return true
     }
-
-    /// What the thread that sends is to send next, now that `count` (0 or 1) more frames are sent.
-    mutating func advance(by count: Int) -> AttachFrame? {
-      guard phase == .sending else { return nil }
-      if count > 0 { octets -= frames[next].byteCount }
-      next += count
-      // The array would only grow behind a process that is never quite caught up with.
-      if next == frames.count || next >= AttachOutput.sentMax {
-        frames.removeFirst(next)
-        next = 0
-      }
-      if frames.isEmpty { phase = .idle }
-      return frames.isEmpty ? nil : frames[next]
-    }
   }
 
   private let socket: AttachSocket
   private let node: any Backplane
-  /// Becomes readable when the socket has room again; the node's loop only watches for reading.
-  private let room: Int32
+  private let account: AttachAccount
   private let state = Mutex(State())
 
   /// What a process has not read: so many frames, and one more if they have fewer octets.
@@ -58,62 +48,117 @@ final class AttachOutput: Sendable {
   }
 
   /// Requests for its servers wait for a process in this room; more are told BUSY.
-  static let requestRoom = Room(frames: 4096, octets: 4 << 20)
+  let requestRoom: Room
   /// Answers may be as many as its clients, and as many again.
-  static let room = Room(
-    frames: requestRoom.frames + 2 * AttachedProcess.entitiesMax, octets: 36 << 20)
-  /// Frames that are sent and still kept.
-  static let sentMax = 2048
+  private let answerRoom: Room
 
-  init(_ socket: AttachSocket, _ node: any Backplane) {
+  init(_ socket: AttachSocket, _ node: any Backplane, _ account: AttachAccount) {
     self.socket = socket
     self.node = node
-    room = v_epoll_create()
+    self.account = account
+    let limits = account.limits
+    requestRoom = Room(frames: limits.requestFrames, octets: limits.requestOctets)
+    answerRoom = Room(frames: limits.frames, octets: limits.octets)
   }
 
-  deinit { if room >= 0 { close(room) } }
-
-  func start() {
-    guard room >= 0 else { return }
-    node.watch(room) { [self] in
-      _ = v_epoll_wait(room, 0)
-      if state.withLock({ $0.begin(after: .blocked) }) { send() }
-    }
+  deinit {
+    let room = state.withLock { $0.room }
+    if room >= 0 { close(room) }
   }
 
   /// Queues a frame and sends what the socket takes; false if there is no room.
-  func add(_ frame: AttachFrame, in room: Room = AttachOutput.room) -> Bool {
+  func add(_ frame: AttachFrame) -> Bool { add(frame, in: answerRoom) }
+
+  func add(_ frame: AttachFrame, in room: Room) -> Bool {
     let (isTaken, isMine) = state.withLock { state in
       if state.phase == .ended { return (true, false) }
-      guard state.frames.count - state.next < room.frames, state.octets < room.octets else {
-        return (false, false)
-      }
+      let cost = cost(of: frame)
+      // A process may have no more of what is its user's than it leaves to the others.
+      guard state.frames.count - state.next < room.frames, state.octets < room.octets,
+        state.octets <= account.octets.left, account.octets.take(cost)
+      else { return (false, false) }
       state.frames.append(frame)
-      state.octets += frame.byteCount
+      state.octets += cost
+      state.peak = max(state.peak, state.octets)
       return (true, state.begin(after: .idle))
     }
     if isMine { send() }
     return isTaken
   }
 
-  /// Nothing more is sent.
-  func end() {
-    state.withLock { $0 = State(phase: .ended) }
+  private func cost(of frame: AttachFrame) -> Int {
+    frame.byteCount + account.limits.frameOverhead
+  }
+
+  /// Nothing more is sent, and nothing is kept; returns the most octets that ever were.
+  func end() -> Int {
+    let (room, peak) = state.withLock { state in
+      account.octets.give(state.octets)
+      let (room, peak) = (state.room, state.peak)
+      state = State(phase: .ended, room: room)
+      return (room, peak)
+    }
     if room >= 0 { node.unwatch(room) }
+    return peak
   }
 
   /// Sends until nothing is left or the socket is full.
   private func send() {
     var sent = 0
-    while let frame = state.withLock({ $0.advance(by: sent) }) {
-      if !socket.trySend(frame) {
-        state.withLock { if $0.phase == .sending { $0.phase = .blocked } }
-        // Without the second descriptor this process cannot be served further.
-        if v_epoll_arm_room(room, socket.descriptor) != 0 { socket.end() }
-        return
-      }
+    while let frame = advance(by: sent) {
+      if !socket.trySend(frame) { return waitForRoom() }
       // What the process will not read is lost with it: its end of the socket is closed.
       sent = 1
     }
+  }
+
+  /// What the thread that sends is to send next, now that `count` (0 or 1) more frames are sent.
+  private func advance(by count: Int) -> AttachFrame? {
+    state.withLock { state in
+      guard state.phase == .sending else { return nil }
+      if count > 0 {
+        let cost = cost(of: state.frames[state.next])
+        state.octets -= cost
+        account.octets.give(cost)
+        state.next += count
+      }
+      if state.next == state.frames.count {
+        // A burst that was read keeps no memory.
+        state.frames.removeAll(keepingCapacity: state.next < account.limits.sentFrames / 8)
+        (state.next, state.phase) = (0, .idle)
+        return nil
+      }
+      // The array would only grow behind a process that is never quite caught up with.
+      if state.next >= account.limits.sentFrames {
+        state.frames.removeFirst(state.next)
+        state.next = 0
+      }
+      return state.frames[state.next]
+    }
+  }
+
+  /// The socket is full: the node's loop only watches for reading, and a set that has the socket
+  /// alone becomes readable when that has room.
+  private func waitForRoom() {
+    let (room, isNew) = state.withLock { state in
+      guard state.phase == .sending else { return (Int32(-1), false) }
+      let isNew = state.room < 0
+      if isNew { state.room = v_epoll_create() }
+      state.phase = .blocked
+      return (state.room, isNew)
+    }
+    guard room >= 0 else {
+      // Without the second descriptor this process cannot be served further.
+      return socket.end()
+    }
+    if isNew {
+      node.watch(room) { [self] in
+        _ = v_epoll_wait(room, 0)
+        if state.withLock({ $0.begin(after: .blocked) }) { send() }
+      }
+      // It may have ended before it was watched.
+      if state.withLock({ $0.phase == .ended }) { return node.unwatch(room) }
+    }
+    if v_epoll_arm_room(room, socket.descriptor) != 0 { socket.end() }
   }
 }

@@ -15,8 +15,35 @@ public struct AttachServerError: Error, CustomStringConvertible {
 /// connect; what a process may do follows from the user that Linux says it is.
 public final class AttachServer: Sendable {
   private struct State: ~Copyable {
-    var processCount = 0
     var endings: [String: Int] = [:]
+    /// What ended processes had is soon given back to the machine.
+    var isTrimming = false
+    /// Connections whose user has no name yet, by number, and those of the others.
+    var unnamed: Shares
+    var named: Shares
+    /// What users have, by name; all that have none are one. That of a user without connections
+    /// stays until it could as well be made anew.
+    var accounts: [String: AttachAccount] = [:]
+    var connections: [String: Int] = [:]
+
+    /// The account of a user who has one connection more now.
+    mutating func enter(_ user: Principal, _ limits: AttachLimits, at now: Time) -> AttachAccount {
+      let key = AttachServer.key(user)
+      connections[key, default: 0] += 1
+      if let known = accounts[key] { return known }
+      for (other, account) in accounts
+      where connections[other] == nil && account.isForgettable(at: now) {
+        accounts[other] = nil
+      }
+      let account = AttachAccount(limits, isOwner: false)
+      accounts[key] = account
+      return account
+    }
+
+    mutating func leave(_ user: Principal) {
+      let left = (connections[AttachServer.key(user)] ?? 1) - 1
+      connections[AttachServer.key(user)] = left == 0 ? nil : left
+    }
   }
 
   private let node: any Backplane
@@ -24,11 +51,13 @@ public final class AttachServer: Sendable {
   private let path: String
   private let processEnded: @Sendable () -> Void
   private let listener: Int32
-  private let budget = IdentifierBudget()
-  private let state = Mutex(State())
+  private let limits: AttachLimits
+  /// That of all processes of the node's owner.
+  private let ownersAccount: AttachAccount
+  private let state: Mutex<State>
 
-  /// Attached at once: each costs two descriptors and its buffers.
-  static let processesMax = 512
+  /// Memory is given back to the machine at most once in this time, since it takes some milliseconds.
+  private static let trimPause = TimeSpan.seconds(1)
   /// When to look again after descriptors ran out.
   private static let acceptPause = TimeSpan.milliseconds(100)
 
@@ -38,13 +67,19 @@ public final class AttachServer: Sendable {
   /// A socket there that nobody answers on is replaced. `processEnded` is called whenever a process
   /// and all its entities are gone.
   public init(
-    _ node: any Backplane, kernel: KernelID, path: String,
+    _ node: any Backplane, kernel: KernelID, path: String, limits: AttachLimits = AttachLimits(),
     processEnded: @escaping @Sendable () -> Void = {}
   ) throws(AttachServerError) {
     self.node = node
     self.kernel = kernel
     self.path = path
     self.processEnded = processEnded
+    self.limits = limits
+    ownersAccount = AttachAccount(limits, isOwner: true)
+    state = Mutex(
+      State(
+        unnamed: Shares(capacity: limits.unnamed, ownHost: node.host),
+        named: Shares(capacity: limits.processes, ownHost: node.host)))
     if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
       let directory = String(path[..<slash])
       // Whatever the umask is: users must reach the socket.
@@ -72,7 +107,14 @@ public final class AttachServer: Sendable {
   }
 
   /// Processes attached now, and those about to be.
-  public var processCount: Int { state.withLock { $0.processCount } }
+  public var processCount: Int { state.withLock { $0.named.count + $0.unnamed.count } }
+
+  /// What is kept for processes of users that have not read it, in octets.
+  public var unreadOctets: Int {
+    state.withLock {
+      $0.accounts.values.reduce(ownersAccount.octets.count) { $0 + $1.octets.count }
+    }
+  }
 
   /// How often connections ended, by reason.
   public var endings: [String: Int] { state.withLock { $0.endings } }
@@ -96,47 +138,88 @@ public final class AttachServer: Sendable {
   }
 
   private func admit(_ socket: Int32, _ peer: v_peer_credentials) {
-    let hasRoom = state.withLock { state in
-      if state.processCount < Self.processesMax {
-        state.processCount += 1
-        return true
-      }
-      state.endings["tooManyProcesses", default: 0] += 1
-      return false
-    }
-    guard hasRoom else {
-      Glibc.close(socket)
-      return
-    }
     // Now, while the process is there: its number may be another's later.
     let isFullRoot = peer.uid == 0 && v_is_full_root_peer(socket, peer.pid) == 1
+    let isOwner = peer.uid == 0 ? isFullRoot : peer.uid == geteuid()
+    let unnamed = payer("\(peer.uid)", isOwner: isOwner)
+    guard state.withLock({ $0.unnamed.take(unnamed) }) else {
+      return refuse(socket, "tooManyProcesses")
+    }
     // The table of users may be on another machine.
     node.disk { [self] in
-      let rights = AttachRights(
-        user: Self.userName(peer.uid),
-        isOwner: peer.uid == 0 ? isFullRoot : peer.uid == geteuid(),
-        budget: budget)
-      let process = AttachedProcess(node, kernel, socket: socket, rights: rights) {
-        [weak self, processEnded] ending in
-        self?.state.withLock { state in
-          state.processCount -= 1
-          state.endings[ending.rawValue, default: 0] += 1
-        }
+      let name = Self.userName(peer.uid) ?? (isOwner && peer.uid == 0 ? "root" : nil)
+      guard let name else {
+        state.withLock { $0.unnamed.give(unnamed) }
+        // Not taken for somebody without a name: that would be somebody else.
+        return refuse(socket, "unknownUser")
+      }
+      let user = payer(name, isOwner: isOwner)
+      let account = state.withLock { state in
+        state.unnamed.give(unnamed)
+        guard state.named.take(user) else { return AttachAccount?.none }
+        return isOwner ? ownersAccount : state.enter(user, limits, at: node.now)
+      }
+      guard let account else { return refuse(socket, "tooManyProcesses") }
+      let process = AttachedProcess(
+        node, kernel, socket: socket, AttachRights(user: name, isOwner: isOwner), account
+      ) { [weak self, processEnded] ending, octets in
+        self?.leave(user, ending, octets)
         processEnded()
       }
       process.start()
     }
   }
 
-  /// The name of a user; `#uid` where there is none that could be a principal's.
-  private static func userName(_ uid: UInt32) -> String {
-    let size = AttachFrame.userBytesMax + 1
-    var name = [CChar](repeating: 0, count: size)
-    let count = unsafe Int(v_name_of_id(uid, 0, &name, size))
-    guard count > 0,
-      let text = String(validating: name[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self),
-      !text.contains("@"), Principal.isName(text)
-    else { return "#\(uid)" }
-    return text
+  private func refuse(_ socket: Int32, _ reason: String) {
+    state.withLock { $0.endings[reason, default: 0] += 1 }
+    Glibc.close(socket)
   }
+
+  /// Who pays for a connection: the node's owner as root does.
+  private func payer(_ name: String, isOwner: Bool) -> Principal {
+    Principal(
+      user: isOwner ? "root" : name, host: node.host, marks: isOwner ? .fullRoot : [])
+  }
+
+  private static func key(_ user: Principal) -> String {
+    user.user.hasPrefix("#") ? "#" : user.user
+  }
+
+  private func leave(_ user: Principal, _ ending: AttachEnding, _ octets: Int) {
+    let trims = state.withLock { state in
+      state.endings[ending.rawValue, default: 0] += 1
+      state.named.give(user)
+      if !user.marks.contains(.fullRoot) { state.leave(user) }
+      guard octets >= limits.octetsWorthTrimming, !state.isTrimming else { return false }
+      state.isTrimming = true
+      return true
+    }
+    guard trims else { return }
+    node.after(Self.trimPause) { [weak self, node] in
+      self?.state.withLock { $0.isTrimming = false }
+      node.disk { v_memory_trim() }
+    }
+  }
+
+  /// The name of a user; `#uid` where there is none that could be a principal's, and nil where
+  /// the table of users cannot say.
+  private static func userName(_ uid: UInt32) -> String? {
+    let size = userEntryBytes
+    return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: size) { buffer in
+      var entry = unsafe passwd()
+      var found: UnsafeMutablePointer<passwd>?
+      let error = unsafe getpwuid_r(uid, &entry, buffer.baseAddress!, size, &found)
+      guard unsafe found != nil, let name = unsafe entry.pw_name else {
+        return error == 0 || error == ENOENT || error == ESRCH ? "#\(uid)" : nil
+      }
+      let text = unsafe String(cString: name)
+      guard text.utf8.count <= AttachFrame.userBytesMax, !text.contains("@"),
+        Principal.isName(text)
+      else { return "#\(uid)" }
+      return text
+    }
+  }
+
+  /// Room for one line of the table of users.
+  private static let userEntryBytes = 16_384
 }

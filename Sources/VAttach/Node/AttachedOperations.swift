@@ -2,53 +2,6 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// What a process may do: it is one Linux user, or the node's own.
-struct AttachRights: Sendable {
-  var user: String
-  /// Root with all of its rights, or the user that the node runs as: may speak for any user, as the
-  /// node does.
-  ///
-  /// Root of a container is neither.
-  var isOwner: Bool
-  var budget: IdentifierBudget
-
-  /// What its clients may be: never one of the node's mount.
-  var marks: Principal.Marks { isOwner ? .fullRoot : [] }
-
-  /// The processes of a user speak for that user, or for nobody at all.
-  func mayBe(_ name: String) -> Bool {
-    guard !name.isEmpty, name.utf8.count <= AttachFrame.userBytesMax,
-      name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "@") })
-    else { return false }
-    return isOwner || name == "nobody" || name.utf8.elementsEqual(user.utf8)
-  }
-
-  /// Who is in a restricted group, or answers for names, is trusted by everybody.
-  func mayJoin(_ group: EntityID) -> Bool {
-    isOwner || (group.isUnrestrictedGroup && group != .nameHandlingGroup)
-  }
-
-  /// Kernels and directories take each other's word; a process must not speak as one of them.
-  func maySend(_ message: Message, to server: EntityID) -> Bool {
-    let code = message.mcb.code
-    if server == .managerGroup || server == .manager(of: server.kernel) {
-      return code == Management.probeEntity
-    }
-    return isOwner || (code != SpreadClaims.code && code != ClaimName.code)
-  }
-
-  /// Whether one more entity may be made.
-  func takeIdentifier() -> Bool { isOwner || budget.take() }
-}
-
-/// How many identifiers the processes of users may use up: half of those that a boot has, so that
-/// the node keeps enough for itself whatever they do.
-final class IdentifierBudget: Sendable {
-  private let left = Atomic(Int(EntityID.discriminatorMax / 2))
-
-  func take() -> Bool { left.wrappingSubtract(1, ordering: .relaxed).newValue >= 0 }
-}
-
 /// What the frames of a process do.
 extension AttachedProcess {
   func carryOut(_ frame: AttachFrame) throws(AttachEnding) {
@@ -56,28 +9,21 @@ extension AttachedProcess {
     case .makeClient(let token, let user):
       guard rights.mayBe(user.name) else { return add(.refused(token: token, .noPermission)) }
       let granted = ClientUser(user.name, marks: user.marks.intersection(rights.marks))
-      make(token, .client(isBusy: false)) { node.makeClient(granted) }
+      make(token, isServer: false) { node.makeClient(granted) }
     case .makeServer(let token, let knowsPrincipals):
-      make(token, .server) {
+      make(token, isServer: true) {
         node.makeServer(knowsPrincipals: knowsPrincipals) { [self] in deliver($0) }
       }
     case .join(let token, let server, let group):
-      try mustOwnServer(server)
-      guard group.isGroup, rights.mayJoin(group) else {
-        return add(.refused(token: token, group.isGroup ? .noPermission : .badArguments))
-      }
-      node.join(server, group: group)
-      add(.made(token: token, server))
+      try join(token, server, group)
     case .retire(let entity):
-      let role = state.withLock { $0.entities.removeValue(forKey: entity) }
-      guard role != nil else { throw .foreignEntity }
-      node.retire(entity)
+      try retire(entity)
     case .send(let message, let client, let server, let options):
       try send(message, from: client, to: server, options)
     case .datagram(let message, let client, let server):
       guard server.isValid else { throw .badFrame }
       try take(client, makesBusy: false)
-      if rights.maySend(message, to: server) {
+      if rights.maySend(message, to: server, namesOwner: isOwn) {
         node.sendDatagram(message, from: client, to: server)
       }
     case .reply(let message, let name):
@@ -87,40 +33,106 @@ extension AttachedProcess {
       guard target.isValid, !target.isGroup else { throw .badFrame }
       guard let request else { return }
       // The next server acts for the client, on the word of this process.
-      guard rights.isOwner, rights.maySend(message, to: target) else {
-        return node.refuse(.noPermission, request)
-      }
+      let kernel = request.client.kernel
+      guard rights.isOwner,
+        rights.maySend(message, to: target, namesOwner: { $0.kernel == kernel })
+      else { return node.refuse(.noPermission, request) }
       node.forward(request, message, to: target)
     case .welcome, .made, .refused, .complete, .invoke:
       throw .badFrame
     }
   }
 
-  private func make(_ token: UInt32, _ role: Role, _ body: () -> EntityID) {
-    // Only this thread adds entities.
-    guard state.withLock({ $0.entities.count }) < Self.entitiesMax, rights.takeIdentifier() else {
+  private func make(_ token: UInt32, isServer: Bool, _ body: () -> EntityID) {
+    guard takeRoom(isServer: isServer) else {
       return add(.refused(token: token, .noServerResources))
     }
     let entity = body()
-    state.withLock { $0.entities[entity] = role }
+    let own = Own(isServer: isServer)
+    guard entity.isValid else {
+      giveBack(own)
+      return add(.refused(token: token, .noServerResources))
+    }
+    state.withLock { state in
+      state.entities[entity] = own
+      if isServer { state.serverCount += 1 }
+    }
     add(.made(token: token, entity))
   }
 
+  /// Whether the process and its user may have one more entity; then it is counted.
+  private func takeRoom(isServer: Bool) -> Bool {
+    // Only this thread adds entities.
+    let (entities, servers) = state.withLock { ($0.entities.count, $0.serverCount) }
+    let limits = account.limits
+    guard entities < limits.entitiesOfProcess,
+      !isServer || rights.isOwner || servers < limits.serversOfProcess,
+      account.entities.take()
+    else { return false }
+    if isServer && !account.servers.take() {
+      account.entities.give()
+      return false
+    }
+    guard account.takeNumber(at: node.now) else {
+      giveBack(Own(isServer: isServer))
+      return false
+    }
+    return true
+  }
+
+  private func join(
+    _ token: UInt32, _ server: EntityID, _ group: EntityID
+  ) throws(AttachEnding) {
+    try mustOwnServer(server)
+    guard group.isGroup, rights.mayJoin(group) else {
+      return add(.refused(token: token, group.isGroup ? .noPermission : .badArguments))
+    }
+    let joined = state.withLock { $0.entities[server]?.groups ?? [] }
+    if !joined.contains(group) {
+      guard joined.count < account.limits.groupsOfServer, account.memberships.take() else {
+        return add(.refused(token: token, .noServerResources))
+      }
+      state.withLock { $0.entities[server]?.groups.append(group) }
+      node.join(server, group: group)
+    }
+    add(.made(token: token, server))
+  }
+
+  private func retire(_ entity: EntityID) throws(AttachEnding) {
+    let (removed, requests) = state.withLock { state in
+      let removed = state.entities.removeValue(forKey: entity)
+      let requests = removed?.requests.count ?? 0
+      state.requestCount -= requests
+      if removed?.isServer == true { state.serverCount -= 1 }
+      return (removed, requests)
+    }
+    guard let removed else { throw .foreignEntity }
+    node.retire(entity)
+    account.requests.give(requests)
+    giveBack(removed)
+  }
+
+  private func isOwn(_ entity: EntityID) -> Bool {
+    state.withLock { $0.entities[entity] != nil }
+  }
+
   private func mustOwnServer(_ server: EntityID) throws(AttachEnding) {
-    guard case .server = state.withLock({ $0.entities[server] }) else { throw .foreignEntity }
+    guard state.withLock({ $0.entities[server]?.isServer == true }) else { throw .foreignEntity }
   }
 
   private func takeRequest(_ name: AttachFrame.RequestName) throws(AttachEnding) -> Request? {
     try mustOwnServer(name.server)
-    return state.withLock { $0.requests.removeValue(forKey: name) }
+    let request = state.withLock { $0.takeRequest(name) }
+    if request != nil { account.requests.give() }
+    return request
   }
 
   /// Checks that `client` is the process's and idle.
   private func take(_ client: EntityID, makesBusy: Bool) throws(AttachEnding) {
     let ending: AttachEnding? = state.withLock { state in
-      guard case .client(let isBusy) = state.entities[client] else { return .foreignEntity }
-      guard !isBusy else { return .clientBusy }
-      if makesBusy { state.entities[client] = .client(isBusy: true) }
+      guard let own = state.entities[client], !own.isServer else { return .foreignEntity }
+      guard !own.isBusy else { return .clientBusy }
+      if makesBusy { state.entities[client]!.isBusy = true }
       return nil
     }
     if let ending { throw ending }
@@ -133,7 +145,7 @@ extension AttachedProcess {
       !options.collectsResponses || (server.isGroup && options.timeLimit != nil)
     else { throw .badFrame }
     try take(client, makesBusy: true)
-    guard rights.maySend(message, to: server) else {
+    guard rights.maySend(message, to: server, namesOwner: isOwn) else {
       return handle(
         Response(server: .none, message: Message(reply: .noPermission)), to: client, isLast: true)
     }
@@ -146,43 +158,69 @@ extension AttachedProcess {
   private func handle(_ response: Response, to client: EntityID, isLast: Bool) {
     let isWanted = state.withLock { state in
       guard state.entities[client] != nil else { return false }
-      if isLast { state.entities[client] = .client(isBusy: false) }
+      if isLast { state.entities[client]!.isBusy = false }
       return true
     }
     guard isWanted else { return }
     let frame = AttachFrame.complete(client: client, response)
     // Of all responses of a group some may be lost.
-    if isLast { add(frame) } else { _ = output.add(frame, in: AttachOutput.requestRoom) }
+    if isLast { add(frame) } else { _ = output.add(frame, in: output.requestRoom) }
   }
 
   /// A request for one of the process's servers.
   private func deliver(_ request: Request) {
     let name = AttachFrame.RequestName(request)
     let isForGroup = request.addressee.isGroup
-    var refusal: ReplyCode? = state.withLock { state in
+    let isDatagram = request.message.mcb.flags.contains(.datagram)
+    var refusal = isDatagram ? nil : keep(request, name, isForGroup: isForGroup)
+    if refusal == nil && !output.add(.invoke(request), in: output.requestRoom) {
+      refusal = .busy
+      if !isDatagram, state.withLock({ $0.takeRequest(name) }) != nil { account.requests.give() }
+    }
+    // Of a group nobody waits for this member.
+    if let refusal, !isForGroup { node.refuse(refusal, request) }
+  }
+
+  /// Remembers a request until it is answered; or says why not.
+  private func keep(
+    _ request: Request, _ name: AttachFrame.RequestName, isForGroup: Bool
+  ) -> ReplyCode? {
+    let limits = account.limits
+    return state.withLock { state in
       // It may be asked before it is known as this process's, and after that.
       guard state.ending == nil, state.entities[request.server] != nil else {
         return .nonexistentEntity
       }
-      if request.message.mcb.flags.contains(.datagram) { return nil }
       if isForGroup {
         state.groupRequests.append(name)
-        if state.groupRequests.count > Self.groupRequestsMax {
-          state.requests[state.groupRequests.removeFirst()] = nil
+        if state.groupRequests.count > limits.groupRequestsOfProcess,
+          state.takeRequest(state.groupRequests.removeFirst()) != nil
+        {
+          account.requests.give()
         }
-      } else if state.requests.count >= Self.requestsMax {
+      } else if state.requestCount >= limits.requestsOfProcess {
         return .busy
       }
+      guard account.requests.take() else { return .busy }
       var kept = request
       kept.message.segment = []
-      state.requests[name] = kept
+      if state.entities[request.server]!.requests.updateValue(kept, forKey: name) == nil {
+        state.requestCount += 1
+      } else {
+        account.requests.give()
+      }
       return nil
     }
-    if refusal == nil && !output.add(.invoke(request), in: AttachOutput.requestRoom) {
-      refusal = .busy
-      state.withLock { $0.requests[name] = nil }
+  }
+}
+
+extension AttachedProcess.State {
+  /// Takes out a request that is answered, or that nobody waits for.
+  mutating func takeRequest(_ name: AttachFrame.RequestName) -> Request? {
+    guard let request = entities[name.server]?.requests.removeValue(forKey: name) else {
+      return nil
     }
-    // Of a group nobody waits for this member.
-    if let refusal, !isForGroup { node.refuse(refusal, request) }
+    requestCount -= 1
+    return request
   }
 }

@@ -1,4 +1,3 @@
-import CVLinux
 import Glibc
 import Synchronization
 import VProtocol
@@ -25,59 +24,61 @@ enum AttachEnding: String, Error, Sendable {
 /// end with it.
 final class AttachedProcess: Sendable {
   struct State: ~Copyable {
-    var entities: [EntityID: Role] = [:]
-    /// Requests handed to its servers and not answered, without their segments.
-    var requests: [AttachFrame.RequestName: Request] = [:]
-    /// Those of `requests` that were sent to groups, oldest first, and perhaps more.
+    var entities: [EntityID: Own] = [:]
+    /// Servers among them.
+    var serverCount = 0
+    /// Requests that all servers have not answered.
+    var requestCount = 0
+    /// Those of them that were sent to groups, oldest first, and perhaps more.
     var groupRequests: [AttachFrame.RequestName] = []
     var ending: AttachEnding?
   }
 
-  enum Role {
-    case client(isBusy: Bool)
-    case server
+  /// An entity of the process, and what it has.
+  struct Own {
+    var isServer: Bool
+    /// A client whose transaction is under way.
+    var isBusy = false
+    var groups: [EntityID] = []
+    /// Requests handed to a server and not answered, without their segments.
+    var requests: [AttachFrame.RequestName: Request] = [:]
   }
 
   let node: any Backplane
   let rights: AttachRights
+  let account: AttachAccount
   let state = Mutex(State())
   let output: AttachOutput
   private let socket: AttachSocket
   private let kernel: KernelID
-  private let ended: @Sendable (AttachEnding) -> Void
+  private let ended: @Sendable (AttachEnding, _ octets: Int) -> Void
   /// How often the socket became readable; 0 when nothing is left and no thread reads.
   private let arrivals = Atomic(0)
 
-  /// As many transactions as one program has under way; a board serves any number with one.
-  static let entitiesMax = 1024
-  /// Requests that one process has not answered, each a client that waits.
-  static let requestsMax = 4096
-  /// A member of a group need not answer, so only the newest requests to groups are remembered.
-  static let groupRequestsMax = 256
-  /// Frames carried out before other events of the node get their turn.
-  private static let framesPerTurn = 256
-
   /// Takes over `socket`.
   ///
-  /// `ended` is called once, after all of the process's entities are gone.
+  /// `ended` is called once, after all of the process's entities are gone, with the most octets
+  /// that ever waited for it.
   init(
-    _ node: any Backplane, _ kernel: KernelID, socket: Int32, rights: AttachRights,
-    ended: @escaping @Sendable (AttachEnding) -> Void
+    _ node: any Backplane, _ kernel: KernelID, socket: Int32, _ rights: AttachRights,
+    _ account: AttachAccount, ended: @escaping @Sendable (AttachEnding, Int) -> Void
   ) {
     self.node = node
     self.kernel = kernel
     self.socket = AttachSocket(socket)
     self.rights = rights
+    self.account = account
     self.ended = ended
-    output = AttachOutput(self.socket, node)
+    output = AttachOutput(self.socket, node, account)
   }
 
   func start() {
-    output.start()
     add(.welcome(kernel, Principal(user: rights.user, host: node.host, marks: rights.marks)))
     node.watch(socket.descriptor) { [self] in
       // A thread that reads will see that there is more.
-      if arrivals.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 0 { read() }
+      guard arrivals.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 0 else { return }
+      account.beginReading()
+      read()
     }
   }
 
@@ -92,7 +93,7 @@ final class AttachedProcess: Sendable {
   /// Carries out the frames that wait; `arrivals` keeps all other threads out.
   private func read() {
     do throws(AttachEnding) {
-      for _ in 0..<Self.framesPerTurn {
+      for _ in 0..<account.framesOfTurn {
         let seen = arrivals.load(ordering: .acquiring)
         switch socket.receive() {
         case .frame(let frame): try carryOut(frame)
@@ -101,7 +102,7 @@ final class AttachedProcess: Sendable {
         case .nothing:
           let isLeft = arrivals.compareExchange(
             expected: seen, desired: 0, ordering: .acquiringAndReleasing)
-          if isLeft.exchanged { return }
+          if isLeft.exchanged { return account.endReading() }
         }
       }
       node.after(TimeSpan(nanoseconds: 0)) { [self] in read() }
@@ -112,15 +113,27 @@ final class AttachedProcess: Sendable {
   }
 
   private func finish(_ ending: AttachEnding) {
+    account.endReading()
     node.unwatch(socket.descriptor)
     socket.end()
-    output.end()
-    let (entities, first) = state.withLock { state in
-      let (entities, first) = (Array(state.entities.keys), state.ending ?? ending)
-      state = State(ending: first)
-      return (entities, first)
+    let peak = output.end()
+    let (entities, requests, first) = state.withLock { state in
+      let (entities, first) = (state.entities, state.ending ?? ending)
+      defer { state = State(ending: first) }
+      return (entities, state.requestCount, first)
     }
-    for entity in entities { node.retire(entity) }
-    ended(first)
+    for (entity, own) in entities {
+      node.retire(entity)
+      giveBack(own)
+    }
+    account.requests.give(requests)
+    ended(first, peak)
+  }
+
+  /// Its user may have another one instead; requests are counted apart.
+  func giveBack(_ own: Own) {
+    account.entities.give()
+    if own.isServer { account.servers.give() }
+    account.memberships.give(own.groups.count)
   }
 }

@@ -10,23 +10,22 @@ public final class TreeCall: Sendable {
     var cancel: (@Sendable () -> Void)?
   }
 
-  public let caller: TreeCaller
+  public let caller: Caller
   /// What is written goes to the end, whatever its position says.
   public let isAppending: Bool
-  let request: Request
-  private let backplane: any Backplane
-  private let ended: @Sendable (TreeCall) -> Void
+  private let request: Request
+  private let server: ObjectServer<TreeContent>
   private let state = Mutex(State())
 
+  /// Keeps the request among the waits of its server until it is answered.
   init(
-    _ request: Request, _ instance: TreeInstance, _ backplane: any Backplane,
-    _ ended: @escaping @Sendable (TreeCall) -> Void
-  ) {
+    _ request: Request, _ instance: Instance<TreeContent>, _ server: ObjectServer<TreeContent>
+  ) throws(Refusal) {
     self.request = request
     caller = instance.caller
     isAppending = instance.mode.contains(.append)
-    self.backplane = backplane
-    self.ended = ended
+    self.server = server
+    try server.waits.add(request, caller, in: instance.id) { [self] in cancel($0) }
   }
 
   /// Answers a read; false if it has ended, and then nobody has the octets.
@@ -43,7 +42,7 @@ public final class TreeCall: Sendable {
 
   /// False if it has ended.
   @discardableResult
-  public func refuse(_ refusal: Refusal) -> Bool { end(Message(refusal)) }
+  public func refuse(_ refusal: Refusal) -> Bool { end(refusal.message) }
 
   /// Calls `body` if the call is ended by somebody else than the session: once, perhaps at once.
   public func whenCancelled(_ body: @escaping @Sendable () -> Void) {
@@ -55,7 +54,7 @@ public final class TreeCall: Sendable {
   }
 
   /// Ends it in the place of the session.
-  func cancel(_ code: ReplyCode) {
+  private func cancel(_ code: ReplyCode) {
     let isFirst = state.withLock { state in
       guard !state.isAnswered else { return false }
       state.isAnswered = true
@@ -64,8 +63,7 @@ public final class TreeCall: Sendable {
     }
     guard isFirst else { return }
     state.withLock { $0.cancel.take() }?()
-    backplane.refuse(code, request)
-    ended(self)
+    server.backplane.refuse(code, request)
   }
 
   private func end(_ message: Message) -> Bool {
@@ -75,17 +73,8 @@ public final class TreeCall: Sendable {
       return !state.isAnswered
     }
     guard isFirst else { return false }
-    backplane.reply(message, to: request)
-    ended(self)
+    server.waits.end(request)
+    server.backplane.reply(message, to: request)
     return true
-  }
-}
-
-extension Message {
-  /// A refusal as a reply: the words are its segment.
-  init(_ refusal: Refusal) {
-    self.init(
-      Message(reply: refusal.code).mcb,
-      segment: Array(refusal.words.utf8.prefix(Refusal.wordsBytesMax)))
   }
 }

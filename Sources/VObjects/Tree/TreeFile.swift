@@ -12,12 +12,12 @@ public protocol TreeFile: Sendable {
   /// Opens it for a caller who has the rights, then calls `opened` once.
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened)
   /// Changes it for a caller who has the right to write.
-  func modify(_ modification: Modification, _ caller: TreeCaller) -> Refusal?
+  func modify(_ modification: Modification, _ caller: Caller) -> Refusal?
 }
 
 extension TreeFile {
   /// What programs do around writing is no error: cutting to a size and setting times.
-  public func modify(_ modification: Modification, _ caller: TreeCaller) -> Refusal? {
+  public func modify(_ modification: Modification, _ caller: Caller) -> Refusal? {
     let isHarmless =
       modification.permissions == nil && modification.owner == nil && modification.group == nil
     return isHarmless ? nil : Refusal(.notOwner)
@@ -30,7 +30,7 @@ public typealias TreeOpened = @Sendable (Result<any TreeSession, Refusal>) -> Vo
 /// How and by whom a file is opened.
 public struct TreeOpening: Sendable {
   public var mode: OpenMode
-  public var caller: TreeCaller
+  public var caller: Caller
   /// The process that the instance belongs to.
   public var owner: EntityID
 }

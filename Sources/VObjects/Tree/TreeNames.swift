@@ -1,57 +1,64 @@
 import Synchronization
-import VProtocol
+public import VProtocol
 import VRuntime
+
+/// Where an object is below the root of a tree.
+public typealias TreePath = [Name]
 
 /// From a name to what it stands for.
 enum FoundName: Sendable {
   /// Its path below the root, and the context that it is in; nil for the root itself.
-  case object(String, TreeObject, in: TreeContext?)
+  case object(TreePath, TreeObject, in: TreeContext?)
   /// The last component is not there; the context is.
-  case free(String, TreeContext, last: String)
+  case free(TreePath, TreeContext, last: Name)
   case refused(ReplyCode)
 }
 
 extension TreeOperations {
-  /// Finds what a name stands for; contexts on the way may have to prepare first.
-  func find(_ name: ContextName, _ found: @escaping @Sendable (FoundName) -> Void) {
-    guard let base = contexts.withLock({ $0.path(of: name.context) }) else {
-      return found(.refused(.invalidContext))
-    }
-    guard let rest = String(validating: name.rest, as: UTF8.self) else {
-      return found(.refused(.notFound))
-    }
-    let components = (base + "/" + rest).split(separator: "/").map(String.init)
-    guard components.allSatisfy({ $0.utf8.count <= Descriptor.nameBytesMax }) else {
+  /// Finds what a name stands for, by contexts that the caller may pass; they may have to prepare
+  /// first.
+  func find(
+    _ name: ContextName, _ caller: Caller, _ found: @escaping @Sendable (FoundName) -> Void
+  ) {
+    let context = name.context == .none ? TreeManager.root : name.context
+    guard let base = contexts[context] else { return found(.refused(.invalidContext)) }
+    let rest = name.rest.split(separator: UInt8(ascii: "/")).map { Name($0) }
+    guard rest.allSatisfy({ $0.octets.count <= Descriptor.nameBytesMax }) else {
       return found(.refused(.nameTooLong))
     }
-    walk(components, from: 0, in: root, found)
+    find(base + rest, caller, found)
+  }
+
+  func find(
+    _ path: TreePath, _ caller: Caller, _ found: @escaping @Sendable (FoundName) -> Void
+  ) {
+    walk(path, from: 0, in: root, caller, found)
   }
 
   private func walk(
-    _ components: [String], from index: Int, in context: TreeContext,
+    _ path: TreePath, from index: Int, in context: TreeContext, _ caller: Caller,
     _ found: @escaping @Sendable (FoundName) -> Void
   ) {
-    guard index < components.count else { return found(.object("", .context(root), in: nil)) }
+    guard index < path.count else { return found(.object([], .context(root), in: nil)) }
+    guard context.access.rights(of: caller) & 1 != 0 else { return found(.refused(.noPermission)) }
     guard let prepare = context.prepare else {
-      return step(components, at: index, in: context, found)
+      return step(path, at: index, in: context, caller, found)
     }
-    prepare(components[index]) { [self] in step(components, at: index, in: context, found) }
+    prepare(path[index]) { [self] in step(path, at: index, in: context, caller, found) }
   }
 
   /// One component, of which its context knows now whether it is there.
   private func step(
-    _ components: [String], at index: Int, in context: TreeContext,
+    _ path: TreePath, at index: Int, in context: TreeContext, _ caller: Caller,
     _ found: @escaping @Sendable (FoundName) -> Void
   ) {
-    let path = components[...index].joined(separator: "/")
-    let isLast = index == components.count - 1
-    guard let object = context.object(components[index]) else {
-      return found(
-        isLast ? .free(path, context, last: components[index]) : .refused(.notFound))
+    let isLast = index == path.count - 1
+    guard let object = context.object(path[index]) else {
+      return found(isLast ? .free(path, context, last: path[index]) : .refused(.notFound))
     }
     if isLast { return found(.object(path, object, in: context)) }
     guard case .context(let next) = object else { return found(.refused(.notContext)) }
-    walk(components, from: index + 1, in: next, found)
+    walk(path, from: index + 1, in: next, caller, found)
   }
 }
 
@@ -68,7 +75,7 @@ extension TreeObject {
   }
 
   /// What a caller may do with it, as far as it can be done at all.
-  func rights(of caller: TreeCaller) -> UInt32 {
+  func rights(of caller: Caller) -> UInt32 {
     let possible: UInt32 =
       switch self {
       case .context(let context): context.make == nil && context.remove == nil ? 5 : 7
@@ -92,17 +99,17 @@ extension TreeObject {
 
 extension TreeOperations {
   /// An object as it is now, or as the one who asks has it open.
-  func descriptor(_ path: String, _ object: TreeObject, for caller: TreeCaller) -> Descriptor {
-    descriptor(
-      path, object, caller, as: instances.newest(of: path, openedBy: caller.principal))
+  func descriptor(_ path: TreePath, _ object: TreeObject, for caller: Caller) -> Descriptor {
+    let newest = objects.instances.newest(openedBy: caller.principal) { $0.path == path }
+    return descriptor(path, object, caller, as: newest?.content)
   }
 
   func descriptor(
-    _ path: String, _ object: TreeObject, _ caller: TreeCaller, as instance: TreeInstance?
+    _ path: TreePath, _ object: TreeObject, _ caller: Caller, as opened: TreeContent?
   ) -> Descriptor {
     let access = object.access
     var descriptor = record(path, object)
-    descriptor.context = contexts.withLock { $0.context(of: path) }
+    descriptor.context = contexts.grant(path, path)
     descriptor.owner = access.owner
     descriptor.group = access.group
     descriptor.permissions = access.permissions & 0o7777
@@ -113,14 +120,14 @@ extension TreeOperations {
       descriptor.attributes = [.readable, .variableBlock, .multiBlock]
     case .link(let target, _):
       descriptor.attributes = [.readable]
-      descriptor.size = UInt64(target.utf8.count)
+      descriptor.size = UInt64(target.count)
     case .file(let file):
       descriptor.attributes = file.attributes
       descriptor.size = file.size
     case .text(let text):
       descriptor.attributes = [.readable, .fixedLength, .randomAccess, .multiBlock]
       if text.command != nil { descriptor.attributes.insert(.writeable) }
-      if let instance, case .text(let octets, let changed, _) = instance.content {
+      if case .text(let octets, let changed, _) = opened?.object {
         descriptor.size = UInt64(octets.count)
         time = changed
       } else {
@@ -137,24 +144,34 @@ extension TreeOperations {
   }
 
   /// What a user reads in a text now, the words of their last refusal there included.
-  func text(of text: TreeText, _ path: String, _ caller: TreeCaller) -> String {
-    text.make() + refused.withLock { $0.text(path, caller.principal) }
+  ///
+  /// Who may not read it learns nothing of it, not even its length.
+  func text(of text: TreeText, _ path: TreePath, _ caller: Caller) -> String {
+    guard text.access.rights(of: caller) & 4 != 0 else { return "" }
+    return text.make(caller) + refused.withLock { $0.text(Self.name(of: path), caller.principal) }
   }
 
-  func changedAt(_ path: String, _ text: String) -> Int64 {
-    changes.withLock { $0.time(of: path, text, at: backplane.wallClock) }
+  func changedAt(_ path: TreePath, _ text: String) -> Int64 {
+    changes.withLock { $0.time(of: path, text, at: objects.backplane.wallClock) }
+  }
+
+  /// A path as one name.
+  static func name(of path: TreePath) -> Name {
+    Name(path.map(\.octets).joined(separator: [UInt8(ascii: "/")]))
   }
 
   /// What a listing tells of an object.
-  func record(_ path: String, _ object: TreeObject) -> Descriptor {
+  func record(_ path: TreePath, _ object: TreeObject) -> Descriptor {
     // FNV-1a: an object is the same one, by its name, over restarts of the node.
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for octet in path.utf8 { hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }
+    for octet in Self.name(of: path).octets {
+      hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3
+    }
     var descriptor = Descriptor(
       kind: object.kind,
       identity: Descriptor.Identity(
         device: 0, inode: hash, generation: object.access.generation))
-    descriptor.name = Array((path.split(separator: "/").last ?? "").utf8)
+    descriptor.name = path.last?.octets ?? []
     return descriptor
   }
 }

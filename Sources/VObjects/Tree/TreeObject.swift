@@ -6,7 +6,7 @@ public enum TreeObject: Sendable {
   case text(TreeText)
   case file(any TreeFile)
   /// A symbolic link: its target, and whose it is.
-  case link(String, TreeAccess = TreeAccess(permissions: 0o777))
+  case link([UInt8], TreeAccess = TreeAccess(permissions: 0o777))
 }
 
 /// Whose an object is and what others may do with it, as Linux shows it.
@@ -34,39 +34,11 @@ public struct TreeAccess: Equatable, Sendable {
   }
 
   /// What a caller may do: 4 read, 2 write, 1 execute or look up; root may do everything.
-  public func rights(of caller: TreeCaller) -> UInt32 {
-    if caller.user == "root" { return 7 }
+  public func rights(of caller: Caller) -> UInt32 {
+    if caller.isRoot { return 7 }
     return caller.user == owner ? permissions >> 6 & 7 : permissions & 7
   }
 }
-
-/// Who asks, and the user of this host that the manager takes them for.
-public struct TreeCaller: Equatable, Sendable {
-  public var principal: Principal
-  public var user: String
-
-  public init(principal: Principal, user: String) {
-    self.principal = principal
-    self.user = user
-  }
-}
-
-/// Why a manager does not do what it was asked, in its own words too: they go with the code.
-public struct Refusal: Error, Equatable, Sendable {
-  public var code: ReplyCode
-  public var words: String
-
-  public init(_ code: ReplyCode, _ words: String = "") {
-    self.code = code
-    self.words = words
-  }
-
-  /// More is cut off.
-  public static let wordsBytesMax = 512
-}
-
-/// What becomes of a change: done, or refused.
-public typealias TreeOutcome = @Sendable (Refusal?) -> Void
 
 /// A context of a tree: which names it has now, and what each of them stands for.
 ///
@@ -74,45 +46,45 @@ public typealias TreeOutcome = @Sendable (Refusal?) -> Void
 public struct TreeContext: Sendable {
   /// A name to be made.
   public struct Making: Sendable {
-    public var name: String
+    public var name: Name
     /// `file`, `context` or `symbolicLink`.
     public var kind: ObjectKind
     /// As the caller wants them, umask applied.
     public var permissions: UInt32
     /// Of a symbolic link.
-    public var target: String
-    public var caller: TreeCaller
+    public var target: [UInt8]
+    public var caller: Caller
   }
 
   public var access = TreeAccess(permissions: 0o555)
-  let names: @Sendable () -> [String]
-  let object: @Sendable (String) -> TreeObject?
+  let names: @Sendable () -> [Name]
+  let object: @Sendable (Name) -> TreeObject?
   /// Called before a name is looked up, or, with nil, before all are listed; then calls its second
   /// argument.
-  public var prepare: (@Sendable (String?, @escaping @Sendable () -> Void) -> Void)?
+  public var prepare: (@Sendable (Name?, @escaping @Sendable () -> Void) -> Void)?
   /// Makes a name that is free, for a caller who has the right to write; without it nobody can.
-  public var make: (@Sendable (Making, @escaping TreeOutcome) -> Void)?
+  public var make: (@Sendable (Making, @escaping Outcome) -> Void)?
   /// Nothing is taken away by who has the context open: that is how a whole tree is removed, of
   /// what is only named here (`inUse`).
   public var isKeptWhileOpen = false
   /// Takes a name away, in the same way.
-  public var remove: (@Sendable (String, TreeCaller, @escaping TreeOutcome) -> Void)?
+  public var remove: (@Sendable (Name, Caller, @escaping Outcome) -> Void)?
   /// Gives the first name's object the second name, in the place of what has it, for a caller who
   /// has the right to write.
-  public var rename: (@Sendable (String, String, TreeCaller, @escaping TreeOutcome) -> Void)?
+  public var rename: (@Sendable (Name, Name, Caller, @escaping Outcome) -> Void)?
 
   public var isEmpty: Bool { names().isEmpty }
 
   /// Names that come and go: all of them, and the object of one, nil where it is not there.
   public init(
-    names: @escaping @Sendable () -> [String], object: @escaping @Sendable (String) -> TreeObject?
+    names: @escaping @Sendable () -> [Name], object: @escaping @Sendable (Name) -> TreeObject?
   ) {
     self.names = names
     self.object = object
   }
 
   /// Names that stay.
-  public init(_ objects: [(name: String, object: TreeObject)]) {
+  public init(_ objects: [(name: Name, object: TreeObject)]) {
     self.init(names: { objects.map(\.name) }) { name in
       objects.first { $0.name == name }?.object
     }
@@ -127,13 +99,13 @@ public struct TreeText: Sendable {
   /// A line that somebody wrote, without its newline.
   public struct Line: Sendable {
     public var text: String
-    public var caller: TreeCaller
+    public var caller: Caller
   }
 
   public var access: TreeAccess
-  let make: @Sendable () -> String
+  let make: @Sendable (Caller) -> String
   let prepare: (@Sendable (@escaping @Sendable () -> Void) -> Void)?
-  let command: (@Sendable (Line, @escaping TreeOutcome) -> Void)?
+  let command: (@Sendable (Line, @escaping Outcome) -> Void)?
 
   /// `make` answers from memory.
   ///
@@ -143,12 +115,24 @@ public struct TreeText: Sendable {
   public init(
     access: TreeAccess? = nil,
     prepare: (@Sendable (@escaping @Sendable () -> Void) -> Void)? = nil,
-    command: (@Sendable (Line, @escaping TreeOutcome) -> Void)? = nil,
+    command: (@Sendable (Line, @escaping Outcome) -> Void)? = nil,
     _ make: @escaping @Sendable () -> String
   ) {
     self.access = access ?? TreeAccess(permissions: command == nil ? 0o444 : 0o644)
     self.prepare = prepare
     self.command = command
+    self.make = { _ in make() }
+  }
+
+  /// A text that is not the same for everybody.
+  public init(
+    access: TreeAccess = TreeAccess(permissions: 0o444),
+    prepare: (@Sendable (@escaping @Sendable () -> Void) -> Void)? = nil,
+    for make: @escaping @Sendable (Caller) -> String
+  ) {
+    self.access = access
+    self.prepare = prepare
+    command = nil
     self.make = make
   }
 }

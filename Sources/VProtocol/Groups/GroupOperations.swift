@@ -3,14 +3,15 @@ extension EntityID {
   /// The group boards of all nodes.
   public static let groupManagerGroup = EntityID(
     group: 0x16, low: wellKnownLow, isUnrestricted: true)
-  private static let wellKnownLow: UInt32 = 0xE000_0100
 
-  /// The group of a name: the low 60 bits of its hash (FNV-1a), so that no host keeps a table.
+  /// The group of a name: the low 59 bits of its hash (FNV-1a), so that no host keeps a table, and
+  /// before them the bit that all groups with a name have and no other.
   public init(groupNamed name: String) {
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     for octet in name.utf8 { hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }
     // The half that all well-known groups have is none of a name.
     if UInt32(truncatingIfNeeded: hash) == Self.wellKnownLow { hash ^= 1 }
+    hash |= Self.namedBit
     self.init(
       group: UInt32(truncatingIfNeeded: hash >> 32), low: UInt32(truncatingIfNeeded: hash),
       isUnrestricted: true)
@@ -18,12 +19,11 @@ extension EntityID {
 }
 
 /// A message to the members of a group, each of which answers; or to one program alone.
-///
-/// Segment: text, who sent it; the message. The sender is the client's principal, and another one
-/// is believed only from root of the receiver's own host, who hands messages on.
 public struct GroupMessage: Operation {
   public static let code: UInt32 = 0x001601
 
+  /// The client's principal; another one is believed only from root of the receiver's own host,
+  /// who hands messages on.
   public var sender: String
   public var text: String
   public init(sender: String, text: String) {
@@ -41,12 +41,11 @@ public struct GroupMessage: Operation {
   /// With its sender it fits into one packet, so that one loss is one member's.
   public static let textBytesMax = 700
 
-  /// Words: 1 a reply code, what became of it.
-  ///
-  /// Segment: text, the member; what it says.
   public struct Answer: OperationAnswer {
+    /// What became of it at the member.
     public var outcome: ReplyCode
     public var member: String
+    /// What the member says.
     public var words: String
     public init(_ outcome: ReplyCode, member: String, words: String) {
       self.outcome = outcome
@@ -66,12 +65,11 @@ public struct GroupMessage: Operation {
 }
 
 /// Asks the group boards for a group: each answers what it has of it, or `notFound`.
-///
-/// Segment: its name; none asks for the names of all groups, which are the members then.
 public struct QueryGroup: Operation {
   public static let code: UInt32 = 0x001602
   public static let isIdempotent = true
 
+  /// Empty for the names of all groups, which are the members of the answer then.
   public var name: String
   public init(_ name: String) { self.name = name }
   public init(parsing message: Message) throws(WireError) { name = try message.text() }
@@ -86,14 +84,13 @@ public struct QueryGroup: Operation {
     }
   }
 
-  /// Words: 1, 2 nanoseconds since 1970, when it was made; 3 its permissions.
-  ///
-  /// Segment, texts: the host, the owner, and for each member there its name and owner.
   public struct Answer: OperationAnswer {
     public var host: String
+    /// When the group was made, in nanoseconds since 1970.
     public var madeAt: Int64 = 0
     public var owner = ""
     public var permissions: UInt32 = 0
+    /// Those of that host.
     public var members: [Member] = []
     public init(host: String) { self.host = host }
     public init(parsing message: Message) throws(WireError) {
@@ -115,9 +112,6 @@ public struct QueryGroup: Operation {
 }
 
 /// A change that one group board makes: that of the host it names.
-///
-/// Words: 1 the change; 3, 4 the program that is the member, where its manager says so. Segment,
-/// texts: group, host, member, and its owner, believed from root of that host alone.
 public struct ChangeGroup: Operation {
   public enum Change: UInt32, Sendable {
     case join = 1
@@ -129,7 +123,9 @@ public struct ChangeGroup: Operation {
   public var group: String
   public var host: String
   public var member = ""
+  /// Of the member; believed from root of that host alone.
   public var owner = ""
+  /// The program that is the member, where its manager says so.
   public var program = EntityID.none
   public init(_ change: Change, _ group: String, host: String) {
     self.change = change

@@ -27,7 +27,7 @@ public struct PingNode: Operation {
 /// Asks which node is a host's.
 ///
 /// Sent to the node group, only the node with that host name answers; so a name leads to a kernel
-/// without any table. With an empty name whoever is asked answers. Segment: host name.
+/// without any table. With an empty name whoever is asked answers.
 public struct FindNode: Operation {
   public static let code: UInt32 = 0x001202
   public static let isIdempotent = true
@@ -37,12 +37,11 @@ public struct FindNode: Operation {
   public init(parsing message: Message) throws(WireError) { host = try Self.hostName(message) }
   public var message: Message { Message(Self.request, segment: Array(host.utf8)) }
 
-  /// Words: 1, 2 the node's server; 3, 4 nanoseconds since 1970 on its host's clock.
-  ///
-  /// Segment: host name.
   public struct Answer: OperationAnswer {
+    /// The node's.
     public var server: EntityID
     public var host: String
+    /// Nanoseconds since 1970 on that host's clock.
     public var wallClock: Int64
 
     public init(server: EntityID, host: String, wallClock: Int64) {
@@ -81,15 +80,16 @@ public struct QueryNode: Operation {
   public init(parsing message: Message) throws(WireError) {}
   public var message: Message { Message(Self.request) }
 
-  /// Segment: lines of text, each a key and its values separated by single spaces.
+  /// Lines of text, each a key and its values separated by single spaces.
   ///
   /// `-` stands for what is not known. Lines with keys that a reader does not know are to be
   /// skipped.
   ///
   /// ```
-  /// host NAME              kernel ID          address IP:PORT     sealing sealed|clear
-  /// uptime_ms N            cpu_us N           attached N          closed REASON N
-  /// counter NAME N         configured IP:PORT rejected IP:PORT N LAST_MS REASON
+  /// host NAME              kernel ID          address IP:PORT     sealing sealed|none
+  /// name_holder IP:PORT    uptime_ms N        cpu_us N           attached N
+  /// closed REASON N        counter NAME N     configured IP:PORT
+  /// rejected IP:PORT N LAST_MS REASON
   /// peer KERNEL HOST IP:PORT HEARD_MS RTT_US alive|silent CLOCK_MS
   /// peers_left_out N
   /// ```
@@ -102,13 +102,12 @@ public struct QueryNode: Operation {
 }
 
 /// Sends a segment that is dropped, for one of a wanted size: what carrying octets costs.
-///
-/// Words: 3 octets of the answer's segment. Segment: anything. Answer: zeros as the segment.
 public struct EchoSegment: Operation {
   public typealias Answer = ReadInstance.Answer
   public static let code: UInt32 = 0x001205
   public static let isIdempotent = true
 
+  /// Zeros that the answer has.
   public var answerBytes: Int
   public var data: [UInt8]
   public init(answerBytes: Int, data: [UInt8]) {
@@ -127,12 +126,9 @@ public struct EchoSegment: Operation {
 
 /// Asks this host's node to time Sends, one after another, from inside its kernel: PingNode, or
 /// EchoSegment where octets are to be carried.
-///
-/// Words: 1, 2 the entity to send to, or none; 3 how many; 4 milliseconds for all together;
-/// 5 octets of each request's segment (high half) and of each answer's.
-/// Segment: the host whose node is sent to, where no entity is named.
 public struct MeasureSends: Operation {
   public enum Target: Equatable, Sendable {
+    /// The node of that host.
     case host(String)
     case entity(EntityID)
   }
@@ -141,7 +137,9 @@ public struct MeasureSends: Operation {
 
   public var target: Target
   public var count: UInt32
+  /// For all together.
   public var limitMilliseconds: UInt32
+  /// Of the segment of each request, and of each answer.
   public var requestBytes = 0
   public var answerBytes = 0
 
@@ -184,16 +182,16 @@ public struct MeasureSends: Operation {
   public static let limitMillisecondsMax: UInt32 = 3_600_000
 
   /// Times in nanoseconds, over the Sends that were answered; zeros if none was.
-  ///
-  /// Words: 1 Sends made; 2 of them not answered; 3 least, 4 median, 5 99th percentile, 6 most;
-  /// 7 the code that the last unanswered Send ended with.
   public struct Answer: OperationAnswer {
+    /// Sends made.
     public var count: UInt32
+    /// Those of them that were not answered.
     public var lost: UInt32
     public var minimum: UInt32 = 0
     public var median: UInt32 = 0
     public var percentile99: UInt32 = 0
     public var maximum: UInt32 = 0
+    /// What the last unanswered Send ended with.
     public var code: ReplyCode
 
     /// Puts `samples` in order and reads the answer off them (nearest rank).

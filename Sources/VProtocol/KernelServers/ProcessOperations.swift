@@ -9,21 +9,19 @@ extension EntityID {
 }
 
 /// The time: nanoseconds since 1970, GMT.
-///
-/// Words: 1, 2 any entity of the host that is asked, or none for one's own host.
 public struct GetTime: Operation {
   public typealias Answer = Nanoseconds
   public static let code: UInt32 = 0x001301
   public static let isIdempotent = true
 
-  /// Which host's time.
+  /// Any entity of the host that is asked; none for one's own host.
   public var near: EntityID
   public init(near: EntityID = .none) { self.near = near }
   public init(parsing message: Message) throws(WireError) { near = message.mcb.coResident }
   public var message: Message { Message(Self.request(near: near)) }
 }
 
-/// Words: 1, 2 signed nanoseconds.
+/// A time since 1970, or a span of it.
 public struct Nanoseconds: OperationAnswer {
   public var count: Int64
   public init(_ count: Int64) { self.count = count }
@@ -37,13 +35,12 @@ public struct Nanoseconds: OperationAnswer {
 
 /// Lets the client wait: it is answered when the time is over, or when somebody wakes it up, with
 /// the nanoseconds that were left.
-///
-/// Words: 1, 2 any entity of the host that is asked, or none; 3, 4 nanoseconds.
 public struct DelayProcess: Operation {
   public typealias Answer = Nanoseconds
   public static let code: UInt32 = 0x001302
 
   public var span: TimeSpan
+  /// Any entity of the host whose server waits; none for one's own host.
   public var near: EntityID
   public init(_ span: TimeSpan, near: EntityID = .none) {
     self.span = span
@@ -63,8 +60,6 @@ public struct DelayProcess: Operation {
 }
 
 /// An operation on one process, for the server that is on its host.
-///
-/// Words: 1, 2 and 3, 4 the process.
 public protocol ProcessOperation: Operation {
   var process: EntityID { get }
   init(_ process: EntityID)
@@ -88,9 +83,7 @@ public struct WakeUp: ProcessOperation {
   public init(_ process: EntityID) { self.process = process }
 }
 
-/// How a process is: interface 0x0014, the process server's.
-///
-/// Answer: lines of a word and its values.
+/// How a process is, in lines of a word and its values: interface 0x0014, the process server's.
 public struct QueryProcess: ProcessOperation {
   public typealias Answer = QueryNode.Answer
   public static let code: UInt32 = 0x001401

@@ -245,8 +245,6 @@ public struct QueryStore: NameOperation {
   public var name: ContextName
   public init(_ name: ContextName) { self.name = name }
 
-  /// Segment: block size 8, blocks 8, free 8, available 8, objects 8, free objects 8,
-  /// available objects 8, longest name 8.
   public struct Answer: OperationAnswer {
     public var blockSize: UInt64 = 4096
     public var blocks: UInt64 = 0

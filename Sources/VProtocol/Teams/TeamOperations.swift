@@ -8,8 +8,7 @@ extension EntityID {
 /// Asks program managers for a host to run a program on: each that is willing answers, the others
 /// do not.
 ///
-/// Willing is who would start a program of that class for the client's principal. Words: 3 the
-/// class; 4 the number of hosts left out. Segment, texts: those hosts.
+/// Willing is who would start a program of that class for the client's principal.
 public struct SelectHost: Operation {
   public enum Class: UInt32, Sendable {
     case foreground = 1
@@ -20,6 +19,7 @@ public struct SelectHost: Operation {
   public static let isIdempotent = true
 
   public var programClass: Class
+  /// Hosts that are not to answer.
   public var excluded: [String]
   public init(_ programClass: Class, excluded: [String] = []) {
     self.programClass = programClass
@@ -43,12 +43,10 @@ public struct SelectHost: Operation {
 
   public static let excludedMax = 64
 
-  /// Words: 1, 2 the manager of that host's programs; 3 its load, times 1,000: programs that want
-  /// the processor, and what its system says.
-  ///
-  /// Segment: the host.
   public struct Answer: OperationAnswer {
+    /// The manager of that host's programs.
     public var server: EntityID
+    /// Programs that want the processor, and what the host's system says, times 1,000.
     public var loadThousandths: UInt32
     public var host: String
 
@@ -72,7 +70,6 @@ public struct SelectHost: Operation {
 /// Does to a program what a line says, as if it were written to the program's `ctl`.
 ///
 /// Sent to the program managers' group, it reaches the one manager that is on the program's host.
-/// Words: 1, 2 and 3, 4 the program. Segment: the line.
 public struct ControlTeam: Operation {
   public static let code: UInt32 = 0x001502
 

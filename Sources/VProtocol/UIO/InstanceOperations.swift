@@ -12,6 +12,8 @@ public struct InstanceID: Hashable, Sendable {
 /// The instance belongs to the client's principal.
 public struct CreateInstance: Operation {
   public static let code: UInt32 = 0x001101
+  /// The first of the two words of the owner: who lets processes in looks at it.
+  public static let ownerWord = 5
 
   public var name: ContextName
   public var mode: OpenMode
@@ -34,12 +36,13 @@ public struct CreateInstance: Operation {
     name = try ContextName(parsing: message)
     mode = OpenMode(rawValue: message.mcb[4] >> 16)
     permissions = message.mcb[4] & 0xFFFF
-    owner = EntityID(rawValue: message.mcb.pair(5))
+    owner = EntityID(rawValue: message.mcb.pair(Self.ownerWord))
   }
 
   public var message: Message {
     name.message(
-      Self.request.word(4, mode.rawValue << 16 | permissions & 0xFFFF).pair(5, owner.rawValue))
+      Self.request.word(4, mode.rawValue << 16 | permissions & 0xFFFF).pair(
+        Self.ownerWord, owner.rawValue))
   }
 
   public struct Answer: OperationAnswer {
@@ -147,7 +150,7 @@ public struct ReadInstance: Operation {
     Message(Self.request.pair(1, instance.rawValue).word(3, UInt32(count)).pair(4, position))
   }
 
-  /// Segment: the octets read; none at the end of the object.
+  /// The octets read; none at the end of the object.
   public struct Answer: OperationAnswer {
     public var data: [UInt8]
     public init(data: [UInt8]) { self.data = data }
@@ -205,7 +208,9 @@ public struct WriteInstance: Operation {
   }
 }
 
-/// Ends an instance. Releasing one that is gone is not an error.
+/// Ends an instance.
+///
+/// Releasing one that is gone is not an error.
 public struct ReleaseInstance: InstanceOperation {
   public static let code: UInt32 = 0x001106
   public static let isIdempotent = true
@@ -239,6 +244,8 @@ public struct SyncInstance: Operation {
 /// The principal stays: only the one that it belongs to may ask.
 public struct ChangeOwner: Operation {
   public static let code: UInt32 = 0x00110C
+  /// The first of the two words of the owner.
+  public static let ownerWord = 3
   public static let isIdempotent = true
 
   public var instance: InstanceID
@@ -251,11 +258,11 @@ public struct ChangeOwner: Operation {
   }
   public init(parsing message: Message) throws(WireError) {
     instance = InstanceID(rawValue: message.mcb.pair(1))
-    owner = EntityID(rawValue: message.mcb.pair(3))
+    owner = EntityID(rawValue: message.mcb.pair(Self.ownerWord))
     guard owner.isValid else { throw .invalidEntity }
   }
   public var message: Message {
-    Message(Self.request.pair(1, instance.rawValue).pair(3, owner.rawValue))
+    Message(Self.request.pair(1, instance.rawValue).pair(Self.ownerWord, owner.rawValue))
   }
 }
 

@@ -65,7 +65,9 @@ public struct ObjectLock: Equatable, Sendable {
   }
 }
 
-/// Sets or takes away a lock. Done twice it is done once.
+/// Sets or takes away a lock.
+///
+/// Done twice it is done once.
 public struct LockInstance: Operation {
   public enum How: UInt32, Sendable {
     /// Refused with `wouldBlock` where another owner's lock is in the way.

@@ -37,6 +37,14 @@ public struct EntityID: Hashable, Sendable {
   public var isAlias: Bool { rawValue & Self.aliasBit != 0 }
   public var isGroup: Bool { rawValue & Self.groupBit != 0 }
   public var isUnrestrictedGroup: Bool { isGroup && rawValue & Self.orderBit != 0 }
+  /// One of the system's groups, whose numbers are given out in these pages.
+  public var isWellKnownGroup: Bool {
+    isGroup && UInt32(truncatingIfNeeded: rawValue) == Self.wellKnownLow
+  }
+  /// The group of a name (`init(groupNamed:)`): it is the board of groups that lets members in.
+  public var isNamedGroup: Bool {
+    isGroup && !isWellKnownGroup && rawValue & Self.namedBit != 0
+  }
   /// The entity sends its user data least significant octet first.
   public var isLittleEndian: Bool { !isGroup && rawValue & Self.orderBit != 0 }
   public var discriminator: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) & 0x0FFF_FFFF }
@@ -46,10 +54,10 @@ public struct EntityID: Hashable, Sendable {
   public static let none = EntityID(rawValue: 0)
   /// All VMTP managers: RFC 1045 appendix III.
   public static let managerGroup = EntityID(
-    group: 1, low: 0xE000_0100, isUnrestricted: false)
+    group: 1, low: wellKnownLow, isUnrestricted: false)
   /// All managers that answer for names (CACM 1988: the name handling group).
   public static let nameHandlingGroup = EntityID(
-    group: 2, low: 0xE000_0100, isUnrestricted: true)
+    group: 2, low: wellKnownLow, isUnrestricted: true)
 
   /// Discriminator 1 of every kernel is its own manager.
   public static func manager(of kernel: KernelID) -> EntityID {
@@ -57,6 +65,10 @@ public struct EntityID: Hashable, Sendable {
   }
 
   public static let discriminatorMax: UInt32 = 0x0FFF_FFFF
+  /// The low half of every well-known group: the address 224.0.1.0 (RFC 1045 appendix IV).
+  static let wellKnownLow: UInt32 = 0xE000_0100
+  /// The top bit of a group's discriminator.
+  static let namedBit: UInt64 = 1 << 59
   private static let aliasBit: UInt64 = 1 << 63
   private static let groupBit: UInt64 = 1 << 62
   private static let orderBit: UInt64 = 1 << 61

@@ -11,8 +11,7 @@ public enum Management {
 /// Asks the manager of an entity what its current transaction is and who stands behind it.
 ///
 /// The answer's multicast responder address says where the entity is. Differs from RFC 1045 in
-/// the answer's last words: the principal travels as text, `user@host`, in the segment, and its
-/// marks beside it.
+/// that the principal travels as text, and its marks beside it.
 public struct ProbeEntity: ProcessOperation {
   public typealias Answer = EntityState
   public static let code = Management.probeEntity
@@ -30,16 +29,19 @@ public struct ProbeEntity: ProcessOperation {
     /// `user@host`, at most 255 octets; a server has no user.
     public var principal: String
     public var marks: Principal.Marks
+    /// When the entity's kernel started: nanoseconds since 1970 by its host's clock.
+    public var startedAt: UInt64
 
     public init(
       transaction: TransactionID, entity: EntityID, isAwaitingResponse: Bool, principal: String,
-      marks: Principal.Marks = []
+      marks: Principal.Marks = [], startedAt: UInt64 = 0
     ) {
       self.transaction = transaction
       self.entity = entity
       self.isAwaitingResponse = isAwaitingResponse
       self.principal = principal
       self.marks = marks
+      self.startedAt = startedAt
     }
 
     public init(parsing message: Message) throws(WireError) {
@@ -47,6 +49,7 @@ public struct ProbeEntity: ProcessOperation {
       entity = EntityID(rawValue: message.mcb.pair(2))
       isAwaitingResponse = message.mcb[4] & 1 != 0
       marks = Principal.Marks(rawValue: message.mcb[4] >> 1)
+      startedAt = message.mcb.pair(5)
       guard message.segment.count <= 255 else { throw .badField(.name) }
       principal = try message.text()
     }
@@ -54,7 +57,7 @@ public struct ProbeEntity: ProcessOperation {
     public var message: Message {
       Message(
         Self.answer.word(1, transaction.rawValue).pair(2, entity.rawValue)
-          .word(4, marks.rawValue << 1 | (isAwaitingResponse ? 1 : 0)),
+          .word(4, marks.rawValue << 1 | (isAwaitingResponse ? 1 : 0)).pair(5, startedAt),
         segment: Array(principal.utf8))
     }
   }

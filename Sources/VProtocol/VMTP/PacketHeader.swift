@@ -72,11 +72,13 @@ extension PacketHeader {
   /// Reads the header at the front of a packet whose trailer is already known to be sound.
   ///
   /// `bodyBytes` is the packet's size without its trailer. Checks in the order of RFC 1045 4.7.
-  public init(parsing packet: RawSpan, bodyBytes: Int) throws(WireError) {
+  public init(
+    parsing packet: RawSpan, bodyBytes: Int, version: UInt8 = Self.version
+  ) throws(WireError) {
     guard packet.byteCount >= bodyBytes, bodyBytes >= Self.byteCount else {
       throw .truncated(needed: Self.byteCount, found: min(bodyBytes, packet.byteCount))
     }
-    try Self.checkVersion(of: packet)
+    try Self.checkVersion(of: packet, is: version)
     let word2 = packet.bigEndian(at: Offset.word2, as: UInt32.self)
     let client = EntityID(rawValue: packet.bigEndian(at: Offset.client))
     let server = EntityID(rawValue: packet.bigEndian(at: Offset.server))
@@ -103,10 +105,12 @@ extension PacketHeader {
   }
 
   /// Throws for a packet of another version, sealed or not: it stays in clear.
-  public static func checkVersion(of packet: RawSpan) throws(WireError) {
+  public static func checkVersion(
+    of packet: RawSpan, is spoken: UInt8 = Self.version
+  ) throws(WireError) {
     guard packet.byteCount >= Offset.word3 else { return }
     let version = UInt8(packet.bigEndian(at: Offset.word2, as: UInt32.self) >> 29)
-    guard version == Self.version else { throw .badVersion(version) }
+    guard version == spoken else { throw .badVersion(version) }
   }
 
   /// Rules 4 and 5 of RFC 1045 4.7: sizes and masks that must agree.
@@ -123,11 +127,11 @@ extension PacketHeader {
   }
 
   /// Writes the exact inverse of `init(parsing:bodyBytes:)` into the first 64 octets.
-  public func emit(into packet: inout MutableRawSpan) {
+  public func emit(into packet: inout MutableRawSpan, version: UInt8 = Self.version) {
     precondition(dataWords % 2 == 0 && dataWords <= Self.dataWordsMax, "length is even, <= 4,096")
     packet.storeBigEndian(client.rawValue, at: Offset.client)
     let word2 =
-      UInt32(Self.version) << 29 | UInt32(domain & 0x1FFF) << 16 | UInt32(packetFlags.rawValue & 7)
+      UInt32(version) << 29 | UInt32(domain & 0x1FFF) << 16 | UInt32(packetFlags.rawValue & 7)
       << 13 | UInt32(dataWords)
     packet.storeBigEndian(word2, at: Offset.word2)
     let word3 =

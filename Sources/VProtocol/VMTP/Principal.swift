@@ -26,13 +26,15 @@ public struct Principal: Hashable, Sendable, CustomStringConvertible {
     self.marks = marks
   }
 
-  /// Reads `user@host`; nil where it is none: both parts are visible ASCII, without `@` in the
-  /// host, so that no two texts are one name.
+  /// Reads `user@host`; nil where it is none: both parts are visible ASCII without `@`, so that no
+  /// two texts are one name, and no name of a user is a principal.
   public init?(_ text: some StringProtocol, marks: Marks = []) {
     guard let at = text.lastIndex(of: "@"), at != text.startIndex else { return nil }
     self.init(
       user: String(text[..<at]), host: String(text[text.index(after: at)...]), marks: marks)
-    guard Self.isName(user), Self.isName(host) else { return nil }
+    guard Self.isName(user), !user.utf8.contains(UInt8(ascii: "@")), Self.isName(host) else {
+      return nil
+    }
   }
 
   /// Whether a text can be a user or a host: at least one octet, each of them visible ASCII.

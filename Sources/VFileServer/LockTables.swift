@@ -1,0 +1,125 @@
+import VObjects
+import VProtocol
+import VRuntime
+import VStore
+
+/// Who has locks, and who pays for them.
+extension Locks.State {
+  /// Takes or gives back the shares of an owner that had `old` ranges on an object and now has
+  /// `new`; `noServerResources`, and nothing is changed, where its principal has too many.
+  ///
+  /// Each principal pays for an object that it has locks on, however many others have some too: so
+  /// nobody pays for what another one keeps.
+  mutating func pay(
+    _ key: Locks.Key, _ table: inout Locks.Table, from old: Int, to new: Int
+  ) throws(StoreFailure) {
+    let principal = key.owner.principal
+    let owners = table.payers[principal] ?? 0
+    if new > old {
+      guard new <= RangeLocks.spansMax, ranges.take(principal, new - old) else {
+        throw .refused(.noServerResources)
+      }
+    }
+    if old == 0 && new > 0 {
+      guard owners > 0 || objects.take(principal) else {
+        ranges.give(principal, new)
+        throw .refused(.noServerResources)
+      }
+      table.payers[principal] = owners + 1
+    }
+    if new < old { ranges.give(principal, old - new) }
+    if old > 0 && new == 0 {
+      table.payers[principal] = owners > 1 ? owners - 1 : nil
+      if owners == 1 { objects.give(principal) }
+    }
+  }
+
+  /// Replaces what an owner has by less; gives what Linux is to be told.
+  mutating func replace(
+    _ key: Locks.Key, _ table: inout Locks.Table, by ranges: RangeLocks
+  ) throws(StoreFailure) -> [LockUnion<Locks.Owner>.Step] {
+    let old = table.union.owners[key.owner]?.spans.count ?? 0
+    try pay(key, &table, from: old, to: ranges.spans.count)
+    if ranges.isEmpty, let use = table.uses.removeValue(forKey: key.owner) {
+      forget(key, of: use.instance)
+    }
+    return table.union.change(key.owner, to: ranges)
+  }
+
+  /// Notes which instance an owner used last: its end ends the locks.
+  mutating func note(_ waiter: LockWaiter, _ table: inout Locks.Table) {
+    let (key, instance) = (waiter.key, waiter.instance.id)
+    if let use = table.uses[key.owner], use.instance != instance {
+      forget(key, of: use.instance)
+    }
+    table.uses[key.owner] = (instance, waiter.lock.process)
+    keys[instance, default: []].insert(key)
+  }
+
+  private mutating func forget(_ key: Locks.Key, of instance: InstanceID) {
+    keys[instance]?.remove(key)
+    if keys[instance]?.isEmpty == true { keys[instance] = nil }
+  }
+}
+
+/// The count of locks given, by which a lock that was lost can go on if nobody had one against it.
+struct LockGrants: Sendable {
+  /// The last ones of each kind on an object.
+  private struct Record: Sendable {
+    var shared: UInt64
+    var exclusive: UInt64
+  }
+
+  private var count: UInt64 = 0
+  private var records: [Locks.Place: Record] = [:]
+  /// The objects that each principal was the first to have a lock on, in that order: its records
+  /// make room for its own alone, so that nobody makes another one's lock look broken.
+  private var places: [Principal: [Locks.Place]] = [:]
+  private var shares: Shares
+  /// Of the objects that have no record.
+  private var lastForgotten: UInt64 = 0
+
+  init(capacity: Int, ownHost: String) {
+    shares = Shares(capacity: capacity, ownHost: ownHost)
+  }
+
+  var answer: LockInstance.Answer { LockInstance.Answer(grant: count) }
+
+  mutating func note(_ kind: LockKind, _ key: Locks.Key) {
+    count += 1
+    var record = records[key.place]
+    if record == nil {
+      guard makeRoom(for: key.owner.principal) else {
+        lastForgotten = count
+        return
+      }
+      places[key.owner.principal, default: []].append(key.place)
+      record = Record(shared: lastForgotten, exclusive: lastForgotten)
+    }
+    if kind == .exclusive { record?.exclusive = count } else { record?.shared = count }
+    records[key.place] = record
+  }
+
+  /// Forgets the older half of a principal's records where it has too many; false if it has none.
+  private mutating func makeRoom(for principal: Principal) -> Bool {
+    if shares.take(principal) { return true }
+    guard let own = places[principal], !own.isEmpty else { return false }
+    let dropped = own.prefix((own.count + 1) / 2)
+    for place in dropped {
+      guard let record = records.removeValue(forKey: place) else { continue }
+      lastForgotten = max(lastForgotten, record.shared, record.exclusive)
+    }
+    places[principal] = Array(own.dropFirst(dropped.count))
+    shares.give(principal, dropped.count)
+    return shares.take(principal)
+  }
+
+  /// A lock that was lost may go on only if nobody had one against it meanwhile.
+  func mustBeUnbroken(
+    since grant: UInt64, _ kind: LockKind, _ place: Locks.Place
+  ) throws(StoreFailure) {
+    let record = records[place] ?? Record(shared: lastForgotten, exclusive: lastForgotten)
+    let other = kind == .exclusive ? max(record.shared, record.exclusive) : record.exclusive
+    guard other <= grant else { throw .refused(.wouldBlock) }
+  }
+}

@@ -1,0 +1,132 @@
+public import VProtocol
+import VTransport
+
+/// How entities and groups come and go.
+///
+/// Ending one costs what it had: an entity knows its groups, the clients that wait for it, and the
+/// requests that it works on.
+extension Kernel {
+  /// A new client of `user` on this host; `marks` are what the node knows of how the user came.
+  ///
+  /// `none` where all numbers of the last T are used up.
+  public mutating func makeClient(user: String, marks: Principal.Marks = []) -> EntityID {
+    let client = makeEntity(user, nil)
+    entities[client]?.marks = marks
+    return client
+  }
+
+  /// A new server; with a well-known discriminator, 2 to 15, it is the one that this kernel has.
+  ///
+  /// `none` where all numbers of the last T are used up.
+  public mutating func makeServer(_ kind: ServerKind, discriminator: UInt32? = nil) -> EntityID {
+    precondition(discriminator.map { 2..<16 ~= $0 } ?? true, "2 to 15 are well-known")
+    return makeEntity("", kind, discriminator)
+  }
+
+  private mutating func makeEntity(
+    _ user: String, _ kind: ServerKind?, _ wellKnown: UInt32? = nil
+  ) -> EntityID {
+    var number = wellKnown
+    if number == nil {
+      var numbers = self.numbers
+      number = numbers.take { entities[EntityID(kernel: id, discriminator: $0)] != nil }
+      self.numbers = numbers
+    }
+    guard let number else { return .none }
+    let entity = EntityID(kernel: id, discriminator: number)
+    precondition(entities[entity] == nil, "a well-known server is made once")
+    entities[entity] = Entity(
+      user: user, lastTransaction: randomTransaction(), serverKind: kind)
+    return entity
+  }
+
+  /// Ends a local entity.
+  ///
+  /// Its own transaction is abandoned without a completion; local clients that wait for it are
+  /// told.
+  public mutating func retire(_ entity: EntityID, _ step: inout Step) {
+    guard let removed = entities.removeValue(forKey: entity) else { return }
+    numbers.giveBack(entity.discriminator, at: step.now)
+    if let current = removed.current { endPending(current) }
+    guard removed.serverKind != nil else { return }
+    for work in removed.working.entries where isWorking(entity, on: work) {
+      let action = records[work.key]!.failForward(.outcomeUnknown, at: step.now)
+      perform(action, of: work.key, &step)
+    }
+    abandon(removed.waiting.entries, of: entity, &step)
+    for group in removed.groups {
+      groups[group]?.members.removeAll { $0 == entity }
+      guard groups[group]?.members.isEmpty == true else { continue }
+      let waiting = groups.removeValue(forKey: group)?.waiting.entries ?? []
+      abandon(waiting, of: group, &step)
+    }
+  }
+
+  /// Nobody will answer those who wait for `target`.
+  private mutating func abandon(
+    _ waiting: [Waiting], of target: EntityID, _ step: inout Step
+  ) {
+    for entry in waiting where isWaiting(entry, for: target) {
+      finish(entry.client, server: .none, Message(reply: .outcomeUnknown), &step)
+    }
+  }
+
+  /// Adds a local server to a group; nothing happens where it is in 16 groups, or has gone.
+  public mutating func join(_ server: EntityID, group: EntityID) {
+    precondition(group.isGroup, "a server joins a group")
+    guard let known = entities[server], known.serverKind != nil, !known.groups.contains(group),
+      known.groups.count < Limits.groupsOfEntity,
+      groups[group]?.members.count ?? 0 < Limits.membersOfGroup
+    else { return }
+    entities[server]!.groups.append(group)
+    groups[group, default: Group()].members.append(server)
+  }
+
+  /// Remembers that a local client waits for a server or a group of this kernel.
+  mutating func noteWaiting(
+    _ client: EntityID, _ transaction: TransactionID, for target: EntityID
+  ) {
+    let entry = Waiting(client: client, transaction: transaction)
+    // Taken out to be swept: who is alive is asked of the whole kernel.
+    var list = Backlog<Waiting>()
+    if target.isGroup {
+      guard groups[target]?.waiting.add(entry) == true else { return }
+      swap(&list, &groups[target]!.waiting)
+      list.sweep { isWaiting($0, for: target) }
+      swap(&list, &groups[target]!.waiting)
+    } else {
+      guard entities[target]?.waiting.add(entry) == true else { return }
+      swap(&list, &entities[target]!.waiting)
+      list.sweep { isWaiting($0, for: target) }
+      swap(&list, &entities[target]!.waiting)
+    }
+  }
+
+  private func isWaiting(_ entry: Waiting, for target: EntityID) -> Bool {
+    guard isWaiting(entry.client, for: entry.transaction),
+      let current = entities[entry.client]?.current
+    else { return false }
+    return current.holder == target && (!target.isGroup || current.route == .local)
+  }
+
+  /// Remembers that a local server was given the request of a record.
+  mutating func noteWork(of server: EntityID, _ key: RecordKey, _ transaction: TransactionID) {
+    guard entities[server]?.working.add(Work(key: key, transaction: transaction)) == true
+    else { return }
+    var list = Backlog<Work>()
+    swap(&list, &entities[server]!.working)
+    list.sweep { isWorking(server, on: $0) }
+    swap(&list, &entities[server]!.working)
+  }
+
+  private func isWorking(_ server: EntityID, on work: Work) -> Bool {
+    guard let record = records[work.key], record.id == work.transaction else { return false }
+    return record.isProcessing && holder(of: record, work.key) == server
+  }
+
+  /// The local server that works on a remote client's request.
+  func holder(of record: ServerTransaction, _ key: RecordKey) -> EntityID {
+    if record.holder != .none { return record.holder }
+    return key.member == .none ? record.addressee : key.member
+  }
+}

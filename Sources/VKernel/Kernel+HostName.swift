@@ -1,0 +1,137 @@
+public import VProtocol
+public import VTransport
+
+/// Which host is which: a kernel has one host name, and a host name is one kernel's.
+///
+/// A kernel says the name of its host in every answer to a probe. The first one holds for as long
+/// as the kernel lives. Nobody is believed who claims the name of this host: only this kernel
+/// speaks for it, or, where another was there before (`HostNameConflict`), this one keeps silent.
+extension Kernel {
+  /// The kernel that has this host's name in the place of this one, and where it is; nil as long as
+  /// this one has it.
+  ///
+  /// While there is one, only probes of managers and answers to probes leave this kernel, and
+  /// nothing else is taken in. What is local goes on.
+  public var nameHolder: NameHolder? { conflict.holder }
+
+  /// Sends packets, unless another kernel has this host's name and they are more than a probe.
+  func dispatch(_ transmission: Transmission, _ step: inout Step) {
+    if conflict.holder != nil && !isAllowedAlone(transmission.header) { return }
+    step.append(.transmit(transmission))
+  }
+
+  private func isAllowedAlone(_ header: PacketHeader) -> Bool {
+    switch header.function {
+    case .request:
+      guard header.client == manager, header.mcb.code == Management.probeEntity,
+        let probe = try? ProbeEntity(parsing: Message(header.mcb))
+      else { return false }
+      return probe.process == .manager(of: probe.process.kernel)
+    case .response:
+      return header.server == manager && header.client == .manager(of: header.client.kernel)
+    }
+  }
+
+  /// Whether a packet is taken in: while another kernel has this host's name, only a probe and the
+  /// answer to one.
+  func isWanted(_ header: PacketHeader) -> Bool {
+    guard conflict.holder != nil else { return true }
+    switch header.function {
+    case .request:
+      return header.mcb.code == Management.probeEntity
+        && (header.server == .managerGroup || header.server == manager)
+    case .response: return header.client == manager
+    }
+  }
+
+  /// Whether what a kernel says of one of its entities can be true.
+  ///
+  /// Its host is the one that it had from the first answer on, and not this one; host and user are
+  /// names. A server speaks for no user: its principal is `@host`.
+  mutating func believes(
+    _ state: ProbeEntity.EntityState, from peer: KernelID, _ step: inout Step
+  ) -> Bool {
+    let said = state.principal
+    guard state.entity.kernel == peer,
+      let at = said.utf8.lastIndex(of: UInt8(ascii: "@")),
+      at == said.startIndex || Principal(said) != nil
+    else { return false }
+    let host = String(said[said.utf8.index(after: at)...])
+    guard Principal.isName(host) else { return false }
+    let (known, isNew) = withPeer(peer, at: step.now) { peer in
+      defer { if peer.host == nil { peer.host = host } }
+      return (peer.host ?? host, peer.host == nil)
+    }
+    guard known == host else { return false }
+    guard host == self.host else { return true }
+    noteNamesake(peer, startedAt: state.startedAt, isNew: isNew, &step)
+    return false
+  }
+
+  private mutating func noteNamesake(
+    _ kernel: KernelID, startedAt: UInt64, isNew: Bool, _ step: inout Step
+  ) {
+    guard let locator = peers[kernel]?.locator else { return }
+    // It is to learn of this kernel too, even if what it asked was lost.
+    if isNew { challenge(kernel, at: locator, &step) }
+    let action = conflict.handleAnswer(
+      HostNameConflict.Claimant(kernel: kernel, startedAt: startedAt), from: locator,
+      at: step.now)
+    perform(action, &step)
+  }
+
+  /// Asks the holder of this host's name whether it is still there, when it is time to.
+  mutating func handleNameTimer(_ step: inout Step) {
+    isNameTimerQueued = false
+    let action = conflict.handleTimer(at: step.now)
+    perform(action, &step)
+  }
+
+  private mutating func perform(_ action: HostNameConflict.Action, _ step: inout Step) {
+    switch action {
+    case .nothing: break
+    case .yield:
+      leaveOthers(&step)
+      step.append(.nameHolderChanged(nameHolder))
+    case .probe(let kernel, let locator):
+      challenge(kernel, at: locator, &step)
+    case .resume:
+      step.append(.nameHolderChanged(nil))
+      announce(&step)
+    }
+    guard conflict.holder != nil, !isNameTimerQueued else { return }
+    isNameTimerQueued = true
+    timers.push(.ownName, at: conflict.wakeAt)
+  }
+
+  /// Ends what is under way with other kernels, as if all of them had fallen silent.
+  private mutating func leaveOthers(_ step: inout Step) {
+    for (client, entity) in entities {
+      guard case .peer? = entity.current?.route else { continue }
+      finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
+    }
+    for key in Array(records.keys) where key.client.kernel != id { dropRecord(key) }
+  }
+
+  // MARK: the names of others
+
+  /// Asks a kernel for the name of its host, unless it has said it meanwhile or is gone.
+  mutating func handlePeerNameTimer(_ kernel: KernelID, _ step: inout Step) {
+    guard let peer = peers[kernel], peer.host == nil, let locator = peer.locator,
+      !peer.isLost(at: step.now)
+    else { return }
+    challenge(kernel, at: locator, &step)
+    timers.push(.peerName(kernel), at: step.now + Self.nameRepetition)
+  }
+
+  /// A new kernel is asked for its name after so long: until then its answer to what was asked
+  /// first has mostly come.
+  static let namePatience = TimeSpan.milliseconds(50)
+  /// And again after so long: the answer was lost.
+  static let nameRepetition = TimeSpan.milliseconds(500)
+}
+
+/// A kernel that has the name of this host, and where it is.
+///
+/// A tuple: whoever reads it need not import the kernel.
+public typealias NameHolder = (kernel: KernelID, locator: Locator)

@@ -1,0 +1,158 @@
+import VProtocol
+import VTransport
+
+/// What other kernels have of this one's tables, and how their boots follow each other.
+extension Kernel {
+  /// The record of a kernel, made if there is none; room for it is what nothing waits for.
+  mutating func withPeer<R>(_ kernel: KernelID, at now: Time, _ body: (inout Peer) -> R) -> R {
+    if peers.count >= peersMax && peers[kernel] == nil { dropIdlePeers() }
+    return body(&peers[kernel, default: Peer(at: now)])
+  }
+
+  /// Makes room among the peers: first goes what was only ever asked for, since anybody may ask
+  /// for a kernel that never was; then the half that was not heard of for the longest time.
+  private mutating func dropIdlePeers() {
+    for (kernel, peer) in peers where peer.isIdle && peer.locator == nil { dropPeer(kernel) }
+    if peers.count * 2 > Limits.peers {
+      let idle = peers.filter { $0.value.isIdle }.sorted { $0.value.heardAt < $1.value.heardAt }
+      for (kernel, _) in idle.prefix((idle.count + 1) / 2) { dropPeer(kernel) }
+    }
+    // Of those that something waits for none can go: they are looked through anew at twice as many.
+    peersMax = max(Limits.peers, peers.count * 2)
+  }
+
+  private mutating func dropPeer(_ kernel: KernelID) {
+    if let locator = peers.removeValue(forKey: kernel)?.locator { leave(locator, kernel) }
+  }
+
+  /// A kernel is no longer at a locator.
+  private mutating func leave(_ locator: Locator, _ kernel: KernelID) {
+    guard places[locator]?.kernel == kernel else { return }
+    for earlier in places.removeValue(forKey: locator)?.earlier ?? [] { dead.remove(earlier) }
+  }
+
+  /// Any valid packet says that its sender lives, and where it is.
+  mutating func handleHeard(
+    _ kernel: KernelID, at locator: Locator, isSealed: Bool, _ step: inout Step
+  ) {
+    var before: Locator?
+    let isNew = withPeer(kernel, at: step.now) { peer in
+      peer.handleHeard(at: step.now)
+      before = peer.locator
+      peer.locator = locator
+      return before != locator
+    }
+    guard isNew else { return }
+    if let before { leave(before, kernel) }
+    dead.remove(kernel)
+    // Clear packets prove nothing, and are for simulations.
+    if isSealed, peers[kernel]?.host == nil {
+      timers.push(.peerName(kernel), at: step.now + Self.namePatience)
+    }
+    let old = places[locator]?.kernel
+    places[locator, default: Place(kernel: kernel)].kernel = kernel
+    if let old, old != kernel { handleReboot(of: old, at: locator, &step) }
+    for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
+      guard let roundTrip = peers[kernel]?.roundTrip else { return }
+      let action = entities[entry.client]!.current!.sendAnew(at: step.now, roundTrip: roundTrip)
+      perform(action, of: entry.client, responding: nil, from: kernel, &step)
+    }
+  }
+
+  /// Another kernel speaks from a locator: the one before it is gone, and its entities with it.
+  private mutating func handleReboot(
+    of kernel: KernelID, at locator: Locator, _ step: inout Step
+  ) {
+    for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
+      finish(entry.client, server: .none, Message(reply: .outcomeUnknown), &step)
+    }
+    for key in peers[kernel]?.records ?? [] { records[key] = nil }
+    peers[kernel] = nil
+    dead.insert(kernel)
+    places[locator]?.earlier.append(kernel)
+    if places[locator]?.earlier.count ?? 0 > Limits.earlierBoots,
+      let oldest = places[locator]?.earlier.removeFirst()
+    {
+      dead.remove(oldest)
+    }
+  }
+
+  // MARK: transactions of local clients with a peer
+
+  /// A transaction of a local client waits for a kernel from now on.
+  mutating func addPending(
+    _ client: EntityID, _ transaction: TransactionID, on kernel: KernelID, at now: Time
+  ) {
+    let isFull = withPeer(kernel, at: now) { peer in
+      peer.addPending(at: now)
+      return peer.waiting.add(Waiting(client: client, transaction: transaction))
+    }
+    guard isFull else { return }
+    var list = Backlog<Waiting>()
+    swap(&list, &peers[kernel]!.waiting)
+    list.sweep { isPending($0, on: kernel) }
+    swap(&list, &peers[kernel]!.waiting)
+  }
+
+  /// A transaction no longer waits for its kernel.
+  mutating func endPending(_ transaction: ClientTransaction) {
+    if case .peer(let kernel) = transaction.route { peers[kernel]?.removePending() }
+  }
+
+  private func isPending(_ entry: Waiting, on kernel: KernelID) -> Bool {
+    isWaiting(entry.client, for: entry.transaction)
+      && entities[entry.client]?.current?.route == .peer(kernel)
+  }
+
+  // MARK: records of a peer's clients
+
+  /// Takes up the record of a client that `peer` sent a request of; false if that peer has its
+  /// share of them.
+  mutating func addRecord(
+    _ record: ServerTransaction, _ key: RecordKey, of peer: KernelID, at now: Time
+  ) -> Bool {
+    let own = withPeer(peer, at: now) { $0.records.count }
+    guard Limits.hasRoom(own, used: records.count, of: Limits.records) else { return false }
+    records[key] = record
+    peers[peer]!.records.insert(key)
+    return true
+  }
+
+  /// A record is its new sender's, where a client's request came by another kernel than the last.
+  mutating func moveRecord(_ key: RecordKey, from old: KernelID, at now: Time) {
+    guard let peer = records[key]?.peer, peer != old else { return }
+    peers[old]?.records.remove(key)
+    withPeer(peer, at: now) { _ = $0.records.insert(key) }
+  }
+
+  mutating func dropRecord(_ key: RecordKey) {
+    guard let record = records.removeValue(forKey: key) else { return }
+    peers[record.peer]?.records.remove(key)
+  }
+
+  // MARK: probes for a peer's clients
+
+  /// Remembers a probe that the record of `payer`'s client needs; nil if that peer has its share.
+  mutating func addProbe(_ key: RecordKey, of payer: KernelID, at now: Time) -> TransactionID? {
+    let own = withPeer(payer, at: now) { $0.probes }
+    guard Limits.hasRoom(own, used: probes.count, of: Limits.probes) else { return nil }
+    let transaction = randomTransaction()
+    guard probes[transaction] == nil else { return nil }
+    probes[transaction] = Probe(record: key, payer: payer, sentAt: now)
+    peers[payer]!.probes += 1
+    return transaction
+  }
+
+  mutating func takeProbe(_ transaction: TransactionID) -> Probe? {
+    guard let probe = probes.removeValue(forKey: transaction) else { return nil }
+    if let count = peers[probe.payer]?.probes { peers[probe.payer]!.probes = max(0, count - 1) }
+    return probe
+  }
+}
+
+/// Where kernels are: the one that speaks from a locator, and those that did before.
+struct Place: Sendable {
+  var kernel: KernelID
+  /// Oldest first.
+  var earlier: [KernelID] = []
+}

@@ -1,0 +1,66 @@
+public import VProtocol
+
+/// Who asks: the principal, and the user of this host that a manager takes it for.
+public struct Caller: Hashable, Sendable {
+  public var principal: Principal
+  /// A user of this host; or, for a principal that is nobody here, its own text, which owns only
+  /// what that principal made.
+  public var user: String
+  /// The request came from this host, as its kernel saw it arrive.
+  public var isLocal: Bool
+
+  public init(principal: Principal, user: String, isLocal: Bool) {
+    self.principal = principal
+    self.user = user
+    self.isLocal = isLocal
+  }
+
+  /// Has root's rights at this manager.
+  public var isRoot: Bool { user == "root" }
+}
+
+extension Caller {
+  /// The caller of a request to a manager of `host`, by the rules that hold where nothing else is
+  /// configured.
+  ///
+  /// Users are the same if their names are. Root is root of this host with all of its rights only:
+  /// root of another host, and of a container, is nobody. So is a number without a name of another
+  /// host, where it may mean anybody.
+  public init(_ request: Request, at host: String, trustsRoot: (Principal) -> Bool = { _ in false })
+  {
+    let principal = request.principal ?? Principal(user: "nobody", host: "-")
+    let isOwn = principal.host == host
+    let isNobody: Bool
+    if principal.isRoot {
+      let isFull = isOwn && request.isLocal && principal.marks.contains(.fullRoot)
+      isNobody = !isFull && !trustsRoot(principal)
+    } else {
+      isNobody = !isOwn && principal.user.hasPrefix("#")
+    }
+    self.init(
+      principal: principal, user: isNobody ? "\(principal)" : principal.user,
+      isLocal: request.isLocal)
+  }
+}
+
+/// Why a manager does not do what it was asked, in its own words too: they go with the code.
+public struct Refusal: Error, Equatable, Sendable {
+  public var code: ReplyCode
+  public var words: String
+
+  public init(_ code: ReplyCode, _ words: String = "") {
+    self.code = code
+    self.words = words
+  }
+
+  /// More is cut off.
+  public static let wordsBytesMax = 512
+
+  /// As a reply: the words are its segment.
+  public var message: Message {
+    Message(Message(reply: code).mcb, segment: Array(words.utf8.prefix(Self.wordsBytesMax)))
+  }
+}
+
+/// What becomes of a change: done, or refused.
+public typealias Outcome = @Sendable (Refusal?) -> Void

@@ -1,0 +1,139 @@
+import Synchronization
+public import VProtocol
+public import VRuntime
+
+/// The contexts that a manager granted: a bounded table of what stands behind each.
+///
+/// One thing has one context while it is in the table. When the table is full, an entry that was not
+/// used lately makes room (second chance); its context is then `invalidContext`, and the client
+/// finds the object again by name. What is pinned stays.
+///
+/// A number says which object is meant, not that its user may do something with it: that is asked
+/// at each use.
+public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+  fileprivate struct Entry: Sendable {
+    var context: ContextID
+    var key: Key
+    var value: Value
+    var isRecent: Bool
+    var isPinned: Bool
+  }
+
+  fileprivate struct State: Sendable {
+    var entries: [Entry] = []
+    var places: [ContextID: Int] = [:]
+    var contexts: [Key: ContextID] = [:]
+    /// Where the search for an entry to drop goes on.
+    var hand = 0
+    var pinnedCount = 0
+  }
+
+  private let backplane: any Backplane
+  private let capacity: Int
+  private let state = Mutex(State())
+
+  /// `capacity` counts what is not pinned.
+  public init(_ backplane: any Backplane, capacity: Int = InstanceLimits.contextsMax) {
+    precondition(capacity > 0, "a table has room for one")
+    self.backplane = backplane
+    self.capacity = capacity
+  }
+
+  /// What a context stands for; nil where it was never granted or has been dropped.
+  public subscript(context: ContextID) -> Value? {
+    state.withLock { state in
+      guard let place = state.places[context] else { return nil }
+      state.entries[place].isRecent = true
+      return state.entries[place].value
+    }
+  }
+
+  /// The context of a thing: the one that it has, or a new one with `value`.
+  ///
+  /// A root that everybody knows has a number of its own.
+  public func grant(
+    _ key: Key, _ value: Value, isPinned: Bool = false, as wellKnown: ContextID? = nil
+  ) -> ContextID {
+    let (context, dropped) = state.withLock { state -> (ContextID, Value?) in
+      if let context = state.contexts[key], let place = state.places[context] {
+        state.entries[place].isRecent = true
+        return (context, nil)
+      }
+      var context = wellKnown ?? .none
+      while context == .none || state.places[context] != nil {
+        context = ContextID(rawValue: backplane.random())
+      }
+      let entry = Entry(
+        context: context, key: key, value: value, isRecent: false, isPinned: isPinned)
+      return (context, state.insert(entry, capacity))
+    }
+    // Let go of here, outside the lock.
+    withExtendedLifetime(dropped) {}
+    return context
+  }
+
+  /// The context that a thing has; nil where it has none now.
+  public func context(of key: Key) -> ContextID? {
+    state.withLock { state in
+      guard let context = state.contexts[key], let place = state.places[context] else { return nil }
+      state.entries[place].isRecent = true
+      return context
+    }
+  }
+
+  /// Everything that is not pinned.
+  public var all: [Value] {
+    state.withLock { $0.entries.filter { !$0.isPinned }.map(\.value) }
+  }
+
+  /// Drops the context of a thing.
+  public func drop(_ key: Key) {
+    let dropped = state.withLock { $0.remove(key) }
+    withExtendedLifetime(dropped) {}
+  }
+
+  public var holdsMoreThanPinned: Bool {
+    state.withLock { $0.entries.count > $0.pinnedCount }
+  }
+}
+
+extension ContextTable.State {
+  /// Puts an entry in; what had to make room for it, if anything, is the caller's to drop.
+  fileprivate mutating func insert(
+    _ entry: ContextTable.Entry, _ capacity: Int
+  ) -> Value? {
+    contexts[entry.key] = entry.context
+    if entry.isPinned { pinnedCount += 1 }
+    guard !entry.isPinned, entries.count - pinnedCount >= capacity else {
+      places[entry.context] = entries.count
+      entries.append(entry)
+      return nil
+    }
+    while entries[hand].isPinned || entries[hand].isRecent {
+      entries[hand].isRecent = false
+      hand = (hand + 1) % entries.count
+    }
+    let old = entries[hand]
+    places[old.context] = nil
+    contexts[old.key] = nil
+    places[entry.context] = hand
+    entries[hand] = entry
+    hand = (hand + 1) % entries.count
+    return old.value
+  }
+
+  fileprivate mutating func remove(_ key: Key) -> Value? {
+    guard let context = contexts.removeValue(forKey: key),
+      let place = places.removeValue(forKey: context)
+    else { return nil }
+    let old = entries[place]
+    if old.isPinned { pinnedCount -= 1 }
+    let last = entries.removeLast()
+    if last.context != context {
+      entries[place] = last
+      places[last.context] = place
+    }
+    hand = entries.isEmpty ? 0 : hand % entries.count
+    return old.value
+  }
+}

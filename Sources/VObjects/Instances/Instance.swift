@@ -1,0 +1,35 @@
+import Synchronization
+public import VProtocol
+
+/// An open object: what was opened, how, and whose it is.
+///
+/// It belongs to the whole principal that opened it. Its owner is the process whose death frees it.
+public final class Instance<Content: Sendable>: Sendable {
+  public let id: InstanceID
+  public let content: Content
+  public let mode: OpenMode
+  /// Who opened it.
+  public let caller: Caller
+  /// Nanoseconds since 1970.
+  public let openedAt: Int64
+  private let process: Atomic<UInt64>
+
+  init(
+    _ id: InstanceID, _ content: Content, mode: OpenMode, _ caller: Caller, owner: EntityID,
+    openedAt: Int64
+  ) {
+    self.id = id
+    self.content = content
+    self.mode = mode
+    self.caller = caller
+    self.openedAt = openedAt
+    process = Atomic(owner.rawValue)
+  }
+
+  /// The process whose death frees it.
+  public var owner: EntityID { EntityID(rawValue: process.load(ordering: .relaxed)) }
+
+  func give(to owner: EntityID) { process.store(owner.rawValue, ordering: .relaxed) }
+
+  public var isReadable: Bool { !mode.isDisjoint(with: [.read, .execute, .directory]) }
+}

@@ -1,0 +1,46 @@
+public import VProtocol
+
+/// The records of a context as its readers get them.
+public enum Listing {
+  /// As many whole records as `count` octets hold, from the one at `position` on; each says where
+  /// the next is read from.
+  ///
+  /// Refused with `badByteCount` where not even one fits: no octets would mean the end.
+  public static func block(
+    of records: [Descriptor], from position: UInt64, _ count: Int
+  ) throws(Refusal) -> [UInt8] {
+    var filling = Filling(count)
+    for (index, record) in records.enumerated().dropFirst(Int(clamping: position)) {
+      guard try filling.add(record, nextPosition: UInt64(index + 1)) else { break }
+    }
+    return filling.octets
+  }
+
+  /// A block in the making.
+  public struct Filling {
+    private var writer: SegmentWriter
+    private let count: Int
+
+    /// Room for `count` octets, at most those of a segment.
+    public init(_ count: Int) {
+      self.count = min(count, Message.segmentBytesMax)
+      writer = SegmentWriter(reserving: self.count)
+    }
+
+    public var octets: [UInt8] { writer.bytes }
+
+    /// Adds a record; false if it does not fit behind the others.
+    public mutating func add(
+      _ record: Descriptor, nextPosition: UInt64
+    ) throws(Refusal) -> Bool {
+      var record = record
+      record.nextPosition = nextPosition
+      guard writer.bytes.count + record.byteCount <= count else {
+        if writer.bytes.isEmpty { throw Refusal(.badByteCount) }
+        return false
+      }
+      record.emit(into: &writer)
+      return true
+    }
+  }
+}

@@ -1,0 +1,225 @@
+import Synchronization
+public import VProtocol
+public import VRuntime
+
+/// The server of a manager: every request comes in here, and only what its sender may do goes on.
+///
+/// ```
+///  request --> who asks? --> of an instance: whose is it? --> serveInstance, close
+///                       \--> of a name, or the manager's own --------> serve
+/// ```
+/// It keeps the instances and the waits, shares them among principals, ends what dead processes
+/// left, answers for the manager's prefixes, and lists what is open. A manager cannot forget to ask
+/// who is calling, because it never sees a request that failed it. What a name leads to is the
+/// manager's to check: there the caller's rights on each object decide.
+public final class ObjectServer<Content: Sendable>: Sendable {
+  /// What the manager does for those who may.
+  public struct Handlers: Sendable {
+    /// An operation on a name, CreateInstance among them, or one of the manager's own.
+    public var serve: @Sendable (Request, Caller) -> Void
+    /// An operation on an instance, for the principal that it belongs to.
+    public var serveInstance: @Sendable (Request, Instance<Content>) -> Void
+    /// An instance has ended, with all its waits; calls its argument when nothing is left of it.
+    public var close: @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void
+    /// What people are to read of an instance's object: a prefix and a name.
+    public var label: @Sendable (Instance<Content>) -> String
+
+    public init(
+      serve: @escaping @Sendable (Request, Caller) -> Void,
+      serveInstance: @escaping @Sendable (Request, Instance<Content>) -> Void,
+      close: @escaping @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void = {
+        $1()
+      },
+      label: @escaping @Sendable (Instance<Content>) -> String
+    ) {
+      self.serve = serve
+      self.serveInstance = serveInstance
+      self.close = close
+      self.label = label
+    }
+  }
+
+  public let backplane: any Backplane
+  public let instances: InstanceTable<Content>
+  public let waits: Waits
+  private let claims: PrefixClaims?
+  private let identify: @Sendable (Request) -> Caller
+  private let state = Mutex(State())
+  /// Processes that own instances.
+  private let owners: LifeWatch
+
+  private struct State: Sendable {
+    var handlers: Handlers?
+    var server = EntityID.none
+  }
+
+  /// `identify` says as whom a request's sender is taken: without it as `Caller` says.
+  public init(
+    _ backplane: any Backplane, claims: PrefixClaims? = nil,
+    capacity: Int = InstanceLimits.instancesMax,
+    identify: (@Sendable (Request) -> Caller)? = nil
+  ) {
+    self.backplane = backplane
+    self.claims = claims
+    let host = backplane.host
+    self.identify = identify ?? { Caller($0, at: host) }
+    let instances = InstanceTable<Content>(backplane, capacity: capacity)
+    self.instances = instances
+    waits = Waits(backplane)
+    let own = LateBound<ObjectServer<Content>>()
+    owners = LifeWatch(backplane, of: { instances.owners }) { owner, state in
+      if state == nil { own.object?.endAll(of: owner) }
+    }
+    own.bind(self)
+  }
+
+  /// Makes the server, once; from then on requests come.
+  ///
+  /// `register` makes it where it is to have a well-known place.
+  @discardableResult
+  public func start(
+    _ handlers: Handlers, register: ((@escaping Procedure) -> EntityID)? = nil
+  ) -> EntityID {
+    state.withLock { $0.handlers = handlers }
+    let procedure: Procedure = { [self] in serve($0) }
+    let server =
+      register?(procedure) ?? backplane.makeServer(knowsPrincipals: true, procedure)
+    state.withLock { $0.server = server }
+    claims?.answer(for: server)
+    return server
+  }
+
+  /// The entity of the server; `none` before its start.
+  public var server: EntityID { state.withLock { $0.server } }
+
+  private var handlers: Handlers {
+    guard let handlers = state.withLock({ $0.handlers }) else {
+      preconditionFailure("a server is started before it is asked")
+    }
+    return handlers
+  }
+
+  // MARK: requests
+
+  private func serve(_ request: Request) {
+    let caller = identify(request)
+    switch request.message.mcb.code {
+    case SpreadClaims.code:
+      guard let claims else { return backplane.refuse(.illegalRequest, request) }
+      claims.handleLoss(request)
+    case QueryName.code:
+      backplane.serve(QueryName.self, request) { query in
+        guard let answer = claims?.answer(query) else {
+          return backplane.refuse(.notFound, request)
+        }
+        backplane.reply(answer, to: request)
+      }
+    case ListInstances.code: backplane.serveInstances(lines(for: caller), request)
+    case CancelWait.code:
+      backplane.serve(CancelWait.self, request) { operation in
+        let isEnded = waits.cancel(operation.client, by: caller.principal)
+        backplane.refuse(isEnded ? .ok : .notFound, request)
+      }
+    case CreateInstance.code:
+      backplane.serve(CreateInstance.self, request) { operation in
+        guard operation.mode.isPossible else { return refuse(Refusal(.modeNotSupported), request) }
+        guard Self.isOwn(operation.owner, of: request) else {
+          return refuse(Self.foreignOwner, request)
+        }
+        handlers.serve(request, caller)
+      }
+    case QueryInstance.code...QueryLock.code, ChangeOwner.code: serveInstance(request, caller)
+    default: handlers.serve(request, caller)
+    }
+  }
+
+  private func serveInstance(_ request: Request, _ caller: Caller) {
+    let code = request.message.mcb.code
+    let instance: Instance<Content>
+    do throws(Refusal) {
+      let id = InstanceID(rawValue: request.message.mcb.pair(1))
+      instance = try instances.find(id, for: caller.principal)
+    } catch {
+      let isGone = code == ReleaseInstance.code && error.code == .invalidFileID
+      return refuse(isGone ? Refusal(.ok) : error, request)
+    }
+    switch code {
+    case ReleaseInstance.code:
+      end(instance) { [backplane] in backplane.reply(Done(), to: request) }
+    case ChangeOwner.code:
+      backplane.serve(ChangeOwner.self, request) { operation in
+        guard Self.isOwn(operation.owner, of: request) else {
+          return refuse(Self.foreignOwner, request)
+        }
+        instances.change(instance, to: operation.owner)
+        owners.watchLater()
+        backplane.reply(Done(), to: request)
+      }
+    default: handlers.serveInstance(request, instance)
+    }
+  }
+
+  /// An owner is a process of the client's own kernel, or is left to be the client itself.
+  private static func isOwn(_ owner: EntityID, of request: Request) -> Bool {
+    owner == .none || !owner.isGroup && owner.kernel == request.client.kernel
+  }
+
+  private static var foreignOwner: Refusal {
+    Refusal(.noPermission, "the owner is no process of the client's kernel")
+  }
+
+  public func refuse(_ refusal: Refusal, _ request: Request) {
+    backplane.reply(refusal.message, to: request)
+  }
+}
+
+// MARK: - Instances
+
+extension ObjectServer {
+  /// Enters what was opened for `operation`, for which a place was kept.
+  public func enter(
+    _ content: Content, for operation: CreateInstance, _ caller: Caller, _ request: Request
+  ) -> Instance<Content> {
+    let owner = operation.owner.isValid ? operation.owner : request.client
+    let instance = instances.enter(content, mode: operation.mode, caller, owner: owner)
+    owners.watchLater()
+    return instance
+  }
+
+  /// The rights that opening asks for, all to be checked together: 4 read, 2 write, 1 execute.
+  ///
+  /// Who may run a program but not read it gets its octets only through a node's own mount, which
+  /// gives them to nobody but Linux.
+  public static func rights(wantedBy operation: CreateInstance, _ caller: Caller) -> UInt32 {
+    let wanted = operation.mode.rights
+    let mayRunUnread = caller.principal.marks.contains(.mountMade)
+    return wanted & 1 != 0 && !mayRunUnread ? wanted | 4 : wanted
+  }
+
+  /// Ends an instance; `done` is called when nothing is left of it.
+  public func end(_ instance: Instance<Content>, _ done: @escaping @Sendable () -> Void = {}) {
+    guard instances.remove(instance.id) != nil else { return done() }
+    waits.cancelAll(in: instance.id)
+    handlers.close(instance, done)
+  }
+
+  private func endAll(of owner: EntityID) {
+    for instance in instances.removeAll(of: owner) {
+      waits.cancelAll(in: instance.id)
+      handlers.close(instance) {}
+    }
+  }
+
+  /// Every open instance as a line: its number, the manager, its owner, the host that it was opened
+  /// from, how, and its object.
+  ///
+  /// Numbers are told to root of this host only.
+  public func lines(for caller: Caller) -> String {
+    let seesNumbers = caller.isRoot && caller.isLocal
+    let (server, label) = (server, handlers.label)
+    return instances.all.map { instance in
+      "\(seesNumbers ? "\(instance.id.rawValue)" : "-") \(server) \(instance.owner) "
+        + "\(instance.caller.principal.host) \(instance.mode.words) \(label(instance))\n"
+    }.joined()
+  }
+}

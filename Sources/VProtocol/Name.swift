@@ -1,0 +1,28 @@
+/// One name, or one component of a name: octets, compared as octets.
+///
+/// Never a `String`, which takes two ways of writing one character for the same: then two names
+/// would collide, and some could not be looked up at all.
+public struct Name: Hashable, Sendable, ExpressibleByStringLiteral {
+  public var octets: [UInt8]
+
+  public init(_ octets: some Sequence<UInt8>) { self.octets = Array(octets) }
+  public init(_ text: some StringProtocol) { octets = Array(text.utf8) }
+  public init(stringLiteral text: StaticString) {
+    octets = text.withUTF8Buffer { unsafe Array($0) }
+  }
+
+  public var isEmpty: Bool { octets.isEmpty }
+  /// The name as text; nil where it is none.
+  public var text: String? { String(validating: octets, as: UTF8.self) }
+}
+
+extension Name: Comparable {
+  public static func < (left: Name, right: Name) -> Bool {
+    left.octets.lexicographicallyPrecedes(right.octets)
+  }
+}
+
+extension Name: CustomStringConvertible {
+  /// For people: what is no text is shown as such.
+  public var description: String { String(decoding: octets, as: UTF8.self) }
+}

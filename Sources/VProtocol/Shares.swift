@@ -1,0 +1,108 @@
+/// Who has how much of one bounded table: shares of hosts, and of their users.
+///
+/// A bound meets only the one who passed it:
+///
+/// ```
+/// |<------------------------------ capacity ------------------------------>|
+/// |  root of the own host    | users of the own host |  all other hosts   |
+/// |  may have all of it; an  |   each a quarter      |  together a half,  |
+/// |  eighth is nobody else's |                       |  one 3/8, a user   |
+/// |                          |                       |  of one a quarter  |
+/// ```
+/// A value: whoever holds the table holds its shares, behind the same lock.
+public struct Shares: Sendable {
+  /// Who pays.
+  private struct Payer: Hashable, Sendable {
+    var host: String
+    /// Empty for all users of a host that have no name there: numbers cost nothing to make up.
+    var user: String
+  }
+
+  public let capacity: Int
+  private let ownHost: String
+  private var users: [Payer: Int] = [:]
+  private var hosts: [String: Int] = [:]
+  public private(set) var count = 0
+  private var rootCount = 0
+
+  /// At least 8, so that everybody has a share.
+  public init(capacity: Int, ownHost: String) {
+    precondition(capacity >= 8, "a table of which everybody has a share")
+    self.capacity = capacity
+    self.ownHost = ownHost
+  }
+
+  /// Whether `principal` may have `amount` more; then it has.
+  ///
+  /// A principal that nobody could name is a stranger of no host.
+  public mutating func take(_ principal: Principal?, _ amount: Int = 1) -> Bool {
+    precondition(amount >= 0, "shares are given back by `give`")
+    let isRoot = isOwnRoot(principal)
+    guard count + amount <= capacity else { return false }
+    if !isRoot {
+      let payer = payer(of: principal)
+      guard count - rootCount + amount <= capacity - capacity / ShareLimits.rootPart,
+        users[payer, default: 0] + amount <= capacity / ShareLimits.userPart
+      else { return false }
+      if payer.host != ownHost {
+        let strangers = hosts.reduce(0) { $0 + ($1.key == ownHost ? 0 : $1.value) }
+        guard hosts[payer.host, default: 0] + amount <= capacity * 3 / ShareLimits.hostParts,
+          strangers + amount <= capacity / ShareLimits.strangersPart
+        else { return false }
+      }
+      users[payer, default: 0] += amount
+      hosts[payer.host, default: 0] += amount
+    } else {
+      rootCount += amount
+    }
+    count += amount
+    return true
+  }
+
+  /// Gives back what was taken.
+  public mutating func give(_ principal: Principal?, _ amount: Int = 1) {
+    count -= amount
+    if isOwnRoot(principal) {
+      rootCount -= amount
+      return
+    }
+    let payer = payer(of: principal)
+    Self.subtract(amount, from: &users[payer])
+    Self.subtract(amount, from: &hosts[payer.host])
+    precondition(count >= 0, "a share is given back once")
+  }
+
+  /// What `principal` has.
+  public func amount(of principal: Principal?) -> Int {
+    isOwnRoot(principal) ? rootCount : users[payer(of: principal), default: 0]
+  }
+
+  private static func subtract(_ amount: Int, from entry: inout Int?) {
+    let left = (entry ?? 0) - amount
+    precondition(left >= 0, "a share is given back once")
+    entry = left == 0 ? nil : left
+  }
+
+  private func isOwnRoot(_ principal: Principal?) -> Bool {
+    guard let principal else { return false }
+    return principal.host == ownHost && principal.isRoot && principal.marks.contains(.fullRoot)
+  }
+
+  private func payer(of principal: Principal?) -> Payer {
+    guard let principal else { return Payer(host: "", user: "") }
+    return Payer(host: principal.host, user: principal.user.hasPrefix("#") ? "" : principal.user)
+  }
+}
+
+/// The parts into which every bounded table is shared.
+public enum ShareLimits {
+  /// Root of the own host can always look, and end what others do: an eighth is kept for it.
+  public static let rootPart = 8
+  /// Four users can fill what is not root's: on most hosts there are fewer at work at once.
+  public static let userPart = 4
+  /// One other host has three of these: no member of the cluster, whatever its root does, takes
+  /// all that strangers may have.
+  public static let hostParts = 8
+  /// Strangers together leave half to this host's own users.
+  public static let strangersPart = 2
+}

@@ -1,0 +1,29 @@
+public import VProtocol
+
+/// At most so many events in any second: it remembers when the last of them were.
+public struct RateLimit: Sendable {
+  private let count: Int
+  /// The times of the last events; once there are `count`, the oldest is at `next`.
+  private var times: [Time] = []
+  private var next = 0
+
+  private static let window = TimeSpan.seconds(1)
+
+  /// `count` events in a second, at least one.
+  public init(perSecond count: Int) {
+    precondition(count > 0, "a limit that lets something through")
+    self.count = count
+  }
+
+  /// Whether one more event may happen at `now`; it then has.
+  public mutating func take(at now: Time) -> Bool {
+    if times.count < count {
+      times.append(now)
+      return true
+    }
+    guard times[next] + Self.window <= now else { return false }
+    times[next] = now
+    next = (next + 1) % count
+    return true
+  }
+}

@@ -1,0 +1,149 @@
+import Testing
+import VDirectory
+import VFileServer
+import VGroupServer
+import VKernelServers
+import VNode
+import VPipeServer
+import VProtocol
+import VRAMServer
+import VRuntime
+import VTeamServer
+
+/// A host with every server there is, another one from which strangers come, and what ann of the
+/// first has made for herself.
+final class AttackedHost {
+  let simulator: Simulator
+  let kea: Node
+  let moa: Node
+  let directory: Directory
+  let machine = FakeMachine()
+  /// Servers live as long as somebody holds them.
+  private var servers: [any Sendable] = []
+  private var clients: [Who: EntityID] = [:]
+  private(set) var program = ""
+
+  init(seed: UInt64 = 1) throws {
+    let simulator = Simulator(seed: seed)
+    self.simulator = simulator
+    let kea = simulator.start("kea")
+    let moa = simulator.start("moa")
+    self.kea = kea
+    self.moa = moa
+    kea.announce()
+    moa.announce()
+    directory = Directory(kea)
+    machine.users = ["root", "ann", "bob", "nobody"]
+    try plug(in: directory.server)
+    simulator.run(for: .seconds(2))
+    for who in Who.allCases { clients[who] = (who.host == "kea" ? kea : moa).makeClient(who.user) }
+    try furnish()
+  }
+
+  private func plug(in directory: EntityID) throws {
+    let files = try FileServer(
+      kea, store: MemoryStore(), users: FixedUsers(ids: ["root": 0, "ann": 1, "bob": 2]),
+      exports: [Export(prefix: Array("storage/kea".utf8), path: "/srv")])
+    files.claim(in: directory) { #expect($1 == .ok) }
+    let pipes = PipeServer(kea)
+    pipes.claim(in: directory) { #expect($0 == .ok) }
+    let groups = GroupServer(kea)
+    groups.claim(in: directory) { #expect($0 == .ok) }
+    let team = TeamServer(kea, machine, rules: RunRules(["*@*"], host: "kea")!)
+    team.claim(in: directory) { #expect($0 == .ok) }
+    let ram = RAMFileServer(kea, prefix: "ram/kea")
+    ram.manager.claim(in: directory) { #expect($0 == .ok) }
+    let time = TimeServer(kea)
+    let node = NodeServer(
+      kea, kernel: kea.id, address: "10.77.0.1:61044",
+      register: { [kea] in
+        kea.makeServer(
+          discriminator: EntityID.nodeServerDiscriminator, knowsPrincipals: false, $0)
+      },
+      snapshot: {
+        NodeSnapshot(isSealing: false, counters: [], rejected: [], attached: nil, peers: [])
+      })
+    let tree = HostTree(
+      kea, node,
+      ProcessServer(kea, states: { [kea] in kea.entities($0) }, clients: { [kea] in kea.clients }),
+      HostTree.Sources(
+        machine: { [] }, managers: { [names = self.directory] in names.managers },
+        trace: { "" }, keepTrace: { _ in }))
+    tree.manager.claim(in: directory) { #expect($0 == .ok) }
+    servers = [files, pipes, groups, team, ram, time, node, tree]
+  }
+
+  /// What ann has: private directories and objects, a program, a group.
+  private func furnish() throws {
+    for tree in ["storage", "ram"] {
+      try done(AddName(name("\(tree)/kea/own"), kind: .context, permissions: 0o700))
+    }
+    try done(AddName(name("group/own"), kind: .context, permissions: 0o700))
+    try done(AddName(name("group/own/members/ann"), kind: .file, permissions: 0o600))
+    let new = try open("team/kea/new", [.read, .write])
+    try done(
+      WriteInstance(new.instance, position: 0, data: Array("sleep 9".utf8)), at: new.manager)
+    let answer = send(ReadInstance(new.instance, position: 0, count: 99).message, new.manager)
+    program = String(decoding: answer.message.segment.dropLast(), as: UTF8.self)
+    #expect(program.hasSuffix("sleep"))
+  }
+
+  // MARK: asking
+
+  /// A name from the root of the name space.
+  func name(_ path: String) -> ContextName {
+    ContextName(directory.nameSpace.root, Array(path.utf8))
+  }
+
+  /// The answer to a message, or `userTimeout` where it waits for something.
+  func send(_ message: Message, _ manager: EntityID, as who: Who = .owner) -> Response {
+    let node = who.host == "kea" ? kea : moa
+    // A wait is the client's last word, so each has a client of its own.
+    let client = node.makeClient(who.user)
+    defer { node.retire(client) }
+    let got = Box<Response?>(nil)
+    node.send(
+      message, from: client, to: manager, options: SendOptions(timeLimit: .milliseconds(900))
+    ) { got.value = $0 }
+    simulator.run(for: .seconds(5)) { got.value != nil }
+    guard let response = got.value else {
+      return Response(server: .none, message: Message(reply: .retransmissionTimeout))
+    }
+    return response
+  }
+
+  /// Does what has to work as the owner.
+  func done(_ operation: some VProtocol.Operation, at manager: EntityID? = nil) throws {
+    let code = send(operation.message, manager ?? directory.server).code
+    try #require(code == .ok, "\(type(of: operation)): \(code)")
+  }
+
+  func open(
+    _ path: String, _ mode: OpenMode, permissions: UInt32 = 0o600, as who: Who = .owner
+  ) throws -> (instance: InstanceID, manager: EntityID) {
+    let operation = CreateInstance(
+      name(path), mode: mode, permissions: permissions,
+      // The process that opens ends with its transaction here; what is open stays.
+      owner: clients[who] ?? .none)
+    let response = send(operation.message, directory.server, as: who)
+    try #require(response.code == .ok, "\(path): \(response.code)")
+    let answer = try CreateInstance.Answer(parsing: response.message)
+    return (answer.instance, response.server)
+  }
+
+  /// The time server of kea.
+  var timeServer: EntityID? {
+    kea.entities().first { $0.groups.contains(.timeGroup) }?.entity
+  }
+
+  /// A process of the owner that lives.
+  var process: EntityID { clients[.owner]! }
+}
+
+/// A place for one value.
+///
+/// `@unchecked Sendable`: the simulator is one thread.
+final class Box<Value>: @unchecked Sendable {
+  var value: Value
+  init(_ value: Value) { self.value = value }
+}

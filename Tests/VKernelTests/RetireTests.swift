@@ -1,0 +1,131 @@
+import Testing
+import VKernel
+import VProtocol
+
+@Suite("An entity that is retired", .timeLimit(.minutes(1)))
+struct RetireTests {
+  @Test("ends the transactions of those who wait for it, and of nobody else")
+  func waiting() {
+    var test = TestKernel()
+    let server = test.kernel.makeServer(.atMostOnce)
+    let other = test.kernel.makeServer(.idempotent)
+    let clients = (0..<200).map { _ in test.kernel.makeClient(user: "ann") }
+    // Most requests have been answered long ago.
+    for _ in 0..<20 { for client in clients { test.sendAndReply(from: client, to: server) } }
+    for client in clients[..<150] { test.send(from: client, to: server) }
+    for client in clients[150...] { test.send(from: client, to: other) }
+    let told = test.retire(server)
+    #expect(Set(told.keys) == Set(clients[..<150]))
+    #expect(told.values.allSatisfy { $0 == .outcomeUnknown })
+    #expect(Set(test.retire(other).keys) == Set(clients[150...]))
+  }
+
+  @Test("ends what was forwarded to it, and not what it has forwarded")
+  func forwarded() {
+    var test = TestKernel()
+    let first = test.kernel.makeServer(.atMostOnce)
+    let second = test.kernel.makeServer(.atMostOnce)
+    let client = test.kernel.makeClient(user: "ann")
+    test.send(from: client, to: first)
+    for case .invoke(let request) in test.taken() {
+      test.kernel.forward(request, request.message, to: second, &test.step)
+    }
+    #expect(test.retire(first).isEmpty)
+    #expect(test.retire(second) == [client: .outcomeUnknown])
+  }
+
+  @Test("as the last member of a group ends what waits for the members of this kernel")
+  func lastMember() {
+    let group = EntityID(group: 77, low: 7, isUnrestricted: true)
+    var test = TestKernel()
+    let members = (0..<3).map { _ in test.kernel.makeServer(.atMostOnce) }
+    for member in members { test.kernel.join(member, group: group) }
+    let clients = (0..<100).map { _ in test.kernel.makeClient(user: "ann") }
+    for client in clients { test.send(from: client, to: group, near: EntityID.none) }
+    #expect(test.retire(members[0]).isEmpty && test.retire(members[1]).isEmpty)
+    #expect(Set(test.retire(members[2]).keys) == Set(clients))
+    test.send(from: clients[0], to: group, near: EntityID.none)
+    #expect(test.completions() == [clients[0]: .nonexistentEntity])
+  }
+
+  @Test("costs what it had, however many others there are")
+  func cost() {
+    var test = TestKernel()
+    let count = 30_000
+    let servers = (0..<count).map { _ in test.kernel.makeServer(.idempotent) }
+    for (index, server) in servers.enumerated() {
+      test.kernel.join(
+        server, group: EntityID(group: UInt32(index), low: 7, isUnrestricted: true))
+      test.send(from: test.kernel.makeClient(user: "ann"), to: server)
+    }
+    _ = test.taken()
+    // If each looked through all, this would take longer than the suite may.
+    var told = 0
+    for server in servers { told += test.retire(server).count }
+    #expect(told == count)
+    #expect(test.kernel.entityStatus(of: nil).allSatisfy { $0.groups.isEmpty })
+  }
+
+  @Test("was in at most 16 groups")
+  func groups() {
+    var test = TestKernel()
+    let server = test.kernel.makeServer(.idempotent)
+    for index in 0..<1000 {
+      let group = EntityID(group: UInt32(index), low: 7, isUnrestricted: true)
+      test.kernel.join(server, group: group)
+      test.kernel.join(server, group: group)
+    }
+    #expect(test.kernel.entityStatus(of: server).first?.groups.count == 16)
+    _ = test.retire(server)
+    // And one that has gone joins none.
+    test.kernel.join(server, group: EntityID(group: 1, low: 7, isUnrestricted: true))
+    #expect(test.kernel.entityStatus(of: nil).isEmpty)
+  }
+}
+
+@Suite("Numbers of entities")
+struct NumberTests {
+  private let last: UInt32 = EntityID.discriminatorMax
+
+  @Test("begin anew after the last one, and pass over those in use")
+  func wrap() {
+    var test = TestKernel(firstNumber: last - 1)
+    let numbers = (0..<4).map { _ in test.kernel.makeClient(user: "ann").discriminator }
+    #expect(numbers == [last - 1, last, 16, 17])
+  }
+
+  @Test("that were given back come again after 15 minutes and not before")
+  func quarantine() {
+    func time(_ seconds: Int64) -> Time { Time(nanoseconds: seconds * 1_000_000_000) }
+    var numbers = EntityNumbers(start: last)
+    /// The second number that a copy gives out, behind the last one of all.
+    func afterTheLast(_ numbers: EntityNumbers) -> UInt32? {
+      var copy = numbers
+      _ = copy.take { _ in false }
+      return copy.take { _ in false }
+    }
+    #expect(afterTheLast(numbers) == 16)
+    numbers.giveBack(16, at: time(10_000))
+    numbers.giveBack(17, at: time(10_899))
+    #expect(afterTheLast(numbers) == 18)
+    numbers.giveBack(1000, at: time(10_901))
+    #expect(afterTheLast(numbers) == 18)
+    numbers.giveBack(1001, at: time(11_802))
+    #expect(afterTheLast(numbers) == 16)
+    // After a long time without entities nothing is kept.
+    numbers.giveBack(16, at: time(11_803))
+    numbers.giveBack(1002, at: time(99_000))
+    #expect(afterTheLast(numbers) == 16)
+  }
+
+  @Test("are looked for a short time, and where none is found there is no entity")
+  func exhausted() {
+    var numbers = EntityNumbers()
+    var looked = 0
+    let number = numbers.take { _ in
+      looked += 1
+      return true
+    }
+    #expect(number == nil && looked == 1024)
+  }
+}

@@ -1,0 +1,85 @@
+import Foundation
+
+/// One page of the protocol's documentation, as far as its operations are read by tests.
+struct ProtocolPage {
+  /// A row of a table, without the spaces around its cells.
+  typealias Row = [String]
+
+  /// What is between a heading of any depth and the next one.
+  struct Section {
+    let page: String
+    let heading: String
+    let lines: [String]
+
+    /// The prose, each run of white space one space.
+    var text: String {
+      lines.filter { !$0.hasPrefix("|") }.joined(separator: " ").split(separator: " ")
+        .joined(separator: " ")
+    }
+
+    /// The rows below a table's heading cells and its rule; nil where there is no such table.
+    func rows(under heading: Row) -> [Row]? {
+      guard let start = lines.firstIndex(where: { cells($0) == heading }) else { return nil }
+      return lines[start...].dropFirst(2).prefix { $0.hasPrefix("|") }.map(cells)
+    }
+
+    private func cells(_ line: String) -> Row {
+      guard line.hasPrefix("|"), line.hasSuffix("|") else { return [] }
+      return line.dropFirst().dropLast().split(separator: "|", omittingEmptySubsequences: false)
+        .map { $0.trimmingCharacters(in: .whitespaces) }
+    }
+  }
+
+  /// The sections of all pages.
+  static let sections: [Section] = load()
+
+  /// Sections whose heading is a name, a comma and six hexadecimal digits.
+  static let operations: [(name: String, code: UInt32, section: Section)] =
+    sections.compactMap { section in
+      let parts = section.heading.components(separatedBy: ", ")
+      guard parts.count == 2, parts[1].count == 6, let code = UInt32(parts[1], radix: 16) else {
+        return nil
+      }
+      return (parts[0], code, section)
+    }
+
+  static func section(_ heading: String) -> Section? {
+    sections.first { $0.heading == heading }
+  }
+
+  /// The properties that a cell starts with: words in code with commas between them.
+  static func properties(_ cell: String) -> Set<String> {
+    var properties: Set<String> = []
+    var rest = Substring(cell)
+    while rest.hasPrefix("`"), let end = rest.dropFirst().firstIndex(of: "`") {
+      properties.insert(String(rest[rest.index(after: rest.startIndex)..<end]))
+      rest = rest[rest.index(after: end)...]
+      guard rest.hasPrefix(", `") else { break }
+      rest = rest.dropFirst(2)
+    }
+    return properties
+  }
+
+  private static func load(file: String = #filePath) -> [Section] {
+    let folder = URL(fileURLWithPath: file).deletingLastPathComponent()
+      .appending(path: "../../Sources/VProtocol/VProtocol.docc")
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+    var sections: [Section] = []
+    for name in names.sorted() where name.hasSuffix(".md") {
+      let text = (try? String(contentsOf: folder.appending(path: name), encoding: .utf8)) ?? ""
+      var heading = ""
+      var lines: [String] = []
+      for line in text.components(separatedBy: "\n") + ["# "] {
+        if line.hasPrefix("#"), let space = line.firstIndex(of: " ") {
+          sections.append(Section(page: name, heading: heading, lines: lines))
+          heading = String(line[line.index(after: space)...])
+          lines = []
+        } else {
+          lines.append(line)
+        }
+      }
+    }
+    precondition(!sections.isEmpty, "the pages were not found")
+    return sections
+  }
+}
