@@ -141,6 +141,12 @@ let package = Package(
       name: "VPipeServerTests", dependencies: ["VPipeServer", "VProtocol", "NetworkFaults"],
       swiftSettings: common),
     .testTarget(
+      name: "VDirectoryTests", dependencies: ["VDirectory", "VProtocol"], swiftSettings: common),
+    .testTarget(
+      name: "VGroupServerTests",
+      dependencies: ["VGroupServer", "VObjects", "VRuntime", "VProtocol"],
+      swiftSettings: common),
+    .testTarget(
       name: "VTeamServerTests", dependencies: ["VTeamServer", "VObjects", "VStore", "VProtocol"],
       swiftSettings: common),
     .testTarget(

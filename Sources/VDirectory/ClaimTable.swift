@@ -1,13 +1,18 @@
-import VProtocol
+package import VProtocol
 
 /// Who claims which prefix, as far as this node has heard: a value, merged entry by entry.
 ///
 /// Entries outlive their holders, so that a manager that is away can be told from a name that does
 /// not exist; an entry's number is a stable position in a listing. A full table gives up what was
 /// withdrawn, then what is away, the longest unheard first; what is present is never given up.
-struct ClaimTable: Sendable {
+///
+/// Each kernel that tells of claims has a share of the table, and the own host a part that nobody
+/// else takes: a member that claims without end meets that itself.
+package struct ClaimTable: Sendable {
   struct Entry: Sendable {
     var claim: Claim
+    /// The kernel that told of it; nil for this host's own claims.
+    var teller: KernelID?
     /// When its holder last said so itself, on this node's clock; nil where only others did.
     var heardAt: Time?
 
@@ -16,7 +21,7 @@ struct ClaimTable: Sendable {
   }
 
   /// What a claim that was heard turned out to be.
-  enum Outcome: Equatable, Sendable {
+  package enum Outcome: Equatable, Sendable {
     /// It is in the table now, in the place of another one or a new one.
     case news(replaced: Claim?)
     case known
@@ -25,7 +30,7 @@ struct ClaimTable: Sendable {
   }
 
   /// Where a name leads.
-  enum Place: Equatable, Sendable {
+  package enum Place: Equatable, Sendable {
     /// A manager answers for the first `prefixBytes` octets of the name, or did until it ended.
     case claimed(Claim, prefixBytes: Int)
     /// The name only leads to prefixes.
@@ -36,6 +41,8 @@ struct ClaimTable: Sendable {
   private(set) var entries: [Entry] = []
   private var clock: UInt64 = 0
 
+  package init() {}
+
   /// Three spreadings in a row were lost, or there were none.
   static let awayAfter = TimeSpan.seconds(90)
 
@@ -45,26 +52,20 @@ struct ClaimTable: Sendable {
     return clock
   }
 
-  /// Takes in a claim: of two on one prefix the newer holds, whoever tells of it.
-  ///
-  /// `isByHolder`: it came from the kernel of its manager.
-  mutating func merge(_ claim: Claim, isByHolder: Bool, at now: Time) -> Outcome {
+  /// Takes in a claim that `teller` told of, nil for one of this host's managers: of two on one
+  /// prefix the newer holds, whoever tells of it.
+  package mutating func merge(
+    _ claim: Claim, from teller: KernelID?, at now: Time
+  ) -> Outcome {
     clock = max(clock, claim.clock)
-    let new = Entry(claim: claim, heardAt: isByHolder ? now : nil)
+    let isByHolder = teller == nil || teller == claim.manager.kernel
+    let new = Entry(claim: claim, teller: teller, heardAt: isByHolder ? now : nil)
     guard let index = index(of: claim.prefix) else {
-      if entries.count < Claim.claimsMax {
-        entries.append(new)
-      } else if let index = spareIndex(at: now), isByHolder {
-        // What others tell of is not worth that: tables would push out each other's memories.
-        entries[index] = new
-      } else {
-        return .refused
-      }
-      return .news(replaced: nil)
+      return insert(new, at: now) ? .news(replaced: nil) : .refused
     }
     let known = entries[index].claim
     if claim == known {
-      if isByHolder { entries[index].heardAt = now }
+      if isByHolder { (entries[index].teller, entries[index].heardAt) = (teller, now) }
       return .known
     }
     // A host that booted with its clock behind has only its new kernel to show that it is newer.
@@ -73,6 +74,26 @@ struct ClaimTable: Sendable {
     guard claim.isNewer(than: known) || isNewBoot else { return .refused }
     entries[index] = new
     return .news(replaced: known)
+  }
+
+  /// Adds the first claim on a prefix, or puts it in the place of what its teller may displace.
+  private mutating func insert(_ new: Entry, at now: Time) -> Bool {
+    let isOwn = new.teller == nil
+    let told = entries.indices.filter { entries[$0].teller != nil }
+    let share = isOwn ? [] : told.filter { entries[$0].teller == new.teller }
+    let hasShare = share.count < DirectoryLimits.claimsOfOneMax
+    let isRoom =
+      entries.count < Claim.claimsMax
+      && (isOwn || told.count < Claim.claimsMax - DirectoryLimits.claimsOfOneMax)
+    if hasShare && isRoom {
+      entries.append(new)
+      return true
+    }
+    // What others tell of is not worth that: tables would push out each other's memories.
+    let places = !hasShare ? share : isOwn ? Array(entries.indices) : told
+    guard new.heardAt != nil, let index = spareIndex(among: places, at: now) else { return false }
+    entries[index] = new
+    return true
   }
 
   /// Withdraws what earlier boots of a host claimed and `kernel` did not claim anew; the withdrawn
@@ -115,18 +136,19 @@ struct ClaimTable: Sendable {
     entries.firstIndex { $0.claim.prefix == prefix }
   }
 
-  private func spareIndex(at now: Time) -> Int? {
+  private func spareIndex(among places: [Int], at now: Time) -> Int? {
     func rank(_ index: Int) -> (Int, Int64) {
       let entry = entries[index]
       return (entry.claim.state == .withdrawn ? 0 : 1, entry.heardAt?.nanoseconds ?? .min)
     }
-    return entries.indices
+    return
+      places
       .filter { entries[$0].claim.state == .withdrawn || entries[$0].isAway(at: now) }
       .min { rank($0) < rank($1) }
   }
 
   /// Whose the longest claimed prefix of `name` is.
-  func place(of name: [UInt8]) -> Place {
+  package func place(of name: [UInt8]) -> Place {
     var best: Claim?
     var leadsOn = name.isEmpty
     for entry in entries where entry.claim.state != .withdrawn {
@@ -143,7 +165,7 @@ struct ClaimTable: Sendable {
 
   /// The components right below the shared context `name`, each with the number of the first
   /// entry that has it.
-  func components(below name: [UInt8]) -> [(position: Int, component: [UInt8])] {
+  package func components(below name: [UInt8]) -> [(position: Int, component: [UInt8])] {
     let front = name.isEmpty ? [] : name + [Self.slash]
     var found: [(Int, [UInt8])] = []
     for (index, entry) in entries.enumerated() where entry.claim.state != .withdrawn {
@@ -156,7 +178,7 @@ struct ClaimTable: Sendable {
   }
 
   /// Whether `name` is `front` or below it.
-  private static func leads(_ front: [UInt8], to name: [UInt8]) -> Bool {
+  static func leads(_ front: [UInt8], to name: [UInt8]) -> Bool {
     name.starts(with: front) && (name.count == front.count || name[front.count] == slash)
   }
 
@@ -180,7 +202,7 @@ extension ClaimTable {
       let claim = try? Claim(parsing: &reader)
     {
       clock = max(clock, claim.clock)
-      entries.append(Entry(claim: claim, heardAt: nil))
+      entries.append(Entry(claim: claim, teller: claim.manager.kernel, heardAt: nil))
     }
   }
 }

@@ -1,29 +1,16 @@
+import Synchronization
+import VObjects
 import VProtocol
+import VRuntime
 
-/// The contexts that no manager owns: the names above and between prefixes, and the symbolic
-/// links `self` and `any` beside host names.
+/// A context that no manager owns, when it is open: a name above or between prefixes.
 ///
-/// A context number stands for a name for as long as the node runs; equal names, equal numbers.
-struct SharedContexts: Sendable {
-  private var names: [[UInt8]] = [[]]
+/// What is below it is read as it is then; the positions of its records stay.
+struct SharedContext: Sendable {
+  var name: Name
 
-  /// The top of the name space.
+  /// The top of the name space: the one context that everybody knows.
   static let root = ContextID(rawValue: 1)
-  /// Names above prefixes are few: at most those that 128 claims have, and their links.
-  private static let namesMax = 4096
-
-  /// Nil where the table is full.
-  mutating func context(of name: [UInt8]) -> ContextID? {
-    if let index = names.firstIndex(of: name) { return ContextID(rawValue: UInt64(index + 1)) }
-    guard names.count < Self.namesMax else { return nil }
-    names.append(name)
-    return ContextID(rawValue: UInt64(names.count))
-  }
-
-  func name(of context: ContextID) -> [UInt8]? {
-    let index = Int(clamping: context.rawValue) - 1
-    return names.indices.contains(index) ? names[index] : nil
-  }
 
   /// Identity of a shared context: by its name alone, so the same on every host and boot.
   static func identity(of name: [UInt8]) -> Descriptor.Identity {
@@ -31,4 +18,123 @@ struct SharedContexts: Sendable {
     for octet in name { hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }
     return Descriptor.Identity(device: 0, inode: hash, generation: 0)
   }
+}
+
+/// Shared contexts that are open: what is read of them.
+extension Directory {
+  func open(
+    _ name: [UInt8], _ operation: CreateInstance, _ caller: Caller, _ request: Request
+  ) {
+    guard target(ofLink: name) == nil else { return backplane.refuse(.tooManyLinks, request) }
+    guard operation.mode.contains(.directory) else {
+      return backplane.refuse(.isContext, request)
+    }
+    do throws(Refusal) {
+      try objects.instances.reserve(for: caller)
+    } catch {
+      return objects.refuse(error, request)
+    }
+    let instance = objects.enter(SharedContext(name: Name(name)), for: operation, caller, request)
+    backplane.reply(
+      CreateInstance.Answer(
+        instance: instance.id, attributes: [.readable], isNew: false,
+        descriptor: descriptor(of: name)), to: request)
+  }
+
+  func serveInstance(_ request: Request, _ instance: Instance<SharedContext>) {
+    let name = instance.content.name.octets
+    switch request.message.mcb.code {
+    case ReadInstance.code:
+      backplane.serve(ReadInstance.self, request) { operation in
+        do throws(Refusal) {
+          let block = try records(of: name, from: operation.position, operation.count)
+          backplane.reply(ReadInstance.Answer(data: block), to: request)
+        } catch {
+          objects.refuse(error, request)
+        }
+      }
+    case QueryInstance.code: backplane.reply(descriptor(of: name), to: request)
+    case ModifyInstance.code: backplane.refuse(.notOwner, request)
+    case WriteInstance.code: backplane.refuse(.notWriteable, request)
+    case SyncInstance.code: backplane.reply(Done(), to: request)
+    default: backplane.refuse(.illegalRequest, request)
+    }
+  }
+
+  /// The records of a shared context: prefixes in the order they were first heard, then links.
+  private func records(
+    of name: [UInt8], from position: UInt64, _ count: Int
+  ) throws(Refusal) -> [UInt8] {
+    let (components, local) = state.withLock { state in
+      (state.table.components(below: name), state.local.components(below: name))
+    }
+    var records: [(position: UInt64, name: [UInt8], kind: ObjectKind)] = components.map {
+      (UInt64($0.position) + 1, $0.component, .context)
+    }
+    for (number, link) in links(in: components).enumerated() {
+      records.append((UInt64(Claim.claimsMax + number) + 1, link, .symbolicLink))
+    }
+    let behindLinks = UInt64(Claim.claimsMax) + 8
+    records += local.map { (behindLinks + UInt64($0.position), $0.component, .context) }
+    var filling = Listing.Filling(count)
+    for record in records where record.position > position {
+      let full = name.isEmpty ? record.name : name + [slash] + record.name
+      var descriptor = Descriptor(
+        kind: record.kind, identity: SharedContext.identity(of: full))
+      descriptor.name = record.name
+      guard try filling.add(descriptor, nextPosition: record.position) else { break }
+    }
+    return filling.octets
+  }
+}
+
+// MARK: - What they look like
+
+extension Directory {
+  func context(of name: [UInt8]) -> ContextID { contexts.grant(Name(name), Name(name)) }
+
+  func descriptor(of name: [UInt8]) -> Descriptor {
+    let target = target(ofLink: name)
+    let changedAt = state.withLock { $0.changedAt }
+    var descriptor = Descriptor(
+      kind: target == nil ? .sharedContext : .symbolicLink,
+      identity: SharedContext.identity(of: name))
+    descriptor.context = context(of: name)
+    descriptor.permissions = target == nil ? 0o755 : 0o777
+    descriptor.size = UInt64(target?.count ?? 0)
+    descriptor.links = target == nil ? 2 : 1
+    (descriptor.modified, descriptor.changed, descriptor.accessed) = (
+      changedAt, changedAt, changedAt
+    )
+    descriptor.attributes = [.readable]
+    return descriptor
+  }
+
+  /// Where `self` or `any` in a shared context leads: this host if it serves there, for `any`
+  /// else the first that does; nil for every other name.
+  func target(ofLink name: [UInt8]) -> [UInt8]? {
+    let cut = name.lastIndex(of: slash).map { $0 + 1 } ?? 0
+    let last = Array(name[cut...])
+    guard cut > 0, last == Self.selfName || last == Self.anyName else { return nil }
+    let components = state.withLock { $0.table.components(below: Array(name[..<(cut - 1)])) }
+    guard links(in: components).contains(last) else { return nil }
+    let own = Array(backplane.host.utf8)
+    if components.contains(where: { $0.component == own }) { return own }
+    return components.first?.component
+  }
+
+  private func links(in components: [(position: Int, component: [UInt8])]) -> [[UInt8]] {
+    let hosts = state.withLock { Set($0.table.entries.map { Array($0.claim.host.utf8) }) }
+    // Only where the components are hosts: a context of other prefixes has no "this host".
+    guard !components.isEmpty, components.allSatisfy({ hosts.contains($0.component) }) else {
+      return []
+    }
+    let own = Array(backplane.host.utf8)
+    let isServing = components.contains { $0.component == own }
+    return isServing ? [Self.selfName, Self.anyName] : [Self.anyName]
+  }
+
+  private var slash: UInt8 { ClaimTable.slash }
+  private static let selfName = Array("self".utf8)
+  private static let anyName = Array("any".utf8)
 }

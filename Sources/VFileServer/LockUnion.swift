@@ -40,10 +40,23 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
 
   package private(set) var owners: [Owner: RangeLocks] = [:]
   private var segments: [Segment] = []
+  private var exclusiveCount = 0
 
   package init() {}
 
   package var isEmpty: Bool { owners.isEmpty }
+
+  /// Whether anybody has an exclusive lock.
+  package var hasExclusive: Bool { exclusiveCount > 0 }
+
+  /// All that Linux holds.
+  package var held: [Step] {
+    var held: [Step] = []
+    for piece in pieces(of: 0 ... .max) where piece.kind != .none {
+      Self.append(piece.kind, piece.range, to: &held)
+    }
+    return held
+  }
 
   /// Whether nobody has anything of a range.
   package func isFree(_ range: ClosedRange<UInt64>) -> Bool {
@@ -109,20 +122,23 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
   private func steps(downFrom gone: ArraySlice<RangeLocks.Span>) -> [Step] {
     var steps: [Step] = []
     for span in gone {
-      for part in pieces(of: span.range) {
-        let kind = part.kind
-        guard kind != span.kind, kind != .exclusive else { continue }
-        // Others had no more than shared locks beside it.
-        if let last = steps.last, last.kind == kind,
-          last.range.upperBound &+ 1 == part.range.lowerBound
-        {
-          steps[steps.count - 1].range = last.range.lowerBound...part.range.upperBound
-        } else {
-          steps.append(Step(kind: kind, range: part.range))
-        }
+      // Others had no more than shared locks beside it.
+      for piece in pieces(of: span.range) {
+        guard piece.kind != span.kind, piece.kind != .exclusive else { continue }
+        Self.append(piece.kind, piece.range, to: &steps)
       }
     }
     return steps
+  }
+
+  /// Neighbours of one kind are one step.
+  private static func append(
+    _ kind: LockKind, _ range: ClosedRange<UInt64>, to steps: inout [Step]
+  ) {
+    guard let last = steps.last, last.kind == kind,
+      last.range.upperBound &+ 1 == range.lowerBound
+    else { return steps.append(Step(kind: kind, range: range)) }
+    steps[steps.count - 1].range = last.range.lowerBound...range.upperBound
   }
 }
 
@@ -130,6 +146,7 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
 
 extension LockUnion {
   private mutating func add(_ count: Int, _ span: RangeLocks.Span) {
+    if span.kind == .exclusive { exclusiveCount += count }
     let first = edge(at: span.range.lowerBound, count)
     var end = segments.count
     if span.range.upperBound < .max { end = edge(at: span.range.upperBound + 1, count) }

@@ -85,8 +85,8 @@ struct LockWaiters: Sendable {
 extension Locks.State {
   /// Whether somebody whom `waiter` would wait for waits, in the end, for it.
   ///
-  /// Linux gives up such a search after ten steps. Here it is given up after more than programs ever
-  /// have tangled up; then the request waits, as any wait that a signal ends.
+  /// Linux gives up such a search after ten steps. Here it is given up after more than programs
+  /// ever have tangled up; then the request waits, and a signal ends that like any wait.
   func wouldWaitInCircle(_ waiter: LockWaiter) -> Bool {
     var looks = Self.looksMax
     var seen: Set<Locks.Owner> = []

@@ -33,6 +33,8 @@ final class Locks: Sendable {
   struct Table: Sendable {
     /// What Linux's locks are on; they go when it is closed.
     var file: HeldObject
+    /// The file was opened to write, which exclusive locks on ranges need.
+    var isWriting: Bool
     var union = LockUnion<Owner>()
     /// The instance that each owner used last, whose end ends the locks, and its Linux process.
     var uses: [Owner: (instance: InstanceID, process: UInt32)] = [:]
@@ -145,7 +147,7 @@ final class Locks: Sendable {
         }
       }
       let file: HeldObject
-      if let table { file = table.file } else { file = try open(waiter) }
+      if let table { file = table.file } else { file = try open(waiter, toWrite: false) }
       if let span = try store.conflict(on: file.handle, lock.kind, lock.range) {
         (found.kind, found.range, found.process) = (span.kind, span.range, 0)
       }
@@ -210,13 +212,15 @@ extension Locks {
       throw .refused(.wouldBlock)
     }
     // Taken out, so that no change copies it.
+    let toWrite = !key.place.isWhole && lock.kind == .exclusive
     var table: Table
     if let known = state.tables.removeValue(forKey: key.place) {
       table = known
     } else {
-      table = Table(file: try open(waiter))
+      table = Table(file: try open(waiter, toWrite: toWrite), isWriting: toWrite)
     }
-    defer { if !table.union.isEmpty { state.tables[key.place] = table } }
+    defer { putBack(table, key.place, &state) }
+    if toWrite && !table.isWriting { try reopen(&table, toWrite: true) }
     let old = table.union.owners[key.owner]?.spans.count ?? 0
     let ranges = table.union.ranges(of: key.owner, setting: lock.kind, lock.range)
     try state.pay(key, &table, from: old, to: ranges.spans.count)
@@ -247,7 +251,7 @@ extension Locks {
     _ key: Key, _ range: ClosedRange<UInt64>, _ state: inout State
   ) throws(StoreFailure) {
     guard var table = state.tables.removeValue(forKey: key.place) else { return }
-    defer { if !table.union.isEmpty { state.tables[key.place] = table } }
+    defer { putBack(table, key.place, &state) }
     guard table.union.owners[key.owner] != nil else { return }
     let ranges = table.union.ranges(of: key.owner, setting: .none, range)
     var steps = try state.replace(key, &table, by: ranges)
@@ -259,12 +263,43 @@ extension Locks {
     }
   }
 
-  private func open(_ waiter: LockWaiter) throws(StoreFailure) -> HeldObject {
+  private func open(
+    _ waiter: LockWaiter, toWrite: Bool
+  ) throws(StoreFailure) -> HeldObject {
     let file = try waiter.instance.content.file
     return HeldObject(
-      try store.openToLock(file.handle, isWhole: waiter.place.isWhole), of: store,
-      export: file.export)
+      try store.openToLock(file.handle, toWrite: toWrite), of: store, export: file.export)
   }
+
+  /// Keeps what is still locked; without exclusive locks the file can be run again.
+  private func putBack(_ table: consuming Table, _ place: Place, _ state: inout State) {
+    guard !table.union.isEmpty else { return }
+    if table.isWriting && !table.union.hasExclusive {
+      try? reopen(&table, toWrite: false)
+    }
+    state.tables[place] = table
+  }
+
+  /// Opens what locks are on anew, and moves them: all of them are shared ones, so nobody can come
+  /// between.
+  private func reopen(_ table: inout Table, toWrite: Bool) throws(StoreFailure) {
+    let held = table.union.held
+    guard held.count <= (toWrite ? Self.movedMax : Self.movedBackMax) else {
+      throw .refused(.noServerResources)
+    }
+    let file = HeldObject(
+      try store.openToLock(table.file.handle, toWrite: toWrite), of: store,
+      export: table.file.export)
+    for step in held { try store.lock(file.handle, step.kind, step.range) }
+    table.file = file
+    table.isWriting = toWrite
+  }
+
+  /// Ranges that are moved for an exclusive lock: as many as one owner can have.
+  private static let movedMax = RangeLocks.spansMax
+  /// Ranges that are moved at an unlock, which may come again and again: few enough to cost no more
+  /// than the unlock.
+  private static let movedBackMax = 64
 
   /// Gives locks to those who waited for them, first come, first served.
   private func serveWaiters(of place: Place, _ state: inout State) -> Replies {

@@ -22,6 +22,8 @@ final class BoardQueries: Sendable {
   private let backplane: any Backplane
   private let kernel: KernelID
   private let state = Mutex(State())
+  /// Gets every answer about a group, also one that comes when nobody waits for it any more.
+  private let heard: @Sendable (Name, QueryGroup.Answer) -> Void
 
   /// Who has not answered by then, its request repeated four times, is away.
   static let timeLimit = TimeSpan.milliseconds(200)
@@ -30,9 +32,13 @@ final class BoardQueries: Sendable {
   /// Boards nobody knew of may still be heard; the request is not yet repeated by then.
   private static let lateLimit = TimeSpan.milliseconds(8)
 
-  init(_ backplane: any Backplane, kernel: KernelID) {
+  init(
+    _ backplane: any Backplane, kernel: KernelID,
+    heard: @escaping @Sendable (Name, QueryGroup.Answer) -> Void
+  ) {
     self.backplane = backplane
     self.kernel = kernel
+    self.heard = heard
     // Makes this board known, and the others to it.
     ask("") { _ in }
     backplane.after(Self.timeLimit) { [weak self] in
@@ -46,7 +52,7 @@ final class BoardQueries: Sendable {
   }
 
   /// Calls `done` once, with what the boards of other hosts that have the group answered.
-  func ask(_ name: String, _ done: @escaping @Sendable ([QueryGroup.Answer]) -> Void) {
+  func ask(_ name: Name, _ done: @escaping @Sendable ([QueryGroup.Answer]) -> Void) {
     let (known, isSettled) = state.withLock { ($0.known, $0.isSettled) }
     let asked = Mutex(Asked(missing: known))
     let client = backplane.makeClient(user: "root")
@@ -71,15 +77,16 @@ final class BoardQueries: Sendable {
       let kernel = response.server.kernel
       guard kernel != self.kernel else { return }
       note(kernel)
+      let answer = response.code.isOK ? try? QueryGroup.Answer(parsing: response.message) : nil
+      let sound = answer?.sound(about: name)
       let (isFirst, isLast) = asked.withLock { asked in
         let isFirst = asked.heard.isEmpty
         asked.missing.remove(kernel)
-        asked.heard.insert(kernel)
-        if response.code.isOK, let answer = try? QueryGroup.Answer(parsing: response.message) {
-          asked.answers.append(answer)
-        }
+        guard asked.heard.insert(kernel).inserted else { return (false, false) }
+        if let sound { asked.answers.append(sound) }
         return (isFirst, asked.missing.isEmpty)
       }
+      if let sound, !name.isEmpty { heard(name, sound) }
       if isSettled && isLast { return finish() }
       if isFirst && !isSettled { backplane.after(Self.othersLimit, finish) }
     }

@@ -7,32 +7,45 @@ import VRuntime
 extension GroupServer {
   /// A change that somebody asks the boards for: the one of the host that is named answers.
   func change(_ request: Request) {
-    guard request.message.mcb.code == ChangeGroup.code,
-      let change = try? ChangeGroup(parsing: request.message), change.host == backplane.host
-    else { return }
     // Not even a datagram comes from nobody: it is from this host then.
-    guard let principal = request.principal else { return }
-    let isOwnRoot = request.isLocal && principal.user == "root"
-    let caller = TreeCaller(
-      principal: principal, user: principal.user == "root" && !isOwnRoot ? "nobody" : principal.user
-    )
-    perform(change, caller, isOwnRoot: isOwnRoot) { [backplane] refusal in
+    guard request.principal != nil, let change = try? ChangeGroup(parsing: request.message),
+      change.host == backplane.host
+    else { return leave(request) }
+    let caller = GroupUser.caller(of: request, at: backplane.host)
+    perform(change, caller) { [backplane] refusal in
       guard let refusal else { return backplane.reply(Done(), to: request) }
-      backplane.reply(
-        Message(Message(reply: refusal.code).mcb, segment: Array(refusal.words.utf8)), to: request)
+      backplane.reply(refusal.message, to: request)
     }
   }
 
-  func perform(
-    _ change: ChangeGroup, _ caller: TreeCaller, isOwnRoot: Bool, _ done: @escaping TreeOutcome
-  ) {
+  /// Leaves the answer to another board.
+  ///
+  /// Once nobody waits for it any more it is answered all the same: else the kernel would keep the
+  /// request for good.
+  private func leave(_ request: Request) {
+    guard !request.message.mcb.flags.contains(.datagram) else { return }
+    backplane.after(Self.changeLimit + .seconds(1)) { [backplane] in
+      backplane.refuse(.notFound, request)
+    }
+  }
+
+  /// So long a board is waited for.
+  static let changeLimit = TimeSpan.seconds(2)
+
+  func perform(_ change: ChangeGroup, _ caller: Caller, _ done: @escaping Outcome) {
+    let user = GroupUser.name(of: caller.user, at: backplane.host)
     switch change.change {
-    case .join: join(change, caller, isOwnRoot: isOwnRoot, done)
+    case .join: join(change, caller, done)
     case .leave:
       look(at: change.group) { [self] view in
         let member = table.withLock { $0.groups[change.group]?.members[change.member] }
-        guard let view, let member else { return done(Refusal(.notFound)) }
-        guard isOwnRoot || [member.owner, view.about.owner].contains(caller.user) else {
+        guard let view else { return done(Refusal(.notFound)) }
+        let isTheirs = caller.isRoot || [member?.owner, view.about.owner].contains(user)
+        guard isTheirs || view.about.mayBePassed(by: caller, at: backplane.host) else {
+          return done(Refusal(.noPermission))
+        }
+        guard let member else { return done(Refusal(.notFound)) }
+        guard isTheirs else {
           return done(Refusal(.notOwner, "\(change.member) belongs to \(member.owner)"))
         }
         removeMember(change.member, of: change.group)
@@ -41,44 +54,57 @@ extension GroupServer {
     case .remove:
       let owner = table.withLock { $0.groups[change.group]?.about.owner }
       guard let owner else { return done(Refusal(.notFound)) }
-      guard isOwnRoot || owner == caller.user else {
+      guard caller.isRoot || owner == user else {
         return done(Refusal(.notOwner, "\(change.group) belongs to \(owner)"))
       }
       done(table.withLock { $0.remove(change.group) })
     }
   }
 
-  private func join(
-    _ change: ChangeGroup, _ caller: TreeCaller, isOwnRoot: Bool, _ done: @escaping TreeOutcome
-  ) {
+  private func join(_ change: ChangeGroup, _ caller: Caller, _ done: @escaping Outcome) {
     let name = MemberName(change.member, on: backplane.host)
     guard name.host == backplane.host, name.refusal == nil else {
       return done(name.refusal ?? Refusal(.badArguments))
     }
     if let refusal = GroupTable.refusal(ofGroup: change.group) { return done(refusal) }
+    guard name.isProgram || isOfThisHost(caller) else { return done(Self.mailboxElsewhere) }
     // What a program's own manager says needs no other's leave.
-    let isTold = isOwnRoot && change.program != .none
-    let owner = isTold && !change.owner.isEmpty ? change.owner : caller.user
+    let isTold = caller.isRoot && caller.isLocal && change.program != .none
+    let joiner = isTold && !change.owner.isEmpty ? self.caller(for: change.owner) : caller
+    let owner = GroupUser.name(of: joiner.user, at: backplane.host)
     look(at: change.group) { [self] view in
       guard let about = view?.about ?? (isTold ? newTraits(owner, 0o755) : nil) else {
         return done(Refusal(.notFound, "there is no group \(change.group)"))
       }
-      let member = TreeCaller(principal: caller.principal, user: owner)
-      guard view == nil || view?.mayBeWritten(by: isTold ? member : caller) == true else {
+      guard about.mayBeWritten(by: joiner, at: backplane.host) else {
         return done(Refusal(.noPermission, "\(change.group) belongs to \(about.owner)"))
       }
-      guard name.isProgram else {
-        let mailbox = Mailbox()
-        return done(add(.mailbox(mailbox), name.whole, owner, to: change.group, about))
+      let add: @Sendable (GroupMember.Receiver) -> Void = { [self] receiver in
+        let member = GroupMember(
+          name: name.whole, owner: owner, payer: joiner.principal, entity: .none,
+          receiver: receiver)
+        done(self.add(member, to: change.group, about))
       }
-      let take: @Sendable (EntityID?) -> Void = { [self] program in
+      guard name.isProgram else { return add(.mailbox(Mailbox(host: backplane.host, kept))) }
+      if isTold { return add(.program(change.program)) }
+      findProgram(name) { program in
         guard let program else {
           return done(Refusal(.notFound, "\(name.host) runs no program \(name.name)"))
         }
-        done(add(.program(program), name.whole, owner, to: change.group, about))
+        guard joiner.isRoot || program.owner == owner else {
+          return done(Refusal(.notOwner, "\(name.name) belongs to \(program.owner)"))
+        }
+        add(.program(program.entity))
       }
-      if isTold { take(change.program) } else { findProgram(name, take) }
     }
+  }
+
+  static let mailboxElsewhere = Refusal(.badArguments, "a mailbox is made on its own host")
+
+  /// Who owns a program of this host, as its manager says.
+  private func caller(for owner: String) -> Caller {
+    let principal = GroupUser.principal(of: owner, at: backplane.host)
+    return Caller(principal: principal, user: owner, isLocal: true)
   }
 
   func newTraits(_ owner: String, _ permissions: UInt32) -> GroupTraits {
@@ -86,19 +112,17 @@ extension GroupServer {
   }
 
   /// Makes a process, and it a member.
-  private func add(
-    _ receiver: GroupMember.Receiver, _ name: String, _ owner: String, to group: String,
-    _ about: GroupTraits
-  ) -> Refusal? {
-    let entity = backplane.makeServer(knowsPrincipals: true) { [self] request in
-      receive(request, receiver, name)
+  private func add(_ member: GroupMember, to group: Name, _ about: GroupTraits) -> Refusal? {
+    var member = member
+    let (receiver, name) = (member.receiver, member.name)
+    member.entity = backplane.makeServer(knowsPrincipals: true) { [weak self] request in
+      self?.receive(request, receiver, name, of: group)
     }
-    let member = GroupMember(name: name, owner: owner, entity: entity, receiver: receiver)
     if let refusal = table.withLock({ $0.join(group, about, member) }) {
-      backplane.retire(entity)
+      backplane.retire(member.entity)
       return refusal
     }
-    backplane.join(entity, group: EntityID(groupNamed: group))
+    backplane.join(member.entity, group: EntityID(groupNamed: group))
     if case .program(let program) = receiver {
       watchPrograms()
       tell(program, .join, group)
@@ -107,25 +131,35 @@ extension GroupServer {
   }
 
   /// Lets a program know that it is in a group, or is no longer.
-  func tell(_ program: EntityID, _ kind: ChangeGroup.Change, _ group: String) {
+  func tell(_ program: EntityID, _ kind: ChangeGroup.Change, _ group: Name) {
     let client = backplane.makeClient(user: "root")
     let change = ChangeGroup(kind, group, host: backplane.host)
     backplane.sendDatagram(change.message, from: client, to: program)
     backplane.retire(client)
   }
+}
 
-  // MARK: messages
+// MARK: - Messages
 
-  /// A member of this host gets a message.
-  private func receive(_ request: Request, _ receiver: GroupMember.Receiver, _ name: String) {
+extension GroupServer {
+  /// A member of this host gets a message, of somebody who may send to its group: its name is known
+  /// to everybody, and so is the entity that messages go to.
+  private func receive(
+    _ request: Request, _ receiver: GroupMember.Receiver, _ name: Name, of group: Name
+  ) {
     guard request.message.mcb.code == GroupMessage.code else {
       return backplane.refuse(.illegalRequest, request)
     }
+    let caller = GroupUser.caller(of: request, at: backplane.host)
+    let about = table.withLock { $0.groups[group]?.about }
+    guard let about, request.principal != nil,
+      about.mayBeWritten(by: caller, at: backplane.host)
+    else { return refuse(request, name, of: group, about, caller) }
     backplane.serve(GroupMessage.self, request) { message in
-      let sender = request.principal.map { "\($0)" } ?? "nobody"
+      let sender = GroupUser.sender(caller.principal)
       switch receiver {
       case .mailbox(let mailbox):
-        let isTaken = mailbox.put("\(sender): \(message.text)\n")
+        let isTaken = mailbox.put("\(sender): \(message.text)\n", from: caller.principal)
         backplane.reply(
           GroupMessage.Answer(
             isTaken ? .ok : .noServerResources, member: name,
@@ -142,15 +176,28 @@ extension GroupServer {
     }
   }
 
+  /// Who may know the members is told by each of them; who may not learns no name.
+  private func refuse(
+    _ request: Request, _ name: Name, of group: Name, _ about: GroupTraits?, _ caller: Caller
+  ) {
+    guard let about, about.mayBePassed(by: caller, at: backplane.host) else {
+      return backplane.refuse(.noPermission, request)
+    }
+    backplane.reply(
+      GroupMessage.Answer(
+        .noPermission, member: name, words: "\(group) belongs to \(about.owner)"), to: request)
+  }
+
   /// Below the time that a sender waits.
   private static let programLimit = TimeSpan.milliseconds(1800)
 
   private func answer(
-    of name: String, _ program: EntityID, _ answer: Answer<GroupMessage.Answer>
+    of name: Name, _ program: EntityID, _ answer: Answer<GroupMessage.Answer>
   ) -> GroupMessage.Answer {
     switch answer {
     case .done(var answer, _):
       answer.member = name
+      answer.words = GroupReports.clipped(answer.words)
       return answer
     case .refused(let code):
       if code == .nonexistentEntity { forget(program: program) }
@@ -161,11 +208,17 @@ extension GroupServer {
 
   // MARK: programs
 
-  /// The entity of a program of this host, as its manager tells in the program's `status`.
+  /// A program of this host, as its manager tells in the program's `status`.
+  private struct FoundProgram: Sendable {
+    var entity: EntityID
+    /// Who started it, as `GroupUser` names them.
+    var owner: String
+  }
+
   private func findProgram(
-    _ name: MemberName, _ found: @escaping @Sendable (EntityID?) -> Void
+    _ name: MemberName, _ found: @escaping @Sendable (FoundProgram?) -> Void
   ) {
-    let path = Array("team/\(name.host)/\(name.name)/status".utf8)
+    let path = Array("team/\(name.host)/".utf8) + name.name.octets + Array("/status".utf8)
     clients.send(
       CreateInstance(ContextName(ContextID(rawValue: 1), path), mode: .read), as: "root",
       to: directory.withLock { $0 }
@@ -176,10 +229,19 @@ extension GroupServer {
       ) { [self] answer in
         clients.send(ReleaseInstance(opened.instance), as: "root", to: manager) { _ in }
         guard case .done(let block, _) = answer else { return found(nil) }
-        let lines = String(decoding: block.data, as: UTF8.self).split(separator: "\n")
-        let entity = lines.first { $0.hasPrefix("entity ") }?.dropFirst("entity ".count)
-        found(entity.flatMap { EntityID($0) })
+        found(program(of: String(decoding: block.data, as: UTF8.self)))
       }
     }
+  }
+
+  private func program(of status: String) -> FoundProgram? {
+    let lines = status.split(separator: "\n")
+    func word(_ key: String) -> String? {
+      lines.first { $0.hasPrefix("\(key) ") }.map { String($0.dropFirst(key.count + 1)) }
+    }
+    guard let entity = word("entity").flatMap({ EntityID($0) }),
+      let starter = word("owner").flatMap({ Principal($0) })
+    else { return nil }
+    return FoundProgram(entity: entity, owner: GroupUser.name(of: starter))
   }
 }

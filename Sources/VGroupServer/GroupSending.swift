@@ -3,32 +3,11 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// What the members said to a message, or why it was not sent: for the user who sent it.
-struct GroupReports: Sendable {
-  struct Key: Hashable {
-    var group: String
-    var principal: Principal
-  }
-
-  private var texts: [Key: String] = [:]
-
-  /// Beyond it all are forgotten.
-  private static let reportsMax = 256
-
-  subscript(key: Key) -> String {
-    get { texts[key] ?? "" }
-    set {
-      if texts.count >= Self.reportsMax { texts.removeAll() }
-      texts[key] = newValue
-    }
-  }
-}
-
 extension GroupServer {
   private struct Sending: Sendable {
     /// Members that have not answered.
-    var missing: Set<String>
-    var lines: [String: String] = [:]
+    var missing: Set<Name>
+    var lines: [Name: String] = [:]
     var isOver = false
   }
 
@@ -37,65 +16,82 @@ extension GroupServer {
 
   /// Sends a message to all members by one group Send; `done` gets a line for each.
   func send(
-    _ text: String, to group: String, from caller: TreeCaller,
-    _ done: @escaping @Sendable (Result<String, Refusal>) -> Void
+    _ text: String, to group: Name, from caller: Caller,
+    _ done: @escaping @Sendable (Result<[UInt8], Refusal>) -> Void
   ) {
+    let principal = caller.principal
+    guard sendings.withLock({ $0.take(principal) }) else {
+      return done(.failure(Self.tooMany(principal)))
+    }
     look(at: group) { [self] view in
-      guard let view, !view.members.isEmpty else {
-        return done(.failure(Refusal(.notFound, "\(group) has no members")))
-      }
-      let sending = Mutex(Sending(missing: Set(view.members.map(\.name))))
-      let client = backplane.makeClient(user: caller.principal.user)
-      let finish: @Sendable () -> Void = { [backplane] in
-        let report: Sending? = sending.withLock { sending in
-          defer { sending.isOver = true }
-          return sending.isOver ? nil : sending
-        }
-        guard let report else { return }
-        backplane.retire(client)
-        guard !report.lines.isEmpty else {
-          return done(.failure(Refusal(.userTimeout, "no member answers")))
-        }
-        let silent = report.missing.map { ($0, "no answer") }
-        let lines = (report.lines.map { ($0.key, $0.value) } + silent).sorted { $0.0 < $1.0 }
-        done(.success(lines.map { "\($0.0): \($0.1)\n" }.joined()))
-      }
-      backplane.send(
-        GroupMessage(sender: "\(caller.principal)", text: text).message, from: client,
-        to: EntityID(groupNamed: group),
-        options: SendOptions(timeLimit: Self.replyLimit, collectsResponses: true)
-      ) { response in
-        guard response.server != .none else { return finish() }
-        guard response.code.isOK,
-          let answer = try? GroupMessage.Answer(parsing: response.message)
-        else { return }
-        let isLast = sending.withLock { sending in
-          sending.missing.remove(answer.member)
-          sending.lines[answer.member] = Self.words(answer)
-          return sending.missing.isEmpty
-        }
-        if isLast { finish() }
+      send(text, to: group, view, from: principal) { [self] result in
+        sendings.withLock { $0.give(principal) }
+        done(result)
       }
     }
   }
 
-  /// In one line.
-  private static func words(_ answer: GroupMessage.Answer) -> String {
-    let words =
-      answer.words.isEmpty
-      ? "\(answer.outcome.isOK ? "ok" : "\(answer.outcome)")"
-      : answer.words
-    return String(words.map { $0.isNewline ? " " : $0 })
+  private func send(
+    _ text: String, to group: Name, _ view: GroupView?, from principal: Principal,
+    _ done: @escaping @Sendable (Result<[UInt8], Refusal>) -> Void
+  ) {
+    guard let view, !view.members.isEmpty else {
+      return done(.failure(Refusal(.notFound, "\(group) has no members")))
+    }
+    guard !view.isDisputed else {
+      return done(.failure(Refusal(.busy, "another group named \(group) is just ending")))
+    }
+    let sending = Mutex(Sending(missing: Set(view.members.map(\.name))))
+    let client = backplane.makeClient(ClientUser(principal))
+    let finish: @Sendable () -> Void = { [backplane] in
+      let report: Sending? = sending.withLock { sending in
+        defer { sending.isOver = true }
+        return sending.isOver ? nil : sending
+      }
+      guard let report else { return }
+      backplane.retire(client)
+      guard !report.lines.isEmpty else {
+        return done(.failure(Refusal(.userTimeout, "no member answers")))
+      }
+      done(.success(GroupReports.text(report.lines, silent: report.missing)))
+    }
+    backplane.send(
+      GroupMessage(sender: GroupUser.sender(principal), text: text).message, from: client,
+      to: EntityID(groupNamed: group),
+      options: SendOptions(timeLimit: Self.replyLimit, collectsResponses: true)
+    ) { response in
+      guard response.server != .none else { return finish() }
+      guard response.code.isOK,
+        let answer = try? GroupMessage.Answer(parsing: response.message),
+        MemberName(answer.member, on: "").refusal == nil
+      else { return }
+      let isLast = sending.withLock { sending in
+        sending.missing.remove(answer.member)
+        sending.lines[answer.member] = GroupReports.words(answer)
+        return sending.missing.isEmpty
+      }
+      if isLast { finish() }
+    }
+  }
+
+  private static func tooMany(_ principal: Principal) -> Refusal {
+    Refusal(.noServerResources, "\(principal) sends too much at once")
   }
 
   /// Sends a message once: the first answer ends it, and who missed it has missed it.
-  func sendDatagram(_ text: String, to group: String, from caller: TreeCaller) {
-    let client = backplane.makeClient(user: caller.principal.user)
+  func sendDatagram(_ text: String, to group: Name, from caller: Caller) -> Refusal? {
+    let principal = caller.principal
+    guard sendings.withLock({ $0.take(principal) }) else { return Self.tooMany(principal) }
+    let client = backplane.makeClient(ClientUser(principal))
     backplane.send(
-      GroupMessage(sender: "\(caller.principal)", text: text).message, from: client,
+      GroupMessage(sender: GroupUser.sender(principal), text: text).message, from: client,
       to: EntityID(groupNamed: group),
       options: SendOptions(timeLimit: Self.datagramLimit)
-    ) { [backplane] _ in backplane.retire(client) }
+    ) { [self] _ in
+      backplane.retire(client)
+      sendings.withLock { $0.give(principal) }
+    }
+    return nil
   }
 
   private static let datagramLimit = TimeSpan.milliseconds(500)
@@ -104,7 +100,7 @@ extension GroupServer {
 /// `send` and `datagram`: one write is one message.
 struct SendingFile: TreeFile {
   let server: GroupServer
-  let group: String
+  let group: Name
   let access: TreeAccess
   /// What the members say can be read; else nobody waits for them.
   let hasReplies: Bool
@@ -116,7 +112,7 @@ struct SendingFile: TreeFile {
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    guard opening.caller.principal.host == server.backplane.host else {
+    guard server.isOfThisHost(opening.caller) else {
       return opened(.failure(Refusal(.noPermission, "every host sends by its own /v/group")))
     }
     opened(.success(SendingSession(self)))
@@ -134,7 +130,7 @@ private final class SendingSession: TreeSession {
     let key = GroupReports.Key(group: file.group, principal: call.caller.principal)
     let text = file.server.reports.withLock { $0[key] }
     let octets = rest.withLock { rest in
-      let left = rest ?? Array(text.utf8)[...]
+      let left = rest ?? text[...]
       rest = left.dropFirst(count)
       return Array(left.prefix(count))
     }
@@ -148,8 +144,8 @@ private final class SendingSession: TreeSession {
     case .failure(let refusal): return note(.failure(refusal), data.count, call)
     }
     guard file.hasReplies else {
-      file.server.sendDatagram(message, to: file.group, from: call.caller)
-      call.answer(count: data.count)
+      let refusal = file.server.sendDatagram(message, to: file.group, from: call.caller)
+      if let refusal { call.refuse(refusal) } else { call.answer(count: data.count) }
       return
     }
     file.server.send(message, to: file.group, from: call.caller) { [self] result in
@@ -158,7 +154,7 @@ private final class SendingSession: TreeSession {
   }
 
   /// Keeps what there is to read, then answers the write.
-  private func note(_ result: Result<String, Refusal>, _ count: Int, _ call: TreeCall) {
+  private func note(_ result: Result<[UInt8], Refusal>, _ count: Int, _ call: TreeCall) {
     let key = GroupReports.Key(group: file.group, principal: call.caller.principal)
     rest.withLock { $0 = nil }
     switch result {
@@ -167,7 +163,7 @@ private final class SendingSession: TreeSession {
       call.answer(count: count)
     case .failure(let refusal):
       let words = refusal.words.isEmpty ? "\(refusal.code)" : refusal.words
-      file.server.reports.withLock { $0[key] = "refused: \(words)\n" }
+      file.server.reports.withLock { $0[key] = Array("refused: \(words)\n".utf8) }
       call.refuse(refusal)
     }
   }

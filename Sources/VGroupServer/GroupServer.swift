@@ -17,44 +17,52 @@ public final class GroupServer: Sendable {
   let kernel: KernelID
   let boards: BoardQueries
   let clients: ClientPool
-  let table = Mutex(GroupTable())
-  /// Groups as they were when somebody last looked.
-  let views = Mutex<(groups: [String: GroupView], names: Set<String>)>(([:], []))
+  let table: Mutex<GroupTable>
+  let views = Mutex(GroupViews())
   let reports = Mutex(GroupReports())
+  /// Messages that are being sent, by who sends them.
+  let sendings: Mutex<Shares>
+  /// Messages that wait in mailboxes.
+  let kept: MessageShares
   /// The members of the system's own groups, until when they are believed.
-  let systemMembers = Mutex<[String: (names: [String], until: Time)]>([:])
+  let systemMembers = Mutex<[Name: (names: [Name], until: Time)]>([:])
   /// Where programs of this host are found by name.
   let directory = Mutex(EntityID.none)
   private let programs: LifeWatch
-  private let own: TreeCell
+  private let tree = Mutex<TreeManager?>(nil)
 
   /// The name of every node's own board.
   public static let prefix = "group"
 
   public init(_ backplane: any Backplane) {
     self.backplane = backplane
+    let host = backplane.host
     clients = ClientPool(backplane)
-    let cell = TreeCell()
-    own = cell
-    // Questions are answered from memory, and to everybody; what changes something has a sender.
-    let listener = backplane.makeServer(knowsPrincipals: false) { cell.server?.answer($0) }
-    let changer = backplane.makeServer(knowsPrincipals: true) { cell.server?.change($0) }
-    kernel = listener.kernel
-    boards = BoardQueries(backplane, kernel: kernel)
-    programs = LifeWatch(backplane, of: { cell.server?.programsHere ?? [] }) { entity, state in
-      if state == nil { cell.server?.forget(program: entity) }
+    table = Mutex(GroupTable(host: host))
+    sendings = Mutex(Shares(capacity: Self.sendingsMax, ownHost: host))
+    kept = MessageShares(host: host)
+    let own = LateBound<GroupServer>()
+    // Who asks decides what is answered, so it is told who that is.
+    let board = backplane.makeServer(knowsPrincipals: true) { own.object?.serve($0) }
+    kernel = board.kernel
+    boards = BoardQueries(backplane, kernel: kernel) { name, answer in
+      own.object?.end(name, for: GroupTraits(answer))
     }
-    cell.set(self)
-    cell.set(TreeManager(backplane, rootContext))
-    backplane.join(listener, group: .groupManagerGroup)
-    backplane.join(changer, group: .groupManagerGroup)
+    programs = LifeWatch(backplane, of: { own.object?.programsHere ?? [] }) { entity, state in
+      if state == nil { own.object?.forget(program: entity) }
+    }
+    own.bind(self)
+    let manager = TreeManager(
+      backplane, rootContext, identify: { GroupUser.caller(of: $0, at: host) })
+    tree.withLock { $0 = manager }
+    backplane.join(board, group: .groupManagerGroup)
   }
 
   /// The manager of `/v/group`.
-  public var manager: TreeManager { own.manager! }
+  public var manager: TreeManager { tree.withLock { $0! } }
 
-  /// Every open instance of its names as a line.
-  public var instancesText: String { manager.instancesText }
+  /// Each message takes an entity and packets of every member's host until it is answered.
+  private static let sendingsMax = 1024
 
   /// Tells the directory of this host, which tells nobody else.
   public func claim(
@@ -74,7 +82,7 @@ public final class GroupServer: Sendable {
   // MARK: looking
 
   /// What this board has of a group.
-  func ownAnswer(_ name: String) -> QueryGroup.Answer? {
+  func ownAnswer(_ name: Name) -> QueryGroup.Answer? {
     table.withLock { table in
       var answer = QueryGroup.Answer(host: backplane.host)
       if name.isEmpty {
@@ -91,16 +99,21 @@ public final class GroupServer: Sendable {
   }
 
   /// Finds out what a group is now; nil where it is not.
-  func look(at name: String, _ found: @escaping @Sendable (GroupView?) -> Void) {
+  func look(at name: Name, _ found: @escaping @Sendable (GroupView?) -> Void) {
+    table.withLock { $0.noteLook(at: name, backplane.now) }
     boards.ask(name) { [self] answers in
       let view = GroupView(answers + [ownAnswer(name)].compactMap(\.self))
-      views.withLock { views in
-        if views.groups.count >= Self.viewsMax { views.groups = [:] }
-        views.groups[name] = view
-        if view == nil { views.names.remove(name) }
-      }
+      views.withLock { $0.note(view, of: name, at: backplane.now) }
       found(view)
     }
+  }
+
+  /// Ends a group of this board where another one of its name is older.
+  ///
+  /// They were made while their hosts did not hear each other. Members of the younger one would hear
+  /// what the older one is sent.
+  private func end(_ name: Name, for other: GroupTraits) {
+    for member in table.withLock({ $0.end(name, for: other) }) { dismiss(member, of: name) }
   }
 
   /// Finds out which groups there are.
@@ -108,22 +121,47 @@ public final class GroupServer: Sendable {
     boards.ask("") { [self] answers in
       let all = answers + [ownAnswer("")].compactMap(\.self)
       let names = Set(all.flatMap { $0.members.map(\.name) })
-      views.withLock { $0.names = names }
+      views.withLock { $0.note(names: names) }
       done()
     }
   }
 
-  private static let viewsMax = 1024
+  // MARK: what boards are asked
 
+  private func serve(_ request: Request) {
+    switch request.message.mcb.code {
+    case QueryGroup.code: answer(request)
+    case ChangeGroup.code: change(request)
+    default: backplane.refuse(.illegalRequest, request)
+    }
+  }
+
+  /// The names of groups are everybody's, as `/v/group` shows them; who is in one, its own.
   private func answer(_ request: Request) {
-    guard request.message.mcb.code == QueryGroup.code else { return }
-    boards.note(request.client.kernel)
+    let caller = GroupUser.caller(of: request, at: backplane.host)
+    let isBoard = GroupUser.isBoard(caller.principal)
+    if isBoard { boards.note(request.client.kernel) }
     backplane.serve(QueryGroup.self, request) { query in
       guard let answer = ownAnswer(query.name) else {
         return backplane.refuse(.notFound, request)
       }
+      guard isBoard || query.name.isEmpty || mayPass(query.name, caller) else {
+        return backplane.refuse(.noPermission, request)
+      }
       backplane.reply(answer, to: request)
+      if isBoard && !query.name.isEmpty { lookLater(at: query.name) }
     }
+  }
+
+  private func mayPass(_ name: Name, _ caller: Caller) -> Bool {
+    let about = table.withLock { $0.groups[name]?.about }
+    return about?.mayBePassed(by: caller, at: backplane.host) == true
+  }
+
+  /// Another board asks for a group that is here too: if it has an older one, this board is to know.
+  private func lookLater(at name: Name) {
+    let isDue = table.withLock { $0.isLookDue(at: name, backplane.now) }
+    if isDue { look(at: name) { _ in } }
   }
 
   // MARK: programs
@@ -145,7 +183,7 @@ public final class GroupServer: Sendable {
   func forget(program: EntityID) {
     let memberships = table.withLock { table in
       table.groups.flatMap { name, group in
-        group.members.values.compactMap { member -> (String, String)? in
+        group.members.values.compactMap { member -> (Name, Name)? in
           guard case .program(program) = member.receiver else { return nil }
           return (name, member.name)
         }
@@ -154,26 +192,17 @@ public final class GroupServer: Sendable {
     for (group, member) in memberships { removeMember(member, of: group) }
   }
 
-  func removeMember(_ member: String, of group: String) {
+  func removeMember(_ member: Name, of group: Name) {
     guard let left = table.withLock({ $0.leave(group, member) }) else { return }
-    backplane.retire(left.entity)
-    switch left.receiver {
+    dismiss(left, of: group)
+  }
+
+  /// A member is none any more.
+  private func dismiss(_ member: GroupMember, of group: Name) {
+    backplane.retire(member.entity)
+    switch member.receiver {
     case .mailbox(let mailbox): mailbox.close()
     case .program(let program): tell(program, .leave, group)
     }
   }
-}
-
-/// Lets procedures that exist before their board find it, and the board its tree.
-private final class TreeCell: Sendable {
-  private struct Parts: Sendable {
-    weak var server: GroupServer?
-    var manager: TreeManager?
-  }
-  private let parts = Mutex(Parts())
-
-  var server: GroupServer? { parts.withLock { $0.server } }
-  var manager: TreeManager? { parts.withLock { $0.manager } }
-  func set(_ server: GroupServer) { parts.withLock { $0.server = server } }
-  func set(_ manager: TreeManager) { parts.withLock { $0.manager = manager } }
 }

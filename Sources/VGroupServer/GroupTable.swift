@@ -1,88 +1,166 @@
 import VObjects
 import VProtocol
+import VRuntime
 
 /// What one board has: the groups that were made here, and those that have members here.
 ///
 /// A group that others made is known as long as it has members here, so that it outlives its maker.
+/// What it was when its first member came holds for the messages to its members: no other board
+/// changes that.
 struct GroupTable: Sendable {
   struct Group: Sendable {
     var about: GroupTraits
     var isMadeHere: Bool
+    /// Who has it in their share.
+    var payer: Principal
+    /// When this board last asked the others for it.
+    var lookedAt: Time?
     /// By their whole names.
-    var members: [String: GroupMember] = [:]
+    var members: [Name: GroupMember] = [:]
   }
 
-  private(set) var groups: [String: Group] = [:]
+  private(set) var groups: [Name: Group] = [:]
+  private var groupShares: Shares
+  private var memberShares: Shares
 
   /// So many names fit into one answer.
   static let groupsMax = 200
+  /// So many members fit into one answer; who does not own the group leaves a quarter to its owner.
   static let membersMax = 64
-  static let nameBytesMax = 64
-  /// A host, a number, and a program of 32 octets.
-  static let memberBytesMax = 120
+  static let strangersMax = membersMax * 3 / 4
+  /// Four users who do not own a group get into it, and none keeps the others out.
+  static let strangerMembersMax = membersMax / 4
+  /// Members of all groups: each is an entity, and may be a mailbox.
+  static let allMembersMax = 4096
 
-  mutating func make(_ name: String, _ about: GroupTraits) -> Refusal? {
-    if let refusal = Self.refusal(ofGroup: name) { return refusal }
-    guard groups[name]?.isMadeHere != true else { return Refusal(.duplicateName) }
-    guard groups.count < Self.groupsMax else {
-      return Refusal(.noServerResources, "this host has \(Self.groupsMax) groups")
+  init(host: String) {
+    groupShares = Shares(capacity: Self.groupsMax, ownHost: host)
+    memberShares = Shares(capacity: Self.allMembersMax, ownHost: host)
+  }
+
+  mutating func make(_ name: Name, _ about: GroupTraits, by maker: Principal) -> Refusal? {
+    if let refusal = Self.refusal(ofGroup: name) ?? Self.refusal(ofOwner: about.owner) {
+      return refusal
     }
-    groups[name, default: Group(about: about, isMadeHere: true)].isMadeHere = true
+    guard groups[name] == nil else { return Refusal(.duplicateName) }
+    guard groupShares.take(maker) else { return Self.tooManyGroups(maker) }
+    groups[name] = Group(about: about, isMadeHere: true, payer: maker)
     return nil
   }
 
   /// Forgets a group that was made here.
-  mutating func remove(_ name: String) -> Refusal? {
+  mutating func remove(_ name: Name) -> Refusal? {
     guard let group = groups[name] else { return Refusal(.notFound) }
     guard group.members.isEmpty else {
       return Refusal(.contextNotEmpty, "\(name) has members")
     }
-    groups[name] = nil
+    forget(name)
     return nil
   }
 
   /// `about` says what the group is, where this board does not know it yet.
-  mutating func join(_ name: String, _ about: GroupTraits, _ member: GroupMember) -> Refusal? {
-    let group = groups[name] ?? Group(about: about, isMadeHere: false)
-    guard group.members[member.name] == nil else {
-      return Refusal(.duplicateName, "\(member.name) is a member of \(name)")
+  mutating func join(_ name: Name, _ about: GroupTraits, _ member: GroupMember) -> Refusal? {
+    if let refusal = Self.refusal(ofGroup: name) ?? Self.refusal(ofOwner: member.owner) {
+      return refusal
     }
-    guard group.members.count < Self.membersMax else {
-      return Refusal(.noServerResources, "\(name) has \(Self.membersMax) members of this host")
+    let known = groups[name]
+    if let known, let refusal = Self.refusal(of: member, in: known, name) { return refusal }
+    guard memberShares.take(member.payer) else {
+      return Refusal(.noServerResources, "\(member.payer) has too many members on this host")
     }
-    guard groups[name] != nil || groups.count < Self.groupsMax else {
-      return Refusal(.noServerResources, "this host has \(Self.groupsMax) groups")
+    if known == nil {
+      guard groupShares.take(member.payer) else {
+        memberShares.give(member.payer)
+        return Self.tooManyGroups(member.payer)
+      }
+      groups[name] = Group(about: about, isMadeHere: false, payer: member.payer)
     }
-    groups[name] = group
     groups[name]?.members[member.name] = member
     return nil
   }
 
-  mutating func leave(_ name: String, _ member: String) -> GroupMember? {
-    guard let left = groups[name]?.members.removeValue(forKey: member) else { return nil }
-    if let group = groups[name], group.members.isEmpty, !group.isMadeHere { groups[name] = nil }
+  mutating func leave(_ name: Name, _ member: Name) -> GroupMember? {
+    guard let left = groups[name]?.members.removeValue(forKey: member), let group = groups[name]
+    else { return nil }
+    memberShares.give(left.payer)
+    guard !group.isMadeHere else { return left }
+    if group.members.isEmpty {
+      forget(name)
+    } else if !group.members.values.contains(where: { $0.payer == group.payer }),
+      let next = group.members.values.first(where: { groupShares.take($0.payer) })
+    {
+      // Whose members have left pays no longer for who stays.
+      groupShares.give(group.payer)
+      groups[name]?.payer = next.payer
+    }
     return left
   }
 
-  static func refusal(ofGroup name: String) -> Refusal? {
-    let isSound =
-      !name.isEmpty && name.utf8.count <= nameBytesMax && name.first != "."
-      && name.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7F && $0 != ":" }
-    if isSound { return nil }
-    return Refusal(
-      .badArguments,
-      "the name of a group has at most \(nameBytesMax) octets, no blank, no colon, no dot in front")
+  /// Others' questions for a group that is here too make this board look so often at most.
+  private static let lookInterval = TimeSpan.seconds(5)
+
+  mutating func noteLook(at name: Name, _ now: Time) { groups[name]?.lookedAt = now }
+
+  func isLookDue(at name: Name, _ now: Time) -> Bool {
+    guard let group = groups[name] else { return false }
+    return group.lookedAt.map { now - $0 >= Self.lookInterval } ?? true
+  }
+
+  private mutating func forget(_ name: Name) {
+    guard let group = groups.removeValue(forKey: name) else { return }
+    groupShares.give(group.payer)
+  }
+
+  /// Ends a group that was made while an older one of its name was not heard; gives its members.
+  mutating func end(_ name: Name, for other: GroupTraits) -> [GroupMember] {
+    guard let group = groups[name], other.isOlder(than: group.about) else { return [] }
+    for member in group.members.values { memberShares.give(member.payer) }
+    forget(name)
+    return Array(group.members.values)
   }
 }
 
-/// What is known of a group beside its members.
-struct GroupTraits: Equatable, Sendable {
-  /// Nanoseconds since 1970.
-  var madeAt: Int64
-  /// A user, the same one on every host.
-  var owner: String
-  var permissions: UInt32
+// MARK: - Refusals
+
+extension GroupTable {
+  /// A member more in a group that is here.
+  private static func refusal(of member: GroupMember, in group: Group, _ name: Name) -> Refusal? {
+    guard group.members[member.name] == nil else {
+      return Refusal(.duplicateName, "\(member.name) is a member of \(name)")
+    }
+    let isFull = Refusal(.noServerResources, "\(name) has no room for more members of this host")
+    guard group.members.count < membersMax else { return isFull }
+    guard member.owner != group.about.owner else { return nil }
+    let strangers = group.members.values.filter { $0.owner != group.about.owner }
+    guard strangers.count < strangersMax,
+      strangers.count(where: { $0.owner == member.owner }) < strangerMembersMax
+    else { return isFull }
+    return nil
+  }
+
+  static func refusal(ofGroup name: Name) -> Refusal? {
+    guard !WellKnownGroup.all.contains(where: { $0.name == name }) else {
+      return Refusal(.duplicateName, "\(name) is a part of the system")
+    }
+    if name.isGroupName { return nil }
+    return Refusal(
+      .badArguments,
+      "the name of a group has at most \(Name.groupBytesMax) octets, no blank, no colon, "
+        + "no dot in front")
+  }
+
+  /// Every user of Linux has a shorter name than that.
+  private static func refusal(ofOwner owner: String) -> Refusal? {
+    GroupUser.isName(owner)
+      ? nil : Refusal(.badArguments, "the name of the user is too long for groups")
+  }
+
+  private static func tooManyGroups(_ principal: Principal) -> Refusal {
+    Refusal(.noServerResources, "\(principal) has too many groups on this host")
+  }
 }
+
+// MARK: - Members
 
 /// A process of this host that is in a group.
 struct GroupMember: Sendable {
@@ -93,8 +171,11 @@ struct GroupMember: Sendable {
   }
 
   /// `HOST:NAME`.
-  var name: String
+  var name: Name
+  /// As `GroupUser` names it.
   var owner: String
+  /// In whose share of this board it is.
+  var payer: Principal
   /// The process that has joined the group.
   var entity: EntityID
   var receiver: Receiver
@@ -103,62 +184,34 @@ struct GroupMember: Sendable {
 /// The name of a member: `NAME`, or `HOST:NAME` for any host.
 struct MemberName: Equatable, Sendable {
   var host: String
-  var name: String
+  var name: Name
 
-  init(_ text: String, on host: String) {
-    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-    self.host = parts.count == 2 ? String(parts[0]) : host
-    name = String(parts.last ?? "")
+  init(_ text: Name, on host: String) {
+    let colon = UInt8(ascii: ":")
+    guard let split = text.octets.firstIndex(of: colon) else {
+      (self.host, name) = (host, text)
+      return
+    }
+    // What is no text is no host, and is refused.
+    self.host = String(validating: text.octets[..<split], as: UTF8.self) ?? ""
+    name = Name(text.octets[(split + 1)...])
   }
 
-  var whole: String { "\(host):\(name)" }
+  var whole: Name { Name(Array("\(host):".utf8) + name.octets) }
 
   /// `NUMBER.PROGRAM` is a program, everything else a mailbox.
   var isProgram: Bool {
-    let parts = name.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-    return parts.count == 2 && !parts[1].isEmpty && Int32(parts[0]) != nil
+    guard let dot = name.octets.firstIndex(of: UInt8(ascii: ".")), dot > 0,
+      dot < name.octets.count - 1
+    else { return false }
+    return Int32(String(decoding: name.octets[..<dot], as: UTF8.self)) != nil
   }
 
   var refusal: Refusal? {
     let isSound =
-      !host.isEmpty && !name.isEmpty && whole.utf8.count <= GroupTable.memberBytesMax
-      && name.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F && $0 != ":" }
+      Principal.isName(host) && !host.utf8.contains { $0 == UInt8(ascii: ":") || $0 == 0x2F }
+      && name.isMemberName && whole.octets.count <= Name.memberBytesMax
     return isSound
       ? nil : Refusal(.badArguments, "a member is NAME, or HOST:NUMBER.PROGRAM, which is a program")
-  }
-}
-
-/// A group as all boards that have it see it together.
-struct GroupView: Sendable {
-  var about: GroupTraits
-  /// Members with their whole names.
-  var members: [QueryGroup.Member]
-  /// Every host that has the group, in order of name.
-  var hosts: [String]
-
-  /// Nil where no board has the group.
-  init?(_ answers: [QueryGroup.Answer]) {
-    guard let first = answers.min(by: { ($0.madeAt, $0.host) < ($1.madeAt, $1.host) }) else {
-      return nil
-    }
-    about = GroupTraits(madeAt: first.madeAt, owner: first.owner, permissions: first.permissions)
-    members = answers.flatMap(\.members).sorted { $0.name < $1.name }
-    hosts = answers.map(\.host).sorted()
-  }
-
-  /// A group of which only the name is known.
-  static func named(in answer: String) -> GroupView {
-    var empty = QueryGroup.Answer(host: answer)
-    empty.permissions = 0o755
-    return GroupView([empty])!
-  }
-
-  /// To write is to send, and to add members.
-  func mayBeWritten(by caller: TreeCaller) -> Bool { access(0o777).rights(of: caller) & 2 != 0 }
-
-  func access(_ mask: UInt32) -> TreeAccess {
-    TreeAccess(
-      owner: about.owner, permissions: about.permissions & mask,
-      generation: UInt64(bitPattern: about.madeAt), modified: about.madeAt)
   }
 }

@@ -8,24 +8,19 @@ extension GroupServer {
   var rootContext: TreeContext {
     var root = TreeContext(
       names: { [self] in
-        WellKnownGroup.all.map(\.name) + views.withLock { $0.names.sorted() }
+        WellKnownGroup.all.map(\.name) + views.withLock { $0.names }.sorted()
       },
       object: { [self] name in
         if let known = WellKnownGroup.all.first(where: { $0.name == name }) {
           return .context(context(of: known))
         }
-        let view = views.withLock { views in
-          views.groups[name] ?? (views.names.contains(name) ? GroupView.named(in: "") : nil)
-        }
-        return view.map { .context(context(of: name, $0)) }
+        return views.withLock { $0.shown(name) }.map { .context(context(of: name, $0)) }
       })
     root.access = TreeAccess(permissions: 0o1777)
     root.isKeptWhileOpen = true
     root.prepare = { [self] name, then in
       guard let name else { return lookAround(then) }
-      guard !WellKnownGroup.all.contains(where: { $0.name == name }),
-        GroupTable.refusal(ofGroup: name) == nil
-      else { return then() }
+      guard GroupTable.refusal(ofGroup: name) == nil else { return then() }
       look(at: name) { _ in then() }
     }
     root.make = { [self] making, done in make(making, done) }
@@ -33,51 +28,55 @@ extension GroupServer {
     return root
   }
 
-  private func context(of name: String, _ view: GroupView) -> TreeContext {
-    var members = TreeContext(
-      names: { [self] in
-        (views.withLock { $0.groups[name] }?.members ?? []).map { shortName($0.name) }
-      },
-      object: { [self] member in object(of: member, in: name) })
-    members.access = view.access(0)
-    members.access.permissions = 0o1777
-    members.isKeptWhileOpen = true
-    members.prepare = { [self] _, then in look(at: name) { _ in then() } }
-    members.make = { [self] making, done in
+  private func context(of name: Name, _ view: GroupView) -> TreeContext {
+    let access: (UInt32) -> TreeAccess = { [host = backplane.host] mask in
+      view.about.access(mask, at: host)
+    }
+    // Whose right to pass was asked is to see this group, and not a later one of its name.
+    let current = { @Sendable [self] in
+      views.withLock { $0[name] }.flatMap { $0.about.isSame(as: view.about) ? $0 : nil }
+    }
+    var list = TreeContext(
+      names: { [self] in (current()?.members ?? []).map { shortName($0.name) } },
+      object: { [self] member in current().flatMap { object(of: member, in: name, $0) } })
+    list.access = access(0)
+    list.access.permissions = 0o1777
+    list.isKeptWhileOpen = true
+    list.prepare = { [self] _, then in look(at: name) { _ in then() } }
+    list.make = { [self] making, done in
       guard making.kind == .file else {
         return done(Refusal(.badArguments, "touch makes a member"))
       }
       askFor(.join, of: making.name, in: name, making.caller, done)
     }
-    members.remove = { [self] member, caller, done in
+    list.remove = { [self] member, caller, done in
       askFor(.leave, of: member, in: name, caller, done)
     }
     var group = TreeContext([
-      ("members", .context(members)),
+      ("members", .context(list)),
       (
         "send",
         .file(
-          SendingFile(server: self, group: name, access: view.access(0o666), hasReplies: true))
+          SendingFile(server: self, group: name, access: access(0o666), hasReplies: true))
       ),
       (
         "datagram",
         .file(
-          SendingFile(server: self, group: name, access: view.access(0o222), hasReplies: false))
+          SendingFile(server: self, group: name, access: access(0o222), hasReplies: false))
       ),
       (
         "status",
         .text(
-          TreeText(prepare: { [self] then in look(at: name) { _ in then() } }) { [self] in
-            statusText(name)
+          TreeText(prepare: { [self] then in look(at: name) { _ in then() } }) {
+            current().map { Self.status(of: name, $0) } ?? ""
           })
       ),
     ])
-    group.access = view.access(0o777)
+    group.access = access(0o777)
     return group
   }
 
-  private func statusText(_ name: String) -> String {
-    guard let view = views.withLock({ $0.groups[name] }) else { return "" }
+  private static func status(of name: Name, _ view: GroupView) -> String {
     let permissions = String(view.about.permissions, radix: 8)
     return """
       entity \(EntityID(groupNamed: name))
@@ -92,31 +91,31 @@ extension GroupServer {
   // MARK: members
 
   /// A mailbox of this host goes by its own name, everything else with its host in front.
-  private func shortName(_ whole: String) -> String {
+  private func shortName(_ whole: Name) -> Name {
     let name = MemberName(whole, on: backplane.host)
     return name.host == backplane.host && !name.isProgram ? name.name : whole
   }
 
-  private func object(of member: String, in group: String) -> TreeObject? {
+  private func object(of member: Name, in group: Name, _ view: GroupView) -> TreeObject? {
     let whole = MemberName(member, on: backplane.host).whole
-    let view = views.withLock { $0.groups[group] }
-    guard let found = view?.members.first(where: { $0.name == whole }) else { return nil }
+    guard let found = view.members.first(where: { $0.name == whole }) else { return nil }
     let here = table.withLock { $0.groups[group]?.members[whole] }
     var mailbox: Mailbox?
     if case .mailbox(let own) = here?.receiver { mailbox = own }
-    return .file(MemberFile(owner: found.owner, mailbox: mailbox))
+    let owner = GroupUser.local(found.owner, at: backplane.host)
+    return .file(MemberFile(owner: owner, mailbox: mailbox))
   }
 
   /// Makes a member come or go, by the board of its host.
   private func askFor(
-    _ kind: ChangeGroup.Change, of member: String, in group: String, _ caller: TreeCaller,
-    _ done: @escaping TreeOutcome
+    _ kind: ChangeGroup.Change, of member: Name, in group: Name, _ caller: Caller,
+    _ done: @escaping Outcome
   ) {
     let name = MemberName(member, on: backplane.host)
     if let refusal = name.refusal { return done(refusal) }
     let isHere = name.host == backplane.host
     guard isHere || kind == .leave || name.isProgram else {
-      return done(Refusal(.badArguments, "a mailbox is made on its own host"))
+      return done(Self.mailboxElsewhere)
     }
     var change = ChangeGroup(kind, group, host: name.host)
     change.member = name.whole
@@ -126,12 +125,12 @@ extension GroupServer {
     }
   }
 
-  private func ask(_ change: ChangeGroup, _ caller: TreeCaller, _ done: @escaping TreeOutcome) {
-    guard caller.principal.host == backplane.host else { return done(Self.notHere) }
+  private func ask(_ change: ChangeGroup, _ caller: Caller, _ done: @escaping Outcome) {
+    guard isOfThisHost(caller) else { return done(Self.notHere) }
     if change.host == backplane.host {
-      return perform(change, caller, isOwnRoot: caller.user == "root", done)
+      return perform(change, caller, done)
     }
-    let client = backplane.makeClient(user: caller.principal.user)
+    let client = backplane.makeClient(ClientUser(caller.principal))
     backplane.send(
       change.message, from: client, to: .groupManagerGroup,
       options: SendOptions(timeLimit: Self.changeLimit)
@@ -146,27 +145,33 @@ extension GroupServer {
     }
   }
 
+  func isOfThisHost(_ caller: Caller) -> Bool {
+    caller.isLocal && caller.principal.host == backplane.host
+  }
+
   private static let notHere = Refusal(.noPermission, "every host has its own /v/group")
-  private static let changeLimit = TimeSpan.seconds(2)
 
   // MARK: groups
 
-  private func make(_ making: TreeContext.Making, _ done: @escaping TreeOutcome) {
+  private func make(_ making: TreeContext.Making, _ done: @escaping Outcome) {
     guard making.kind == .context else {
       return done(Refusal(.badArguments, "mkdir makes a group"))
     }
-    guard making.caller.principal.host == backplane.host else { return done(Self.notHere) }
-    let about = newTraits(making.caller.user, making.permissions)
-    if let refusal = table.withLock({ $0.make(making.name, about) }) { return done(refusal) }
+    let caller = making.caller
+    guard isOfThisHost(caller) else { return done(Self.notHere) }
+    let owner = GroupUser.name(of: caller.user, at: backplane.host)
+    let about = newTraits(owner, making.permissions)
+    let refusal = table.withLock { $0.make(making.name, about, by: caller.principal) }
+    if let refusal { return done(refusal) }
     look(at: making.name) { _ in done(nil) }
   }
 
   /// Takes a group away from every board that has it.
-  private func remove(_ name: String, _ caller: TreeCaller, _ done: @escaping TreeOutcome) {
+  private func remove(_ name: Name, _ caller: Caller, _ done: @escaping Outcome) {
     guard !WellKnownGroup.all.contains(where: { $0.name == name }) else {
       return done(Refusal(.notOwner, "\(name) is a part of the system"))
     }
-    guard let view = views.withLock({ $0.groups[name] }) else { return done(Refusal(.notFound)) }
+    guard let view = views.withLock({ $0[name] }) else { return done(Refusal(.notFound)) }
     guard view.members.isEmpty else {
       return done(Refusal(.contextNotEmpty, "\(name) has members"))
     }
@@ -181,5 +186,12 @@ extension GroupServer {
         if isLast { look(at: name) { _ in done(refusal) } }
       }
     }
+  }
+}
+
+extension ClientUser {
+  /// Speaks for a principal of this host: with no more rights than it came with.
+  init(_ principal: Principal) {
+    self.init(principal.user, marks: principal.marks.intersection(.fullRoot))
   }
 }

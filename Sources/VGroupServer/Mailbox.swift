@@ -2,6 +2,20 @@ import Synchronization
 import VObjects
 import VProtocol
 
+/// How many messages wait in all mailboxes of a board, by who sent them.
+final class MessageShares: Sendable {
+  private let shares: Mutex<Shares>
+
+  /// At most 12 MB; one user has a quarter of it, whoever they sent them to.
+  static let messagesMax = 16_384
+
+  init(host: String) { shares = Mutex(Shares(capacity: Self.messagesMax, ownHost: host)) }
+
+  func take(_ sender: Principal) -> Bool { shares.withLock { $0.take(sender) } }
+  func give(_ sender: Principal) { shares.withLock { $0.give(sender) } }
+  var count: Int { shares.withLock { $0.count } }
+}
+
 /// A member that keeps messages until somebody reads them: one for each read, the first one first.
 final class Mailbox: Sendable {
   /// A read that waits; `give` is false where it has ended.
@@ -10,40 +24,56 @@ final class Mailbox: Sendable {
     var give: @Sendable ([UInt8]) -> Bool
   }
 
+  private struct Kept: Sendable {
+    var text: [UInt8]
+    var sender: Principal
+  }
+
   private struct State: Sendable {
-    var messages: [[UInt8]] = []
+    var messages: [Kept] = []
+    var shares: Shares
     var readers: [Reader] = []
     var isClosed = false
   }
 
-  private let state = Mutex(State())
+  private let state: Mutex<State>
+  private let all: MessageShares
 
-  private static let messagesMax = 64
-  static let full = "full, \(messagesMax) messages wait"
+  /// One sender has a quarter of it, so that a flood leaves room for others.
+  static let messagesMax = 256
+  static let full = "full, as many messages of one sender wait as it keeps"
 
-  /// False where it is full.
-  func put(_ text: String) -> Bool {
+  init(host: String, _ all: MessageShares) {
+    state = Mutex(State(shares: Shares(capacity: Self.messagesMax, ownHost: host)))
+    self.all = all
+  }
+
+  /// False where no more of this sender is kept.
+  func put(_ text: String, from sender: Principal) -> Bool {
     let message = Array(text.utf8)
     while let reader = state.withLock({ $0.readers.isEmpty ? nil : $0.readers.removeFirst() }) {
       if reader.give(message) { return true }
     }
-    return state.withLock { state in
-      guard state.messages.count < Self.messagesMax else { return false }
-      state.messages.append(message)
+    guard all.take(sender) else { return false }
+    let isKept = state.withLock { state in
+      guard !state.isClosed, state.shares.take(sender) else { return false }
+      state.messages.append(Kept(text: message, sender: sender))
       return true
     }
+    if !isKept { all.give(sender) }
+    return isKept
   }
 
   /// Calls `give` with the next message, now or later.
   func take(_ call: TreeCall, _ give: @escaping @Sendable ([UInt8]) -> Bool) {
-    let (message, isClosed) = state.withLock { state -> ([UInt8]?, Bool) in
+    let (kept, isClosed) = state.withLock { state -> (Kept?, Bool) in
       guard state.messages.isEmpty else { return (state.messages.removeFirst(), false) }
       if !state.isClosed { state.readers.append(Reader(call: call, give: give)) }
       return (nil, state.isClosed)
     }
     if isClosed { call.answer(data: []) }
-    if let message {
-      if !give(message) { state.withLock { $0.messages.insert(message, at: 0) } }
+    if let kept {
+      if give(kept.text) { forget(kept) } else { putBack(kept) }
       return
     }
     call.whenCancelled { [self] in
@@ -51,15 +81,32 @@ final class Mailbox: Sendable {
     }
   }
 
+  private func forget(_ kept: Kept) {
+    state.withLock { $0.shares.give(kept.sender) }
+    all.give(kept.sender)
+  }
+
+  private func putBack(_ kept: Kept) {
+    let isKept = state.withLock { state in
+      if !state.isClosed { state.messages.insert(kept, at: 0) }
+      return !state.isClosed
+    }
+    if !isKept { forget(kept) }
+  }
+
   /// Has left its group: whoever reads finds the end.
   func close() {
-    let readers = state.withLock { state in
+    let (readers, messages) = state.withLock { state in
       state.isClosed = true
-      defer { state.readers = [] }
-      return state.readers
+      defer { (state.readers, state.messages) = ([], []) }
+      return (state.readers, state.messages)
     }
+    for kept in messages { forget(kept) }
     for reader in readers { reader.call.answer(data: []) }
   }
+
+  /// Messages that wait.
+  var count: Int { state.withLock { $0.messages.count } }
 }
 
 /// A member as a file: what this host's mailboxes hold, and nothing of the others.

@@ -5,7 +5,7 @@ import VRuntime
 
 /// A group of the system: every member of it answers to one question.
 struct WellKnownGroup: Sendable {
-  var name: String
+  var name: Name
   var entity: EntityID
   var question: Message
 
@@ -49,14 +49,14 @@ extension GroupServer {
       let now = backplane.now
       let isKnown = systemMembers.withLock { $0[group.name].map { $0.until > now } ?? false }
       guard !isKnown else { return then() }
-      let found = Mutex<[String]>([])
+      let found = Mutex<[Name]>([])
       let client = backplane.makeClient(user: "root")
       backplane.send(
         group.question, from: client, to: group.asked,
         options: SendOptions(timeLimit: Self.membersLimit, collectsResponses: true)
       ) { [self] response in
         guard response.server == .none else {
-          return found.withLock { $0.append("\(group.member(response.server))") }
+          return found.withLock { $0.append(Name("\(group.member(response.server))")) }
         }
         backplane.retire(client)
         let members = found.withLock { $0.sorted() }
@@ -64,7 +64,7 @@ extension GroupServer {
         then()
       }
     }
-    let known: @Sendable () -> [String] = { [self] in
+    let known: @Sendable () -> [Name] = { [self] in
       systemMembers.withLock { $0[group.name]?.names ?? [] }
     }
     var members = TreeContext(names: known) { name in

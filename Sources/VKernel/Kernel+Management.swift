@@ -124,7 +124,7 @@ extension Kernel {
       return
     }
     guard let transaction = addProbe(key, of: record.peer, at: step.now) else { return }
-    timers.push(.probe(transaction), at: step.now + Timing.silence)
+    pushTimer(.probe(transaction), at: step.now + Timing.silence)
     sendProbe(of: record.client, transaction, to: .peer(kernel, locator), &step)
   }
 

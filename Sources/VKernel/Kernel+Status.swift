@@ -2,12 +2,13 @@ public import VProtocol
 public import VTransport
 
 /// What a kernel knows of another one, for those who look: how long ago its last valid packet
-/// came, how long its manager takes to answer (nil before the first sample), and whether it owes
-/// an answer and has not been heard of for too long.
+/// came, how long its manager takes to answer (nil before the first sample), whether it owes an
+/// answer and has not been heard of for too long, and the name of its host, if it has said it.
 ///
 /// A tuple: whoever reads it need not import the kernel.
 public typealias PeerStatus = (
-  kernel: KernelID, locator: Locator, age: TimeSpan, roundTrip: TimeSpan?, isSilent: Bool
+  kernel: KernelID, locator: Locator, age: TimeSpan, roundTrip: TimeSpan?, isSilent: Bool,
+  host: String?
 )
 
 /// A local entity, for those who look: its user (of a server none), whether it serves, whom its
@@ -45,7 +46,9 @@ extension Kernel {
   /// Every known kernel that was ever heard of, the most recently heard first.
   public func peerStatus(at now: Time) -> [PeerStatus] {
     peers.compactMap { kernel, peer in
-      peer.locator.map { (kernel, $0, now - peer.heardAt, peer.roundTrip.smoothed, peer.isSilent) }
+      peer.locator.map {
+        (kernel, $0, now - peer.heardAt, peer.roundTrip.smoothed, peer.isSilent, peer.host)
+      }
     }
     .sorted { ($0.age, $0.kernel.rawValue) < ($1.age, $1.kernel.rawValue) }
   }

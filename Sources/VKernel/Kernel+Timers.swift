@@ -17,6 +17,28 @@ extension Kernel {
     }
   }
 
+  /// Queues an entry, and drops those that nobody waits for when there are twice as many as after the
+  /// last time: a time limit may be a year away, and its transaction over at once.
+  mutating func pushTimer(_ key: TimerKey, at time: Time) {
+    timers.push(key, at: time)
+    guard timers.count > timersMax else { return }
+    var timers = TimerQueue<TimerKey>()
+    swap(&timers, &self.timers)
+    timers.removeAll { isStale($1, at: $0) }
+    timersMax = max(Limits.timers, 2 * timers.count)
+    swap(&timers, &self.timers)
+  }
+
+  private func isStale(_ key: TimerKey, at time: Time) -> Bool {
+    switch key {
+    case .client(let client): entities[client]?.queuedAt != time
+    case .record(let key):
+      records[key].map { $0.queuedAt != time && $0.queuedLaterAt != time } ?? true
+    case .probe(let transaction): probes[transaction] == nil
+    case .silence(let kernel): peers[kernel]?.isSilent != true
+    }
+  }
+
   private mutating func handleClientTimer(_ client: EntityID, queued: Time, _ step: inout Step) {
     guard entities[client]?.queuedAt == queued else { return }
     entities[client]!.queuedAt = nil
@@ -47,7 +69,7 @@ extension Kernel {
         ($0.isSilent, $0.checkSilence(at: now))
       }
       if isSilent { counters.silentPeers += 1 }
-      if isSilent && !wasSilent { timers.push(.silence(kernel), at: now + Timing.signInterval) }
+      if isSilent && !wasSilent { pushTimer(.silence(kernel), at: now + Timing.signInterval) }
       return isSilent
     }
   }
@@ -57,7 +79,7 @@ extension Kernel {
   private mutating func watchSilence(of kernel: KernelID, _ step: inout Step) {
     guard let peer = peers[kernel], peer.isSilent, let locator = peer.locator else { return }
     challenge(kernel, at: locator, &step)
-    timers.push(.silence(kernel), at: step.now + Timing.signInterval)
+    pushTimer(.silence(kernel), at: step.now + Timing.signInterval)
   }
 
   private mutating func handleRecordTimer(_ key: RecordKey, queued: Time, _ step: inout Step) {
@@ -80,7 +102,7 @@ extension Kernel {
     if let queued = record.queuedAt, queued <= record.wakeAt { return }
     records[key]!.queuedLaterAt = record.queuedAt
     records[key]!.queuedAt = record.wakeAt
-    timers.push(.record(key), at: record.wakeAt)
+    pushTimer(.record(key), at: record.wakeAt)
   }
 
   /// Queues the next time that a remote or group transaction needs attention.
@@ -100,6 +122,6 @@ extension Kernel {
     if let limit = current.limit { wakeAt = min(wakeAt, limit) }
     if let queued = entities[client]?.queuedAt, queued <= wakeAt { return }
     entities[client]!.queuedAt = wakeAt
-    timers.push(.client(client), at: wakeAt)
+    pushTimer(.client(client), at: wakeAt)
   }
 }

@@ -35,6 +35,8 @@ public struct Kernel: ~Copyable {
   var dead: Set<KernelID> = []
   var probes: [TransactionID: Probe] = [:]
   var timers = TimerQueue<TimerKey>()
+  /// How many entries there may be before stale ones are dropped.
+  var timersMax = Limits.timers
   var numbers: EntityNumbers
   /// Whether this kernel has its host's name for itself.
   var conflict: HostNameConflict
@@ -63,6 +65,8 @@ public struct Kernel: ~Copyable {
   }
 
   public var manager: EntityID { .manager(of: id) }
+
+  package var timerCount: Int { timers.count }
 
   /// When `handleTimers` wants to be called next.
   public var nextDeadline: Time? { timers.first }

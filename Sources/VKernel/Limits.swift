@@ -6,9 +6,9 @@ import VProtocol
 /// in every table of a server (`ShareLimits`), and no more than it leaves to all others: there is
 /// always room for the next one.
 enum Limits {
-  /// Records of remote clients: a big host has some thousands of programs at work, and a record is
-  /// kept 5 s after its answer.
-  static let records = 65_536
+  /// Records of remote clients, each kept 5 s after its answer: a host with 6,144 programs at work
+  /// has its share. With 16 KB of request or response in each, one kernel takes 100 MB at most.
+  static let records = 16_384
   /// Probes under way: one for each new client, and some that are repeated.
   static let probes = 65_536
   /// Kernels known at once: far more than a cluster of this kind has.
@@ -22,6 +22,8 @@ enum Limits {
   static let groupsOfEntity = 16
   /// Members of one group on one kernel: each of them is given every message to the group.
   static let membersOfGroup = 1024
+  /// Entries of the timer queue among which stale ones are not looked for: 200 KB.
+  static let timers = 4096
   /// Numbers looked at for a new entity: the search is short, or it ends for this time.
   static let numbersTried = 1024
   /// T of RFC 1045: longer than any record, answer or copy of a packet that names an entity lives.

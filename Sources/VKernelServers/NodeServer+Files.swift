@@ -33,7 +33,7 @@ extension NodeServer {
     let hosts = hosts
     let own = "\(kernel) \(address) \(backplane.host)"
     let others = snapshot().peers.map { peer in
-      "\(peer.kernel) \(peer.locator) \(hosts[peer.kernel] ?? "-")"
+      "\(peer.kernel) \(peer.locator) \(peer.host ?? hosts[peer.kernel] ?? "-")"
     }
     return Self.text([own] + others)
   }

@@ -246,12 +246,12 @@ public final class NodeServer: Sendable {
     // The quiet ones come last and have just been asked. One whose host is there with another
     // kernel is of an earlier boot.
     let peers = snapshot.peers.filter { peer in
-      guard let host = hosts[peer.kernel] else { return true }
+      guard let host = peer.host ?? hosts[peer.kernel] else { return true }
       if !Self.isQuiet(peer) { present.insert(host) }
       return !Self.isQuiet(peer) || !present.contains(host)
     }
     for (index, peer) in peers.enumerated() {
-      let line = Self.line(peer, hosts[peer.kernel], clocks[peer.kernel])
+      let line = Self.line(peer, peer.host ?? hosts[peer.kernel], clocks[peer.kernel])
       room -= line.utf8.count + 1
       guard room >= 0 else {
         lines.append("peers_left_out \(peers.count - index)")

@@ -25,15 +25,19 @@ public struct NodeSnapshot: Sendable {
     public var roundTrip: TimeSpan?
     /// It owes an answer and has not been heard of for too long.
     public var isSilent: Bool
+    /// The name of its host, if its kernel has said it.
+    public var host: String?
 
     public init(
-      kernel: KernelID, locator: String, age: TimeSpan, roundTrip: TimeSpan?, isSilent: Bool
+      kernel: KernelID, locator: String, age: TimeSpan, roundTrip: TimeSpan?, isSilent: Bool,
+      host: String? = nil
     ) {
       self.kernel = kernel
       self.locator = locator
       self.age = age
       self.roundTrip = roundTrip
       self.isSilent = isSilent
+      self.host = host
     }
   }
 

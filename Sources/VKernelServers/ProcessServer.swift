@@ -19,7 +19,7 @@ public final class ProcessServer: Sendable {
   private let states: @Sendable (EntityID?) -> [State]
   private let clients: @Sendable () -> [Client]
 
-  /// Lines of the clients of other kernels; a node may know 65,536.
+  /// Lines of the clients of other kernels; a node may know 16,384.
   private static let clientLinesMax = 1024
 
   /// Joins the process group; `states` gives all processes or one of them, and `clients` those of

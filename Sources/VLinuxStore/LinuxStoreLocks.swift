@@ -7,15 +7,9 @@ public import VStore
 /// Locks and extended attributes.
 extension LinuxStore {
   public func openToLock(
-    _ file: StoreHandle, isWhole: Bool
+    _ file: StoreHandle, toWrite: Bool
   ) throws(StoreFailure) -> StoreHandle {
-    // A flock needs no right, and a descriptor to write with would keep the file from being run.
-    if isWhole { return try reopen(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK, .mayWait) }
-    do throws(StoreFailure) {
-      return try reopen(file, O_RDWR | O_CLOEXEC | O_NONBLOCK, .mayWait)
-    } catch {
-      return try reopen(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK, .mayWait)
-    }
+    try reopen(file, (toWrite ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK, .mayWait)
   }
 
   public func lock(

@@ -3,9 +3,10 @@ import VTransport
 
 /// The keys of a node: one for all multicasts, and two for each kernel that it speaks with.
 ///
-/// A key is derived once, for all threads, and only where the kernel that it is for has shown itself
-/// or was spoken to: a stranger's packets cost no derivation, however many senders they invent. Those
-/// that were only asked who they are, and may be inventions, take no room from the others.
+/// A key is derived once, for all threads, and only where the kernel that it is for has shown
+/// itself or was spoken to: a stranger's packets cost no derivation, however many senders they
+/// invent. Those that were only asked who they are, and may be inventions, take no room from the
+/// others.
 struct KeyTable: Sendable {
   /// Which key, and which way: a cipher keeps to one of both.
   enum ID: Hashable, Sendable {

@@ -40,8 +40,8 @@ public final class Sealer: Sendable {
 
   /// Seals a packet of `bodyBytes` octets in place; its buffer has room for the trailer.
   ///
-  /// `receiver` nil uses the multicast key. Returns the size of the sealed packet; nil where the key
-  /// must not be derived yet, and the packet is lost.
+  /// `receiver` nil uses the multicast key. Returns the size of the sealed packet; nil where the
+  /// key must not be derived yet, and the packet is lost.
   func seal(
     _ packet: UnsafeMutableRawBufferPointer, bodyBytes: Int, for receiver: KernelID?,
     with ciphers: Ciphers, at now: @autoclosure () -> Time

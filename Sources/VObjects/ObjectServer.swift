@@ -45,7 +45,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   private let claims: PrefixClaims?
   private let identify: @Sendable (Request) -> Caller
   private let state = Mutex(State())
-  /// Processes that own instances.
+  /// Processes that own instances, or wait.
   private let owners: LifeWatch
 
   private struct State: Sendable {
@@ -54,9 +54,12 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   }
 
   /// `identify` says as whom a request's sender is taken: without it as `Caller` says.
+  ///
+  /// Without `claims` the manager answers QueryName itself. `capacity` is that of instances,
+  /// `waitsMax` that of waits.
   public init(
     _ backplane: any Backplane, claims: PrefixClaims? = nil,
-    capacity: Int = InstanceLimits.instancesMax,
+    capacity: Int = InstanceLimits.instancesMax, waitsMax: Int = InstanceLimits.waitsMax,
     identify: (@Sendable (Request) -> Caller)? = nil
   ) {
     self.backplane = backplane
@@ -65,9 +68,12 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     self.identify = identify ?? { Caller($0, at: host) }
     let instances = InstanceTable<Content>(backplane, capacity: capacity)
     self.instances = instances
-    waits = Waits(backplane)
     let own = LateBound<ObjectServer<Content>>()
-    owners = LifeWatch(backplane, of: { instances.owners }) { owner, state in
+    let waits = Waits(backplane, capacity: waitsMax) { own.object?.owners.watchLater() }
+    self.waits = waits
+    owners = LifeWatch(
+      backplane, of: { instances.owners.union(waits.owners) }
+    ) { owner, state in
       if state == nil { own.object?.endAll(of: owner) }
     }
     own.bind(self)
@@ -108,8 +114,9 @@ public final class ObjectServer<Content: Sendable>: Sendable {
       guard let claims else { return backplane.refuse(.illegalRequest, request) }
       claims.handleLoss(request)
     case QueryName.code:
+      guard let claims else { return handlers.serve(request, caller) }
       backplane.serve(QueryName.self, request) { query in
-        guard let answer = claims?.answer(query) else {
+        guard let answer = claims.answer(query) else {
           return backplane.refuse(.notFound, request)
         }
         backplane.reply(answer, to: request)
@@ -208,6 +215,7 @@ extension ObjectServer {
       waits.cancelAll(in: instance.id)
       handlers.close(instance) {}
     }
+    waits.cancelAll(of: owner)
   }
 
   /// Every open instance as a line: its number, the manager, its owner, the host that it was opened
@@ -219,7 +227,17 @@ extension ObjectServer {
     let (server, label) = (server, handlers.label)
     return instances.all.map { instance in
       "\(seesNumbers ? "\(instance.id.rawValue)" : "-") \(server) \(instance.owner) "
-        + "\(instance.caller.principal.host) \(instance.mode.words) \(label(instance))\n"
+        + "\(instance.caller.principal.host) \(instance.mode.words) \(Self.inLine(label(instance)))\n"
     }.joined()
+  }
+
+  /// A name may hold any octets: none of them ends a line, or moves a terminal's cursor.
+  private static func inLine(_ text: String) -> String {
+    var line = ""
+    for scalar in text.unicodeScalars {
+      let isControl = scalar.value < 0x20 || 0x7F...0x9F ~= scalar.value
+      line.unicodeScalars.append(isControl ? "?" : scalar)
+    }
+    return line
   }
 }

@@ -12,11 +12,14 @@ package struct Pipe: Sendable {
     package static let writes = Ends(rawValue: 2)
   }
 
-  /// A request that has not been answered, by its board's count.
+  /// A request that has not been answered, by its server's count: no number comes twice.
   package typealias Wait = UInt64
+  /// An instance that is open, by the wait that opened it: numbers of instances are not made here.
+  package typealias End = Wait
 
   package enum Outcome: Equatable, Sendable {
-    case opened(InstanceID)
+    /// The end that is named by the wait is open.
+    case opened
     case read([UInt8])
     case written(Int)
     case refused(ReplyCode)
@@ -42,17 +45,17 @@ package struct Pipe: Sendable {
 
   struct Reading: Sendable {
     var wait: Wait
-    var instance: InstanceID
+    var end: End
     var count: Int
   }
 
   struct Writing: Sendable {
     var wait: Wait
-    var instance: InstanceID
+    var end: End
     var data: [UInt8]
   }
 
-  var instances: [InstanceID: Instance] = [:]
+  var instances: [End: Instance] = [:]
   package internal(set) var readerCount = 0
   package internal(set) var writerCount = 0
   package internal(set) var blocks: [[UInt8]] = []
@@ -63,11 +66,6 @@ package struct Pipe: Sendable {
   var openings: [Opening] = []
   var readings: [Reading] = []
   var writings: [Writing] = []
-
-  /// What a pipe of Linux holds.
-  package static let bytesMax = 65_536
-  /// Blocks cost more than their octets.
-  package static let blocksMax = 1024
 
   /// Requests that wait to open, to read and to write.
   package var waitCounts: (opening: Int, reading: Int, writing: Int) {
@@ -88,8 +86,8 @@ extension Pipe {
     }
   }
 
-  mutating func add(_ identifier: InstanceID, _ ends: Ends, isNonBlocking: Bool) {
-    instances[identifier] = Instance(ends: ends, isNonBlocking: isNonBlocking)
+  mutating func add(_ end: End, _ ends: Ends, isNonBlocking: Bool) {
+    instances[end] = Instance(ends: ends, isNonBlocking: isNonBlocking)
     if ends.contains(.reads) {
       readerCount += 1
       hadReader = true
@@ -105,13 +103,13 @@ extension Pipe {
   }
 
   /// Ends an instance and what waits through it; the rest of a block goes back to the others.
-  mutating func remove(_ identifier: InstanceID) -> [Action] {
-    guard let instance = instances.removeValue(forKey: identifier) else { return [] }
+  mutating func remove(_ end: End) -> [Action] {
+    guard let instance = instances.removeValue(forKey: end) else { return [] }
     let waits =
-      readings.filter { $0.instance == identifier }.map(\.wait)
-      + writings.filter { $0.instance == identifier }.map(\.wait)
-    readings.removeAll { $0.instance == identifier }
-    writings.removeAll { $0.instance == identifier }
+      readings.filter { $0.end == end }.map(\.wait)
+      + writings.filter { $0.end == end }.map(\.wait)
+    readings.removeAll { $0.end == end }
+    writings.removeAll { $0.end == end }
     if instance.ends.contains(.reads) { readerCount -= 1 }
     if instance.ends.contains(.writes) { writerCount -= 1 }
     if !instance.rest.isEmpty {
@@ -166,18 +164,19 @@ extension Pipe {
   }
 
   private func hasRoom(for count: Int) -> Bool {
-    blocks.isEmpty || (byteCount + count <= Self.bytesMax && blocks.count < Self.blocksMax)
+    blocks.isEmpty
+      || (byteCount + count <= PipeLimits.bytesMax && blocks.count < PipeLimits.blocksMax)
   }
 
   private mutating func giveBlocks(_ actions: inout [Action]) {
     var index = 0
     while index < readings.count {
       let reading = readings[index]
-      guard let block = takeBlock(for: reading.instance) else {
+      guard let block = takeBlock(for: reading.end) else {
         index += 1
         continue
       }
-      instances[reading.instance]?.rest = Array(block.dropFirst(reading.count))
+      instances[reading.end]?.rest = Array(block.dropFirst(reading.count))
       readings.remove(at: index)
       actions.append(
         Action(wait: reading.wait, outcome: .read(Array(block.prefix(reading.count)))))
@@ -185,8 +184,8 @@ extension Pipe {
   }
 
   /// What is there for a reader: nothing at the end, nil as long as more may come.
-  private mutating func takeBlock(for identifier: InstanceID) -> [UInt8]? {
-    if let rest = instances[identifier]?.rest, !rest.isEmpty { return rest }
+  private mutating func takeBlock(for end: End) -> [UInt8]? {
+    if let rest = instances[end]?.rest, !rest.isEmpty { return rest }
     guard !blocks.isEmpty else { return writerCount == 0 ? [] : nil }
     let block = blocks.removeFirst()
     byteCount -= block.count

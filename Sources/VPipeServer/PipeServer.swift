@@ -1,4 +1,4 @@
-import Synchronization
+import VObjects
 public import VProtocol
 public import VRuntime
 
@@ -8,25 +8,16 @@ public import VRuntime
 /// simply not answered yet.
 public final class PipeServer: Sendable {
   public let server: EntityID
-  private let backplane: any Backplane
-  private let operations: PipeOperations
+  private let objects: ObjectServer<PipeContent>
   private let claims: PrefixClaims
 
   public init(_ backplane: any Backplane) {
-    let operations = PipeOperations(backplane)
-    self.backplane = backplane
-    self.operations = operations
     let prefix = Array("pipe/\(backplane.host)".utf8)
-    let claims = PrefixClaims(backplane, [(name: prefix, context: PipeOperations.root)])
+    let claims = PrefixClaims(backplane, [(name: prefix, context: Pipes.root)])
     self.claims = claims
-    server = backplane.makeServer(knowsPrincipals: true) { request in
-      if request.message.mcb.code == SpreadClaims.code { return claims.handleLoss(request) }
-      if request.message.mcb.code == ListInstances.code {
-        return backplane.serveInstances(operations.board.lines(of: request.server), request)
-      }
-      operations.serve(request)
-    }
-    claims.answer(for: server)
+    objects = ObjectServer(
+      backplane, claims: claims, capacity: PipeLimits.instancesMax, waitsMax: PipeLimits.waitsMax)
+    server = objects.start(PipeOperations(objects).handlers)
   }
 
   /// Claims `pipe/<host>` in this host's directory and answers for it in the name handling group;
@@ -39,10 +30,8 @@ public final class PipeServer: Sendable {
     claims.claim(in: directory) { _, code in completion(code) }
   }
 
-  /// Every open instance as a line: its number, this manager, its owner, its host, how it was
-  /// opened, and the pipe.
-  public var instancesText: String { operations.board.lines(of: server) }
-
+  /// Instances that are open.
+  public var instanceCount: Int { objects.instances.count }
   /// Requests that have not been answered.
-  package var waitCount: Int { operations.board.look { $0.pending.count } }
+  package var waitCount: Int { objects.waits.count }
 }

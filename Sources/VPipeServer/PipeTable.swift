@@ -1,6 +1,7 @@
 package import VProtocol
 
-/// The pipes of a host by name, each a state machine, and the instances of all of them.
+/// The pipes of a host by name, each a state machine, the ends of all of them, and who pays for
+/// what.
 ///
 /// No lock, no clock, no I/O: every change returns the answers that it makes possible. A request
 /// is answered by exactly one action, at once or later.
@@ -12,7 +13,10 @@ package struct PipeTable: Sendable {
     package internal(set) var pipe = Pipe()
     /// Nil once it was removed: then it lasts as long as somebody has it open.
     package internal(set) var name: [UInt8]?
-    package var owner: Principal
+    /// A user of this host, or the text of a principal that is nobody here.
+    package var owner: String
+    /// Who made it, and pays for it until it is gone: it lasts on without its name.
+    package let maker: Principal
     package var permissions: UInt32
     /// Nanoseconds since 1970.
     package var born: Int64
@@ -21,17 +25,17 @@ package struct PipeTable: Sendable {
 
   private var entries: [PipeID: Entry] = [:]
   private var names: [[UInt8]: PipeID] = [:]
-  private var pipes: [InstanceID: PipeID] = [:]
+  private var pipes: [Pipe.End: PipeID] = [:]
   private var waits: [Pipe.Wait: PipeID] = [:]
+  private var shares: Shares
+  private var gone: [PipeID] = []
   private var lastPipe: PipeID
-  private var lastInstance: UInt64 = 0
-
-  package static let pipesMax = 1024
-  /// Of all pipes together; a wait holds a record of its client.
-  package static let waitsMax = 4096
 
   /// Pipes are numbered from the one after `first`.
-  package init(first: PipeID = 1) { lastPipe = first }
+  package init(ownHost: String, first: PipeID = 1) {
+    lastPipe = first
+    shares = Shares(capacity: PipeLimits.pipesMax, ownHost: ownHost)
+  }
 
   package subscript(identifier: PipeID) -> Entry? {
     get { entries[identifier] }
@@ -39,26 +43,33 @@ package struct PipeTable: Sendable {
   }
 
   package subscript(name: [UInt8]) -> PipeID? { names[name] }
-  package func pipe(of instance: InstanceID) -> PipeID? { pipes[instance] }
+  package func pipe(of end: Pipe.End) -> PipeID? { pipes[end] }
 
-  /// The names that there are, in the order of making.
-  package var all: [(PipeID, Entry)] {
-    entries.filter { $0.value.name != nil }.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+  /// The pipes that have names, made after the one with this number, in the order of making.
+  package func named(after number: PipeID) -> [PipeID] {
+    names.values.filter { $0 > number }.sorted()
+  }
+
+  /// The pipes that have come to their end since this was last asked.
+  package mutating func takeGone() -> [PipeID] {
+    defer { gone = [] }
+    return gone
   }
 }
 
 // MARK: - Names
 
 extension PipeTable {
-  /// Makes a pipe; nil if there is no room for one more.
+  /// Makes a pipe; nil if its maker has no share for one more.
   package mutating func make(
-    _ name: [UInt8], owner: Principal, permissions: UInt32, at time: Int64
+    _ name: [UInt8], owner: String, maker: Principal, permissions: UInt32, at time: Int64
   ) -> PipeID? {
     precondition(names[name] == nil, "a name is given once")
-    guard entries.count < Self.pipesMax else { return nil }
+    guard shares.take(maker) else { return nil }
     lastPipe += 1
     entries[lastPipe] = Entry(
-      name: name, owner: owner, permissions: permissions, born: time, changed: time)
+      name: name, owner: owner, maker: maker, permissions: permissions, born: time,
+      changed: time)
     names[name] = lastPipe
     return lastPipe
   }
@@ -76,15 +87,9 @@ extension PipeTable {
   }
 }
 
-// MARK: - Instances
+// MARK: - Ends
 
 extension PipeTable {
-  /// A number that no instance has.
-  package mutating func nextInstance() -> InstanceID {
-    repeat { lastInstance &+= 1 } while pipes[InstanceID(rawValue: lastInstance)] != nil
-    return InstanceID(rawValue: lastInstance)
-  }
-
   /// Opens a pipe, when the other end is open too; at once if it `isMaking` it, or opens both.
   package mutating func open(
     _ identifier: PipeID, _ ends: Pipe.Ends, isMaking: Bool = false, isNonBlocking: Bool = false,
@@ -111,17 +116,16 @@ extension PipeTable {
     _ identifier: PipeID, _ ends: Pipe.Ends, isNonBlocking: Bool, _ wait: Pipe.Wait,
     _ actions: inout [Pipe.Action]
   ) {
-    let instance = nextInstance()
-    pipes[instance] = identifier
-    entries[identifier]!.pipe.add(instance, ends, isNonBlocking: isNonBlocking)
-    actions.append(Pipe.Action(wait: wait, outcome: .opened(instance)))
+    pipes[wait] = identifier
+    entries[identifier]!.pipe.add(wait, ends, isNonBlocking: isNonBlocking)
+    actions.append(Pipe.Action(wait: wait, outcome: .opened))
   }
 
   /// Reads one block or a part of one; nothing at the end.
   package mutating func read(
-    _ instance: InstanceID, count: Int, _ wait: Pipe.Wait
+    _ end: Pipe.End, count: Int, _ wait: Pipe.Wait
   ) -> [Pipe.Action] {
-    guard let (identifier, mode) = find(instance) else {
+    guard let (identifier, mode) = find(end) else {
       return [Pipe.Action(wait: wait, outcome: .refused(.invalidFileID))]
     }
     guard mode.ends.contains(.reads) else {
@@ -129,15 +133,15 @@ extension PipeTable {
     }
     guard count > 0 else { return [Pipe.Action(wait: wait, outcome: .read([]))] }
     return self.wait(identifier, wait, mayNotWait: mode.isNonBlocking) { pipe in
-      pipe.readings.append(Pipe.Reading(wait: wait, instance: instance, count: count))
+      pipe.readings.append(Pipe.Reading(wait: wait, end: end, count: count))
     }
   }
 
   /// Writes one block, when there is room for it.
   package mutating func write(
-    _ instance: InstanceID, _ data: [UInt8], _ wait: Pipe.Wait
+    _ end: Pipe.End, _ data: [UInt8], _ wait: Pipe.Wait
   ) -> [Pipe.Action] {
-    guard let (identifier, mode) = find(instance) else {
+    guard let (identifier, mode) = find(end) else {
       return [Pipe.Action(wait: wait, outcome: .refused(.invalidFileID))]
     }
     guard mode.ends.contains(.writes) else {
@@ -145,13 +149,13 @@ extension PipeTable {
     }
     guard !data.isEmpty else { return [Pipe.Action(wait: wait, outcome: .written(0))] }
     return self.wait(identifier, wait, mayNotWait: mode.isNonBlocking) { pipe in
-      pipe.writings.append(Pipe.Writing(wait: wait, instance: instance, data: data))
+      pipe.writings.append(Pipe.Writing(wait: wait, end: end, data: data))
     }
   }
 
-  package mutating func release(_ instance: InstanceID) -> [Pipe.Action] {
-    guard let identifier = pipes.removeValue(forKey: instance) else { return [] }
-    return finish(identifier, entries[identifier]?.pipe.remove(instance) ?? [])
+  package mutating func release(_ end: Pipe.End) -> [Pipe.Action] {
+    guard let identifier = pipes.removeValue(forKey: end) else { return [] }
+    return finish(identifier, entries[identifier]?.pipe.remove(end) ?? [])
   }
 
   /// Ends a wait with a code; nothing if it has been answered.
@@ -163,9 +167,9 @@ extension PipeTable {
     return finish(identifier, [Pipe.Action(wait: wait, outcome: .refused(code))])
   }
 
-  private func find(_ instance: InstanceID) -> (PipeID, Pipe.Instance)? {
-    guard let identifier = pipes[instance],
-      let found = entries[identifier]?.pipe.instances[instance]
+  private func find(_ end: Pipe.End) -> (PipeID, Pipe.Instance)? {
+    guard let identifier = pipes[end],
+      let found = entries[identifier]?.pipe.instances[end]
     else { return nil }
     return (identifier, found)
   }
@@ -175,9 +179,6 @@ extension PipeTable {
     _ identifier: PipeID, _ wait: Pipe.Wait, mayNotWait: Bool = false,
     _ add: (inout Pipe) -> Void
   ) -> [Pipe.Action] {
-    guard waits.count < Self.waitsMax else {
-      return [Pipe.Action(wait: wait, outcome: .refused(.noServerResources))]
-    }
     waits[wait] = identifier
     add(&entries[identifier]!.pipe)
     let actions = finish(identifier, [])
@@ -194,6 +195,8 @@ extension PipeTable {
     for action in all { waits[action.wait] = nil }
     if let entry = entries[identifier], entry.name == nil, entry.pipe.isUnused {
       entries[identifier] = nil
+      shares.give(entry.maker)
+      gone.append(identifier)
     }
     return all
   }

@@ -64,8 +64,9 @@ public protocol FileStore: Sendable {
   ) throws(StoreFailure) -> [DirectoryEntry]
   func synchronize(_ file: StoreHandle, isDataOnly: Bool) throws(StoreFailure)
 
-  /// Opens a file once more, to hold one owner's locks on until it is closed.
-  func openToLock(_ file: StoreHandle, isWhole: Bool) throws(StoreFailure) -> StoreHandle
+  /// Opens a file once more, to hold locks on until it is closed; `toWrite` is needed for exclusive
+  /// locks on ranges, and keeps the file from being run.
+  func openToLock(_ file: StoreHandle, toWrite: Bool) throws(StoreFailure) -> StoreHandle
   /// Locks a range, or by flock(2) the whole file; `wouldBlock` where a lock is in the way.
   func lock(
     _ file: StoreHandle, _ kind: LockKind, _ range: ClosedRange<UInt64>?) throws(StoreFailure)

@@ -23,6 +23,13 @@ public struct TimerQueue<Key: Sendable>: Sendable {
     }
   }
 
+  /// Drops entries; it takes as long as there are entries, so it must be done seldom.
+  public mutating func removeAll(where isStale: (Time, Key) -> Bool) {
+    heap.removeAll { isStale($0.time, $0.key) }
+    // In order is a heap too.
+    heap.sort { $0.time < $1.time }
+  }
+
   /// The earliest entry that is due at `now`, taken out.
   public mutating func popDue(at now: Time) -> (time: Time, key: Key)? {
     guard let first = heap.first, first.time <= now else { return nil }

@@ -47,6 +47,7 @@ struct Diagnosis {
   private static let clockMillisecondsMax = 5000
   /// A node that is younger may not have heard of anybody yet.
   private static let settledMilliseconds = 1500
+  private static let namesakeMilliseconds = 12_000
   /// Every node sends to all others at least this often.
   private static let multicastMilliseconds = 35_000
 
@@ -69,7 +70,10 @@ struct Diagnosis {
     var explained: Set<Substring> = []
     let alive = Set(
       report.peers.filter { !$0.isSilent }.compactMap { $0.locator.map(Self.address) })
-    for peer in report.peers where peer.isSilent {
+    for peer in report.peers where peer.host == own {
+      noteNamesake(peer)
+    }
+    for peer in report.peers where peer.isSilent && peer.host != own {
       guard let locator = peer.locator, !alive.contains(Self.address(locator)),
         explained.insert(Self.address(locator)).inserted
       else { continue }
@@ -89,6 +93,17 @@ struct Diagnosis {
     }
     for peer in report.peers where !peer.isSilent { compareClock(peer) }
     lookAtOwnNetwork(isAlone: alive.isEmpty)
+  }
+
+  /// One that runs probes this host every 5 s.
+  private mutating func noteNamesake(_ peer: NodeReport.Peer) {
+    guard let heard = peer.heardMilliseconds, heard < Self.namesakeMilliseconds else { return }
+    troubles.append(
+      Trouble(
+        host: own, cause: .name,
+        detail: "\(peer.locator ?? peer.kernel) was started under the name \(own) as well, later, "
+          + "and is alone for as long as this host is there",
+        remedy: "give one of both another name: host in its configuration"))
   }
 
   private static func address(_ locator: String) -> Substring {

@@ -66,7 +66,8 @@ extension Checkup {
       let isOwn = trouble.host == report.values["host"]
       // What keeps this host from all others is its own failure.
       add(
-        isOwn && [.multicast, .name].contains(trouble.cause) ? .fail : .warn, isOwn ? "cluster" : "peer",
+        isOwn && [.multicast, .name].contains(trouble.cause) ? .fail : .warn,
+        isOwn ? "cluster" : "peer",
         "\(trouble.host): \(trouble.cause.rawValue): \(trouble.detail)", trouble.remedy)
     }
     if !alive.isEmpty {

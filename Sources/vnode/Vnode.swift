@@ -91,11 +91,12 @@ struct Running {
     let address = try listenAddress(configuration)
     let secret = try readKey(configuration)
     let peers = try peerAddresses(configuration)
-    let machine = try address.map {
-      try LinuxMachine(
-        address: $0, port: UInt16(configuration.port),
-        groupPort: UInt16(configuration.groupPort), peers: peers)
-    } ?? LinuxMachine()
+    let machine =
+      try address.map {
+        try LinuxMachine(
+          address: $0, port: UInt16(configuration.port),
+          groupPort: UInt16(configuration.groupPort), peers: peers)
+      } ?? LinuxMachine()
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     let users = LinuxUsers()
@@ -134,6 +135,12 @@ struct Running {
     // more in which a host that had the prefix falls silent.
     for _ in 0..<300 where unclaimed.withLock({ $0 > 0 }) { usleep(10_000) }
     directory.withdrawEarlierClaims()
+    node.watchName { [weak node] holder in
+      guard let node else { return }
+      Self.tell(holder.map { "\($0.locator)" }, of: node)
+      // What is claimed here is news to the others.
+      if holder == nil { directory.withdrawEarlierClaims() }
+    }
     let clients = ClientPool(node)
     let names = NameCache(node, clients: clients)
     mount = try configuration.mount.map { path in
@@ -154,18 +161,23 @@ struct Running {
   /// Who has it answers an announcement within some milliseconds; three more of them are for
   /// packets that are lost.
   private static func settleName(of node: Node) {
-    node.watchName { holder in
-      guard let holder else {
-        return say("the name \(node.host) is free again: this host is seen by others from now on")
-      }
-      say(
-        "\(holder.locator) has the name \(node.host) too, and had it before: this host is alone, "
-          + "with its own /v, until that node ends; give one of both another name")
+    node.watchName { [weak node] holder in
+      if let node { tell(holder.map { "\($0.locator)" }, of: node) }
     }
     for _ in 0..<4 {
       node.announce()
       for _ in 0..<10 where node.nameHolder == nil { usleep(10_000) }
     }
+  }
+
+  /// `holder` is where the node is that has this host's name.
+  private static func tell(_ holder: String?, of node: Node) {
+    guard let holder else {
+      return say("the name \(node.host) is free again: this host is seen by others from now on")
+    }
+    say(
+      "\(holder) has the name \(node.host) too, and had it before: this host is alone, "
+        + "with its own /v, until that node ends; give one of both another name")
   }
 
   func stop() {

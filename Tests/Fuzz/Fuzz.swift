@@ -64,8 +64,8 @@ enum Fuzz {
     var modification = Modification()
     modification.owner = "ann"
     let claim = Claim(
-      prefix: Array("desk/fs".utf8), manager: .managerGroup, context: .none, host: "desk",
-      clock: 1, state: .present)
+      prefix: Array("desk/fs".utf8), manager: EntityID(kernel: KernelID(1), discriminator: 9),
+      context: .none, host: "desk", clock: 1, state: .present)
     let messages: [Message] = [
       ModifyInstance(InstanceID(rawValue: 1), modification).message,
       SpreadClaims([claim, claim], wantsAnswer: true).message,

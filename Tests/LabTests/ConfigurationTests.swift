@@ -187,6 +187,32 @@ struct ConfigurationTests {
       "\(nowhere.summary)")
   }
 
+  @Test("without a key a node opens no network socket")
+  func noSocket() async throws {
+    let folder = try Folder(Self.alone)
+    let script = """
+      import os, re, socket, subprocess
+      s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+      s.bind('\(folder.path)/notify')
+      s.settimeout(10)
+      p = subprocess.Popen(['\(Self.vnode)', '--config', '\(folder.file)'],
+          env=dict(os.environ, NOTIFY_SOCKET='\(folder.path)/notify'))
+      s.recv(200)
+      fds = '/proc/%d/fd/' % p.pid
+      own = {os.readlink(fds + fd)[8:-1] for fd in os.listdir(fds)
+             if os.readlink(fds + fd).startswith('socket:')}
+      found = []
+      for kind in ['tcp', 'tcp6', 'udp', 'udp6', 'raw', 'raw6', 'packet']:
+          for line in open('/proc/%d/net/%s' % (p.pid, kind)).read().splitlines()[1:]:
+              found += [kind] if own & set(line.split()) else []
+      print(len(own) > 0, found)
+      p.terminate()
+      p.wait(10)
+      """
+    let outcome = try await Program.run(["python3", "-c", script], limit: .seconds(30))
+    #expect(outcome.output == "True []\n", "\(outcome.summary)")
+  }
+
   @Test("the supervisor is told when the node is ready and when it ends")
   func notify() async throws {
     let folder = try Folder("port = 0\n" + Self.alone)

@@ -18,23 +18,23 @@ final class ClaimingHost: Sendable {
 
   init(
     _ host: String, in simulator: Simulator, prefixes: [String]? = nil,
-    claims: Shared<[UInt8]>? = nil, disk: MemoryStore? = nil
+    claims: Shared<[UInt8]>? = nil, disk: MemoryStore? = nil, node: Node? = nil
   ) throws {
     let prefixes = prefixes ?? ["storage/\(host)"]
-    node = simulator.start(host)
-    node.announce()
+    self.node = node ?? simulator.start(host)
+    self.node.announce()
     directory = Directory(
-      node,
+      self.node,
       store: claims.map { claims in
         ClaimStore(load: { claims.value }, save: { claims.value = $0 })
       })
     let store = try disk ?? Self.disk(["hello": Array(host.utf8)])
     board = try FileServer(
-      node, store: store, users: FixedUsers(),
+      self.node, store: store, users: FixedUsers(),
       exports: prefixes.map {
         Export(prefix: Array($0.utf8), path: "/", rootHosts: ["*"])
       })
-    clients = ClientPool(node)
+    clients = ClientPool(self.node)
     let left = Shared(prefixes.count)
     if prefixes.isEmpty { directory.withdrawEarlierClaims() }
     board.claim(in: directory.server) { [refusals, directory] _, code in
@@ -94,8 +94,14 @@ final class ClaimingHost: Sendable {
   func list(_ path: String, _ completion: @escaping @Sendable ([String]) -> Void) {
     walk(path) { [self] answer in
       guard case .done(let descriptor, let server) = answer else { return completion([]) }
-      let instance = InstanceID(rawValue: descriptor.context.rawValue)
-      list(instance, of: server, behind: [], from: 0, completion)
+      let opening = CreateInstance(ContextName(descriptor.context), mode: [.read, .directory])
+      clients.send(opening, as: "root", to: server) { [self] answer in
+        guard case .done(let opened, _) = answer else { return completion([]) }
+        list(opened.instance, of: server, behind: [], from: 0) { [self] names in
+          clients.send(ReleaseInstance(opened.instance), as: "root", to: server) { _ in }
+          completion(names)
+        }
+      }
     }
   }
 

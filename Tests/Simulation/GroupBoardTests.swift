@@ -8,94 +8,6 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// A host with a directory and a group board, and what its users do in `group/`.
-private final class GroupHost: Sendable {
-  let node: Node
-  let directory: Directory
-  let groups: GroupServer
-  let clients: ClientPool
-
-  init(_ host: String, in simulator: Simulator) {
-    node = simulator.start(host)
-    node.announce()
-    directory = Directory(node)
-    groups = GroupServer(node)
-    clients = ClientPool(node)
-    groups.claim(in: directory.server) { #expect($0 == .ok) }
-  }
-
-  func ask<Op: VProtocol.Operation>(
-    _ operation: Op, _ simulator: Simulator, of manager: EntityID? = nil, as user: String
-  ) -> Answer<Op.Answer>? {
-    outcome(simulator) {
-      clients.send(
-        operation, as: ClientUser(own: user), to: manager ?? directory.server, completion: $0)
-    }
-  }
-
-  private func name(_ path: String) -> ContextName {
-    ContextName(directory.nameSpace.root, Array("group/\(path)".utf8))
-  }
-
-  func make(
-    _ path: String, _ kind: ObjectKind, _ simulator: Simulator, as user: String = "ann"
-  ) -> ReplyCode? {
-    ask(AddName(name(path), kind: kind, permissions: 0o755), simulator, as: user).map(code)
-  }
-
-  func remove(
-    _ path: String, isContext: Bool = false, _ simulator: Simulator, as user: String = "ann"
-  ) -> ReplyCode? {
-    ask(RemoveName(name(path), isContext: isContext), simulator, as: user).map(code)
-  }
-
-  func open(
-    _ path: String, _ mode: OpenMode, _ simulator: Simulator, as user: String = "ann"
-  ) -> InstanceID? {
-    guard
-      case .done(let opened, _) = ask(
-        CreateInstance(name(path), mode: mode), simulator, as: user)
-    else { return nil }
-    return opened.instance
-  }
-
-  func write(
-    _ text: String, to path: String, _ simulator: Simulator, as user: String = "ann"
-  ) -> ReplyCode? {
-    guard let instance = open(path, .write, simulator, as: user) else { return nil }
-    return ask(
-      WriteInstance(instance, position: 0, data: Array(text.utf8)), simulator,
-      of: groups.manager.server, as: user
-    ).map(code)
-  }
-
-  func read(_ path: String, _ simulator: Simulator, as user: String = "ann") -> String? {
-    guard let instance = open(path, .read, simulator, as: user),
-      case .done(let block, _) = ask(
-        ReadInstance(instance, position: 0, count: 16_384), simulator,
-        of: groups.manager.server, as: user)
-    else { return nil }
-    return String(decoding: block.data, as: UTF8.self)
-  }
-
-  func list(_ path: String, _ simulator: Simulator) -> [String]? {
-    guard let instance = open(path, [.read, .directory], simulator),
-      case .done(let block, _) = ask(
-        ReadInstance(instance, position: 0, count: 16_384), simulator,
-        of: groups.manager.server, as: "ann")
-    else { return nil }
-    _ = ask(ReleaseInstance(instance), simulator, of: groups.manager.server, as: "ann")
-    var names: [String] = []
-    var reader = SegmentReader(block.data)
-    while reader.remaining > 0, let record = try? Descriptor(parsing: &reader) {
-      names.append(String(decoding: record.name, as: UTF8.self))
-    }
-    return names
-  }
-
-  private func code(_ answer: Answer<some Sendable>) -> ReplyCode { answer.refusal ?? .ok }
-}
-
 @Suite("Groups by their names in the simulator")
 struct GroupBoardTests {
   private let simulator = Simulator(seed: 11)
@@ -111,35 +23,35 @@ struct GroupBoardTests {
   }
 
   private func makeParrots() {
-    #expect(kea.make("parrots", .context, simulator) == .ok)
-    for host in hosts { #expect(host.make("parrots/members/ann", .file, simulator) == .ok) }
+    #expect(kea.make("parrots", .context) == .ok)
+    for host in hosts { #expect(host.make("parrots/members/ann", .file) == .ok) }
   }
 
   @Test(
     "a group that one host made is there on every host, with the same members")
   func everywhere() {
-    #expect(moa.list("parrots", simulator) == nil)
+    #expect(moa.list("parrots") == nil)
     makeParrots()
     for host in hosts {
-      #expect(host.list("", simulator)?.contains("parrots") == true)
-      #expect(host.list("parrots", simulator) == ["members", "send", "datagram", "status"])
-      let status = host.read("parrots/status", simulator) ?? ""
+      #expect(host.list("")?.contains("parrots") == true)
+      #expect(host.list("parrots") == ["members", "send", "datagram", "status"])
+      let status = host.read("parrots/status") ?? ""
       #expect(status.contains("owner ann\npermissions 755\nmembers 3\nhosts kea moa tui\n"))
     }
-    #expect(kea.list("parrots/members", simulator) == ["ann", "moa:ann", "tui:ann"])
-    #expect(moa.list("parrots/members", simulator) == ["kea:ann", "ann", "tui:ann"])
-    #expect(tui.make("parrots", .context, simulator) == .duplicateName)
+    #expect(kea.list("parrots/members") == ["ann", "moa:ann", "tui:ann"])
+    #expect(moa.list("parrots/members") == ["kea:ann", "ann", "tui:ann"])
+    #expect(tui.make("parrots", .context) == .duplicateName)
   }
 
   @Test("the name is each host's own: no other host is told or asked of it")
   func local() {
     #expect(kea.directory.holder(of: Array("group".utf8)) == nil)
     let found = kea.ask(
-      QueryName(ContextName(.none, Array("group/x".utf8))), simulator, of: .nameHandlingGroup,
+      QueryName(ContextName(.none, Array("group/x".utf8))), of: .nameHandlingGroup,
       as: "ann")
     #expect(found?.refusal == .retransmissionTimeout)
     let answer = kea.ask(
-      QueryName(ContextName(kea.directory.nameSpace.root, Array("group/x".utf8))), simulator,
+      QueryName(ContextName(kea.directory.nameSpace.root, Array("group/x".utf8))),
       as: "ann")
     guard case .done(let place, _) = answer else {
       Issue.record("the directory does not know the name")
@@ -152,15 +64,15 @@ struct GroupBoardTests {
   func send() {
     makeParrots()
     let before = kea.node.counters.multicastsSent
-    #expect(kea.write("hello\n", to: "parrots/send", simulator) == .ok)
+    #expect(kea.write("hello\n", to: "parrots/send") == .ok)
     #expect(
-      kea.read("parrots/send", simulator) == "kea:ann: taken\nmoa:ann: taken\ntui:ann: taken\n")
+      kea.read("parrots/send") == "kea:ann: taken\nmoa:ann: taken\ntui:ann: taken\n")
     // Questions to the boards, and one Send: no repetition, since nobody was missing.
     #expect(kea.node.counters.multicastsSent - before < 12)
     for host in hosts {
-      #expect(host.read("parrots/members/ann", simulator) == "ann@kea: hello\n")
+      #expect(host.read("parrots/members/ann") == "ann@kea: hello\n")
     }
-    #expect(moa.read("parrots/send", simulator) == "")
+    #expect(moa.read("parrots/send") == "")
   }
 
   @Test("at 5 % loss every reply comes, and each member hears once")
@@ -168,13 +80,13 @@ struct GroupBoardTests {
     makeParrots()
     simulator.faults = Faults(loss: 5, duplication: 2, reordering: 5)
     for number in 0..<40 {
-      #expect(kea.write("\(number)", to: "parrots/send", simulator) == .ok)
+      #expect(kea.write("\(number)", to: "parrots/send") == .ok)
       #expect(
-        kea.read("parrots/send", simulator) == "kea:ann: taken\nmoa:ann: taken\ntui:ann: taken\n")
+        kea.read("parrots/send") == "kea:ann: taken\nmoa:ann: taken\ntui:ann: taken\n")
     }
     for host in hosts {
       for number in 0..<40 {
-        #expect(host.read("parrots/members/ann", simulator) == "ann@kea: \(number)\n")
+        #expect(host.read("parrots/members/ann") == "ann@kea: \(number)\n")
       }
     }
   }
@@ -184,50 +96,50 @@ struct GroupBoardTests {
     makeParrots()
     simulator.crash("tui")
     let start = simulator.now
-    #expect(kea.write("hello", to: "parrots/send", simulator) == .ok)
-    #expect(kea.read("parrots/send", simulator) == "kea:ann: taken\nmoa:ann: taken\n")
+    #expect(kea.write("hello", to: "parrots/send") == .ok)
+    #expect(kea.read("parrots/send") == "kea:ann: taken\nmoa:ann: taken\n")
     #expect(simulator.now - start < .seconds(1))
-    #expect(kea.list("parrots/members", simulator) == ["ann", "moa:ann"])
+    #expect(kea.list("parrots/members") == ["ann", "moa:ann"])
     #expect(simulator.now - start < .seconds(1))
     // The maker's end is not the group's.
     simulator.crash("kea")
-    #expect(moa.read("parrots/status", simulator)?.contains("owner ann\n") == true)
+    #expect(moa.read("parrots/status")?.contains("owner ann\n") == true)
   }
 
   @Test("members leave; a group without any can be removed, from any host, by its owner")
   func leave() {
     makeParrots()
-    #expect(kea.remove("parrots", isContext: true, simulator) == .contextNotEmpty)
-    #expect(kea.remove("parrots/members/tui:ann", simulator, as: "bob") == .notOwner)
-    #expect(kea.remove("parrots/members/tui:ann", simulator) == .ok)
-    #expect(tui.list("parrots/members", simulator) == ["kea:ann", "moa:ann"])
-    #expect(tui.make("parrots/members/ann", .file, simulator) == .ok)
-    for host in hosts { #expect(host.remove("parrots/members/ann", simulator) == .ok) }
-    #expect(moa.write("hello", to: "parrots/send", simulator) == .notFound)
-    #expect(moa.read("parrots/send", simulator) == "refused: parrots has no members\n")
-    #expect(moa.remove("parrots", isContext: true, simulator, as: "bob") == .notOwner)
-    #expect(moa.remove("parrots", isContext: true, simulator) == .ok)
-    for host in hosts { #expect(host.list("parrots", simulator) == nil) }
+    #expect(kea.remove("parrots", isContext: true) == .contextNotEmpty)
+    #expect(kea.remove("parrots/members/tui:ann", as: "bob") == .notOwner)
+    #expect(kea.remove("parrots/members/tui:ann") == .ok)
+    #expect(tui.list("parrots/members") == ["kea:ann", "moa:ann"])
+    #expect(tui.make("parrots/members/ann", .file) == .ok)
+    for host in hosts { #expect(host.remove("parrots/members/ann") == .ok) }
+    #expect(moa.write("hello", to: "parrots/send") == .notFound)
+    #expect(moa.read("parrots/send") == "refused: parrots has no members\n")
+    #expect(moa.remove("parrots", isContext: true, as: "bob") == .notOwner)
+    #expect(moa.remove("parrots", isContext: true) == .ok)
+    for host in hosts { #expect(host.list("parrots") == nil) }
   }
 
   @Test("only who may write a group sends to it and adds members; no other's mailbox is read")
   func rights() {
     makeParrots()
-    #expect(moa.open("parrots/send", .write, simulator, as: "bob") == nil)
-    #expect(moa.make("parrots/members/bob", .file, simulator, as: "bob") == .noPermission)
-    #expect(moa.open("parrots/members/ann", .read, simulator, as: "bob") == nil)
-    #expect(moa.make("parrots/members/kea:bob", .file, simulator) == .badArguments)
-    #expect(moa.remove("kernels", isContext: true, simulator, as: "root") == .notOwner)
+    #expect(moa.open("parrots/send", .write, as: "bob") == nil)
+    #expect(moa.make("parrots/members/bob", .file, as: "bob") == .noPermission)
+    #expect(moa.open("parrots/members/ann", .read, as: "bob") == nil)
+    #expect(moa.make("parrots/members/kea:bob", .file) == .badArguments)
+    #expect(moa.remove("kernels", isContext: true, as: "root") == .notOwner)
   }
 
   @Test("who has a directory open takes no name from it, as rm -r would")
   func keptWhileOpen() {
     makeParrots()
-    let instance = kea.open("parrots/members", [.read, .directory], simulator)
-    #expect(kea.remove("parrots/members/ann", simulator) == .inUse)
+    let instance = kea.open("parrots/members", [.read, .directory])
+    #expect(kea.remove("parrots/members/ann") == .inUse)
     _ = kea.ask(
-      ReleaseInstance(instance!), simulator, of: kea.groups.manager.server, as: "ann")
-    #expect(kea.remove("parrots/members/ann", simulator) == .ok)
+      ReleaseInstance(instance!), of: kea.groups.manager.server, as: "ann")
+    #expect(kea.remove("parrots/members/ann") == .ok)
   }
 
   @Test("a program is a member by its own entity, which gets the message with its sender")
@@ -249,23 +161,25 @@ struct GroupBoardTests {
     moa.node.sendDatagram(
       change.message, from: moa.node.makeClient(user: "root"), to: .groupManagerGroup)
     simulator.run(for: .seconds(1))
-    #expect(kea.list("jobs/members", simulator) == ["moa:12.sort"])
-    #expect(kea.read("jobs/status", simulator)?.contains("owner bob\n") == true)
-    #expect(kea.write("suspend", to: "jobs/send", simulator, as: "bob") == .ok)
-    #expect(kea.read("jobs/send", simulator, as: "bob") == "moa:12.sort: not yours\n")
+    #expect(kea.list("jobs/members") == ["moa:12.sort"])
+    #expect(kea.read("jobs/status")?.contains("owner bob\n") == true)
+    #expect(kea.write("suspend", to: "jobs/send", as: "bob") == .ok)
+    #expect(kea.read("jobs/send", as: "bob") == "moa:12.sort: not yours\n")
     #expect(heard.value == ["bob@kea suspend root@moa"])
     moa.node.retire(program)
     simulator.run(for: .seconds(6))
-    #expect(kea.list("jobs", simulator) == nil)
+    #expect(kea.list("jobs") == nil)
   }
 
   @Test("the groups of the system show a member for each that answers")
   func system() {
-    for name in ["kernels", "group-managers", "name-handlers", "program-managers", "time-servers"] {
-      #expect(kea.list("", simulator)?.contains(name) == true)
+    for name in ["kernels", "group-managers", "name-handlers", "program-managers", "time-servers"]
+      as [Name]
+    {
+      #expect(kea.list("")?.contains(name) == true)
     }
-    #expect(kea.list("group-managers/members", simulator)?.count == 3)
-    #expect(kea.read("group-managers/status", simulator)?.contains("members 3\n") == true)
-    #expect(kea.write("x", to: "group-managers/status", simulator, as: "root") == nil)
+    #expect(kea.list("group-managers/members")?.count == 3)
+    #expect(kea.read("group-managers/status")?.contains("members 3\n") == true)
+    #expect(kea.write("x", to: "group-managers/status", as: "root") == nil)
   }
 }

@@ -1,5 +1,6 @@
 import NetworkFaults
 import Testing
+import VDirectory
 import VKernel
 import VNode
 import VProtocol
@@ -68,6 +69,31 @@ struct HostNameTests {
     #expect(send(simulator, moa, to: own.server) == .ok)
   }
 
+  @Test("the names of the own host always lead to the own managers, whoever else has them")
+  func ownNames() throws {
+    let simulator = Simulator(seed: 65)
+    let kea = simulator.start("kea", secret: key)
+    settle(kea, simulator)
+    let first = try ClaimingHost("kea", in: simulator, node: kea)
+    simulator.run(for: .seconds(2))
+    let copy = simulator.start("kea", on: "copy", secret: key)
+    settle(copy, simulator)
+    let moa = simulator.start("moa", secret: key)
+    settle(moa, simulator)
+    let second = try ClaimingHost("kea", in: simulator, node: copy)
+    let third = try ClaimingHost("moa", in: simulator, node: moa)
+    simulator.run(for: .seconds(3))
+    #expect(first.refusals.value.isEmpty && second.refusals.value.isEmpty)
+    for (host, kernel) in [(first, kea.id), (second, copy.id), (third, kea.id)] {
+      guard case .done(_, let manager)? = outcome(simulator, { host.walk("storage/kea", $0) })
+      else {
+        Issue.record("\(host.node.id) does not find storage/kea")
+        continue
+      }
+      #expect(manager.kernel == kernel)
+    }
+  }
+
   @Test("over a net that loses every third packet it is found as well", arguments: seeds)
   func lossy(seed: UInt64) {
     let simulator = Simulator(seed: seed)
@@ -132,7 +158,9 @@ struct BeliefTests {
   private static let other = KernelID(0xA1B2_C301)
   private let place = Locator(ipv4: 0x0A00_0002, port: 61_044)
 
-  private func take(_ kernel: inout Kernel, _ header: PacketHeader, _ segment: [UInt8] = []) -> Step {
+  private func take(
+    _ kernel: inout Kernel, _ header: PacketHeader, _ segment: [UInt8] = []
+  ) -> Step {
     var step = Step()
     step.now = Time(nanoseconds: 1_000_000_000)
     let transmission = Transmission(to: .peer(kernel.id, place), header, segment: segment)
@@ -215,9 +243,10 @@ struct HostNameConflictTests {
 
   @Test(
     "the one that started later, of two that started together the greater identifier",
-    arguments: [(5, 100, false), (3, 100, true), (9, 99, true), (1, 101, false)] as [(
-      UInt32, UInt64, Bool
-    )])
+    arguments: [(5, 100, false), (3, 100, true), (9, 99, true), (1, 101, false)]
+      as [(
+        UInt32, UInt64, Bool
+      )])
   func order(kernel: UInt32, startedAt: UInt64, yields: Bool) {
     var one = HostNameConflict(own: claimant(4, 100))
     var other = HostNameConflict(own: claimant(kernel, startedAt))

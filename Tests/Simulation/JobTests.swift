@@ -61,6 +61,25 @@ struct JobTests {
     #expect(kea.list("group/job") == nil)
   }
 
+  @Test("nobody puts another's program into a group")
+  func membersOwners() throws {
+    _ = try #require(kea.start("moa", "sleep 9"))
+    simulator.run(for: .seconds(1))
+    func make(_ path: String, _ kind: ObjectKind, as user: ClientUser) -> ReplyCode? {
+      let name = ContextName(kea.directory.nameSpace.root, Array("group/\(path)".utf8))
+      let add = AddName(name, kind: kind, permissions: 0o777)
+      let answer: Answer<AddName.Answer>? = outcome(simulator) {
+        kea.clients.send(add, as: user, to: kea.directory.server, completion: $0)
+      }
+      return answer.map { $0.refusal ?? .ok }
+    }
+    #expect(make("birds", .context, as: "eve") == .ok)
+    #expect(make("birds/members/moa:101.sleep", .file, as: "eve") == .notOwner)
+    #expect(kea.text("team/moa/101.sleep/status")?.contains("groups") == false)
+    #expect(make("birds/members/moa:101.sleep", .file, as: "ann") == .ok)
+    #expect(kea.list("group/birds/members") == ["moa:101.sleep"])
+  }
+
   @Test("one group Send acts once on each program, at 5 % loss too; whose it is not is told so")
   func control() throws {
     for host in ["kea", "moa"] { _ = try #require(kea.start(host, "group: job\n\nsleep 9")) }

@@ -118,7 +118,7 @@ final class MemoryStore: FileStore {
 
   // MARK: Locks and attributes: no other program is there to lock
 
-  func openToLock(_ file: StoreHandle, isWhole: Bool) throws(StoreFailure) -> StoreHandle {
+  func openToLock(_ file: StoreHandle, toWrite: Bool) throws(StoreFailure) -> StoreHandle {
     try object(of: file)
   }
   func lock(_ file: StoreHandle, _ kind: LockKind, _ range: ClosedRange<UInt64>?) {}

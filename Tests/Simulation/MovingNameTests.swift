@@ -182,24 +182,30 @@ struct MovingNameTests {
     _ = moa
   }
 
-  @Test("a full table has room for a new claim when a holder is away, and not before")
-  func fullTable() throws {
+  @Test("a host that claims without end meets its share of others' tables, and is found by asking")
+  func fullShare() throws {
     let simulator = Simulator(seed: 24)
-    let moa = try ClaimingHost(
-      "moa", in: simulator, prefixes: (0..<Claim.claimsMax).map { "p\($0)" })
+    let share = DirectoryLimits.claimsOfOneMax
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: (0..<100).map { "p\($0)" })
     simulator.run(for: .seconds(5))
     #expect(moa.refusals.value.isEmpty)
+    #expect(outcome(simulator) { moa.list("", $0) }?.count == 100)
     let kea = try ClaimingHost("kea", in: simulator, prefixes: [])
     simulator.run(for: .seconds(5))
-    #expect(outcome(simulator) { kea.list("", $0) }?.count == Claim.claimsMax)
+    #expect(outcome(simulator) { kea.list("", $0) }?.count == share)
     let claim = ClaimName(
       prefix: Array("src".utf8), context: ContextID(rawValue: 9), manager: kea.directory.server)
-    #expect(kea.code(of: claim, simulator) == .noServerResources)
-    simulator.crash("moa")
-    #expect(kea.code(of: claim, simulator) == .noServerResources)
-    simulator.run(for: .seconds(91))
     #expect(kea.code(of: claim, simulator) == .ok)
-    #expect(outcome(simulator) { kea.list("", $0) }?.count == Claim.claimsMax)
+    #expect(outcome(simulator) { kea.list("", $0) }?.count == share + 1)
+    for number in [0, 99] {
+      let found = server(of: "p\(number)", from: kea, simulator)
+      #expect(found == .success(moa.node.id), "p\(number)")
+    }
+    // Another host that has told kea of nothing has a share of its own.
+    let tui = try ClaimingHost("tui", in: simulator)
+    simulator.run(for: .seconds(5))
+    #expect(outcome(simulator) { kea.list("storage", $0) }?.contains("tui") == true)
+    _ = tui
   }
 
   @Test("a silent host that is back is found back before anybody asks for it")

@@ -126,6 +126,37 @@ struct ShareTests {
     #expect(codes.values.count { $0.1 == .busy } == 7)
   }
 
+  @Test("no user keeps others out of a server: of its requests, read and unread, one has a quarter")
+  func clientsOfServer() throws {
+    let door = try Door(
+      cluster.kea, limits { ($0.requestsOfProcess, $0.requestOctets) = (40, 160 << 10) })
+    let server = try RawProcess(door.path)
+    let entity = try #require(server.make(.makeServer(token: 1, knowsPrincipals: true)))
+    let codes = Collected<(String, ReplyCode)>()
+    let root = try door.attach()
+    defer { root.close() }
+    func ask(_ user: String, octets: Int, _ count: Int) {
+      let segment = [UInt8](repeating: 1, count: octets)
+      for _ in 0..<count {
+        root.send(
+          Message(MessageControlBlock(code: 1), segment: segment),
+          from: root.makeClient(user: user), to: entity, options: SendOptions()
+        ) { codes.append((user, $0.code)) }
+      }
+      let client = root.makeClient(user: "root")
+      #expect(root.sendText("x", from: client, to: root.makeEcho()).code == .ok)
+    }
+    ask("ann", octets: 0, 30)
+    ask("bob", octets: 0, 10)
+    #expect(codes.values.map(\.0) == [String](repeating: "ann", count: 20))
+    #expect(codes.values.allSatisfy { $0.1 == .busy })
+    for _ in 0..<20 {
+      guard case .invoke(let request)? = server.receive() else { break }
+      server.send(.reply(Message(reply: .ok), to: AttachFrame.RequestName(request)))
+    }
+    #expect(eventually { codes.values.count { $0.1 == .ok } == 20 })
+  }
+
   @Test("what a user does not read is bounded over all its processes, and goes with them")
   func octets() throws {
     let max = 4 << 20

@@ -125,6 +125,40 @@ struct LockTests {
     #expect(isFree(25, for: F_WRLCK))
   }
 
+  @Test("who may read a program can not keep it from being run by a lock")
+  func programs() throws {
+    let file = try Locked()
+    let program = file.served.path + "/p"
+    try FileManager.default.copyItem(atPath: "/bin/true", toPath: program)
+    chmod(program, 0o777)
+    func canRun() -> Bool {
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: program)
+      guard (try? process.run()) != nil else { return false }
+      process.waitUntilExit()
+      return process.terminationStatus == 0
+    }
+    let reader = try file.served.open("p", .read)
+    #expect(file.code(file.lock(.shared, 0...9, by: 1, in: reader)) == .ok)
+    #expect(file.code(file.lock(.shared, 20...29, by: 2, in: reader)) == .ok)
+    #expect(canRun())
+    let writer = try file.served.open("p", [.read, .write])
+    #expect(file.code(file.lock(.exclusive, 10...19, by: 3, in: writer)) == .ok)
+    let own = open(program, O_RDONLY)
+    defer { close(own) }
+    func isFree(_ octet: Int) -> Bool {
+      var lock = flock(
+        l_type: Int16(F_WRLCK), l_whence: Int16(SEEK_SET), l_start: octet, l_len: 1, l_pid: 0)
+      let queryOpenFileLock: Int32 = 36
+      return fcntl(own, queryOpenFileLock, &lock) == 0 && lock.l_type == Int16(F_UNLCK)
+    }
+    #expect([5, 15, 25].allSatisfy { !isFree($0) } && isFree(30))
+    #expect(file.code(file.lock(.none, 10...19, by: 3, in: writer)) == .ok)
+    _ = try file.served.ask(ReleaseInstance(writer))
+    #expect(!isFree(5) && isFree(15) && !isFree(25))
+    #expect(canRun())
+  }
+
   @Test("a program of this host is not overrun where owners here have locks beside it")
   func refusedByLinux() throws {
     let file = try Locked()

@@ -55,7 +55,7 @@ struct LockUnionTests {
   }
 
   @Test(
-    "three owners, every state that they can come to, every change from there: always the strongest",
+    "three owners in every state that they can come to, and every change: always the strongest",
     arguments: [
       Cells(first: 0, isEndless: true), Cells(first: 0, isEndless: false),
       Cells(first: 7, isEndless: true), Cells(first: 7, isEndless: false),
@@ -95,6 +95,15 @@ struct LockUnionTests {
         }
         if !cells.isEndless && after.strongest(at: cells.first + 3) != .none {
           wrong.append("\(change) behind")
+        }
+        var held = [LockKind](repeating: .none, count: 3)
+        for step in after.held {
+          for cell in 0..<3 where step.range.contains(cells.range(cell...cell).lowerBound) {
+            held[cell] = step.kind
+          }
+        }
+        if held != model.linux || after.hasExclusive != held.contains(.exclusive) {
+          wrong.append("\(change) held")
         }
         let isEmpty = model.cells.allSatisfy { $0.allSatisfy { $0 == .none } }
         if after.isEmpty != isEmpty { wrong.append("\(change) empty") }

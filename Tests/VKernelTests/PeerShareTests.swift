@@ -12,14 +12,14 @@ struct PeerShareTests {
   func records() {
     var test = TestKernel()
     let server = test.kernel.makeServer(.atMostOnce)
-    for client: UInt32 in 16..<40_016 { test.receive(from: moa, client, to: server) }
+    for client: UInt32 in 16..<10_016 { test.receive(from: moa, client, to: server) }
     let refused = codes(test.taken())
-    #expect(test.kernel.clientStatus().count == 24_576)
-    #expect(refused.count == 40_000 - 24_576 && refused.allSatisfy { $0 == .busy })
+    #expect(test.kernel.clientStatus().count == 6144)
+    #expect(refused.count == 10_000 - 6144 && refused.allSatisfy { $0 == .busy })
     // A second and a third one have as many as they leave.
-    for client: UInt32 in 16..<40_016 { test.receive(from: 7, client, to: server, at: 8) }
-    for client: UInt32 in 16..<40_016 { test.receive(from: 8, client, to: server, at: 9) }
-    #expect(test.kernel.clientStatus().count == 24_576 + 20_480 + 10_240)
+    for client: UInt32 in 16..<10_016 { test.receive(from: 7, client, to: server, at: 8) }
+    for client: UInt32 in 16..<10_016 { test.receive(from: 8, client, to: server, at: 9) }
+    #expect(test.kernel.clientStatus().count == 6144 + 5120 + 2560)
     _ = test.taken()
     // The next one is served: its client is asked about.
     test.receive(from: tui, to: server, at: 7)
@@ -32,7 +32,7 @@ struct PeerShareTests {
       }
     }
     #expect(probes.count == 1)
-    #expect(test.kernel.clientStatus().count == 24_576 + 20_480 + 10_241)
+    #expect(test.kernel.clientStatus().count == 6144 + 5120 + 2561)
   }
 
   /// The codes of all notifications among `actions`.

@@ -83,6 +83,34 @@ struct RetireTests {
   }
 }
 
+@Suite("Timers of the kernel")
+struct TimerTests {
+  @Test("of transactions that are over are not kept until their limits")
+  func limits() {
+    var test = TestKernel()
+    let server = test.kernel.makeServer(.idempotent)
+    let client = test.kernel.makeClient(user: "ann")
+    // Each limit is before the one that is queued, and a year away.
+    for index in 0..<20_000 {
+      test.sendAndReply(
+        from: client, to: server,
+        limit: TimeSpan(nanoseconds: 31_000_000_000_000_000 - Int64(index)))
+    }
+    for _ in 0..<20_000 {
+      let other = test.kernel.makeClient(user: "ann")
+      test.send(from: other, to: server, limit: .seconds(31_000_000))
+      _ = test.retire(other)
+    }
+    #expect(test.kernel.timerCount <= 4097)
+    // The one that counts is still there.
+    test.send(from: client, to: server, limit: .seconds(1))
+    test.step.now = test.step.now + .seconds(1)
+    _ = test.taken()
+    test.kernel.handleTimers(&test.step)
+    #expect(test.completions() == [client: .userTimeout])
+  }
+}
+
 @Suite("Numbers of entities")
 struct NumberTests {
   private let last: UInt32 = EntityID.discriminatorMax

@@ -34,18 +34,22 @@ struct TestKernel: ~Copyable {
     return codes
   }
 
-  mutating func send(from client: EntityID, to server: EntityID, near: EntityID? = nil) {
+  mutating func send(
+    from client: EntityID, to server: EntityID, near: EntityID? = nil, limit: TimeSpan? = nil
+  ) {
     var mcb = MessageControlBlock(code: 0x7701)
     if let near {
       mcb.flags = .coResident
       mcb.coResident = near
     }
-    kernel.send(Message(mcb), from: client, to: server, limit: nil, &step)
+    kernel.send(Message(mcb), from: client, to: server, limit: limit, &step)
   }
 
   /// Sends and answers at once, as most servers do.
-  mutating func sendAndReply(from client: EntityID, to server: EntityID) {
-    send(from: client, to: server)
+  mutating func sendAndReply(
+    from client: EntityID, to server: EntityID, limit: TimeSpan? = nil
+  ) {
+    send(from: client, to: server, limit: limit)
     for case .invoke(let request) in taken() {
       kernel.reply(Message(reply: .ok), to: request, &step)
     }

@@ -3,8 +3,8 @@ import VNode
 import VProtocol
 import VTransport
 
-/// A machine whose chance is fixed, whose clock stands still unless it is moved, and which keeps what
-/// was sent.
+/// A machine whose chance is fixed, whose clock stands still unless it is moved, and which keeps
+/// what was sent.
 final class FakeMachine: Machine {
   struct Sent: Sendable {
     var packets: [[UInt8]]

@@ -3,18 +3,20 @@ import Testing
 import VPipeServer
 import VProtocol
 
+private let ann = Principal(user: "ann", host: "kea")
+
 /// A pipe driven by random operations, and what must hold after each of them.
 private struct Checked {
   enum Kind: Equatable {
     case open(Pipe.Ends)
-    case read(InstanceID, Int)
-    case write(InstanceID, [UInt8])
+    case read(Pipe.End, Int)
+    case write(Pipe.End, [UInt8])
   }
 
-  var table = PipeTable()
+  var table = PipeTable(ownHost: "kea")
   var pipe: PipeTable.PipeID
   var waiting: [Pipe.Wait: Kind] = [:]
-  var ends: [InstanceID: Pipe.Ends] = [:]
+  var ends: [Pipe.End: Pipe.Ends] = [:]
   var lastWait: Pipe.Wait = 0
   var blocks: UInt32 = 0
   /// Octets of each block that was taken and has not been read.
@@ -22,7 +24,7 @@ private struct Checked {
   var counts = (eof: 0, broken: 0, interrupted: 0, read: 0, refused: 0)
 
   init() {
-    pipe = table.make([1], owner: Principal(user: "ann", host: "kea"), permissions: 0, at: 0)!
+    pipe = table.make([1], owner: "ann", maker: ann, permissions: 0, at: 0)!
   }
 
   /// A block says in every four octets which one it is, and how far from its start they are.
@@ -53,7 +55,7 @@ private struct Checked {
         continue
       }
       switch (kind, action.outcome) {
-      case (.open(let ends), .opened(let instance)): self.ends[instance] = ends
+      case (.open(let ends), .opened): self.ends[action.wait] = ends
       case (.write(_, let data), .written(let count)):
         #expect(count == data.count)
         inside[Self.number(data)] = data
@@ -91,9 +93,9 @@ private struct Checked {
     inside[number] = rest.count == data.count ? nil : Array(rest.dropFirst(data.count))
   }
 
-  mutating func release(_ instance: InstanceID) {
-    ends[instance] = nil
-    handle(table.release(instance))
+  mutating func release(_ end: Pipe.End) {
+    ends[end] = nil
+    handle(table.release(end))
     if ends.isEmpty { inside = [:] }
   }
 
@@ -115,7 +117,7 @@ private struct Checked {
       }
     }
     // Beside what was written there may be what readers gave back.
-    #expect(pipe.blocks.joined().count <= Pipe.bytesMax + 8 * 16_384)
+    #expect(pipe.blocks.joined().count <= PipeLimits.bytesMax + 8 * 16_384)
     #expect(inside.count >= pipe.blocks.count, "seed \(seed)")
   }
 }
@@ -148,8 +150,7 @@ struct PipeTests {
   }
 
   private func step(_ checked: inout Checked, _ generator: inout SeededGenerator) {
-    let instance = checked.ends.keys.sorted { $0.rawValue < $1.rawValue }.randomElement(
-      using: &generator)
+    let instance = checked.ends.keys.sorted().randomElement(using: &generator)
     let pipe = checked.pipe
     switch (UInt32.random(in: 0..<12, using: &generator), instance) {
     case (0, _), (_, nil):
@@ -174,13 +175,13 @@ struct PipeTests {
   }
 
   private struct Driver {
-    var table = PipeTable()
+    var table = PipeTable(ownHost: "kea")
     var pipe: PipeTable.PipeID
     var wait: Pipe.Wait = 0
     var outcomes: [Pipe.Wait: Pipe.Outcome] = [:]
 
     init() {
-      pipe = table.make([1], owner: Principal(user: "ann", host: "kea"), permissions: 0, at: 0)!
+      pipe = table.make([1], owner: "ann", maker: ann, permissions: 0, at: 0)!
     }
 
     mutating func run(
@@ -198,13 +199,13 @@ struct PipeTests {
       return run { $0.open(pipe, ends, isMaking: isMaking, isNonBlocking: isNonBlocking, $1) }
     }
 
-    mutating func opened(_ ends: Pipe.Ends, isMaking: Bool = false) throws -> InstanceID {
+    mutating func opened(_ ends: Pipe.Ends, isMaking: Bool = false) throws -> Pipe.End {
       let wait = open(ends, isMaking: isMaking)
       return try #require(instance(wait))
     }
 
-    func instance(_ wait: Pipe.Wait) -> InstanceID? {
-      if case .opened(let instance) = outcomes[wait] { instance } else { nil }
+    func instance(_ wait: Pipe.Wait) -> Pipe.End? {
+      outcomes[wait] == .opened ? wait : nil
     }
   }
 
@@ -256,5 +257,31 @@ struct PipeTests {
     _ = driver.run { table, _ in table.release(next) }
     let broken = driver.run { $0.write(instance, [1, 2, 3], $1) }
     #expect(driver.outcomes[broken] == .refused(.brokenPipe))
+  }
+
+  @Test("a pipe is paid for by its maker, whoever owns it, until nobody has it open any more")
+  func shares() throws {
+    var table = PipeTable(ownHost: "kea")
+    func make(_ number: Int, _ maker: Principal) -> PipeTable.PipeID? {
+      table.make(
+        Array("\(maker)\(number)".utf8), owner: "ann", maker: maker, permissions: 0, at: 0)
+    }
+    let own = (0..<PipeLimits.pipesMax).compactMap { make($0, ann) }
+    #expect(own.count == PipeLimits.pipesMax / 4)
+    // Whoever else comes has a share, those of other hosts together a half.
+    #expect(make(0, Principal(user: "bob", host: "kea")) != nil)
+    let strangers = (0..<PipeLimits.pipesMax).compactMap {
+      make($0, Principal(user: "u\($0)", host: "h\($0 % 9)"))
+    }
+    #expect(strangers.count == PipeLimits.pipesMax / 2)
+    let root = Principal(user: "root", host: "kea", marks: .fullRoot)
+    #expect(make(0, root) != nil)
+    // One without its name that is still open is still paid for.
+    #expect(table.open(own[0], .reads, isMaking: true, 1).map(\.outcome) == [.opened])
+    table[own[0]]?.owner = "eve"
+    #expect(table.remove(own[0]).isEmpty && make(PipeLimits.pipesMax, ann) == nil)
+    #expect(table.takeGone().isEmpty)
+    #expect(table.release(1).isEmpty && make(PipeLimits.pipesMax, ann) != nil)
+    #expect(table.takeGone() == [own[0]] && table.takeGone().isEmpty)
   }
 }

@@ -59,7 +59,7 @@ struct EntityIDTests {
 
   @Test("the group of a name is the low 59 bits of its FNV-1a hash after a bit of its own")
   func groupOfName() {
-    let groups: [(String, UInt64)] = [
+    let groups: [(Name, UInt64)] = [
       ("", 0x6BF2_9CE4_8422_2325), ("a", 0x6F63_DC4C_8601_EC8C),
       ("jobs", 0x69B9_0DDE_2944_6FDD),
       // The low half of this hash is the one of all well-known groups.

@@ -140,8 +140,9 @@ enum Samples {
       MeasureSends(target: .host("kea"), count: 100_000, limitMilliseconds: 1), tail: 2, "host"),
   ]
 
+  /// No text: names are octets.
   private static let member = QueryGroup.Member(
-    String(repeating: "m", count: 255), owner: String(repeating: "o", count: 32))
+    Name([UInt8](repeating: 0xFF, count: 255)), owner: String(repeating: "o", count: 32))
 
   private static let groups: [Sample<any Operation>] = [
     operation(GroupMessage(sender: "", text: ""), "least"),
@@ -152,6 +153,7 @@ enum Samples {
       tail: GroupMessage.textBytesMax),
     operation(QueryGroup(""), "all"),
     operation(QueryGroup("jobs"), tail: 4),
+    operation(QueryGroup(member.name), tail: 255, "no text"),
     operation(ChangeGroup(.leave, "", host: ""), "least"),
     operation(
       {
@@ -234,7 +236,8 @@ enum Samples {
     answer(storeState),
     answer(GroupMessage.Answer(.ok, member: "", words: ""), "least"),
     answer(
-      GroupMessage.Answer(ReplyCode(rawValue: .max), member: member.name, words: member.name),
+      GroupMessage.Answer(
+        ReplyCode(rawValue: .max), member: member.name, words: String(repeating: "w", count: 255)),
       tail: 255),
     answer(QueryGroup.Answer(host: ""), "least"),
     answer(groupState),

@@ -1,7 +1,7 @@
 /// What processes on a node's socket may use up, each number with its reason.
 ///
 /// Processes of a user are one payer together, and all users without a name are one. Who owns the
-/// node, which is root with all of its rights, is held to what one process may have, not to a share.
+/// node, root with all of its rights, is held to what one process may have, and to no share.
 public struct AttachLimits: Sendable {
   /// Attached at once: each costs a descriptor and its buffers. A user has a quarter, 128; an
   /// eighth is kept for root (`Shares`).
@@ -16,7 +16,8 @@ public struct AttachLimits: Sendable {
   public var serversOfProcess = 64
   /// Groups of one server; a kernel allows no more.
   public var groupsOfServer = 16
-  /// Requests that one process has not answered, each a client that waits.
+  /// Requests that one process has not answered, each a client that waits; of them one client's user
+  /// has a quarter (`Shares`).
   public var requestsOfProcess = 4096
   /// A member of a group need not answer, so only the newest requests to groups are remembered.
   public var groupRequestsOfProcess = 256
@@ -35,7 +36,8 @@ public struct AttachLimits: Sendable {
   public var numbersAtOnce = 65_536
   public var numbersPerSecond = 4096
 
-  /// Frames that wait for a process to read them. Requests for its servers: more are told BUSY.
+  /// Frames that wait for a process to read them. Requests for its servers: more are told BUSY, and
+  /// so is a user who has a quarter of the octets.
   public var requestFrames = 4096
   public var requestOctets = 4 << 20
   /// Answers may be as many as its clients, and as many again.
@@ -50,6 +52,8 @@ public struct AttachLimits: Sendable {
   /// Frames that are sent and still kept.
   public var sentFrames = 2048
 
+  /// Connections taken before other events of the node get their turn.
+  public var connectionsOfTurn = 32
   /// Frames carried out for one user before others get their turn: some milliseconds.
   public var framesOfTurn = 256
 

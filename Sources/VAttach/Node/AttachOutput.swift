@@ -1,6 +1,7 @@
 import CVLinux
 import Glibc
 import Synchronization
+import VProtocol
 import VRuntime
 
 /// The frames on their way to an attached process, in order.
@@ -24,6 +25,8 @@ final class AttachOutput: Sendable {
     /// The most that they ever were.
     var peak = 0
     var phase = Phase.idle
+    /// Whose requests they are, in octets: nobody fills the room for requests alone.
+    var requests: Shares
 
     /// The set that says when the socket has room again; there is one once it had none.
     var room: Int32 = -1
@@ -39,7 +42,7 @@ final class AttachOutput: Sendable {
   private let socket: AttachSocket
   private let node: any Backplane
   private let account: AttachAccount
-  private let state = Mutex(State())
+  private let state: Mutex<State>
 
   /// What a process has not read: so many frames, and one more if they have fewer octets.
   struct Room {
@@ -59,6 +62,8 @@ final class AttachOutput: Sendable {
     let limits = account.limits
     requestRoom = Room(frames: limits.requestFrames, octets: limits.requestOctets)
     answerRoom = Room(frames: limits.frames, octets: limits.octets)
+    state = Mutex(
+      State(requests: Shares(capacity: limits.requestOctets, ownHost: node.host)))
   }
 
   deinit {
@@ -75,7 +80,7 @@ final class AttachOutput: Sendable {
       let cost = cost(of: frame)
       // A process may have no more of what is its user's than it leaves to the others.
       guard state.frames.count - state.next < room.frames, state.octets < room.octets,
-        state.octets <= account.octets.left, account.octets.take(cost)
+        state.octets <= account.octets.left, take(cost, for: frame, &state.requests)
       else { return (false, false) }
       state.frames.append(frame)
       state.octets += cost
@@ -84,6 +89,20 @@ final class AttachOutput: Sendable {
     }
     if isMine { send() }
     return isTaken
+  }
+
+  /// Whether the process's user, and of a request who sent it, may have so much more here.
+  private func take(_ cost: Int, for frame: AttachFrame, _ requests: inout Shares) -> Bool {
+    guard case .invoke(let request) = frame else { return account.octets.take(cost) }
+    guard requests.take(request.principal, cost) else { return false }
+    if account.octets.take(cost) { return true }
+    requests.give(request.principal, cost)
+    return false
+  }
+
+  private func give(_ cost: Int, of frame: AttachFrame, _ requests: inout Shares) {
+    account.octets.give(cost)
+    if case .invoke(let request) = frame { requests.give(request.principal, cost) }
   }
 
   private func cost(of frame: AttachFrame) -> Int {
@@ -95,7 +114,8 @@ final class AttachOutput: Sendable {
     let (room, peak) = state.withLock { state in
       account.octets.give(state.octets)
       let (room, peak) = (state.room, state.peak)
-      state = State(phase: .ended, room: room)
+      let none = Shares(capacity: state.requests.capacity, ownHost: node.host)
+      state = State(phase: .ended, requests: none, room: room)
       return (room, peak)
     }
     if room >= 0 { node.unwatch(room) }
@@ -114,12 +134,13 @@ final class AttachOutput: Sendable {
 
   /// What the thread that sends is to send next, now that `count` (0 or 1) more frames are sent.
   private func advance(by count: Int) -> AttachFrame? {
-    state.withLock { state in
+    state.withLock { state -> AttachFrame? in
       guard state.phase == .sending else { return nil }
       if count > 0 {
-        let cost = cost(of: state.frames[state.next])
+        let sent = state.frames[state.next]
+        let cost = cost(of: sent)
         state.octets -= cost
-        account.octets.give(cost)
+        give(cost, of: sent, &state.requests)
         state.next += count
       }
       if state.next == state.frames.count {

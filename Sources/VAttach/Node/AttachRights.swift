@@ -41,7 +41,7 @@ struct AttachRights: Sendable {
     return Self.owner(in: message).map(namesOwner) ?? true
   }
 
-  /// The process whose death is to free what a request opens or hands over; nil where it names none.
+  /// The process whose death is to free what a request opens or hands over; nil if it names none.
   private static func owner(in message: Message) -> EntityID? {
     let word: Int
     switch message.mcb.code {

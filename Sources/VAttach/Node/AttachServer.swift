@@ -56,7 +56,7 @@ public final class AttachServer: Sendable {
   private let ownersAccount: AttachAccount
   private let state: Mutex<State>
 
-  /// Memory is given back to the machine at most once in this time, since it takes some milliseconds.
+  /// Memory is given back to the machine at most once in this time: it takes some milliseconds.
   private static let trimPause = TimeSpan.seconds(1)
   /// When to look again after descriptors ran out.
   private static let acceptPause = TimeSpan.milliseconds(100)
@@ -120,7 +120,7 @@ public final class AttachServer: Sendable {
   public var endings: [String: Int] { state.withLock { $0.endings } }
 
   private func accept() {
-    while true {
+    for _ in 0..<limits.connectionsOfTurn {
       var peer = v_peer_credentials()
       let socket = unsafe v_attach_accept(listener, &peer)
       switch socket {
@@ -135,6 +135,7 @@ public final class AttachServer: Sendable {
         return
       }
     }
+    node.after(TimeSpan(nanoseconds: 0)) { [weak self] in self?.accept() }
   }
 
   private func admit(_ socket: Int32, _ peer: v_peer_credentials) {

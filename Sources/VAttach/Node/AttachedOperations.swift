@@ -102,7 +102,9 @@ extension AttachedProcess {
     let (removed, requests) = state.withLock { state in
       let removed = state.entities.removeValue(forKey: entity)
       let requests = removed?.requests.count ?? 0
-      state.requestCount -= requests
+      for request in removed?.requests.values ?? [:].values {
+        state.requests.give(request.principal)
+      }
       if removed?.isServer == true { state.serverCount -= 1 }
       return (removed, requests)
     }
@@ -191,6 +193,7 @@ extension AttachedProcess {
       guard state.ending == nil, state.entities[request.server] != nil else {
         return .nonexistentEntity
       }
+      guard state.requests.take(request.principal) else { return .busy }
       if isForGroup {
         state.groupRequests.append(name)
         if state.groupRequests.count > limits.groupRequestsOfProcess,
@@ -198,16 +201,16 @@ extension AttachedProcess {
         {
           account.requests.give()
         }
-      } else if state.requestCount >= limits.requestsOfProcess {
+      }
+      guard account.requests.take() else {
+        state.requests.give(request.principal)
         return .busy
       }
-      guard account.requests.take() else { return .busy }
       var kept = request
       kept.message.segment = []
-      if state.entities[request.server]!.requests.updateValue(kept, forKey: name) == nil {
-        state.requestCount += 1
-      } else {
+      if let old = state.entities[request.server]!.requests.updateValue(kept, forKey: name) {
         account.requests.give()
+        state.requests.give(old.principal)
       }
       return nil
     }
@@ -220,7 +223,7 @@ extension AttachedProcess.State {
     guard let request = entities[name.server]?.requests.removeValue(forKey: name) else {
       return nil
     }
-    requestCount -= 1
+    requests.give(request.principal)
     return request
   }
 }

@@ -27,8 +27,8 @@ final class AttachedProcess: Sendable {
     var entities: [EntityID: Own] = [:]
     /// Servers among them.
     var serverCount = 0
-    /// Requests that all servers have not answered.
-    var requestCount = 0
+    /// Who has sent the requests that its servers have not answered.
+    var requests: Shares
     /// Those of them that were sent to groups, oldest first, and perhaps more.
     var groupRequests: [AttachFrame.RequestName] = []
     var ending: AttachEnding?
@@ -47,7 +47,7 @@ final class AttachedProcess: Sendable {
   let node: any Backplane
   let rights: AttachRights
   let account: AttachAccount
-  let state = Mutex(State())
+  let state: Mutex<State>
   let output: AttachOutput
   private let socket: AttachSocket
   private let kernel: KernelID
@@ -70,6 +70,7 @@ final class AttachedProcess: Sendable {
     self.account = account
     self.ended = ended
     output = AttachOutput(self.socket, node, account)
+    state = Mutex(State(requests: Self.shares(account.limits, node)))
   }
 
   func start() {
@@ -119,8 +120,9 @@ final class AttachedProcess: Sendable {
     let peak = output.end()
     let (entities, requests, first) = state.withLock { state in
       let (entities, first) = (state.entities, state.ending ?? ending)
-      defer { state = State(ending: first) }
-      return (entities, state.requestCount, first)
+      let requests = state.requests.count
+      state = State(requests: Self.shares(account.limits, node), ending: first)
+      return (entities, requests, first)
     }
     for (entity, own) in entities {
       node.retire(entity)
@@ -128,6 +130,10 @@ final class AttachedProcess: Sendable {
     }
     account.requests.give(requests)
     ended(first, peak)
+  }
+
+  private static func shares(_ limits: AttachLimits, _ node: any Backplane) -> Shares {
+    Shares(capacity: limits.requestsOfProcess, ownHost: node.host)
   }
 
   /// Its user may have another one instead; requests are counted apart.

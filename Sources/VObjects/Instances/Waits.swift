@@ -6,49 +6,76 @@ import VRuntime
 ///
 /// A client entity has one transaction at a time, and so at most one wait.
 public final class Waits: Sendable {
+  /// What ends a wait at the latest.
+  private enum End: Hashable, Sendable {
+    case instance(InstanceID)
+    /// The death of a process.
+    case owner(EntityID)
+  }
+
   private struct Wait: Sendable {
     var transaction: TransactionID
     var caller: Caller
-    var instance: InstanceID?
+    var end: End
     var cancel: @Sendable (ReplyCode) -> Void
   }
 
   private struct State: Sendable {
     var waits: [EntityID: Wait] = [:]
+    /// The clients that wait, by what ends that: ending one looks at no other's.
+    var ends: [End: Set<EntityID>] = [:]
     var shares: Shares
+
+    mutating func add(_ wait: Wait, of client: EntityID) {
+      waits[client] = wait
+      ends[wait.end, default: []].insert(client)
+    }
 
     mutating func remove(_ client: EntityID) -> Wait? {
       guard let wait = waits.removeValue(forKey: client) else { return nil }
       shares.give(wait.caller.principal)
+      ends[wait.end]?.remove(client)
+      if ends[wait.end]?.isEmpty == true { ends[wait.end] = nil }
       return wait
     }
   }
 
   private let state: Mutex<State>
+  /// Called for each wait whose owner nobody else watches.
+  private let watchLater: @Sendable () -> Void
 
-  init(_ backplane: any Backplane, capacity: Int = InstanceLimits.waitsMax) {
+  init(
+    _ backplane: any Backplane, capacity: Int = InstanceLimits.waitsMax,
+    watchLater: @escaping @Sendable () -> Void
+  ) {
     state = Mutex(State(shares: Shares(capacity: capacity, ownHost: backplane.host)))
+    self.watchLater = watchLater
   }
 
   /// Keeps a request that is not answered yet; `cancel` is called, once and outside every lock, if
   /// somebody ends the wait, and answers it with the code.
   ///
-  /// An earlier wait of the same client is over: its client no longer waits for that.
+  /// A wait in an instance ends with it, at the latest; any other with the death of its `owner`,
+  /// who is the client where nobody is named. An earlier wait of the same client is over: its
+  /// client no longer waits for that.
   public func add(
-    _ request: Request, _ caller: Caller, in instance: InstanceID? = nil,
+    _ request: Request, _ caller: Caller, in instance: InstanceID? = nil, owner: EntityID = .none,
     cancel: @escaping @Sendable (ReplyCode) -> Void
   ) throws(Refusal) {
     let (hasRoom, stale) = state.withLock { state -> (Bool, Wait?) in
       let stale = state.remove(request.client)
       guard state.shares.take(caller.principal) else { return (false, stale) }
-      state.waits[request.client] = Wait(
-        transaction: request.transaction, caller: caller, instance: instance, cancel: cancel)
+      let end = instance.map(End.instance) ?? .owner(owner.isValid ? owner : request.client)
+      state.add(
+        Wait(transaction: request.transaction, caller: caller, end: end, cancel: cancel),
+        of: request.client)
       return (true, stale)
     }
     stale?.cancel(.interrupted)
     guard hasRoom else {
       throw Refusal(.noServerResources, "\(caller.principal) waits for too much here")
     }
+    if instance == nil { watchLater() }
   }
 
   /// The request is answered; false if its wait was ended by somebody.
@@ -70,12 +97,25 @@ public final class Waits: Sendable {
   }
 
   /// Ends all waits in an instance.
-  func cancelAll(in instance: InstanceID) {
+  func cancelAll(in instance: InstanceID) { cancelAll(.instance(instance), .invalidFileID) }
+
+  /// Ends what a dead process waited for outside of instances.
+  func cancelAll(of owner: EntityID) { cancelAll(.owner(owner), .interrupted) }
+
+  private func cancelAll(_ end: End, _ code: ReplyCode) {
     let waits = state.withLock { state in
-      let clients = state.waits.filter { $0.value.instance == instance }.keys
-      return clients.compactMap { state.remove($0) }
+      (state.ends[end] ?? []).compactMap { state.remove($0) }
     }
-    for wait in waits { wait.cancel(.invalidFileID) }
+    for wait in waits { wait.cancel(code) }
+  }
+
+  /// The processes that waits outside of instances belong to.
+  var owners: Set<EntityID> {
+    let ends = state.withLock { Array($0.ends.keys) }
+    return Set(
+      ends.compactMap { end in
+        if case .owner(let owner) = end { owner } else { nil }
+      })
   }
 
   /// Requests that have not been answered.

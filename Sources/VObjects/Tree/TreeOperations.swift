@@ -70,6 +70,7 @@ final class TreeOperations: Sendable {
     case CreateInstance.code:
       backplane.serve(CreateInstance.self, request) { create($0, caller, request) }
     case LinkName.code: backplane.refuse(.notOwner, request)
+    case QueryName.code: backplane.refuse(.notFound, request)
     case QueryAttribute.code...ChangeAttribute.code: backplane.refuse(.notSupported, request)
     default:
       if serveOwn?(request, caller) != true { backplane.refuse(.illegalRequest, request) }

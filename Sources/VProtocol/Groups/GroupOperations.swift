@@ -4,11 +4,11 @@ extension EntityID {
   public static let groupManagerGroup = EntityID(
     group: 0x16, low: wellKnownLow, isUnrestricted: true)
 
-  /// The group of a name: the low 59 bits of its hash (FNV-1a), so that no host keeps a table, and
-  /// before them the bit that all groups with a name have and no other.
-  public init(groupNamed name: String) {
+  /// The group of a name: the low 59 bits of the hash of its octets (FNV-1a), so that no host keeps a
+  /// table, and before them the bit that all groups with a name have and no other.
+  public init(groupNamed name: Name) {
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for octet in name.utf8 { hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }
+    for octet in name.octets { hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }
     // The half that all well-known groups have is none of a name.
     if UInt32(truncatingIfNeeded: hash) == Self.wellKnownLow { hash ^= 1 }
     hash |= Self.namedBit
@@ -36,7 +36,7 @@ public struct GroupMessage: Operation {
     text = try reader.string(reader.remaining)
     guard text.utf8.count <= Self.textBytesMax else { throw .badField(.operation) }
   }
-  public var message: Message { Message(Self.request, segment: texts([sender]) + text.utf8) }
+  public var message: Message { Message(Self.request, segment: fields([sender.utf8]) + text.utf8) }
 
   /// With its sender it fits into one packet, so that one loss is one member's.
   public static let textBytesMax = 700
@@ -44,10 +44,10 @@ public struct GroupMessage: Operation {
   public struct Answer: OperationAnswer {
     /// What became of it at the member.
     public var outcome: ReplyCode
-    public var member: String
+    public var member: Name
     /// What the member says.
     public var words: String
-    public init(_ outcome: ReplyCode, member: String, words: String) {
+    public init(_ outcome: ReplyCode, member: Name, words: String) {
       self.outcome = outcome
       self.member = member
       self.words = words
@@ -55,30 +55,32 @@ public struct GroupMessage: Operation {
     public init(parsing message: Message) throws(WireError) {
       outcome = ReplyCode(rawValue: message.mcb[1])
       var reader = SegmentReader(message.segment)
-      member = try reader.text()
+      member = try reader.name()
       words = try reader.string(reader.remaining)
     }
     public var message: Message {
-      Message(Self.answer.word(1, outcome.rawValue), segment: texts([member]) + words.utf8)
+      Message(
+        Self.answer.word(1, outcome.rawValue), segment: fields([member.octets]) + words.utf8)
     }
   }
 }
 
-/// Asks the group boards for a group: each answers what it has of it, or `notFound`.
+/// Asks the group boards for a group: each answers what it has of it, or `notFound`; `noPermission`
+/// to who may not look into the group and is no board.
 public struct QueryGroup: Operation {
   public static let code: UInt32 = 0x001602
   public static let isIdempotent = true
 
   /// Empty for the names of all groups, which are the members of the answer then.
-  public var name: String
-  public init(_ name: String) { self.name = name }
-  public init(parsing message: Message) throws(WireError) { name = try message.text() }
-  public var message: Message { Message(Self.request, segment: Array(name.utf8)) }
+  public var name: Name
+  public init(_ name: Name) { self.name = name }
+  public init(parsing message: Message) throws(WireError) { name = Name(message.segment) }
+  public var message: Message { Message(Self.request, segment: name.octets) }
 
   public struct Member: Hashable, Sendable {
-    public var name: String
+    public var name: Name
     public var owner: String
-    public init(_ name: String, owner: String) {
+    public init(_ name: Name, owner: String) {
       self.name = name
       self.owner = owner
     }
@@ -100,13 +102,14 @@ public struct QueryGroup: Operation {
       permissions = message.mcb[3]
       owner = try reader.text()
       while reader.remaining > 0 {
-        members.append(Member(try reader.text(), owner: try reader.text()))
+        members.append(Member(try reader.name(), owner: try reader.text()))
       }
     }
     public var message: Message {
       Message(
         Self.answer.pair(1, UInt64(bitPattern: madeAt)).word(3, permissions),
-        segment: texts([host, owner] + members.flatMap { [$0.name, $0.owner] }))
+        segment: fields([host.utf8, owner.utf8])
+          + members.flatMap { fields([$0.name.octets, $0.owner.utf8]) })
     }
   }
 }
@@ -120,14 +123,14 @@ public struct ChangeGroup: Operation {
   public static let code: UInt32 = 0x001603
 
   public var change: Change
-  public var group: String
+  public var group: Name
   public var host: String
-  public var member = ""
+  public var member: Name = ""
   /// Of the member; believed from root of that host alone.
   public var owner = ""
   /// The program that is the member, where its manager says so.
   public var program = EntityID.none
-  public init(_ change: Change, _ group: String, host: String) {
+  public init(_ change: Change, _ group: Name, host: String) {
     self.change = change
     self.group = group
     self.host = host
@@ -135,20 +138,32 @@ public struct ChangeGroup: Operation {
   public init(parsing message: Message) throws(WireError) {
     guard let change = Change(rawValue: message.mcb[1]) else { throw .badField(.operation) }
     var reader = SegmentReader(message.segment)
-    self.init(change, try reader.text(), host: try reader.text())
-    member = try reader.text()
+    self.init(change, try reader.name(), host: try reader.text())
+    member = try reader.name()
     owner = try reader.text()
     program = EntityID(rawValue: message.mcb.pair(3))
   }
   public var message: Message {
     Message(
       Self.request.word(1, change.rawValue).pair(3, program.rawValue),
-      segment: texts([group, host, member, owner]))
+      segment: fields([group.octets, host.utf8, member.octets, owner.utf8]))
   }
 }
 
-private func texts(_ values: [String]) -> [UInt8] {
+extension SegmentReader {
+  /// A length of 16 bits and so many octets of a name.
+  fileprivate mutating func name() throws(WireError) -> Name {
+    let count = try integer(UInt16.self)
+    return Name(try octets(Int(count)))
+  }
+}
+
+/// Each with its length of 16 bits in front.
+private func fields(_ values: [any Collection<UInt8>]) -> [UInt8] {
   var writer = SegmentWriter()
-  for value in values { writer.text(value) }
+  for value in values {
+    writer.integer(UInt16(value.count))
+    writer.octets(value)
+  }
   return writer.bytes
 }

@@ -41,8 +41,8 @@ public struct Claim: Equatable, Sendable {
     clock = try reader.integer()
     prefix = try reader.octets(Int(try reader.integer(UInt16.self)))
     host = try reader.text()
-    guard Self.isPrefix(prefix), !host.isEmpty, host.utf8.count <= Self.hostBytesMax,
-      manager.isValid, reader.position <= start + length
+    guard Self.isPrefix(prefix), Principal.isName(host), host.utf8.count <= Self.hostBytesMax,
+      manager.isValid, !manager.isGroup, reader.position <= start + length
     else { throw .badField(.claim) }
     try reader.skip(to: start + length)
   }
@@ -76,8 +76,8 @@ public struct Claim: Equatable, Sendable {
 
   public static let prefixBytesMax = 255
   public static let hostBytesMax = 64
-  /// Claims of one cluster: two or three of each host.
-  public static let claimsMax = 128
+  /// Claims of one cluster: four of each host, and some exports.
+  public static let claimsMax = 512
 }
 
 extension EntityID {
@@ -133,10 +133,8 @@ public struct SpreadClaims: Operation {
     wantsAnswer = message.mcb[1] & 1 != 0
     var reader = SegmentReader(message.segment)
     claims = []
-    while reader.remaining > 0 {
-      guard claims.count < Claim.claimsMax else { throw .badField(.claim) }
-      claims.append(try Claim(parsing: &reader))
-    }
+    // A segment has room for fewer than a table has.
+    while reader.remaining > 0 { claims.append(try Claim(parsing: &reader)) }
   }
   public var message: Message {
     var writer = SegmentWriter()

@@ -1,0 +1,90 @@
+import Synchronization
+import VObjects
+import VProtocol
+import VRuntime
+
+/// How managers of this host come to prefixes.
+extension Directory {
+  /// Whoever serves a prefix says so in this time, a lost packet included.
+  private static let claimTimeLimit = TimeSpan.milliseconds(400)
+
+  /// A manager of this host claims a prefix: refused while another's claim is answered for.
+  ///
+  /// Only root with all of its rights claims: who has a prefix gets everybody's requests below it.
+  func claim(_ operation: ClaimName, _ caller: Caller, _ request: Request) {
+    guard caller.isRoot, caller.isLocal, caller.principal.marks.contains(.fullRoot),
+      !operation.manager.isGroup, operation.manager.kernel == client.kernel
+    else { return backplane.refuse(.noPermission, request) }
+    if Self.localPrefixes.contains(operation.name.name) {
+      return claim(operation, request, heldBy: .none)
+    }
+    // The table may be as new as this node: those who serve the prefix are asked themselves.
+    let holder = Mutex(EntityID.none)
+    let asker = backplane.makeClient(user: "root")
+    backplane.send(
+      QueryName(ContextName(.none, operation.name.name)).message, from: asker,
+      to: .nameHandlingGroup,
+      options: SendOptions(timeLimit: Self.claimTimeLimit, collectsResponses: true)
+    ) { [self, client] response in
+      guard response.code.isOK else {
+        backplane.retire(asker)
+        return claim(operation, request, heldBy: holder.withLock { $0 })
+      }
+      guard let found = try? QueryName.Answer(parsing: response.message),
+        found.kind == .context, found.prefixBytes == operation.name.name.count,
+        found.manager.kernel != client.kernel
+      else { return }
+      holder.withLock { $0 = found.manager }
+    }
+  }
+
+  /// `found` said just now that it serves the prefix; if it is none, the prefix is free unless its
+  /// holder lives and keeps it.
+  private func claim(_ operation: ClaimName, _ request: Request, heldBy found: EntityID) {
+    let prefix = operation.name.name
+    var holder = found
+    if found == .none {
+      let known = state.withLock { $0.local.claim(on: prefix) ?? $0.table.claim(on: prefix) }
+      guard let known, known.state == .present, known.manager != operation.manager,
+        known.host != backplane.host || known.manager.kernel == client.kernel
+      else { return accept(operation, request) }
+      holder = known.manager
+    }
+    clients.send(
+      ProbeEntity(holder), as: "root", to: .manager(of: holder.kernel)
+    ) { [self] answer in
+      if case .done(let holder, _) = answer {
+        // A server speaks for no user: its principal is `@host`.
+        let host = holder.principal.split(separator: "@").last.map(String.init)
+        state.withLock { state in
+          if state.holders.count >= DirectoryLimits.holdersMax { state.holders = [:] }
+          state.holders[prefix] = host
+        }
+      } else if found == .none {
+        return accept(operation, request)
+      }
+      backplane.refuse(.duplicateName, request)
+    }
+  }
+
+  private func accept(_ operation: ClaimName, _ request: Request) {
+    let now = backplane.now
+    let wallClock = backplane.wallClock
+    let isLocal = Self.localPrefixes.contains(operation.name.name)
+    let outcome = state.withLock { state in
+      let claim = Claim(
+        prefix: operation.name.name, manager: operation.manager, context: operation.context,
+        host: backplane.host, clock: state.table.tick(wallClock), state: .present)
+      state.holders[claim.prefix] = nil
+      state.changedAt = wallClock
+      state.absent.removeAll(around: claim.prefix)
+      if isLocal { return state.local.merge(claim, from: nil, at: now) }
+      return state.table.merge(claim, from: nil, at: now)
+    }
+    guard outcome != .refused else { return backplane.refuse(.noServerResources, request) }
+    backplane.reply(Done(), to: request)
+    if isLocal { return }
+    saveLater()
+    spreadSoon()
+  }
+}

@@ -1,0 +1,174 @@
+import Synchronization
+import VProtocol
+import VRuntime
+
+/// Telling and hearing of claims.
+extension Directory {
+  /// Claims are spread this often even without a change.
+  static let spreadInterval = TimeSpan.seconds(30)
+  private static let firstSpreads: [TimeSpan] = [.milliseconds(200), .seconds(1), .seconds(4)]
+
+  /// The claims that another node's directory knows.
+  func hear(_ request: Request) {
+    guard request.message.mcb.code == SpreadClaims.code,
+      let spread = try? SpreadClaims(parsing: request.message),
+      request.client.kernel != client.kernel
+    else { return }
+    var isAsked = spread.wantsAnswer
+    var lost: [(prefix: Claim, to: Claim)] = []
+    for claim in spread.claims {
+      switch take(claim, from: request.client.kernel) {
+      case .news(let replaced?) where isOwn(replaced) && !isOwn(claim):
+        lost.append((replaced, claim))
+      case .news: break
+      case .known: continue
+      // Who tells of it has missed what this host claims.
+      case .refused: isAsked = isAsked || isHeldHere(claim.prefix)
+      }
+    }
+    for (own, claim) in lost {
+      let notice = SpreadClaims([claim], wantsAnswer: false)
+      backplane.sendDatagram(notice.message, from: client, to: own.manager)
+    }
+    if isAsked { answer() }
+  }
+
+  /// Puts what another directory told in the table.
+  private func take(_ claim: Claim, from kernel: KernelID) -> ClaimTable.Outcome {
+    let now = backplane.now
+    let wallClock = backplane.wallClock
+    let isOfThisHost = claim.host == backplane.host
+    // Another node that has this host's name: no claim can mend that.
+    if isOfThisHost && (kernel == claim.manager.kernel || isOwn(claim)) { return .known }
+    // Nobody else says what this host's managers serve.
+    if !isOfThisHost && claim.manager.kernel == client.kernel { return .known }
+    let (outcome, isChanged) = state.withLock { state in
+      let own = state.table.claim(on: claim.prefix)
+      if isOfThisHost, var own, isOwn(own), claim.isNewer(than: own) {
+        // An earlier boot of this host, whose clock was ahead.
+        _ = state.table.tick(Int64(clamping: claim.clock))
+        own.clock = state.table.tick(wallClock)
+        _ = state.table.merge(own, from: nil, at: now)
+        return (ClaimTable.Outcome.refused, true)
+      }
+      let outcome = state.table.merge(claim, from: kernel, at: now)
+      guard case .news = outcome else { return (outcome, false) }
+      state.changedAt = wallClock
+      state.absent.removeAll(around: claim.prefix)
+      return (outcome, true)
+    }
+    if isChanged { saveLater() }
+    return outcome
+  }
+
+  private func isHeldHere(_ prefix: [UInt8]) -> Bool {
+    state.withLock { $0.table.claim(on: prefix) }.map(isOwn) ?? false
+  }
+
+  /// Withdraws what this host claimed at earlier boots and has not claimed again: to be called once
+  /// its managers have claimed what they have now, and from then on done at every spreading.
+  public func withdrawEarlierClaims() {
+    state.withLock { $0.withdrawsEarlier = true }
+    spread()
+  }
+
+  /// Tells all directories what this one knows.
+  func spread(wantsAnswer: Bool = false) {
+    let now = backplane.now
+    let wallClock = backplane.wallClock
+    let (claims, isChanged) = state.withLock { state in
+      state.table.refresh(client.kernel, at: now)
+      let isChanged =
+        state.withdrawsEarlier
+        && state.table.withdraw(host: backplane.host, besides: client.kernel, wallClock)
+      if isChanged { state.changedAt = wallClock }
+      return (state.table.entries.map(\.claim), isChanged)
+    }
+    if isChanged { saveLater() }
+    for message in SpreadClaims.messages(claims, wantsAnswer: wantsAnswer) {
+      backplane.sendDatagram(message.message, from: client, to: .nameHandlingGroup)
+    }
+  }
+
+  /// Tells those who asked: however many and however often they do, each host once in a while.
+  private func answer() {
+    let now = backplane.now
+    let wait = state.withLock { state -> TimeSpan? in
+      guard !state.isAnswerDue else { return nil }
+      state.isAnswerDue = true
+      guard let last = state.answeredAt else { return TimeSpan(nanoseconds: 0) }
+      return max(last + DirectoryLimits.answerInterval - now, TimeSpan(nanoseconds: 0))
+    }
+    guard let wait else { return }
+    let tell: @Sendable () -> Void = { [weak self] in
+      guard let self else { return }
+      let now = backplane.now
+      state.withLock { ($0.isAnswerDue, $0.answeredAt) = (false, now) }
+      spread()
+    }
+    if wait.nanoseconds == 0 { tell() } else { backplane.after(wait, tell) }
+  }
+
+  /// Tells it again soon: what the first packets lost would otherwise be missing for half a minute.
+  func spreadSoon(wantsAnswer: Bool = false) {
+    spread(wantsAnswer: wantsAnswer)
+    for span in Self.firstSpreads {
+      backplane.after(span) { [weak self] in self?.spread(wantsAnswer: wantsAnswer) }
+    }
+  }
+
+  /// Finds out which managers of this host have ended: what they claimed is away until it is
+  /// claimed anew.
+  ///
+  /// To be called when a process that may have been one has ended.
+  public func probeManagers() {
+    for manager in managers {
+      clients.send(
+        ProbeEntity(manager), as: "root", to: .manager(of: manager.kernel)
+      ) { [self] answer in
+        guard case .refused(.nonexistentEntity) = answer else { return }
+        let wallClock = backplane.wallClock
+        let isShared = state.withLock { state in
+          _ = state.local.markAway(manager, wallClock)
+          return state.table.markAway(manager, wallClock)
+        }
+        guard isShared else { return }
+        saveLater()
+        spreadSoon()
+      }
+    }
+  }
+
+  /// Writes the table, where no other thread is about to.
+  func saveLater() {
+    guard let store else { return }
+    let begins = state.withLock { state in
+      state.isUnsaved = true
+      defer { state.isSaving = true }
+      return !state.isSaving
+    }
+    guard begins else { return }
+    backplane.disk { [self] in
+      while let octets = unsaved() { store.save(octets) }
+    }
+  }
+
+  /// The table, if it has changed since it was last taken to be written; else nobody writes it.
+  private func unsaved() -> [UInt8]? {
+    state.withLock { state in
+      guard state.isUnsaved else {
+        state.isSaving = false
+        return nil
+      }
+      state.isUnsaved = false
+      return state.table.octets
+    }
+  }
+
+  func spreadLater() {
+    backplane.after(Self.spreadInterval) { [weak self] in
+      self?.spread()
+      self?.spreadLater()
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import VProtocol
+
+/// What the members said to a message, or why it was not sent: for the user who sent it.
+struct GroupReports: Sendable {
+  struct Key: Hashable {
+    var group: Name
+    var principal: Principal
+  }
+
+  private struct Report: Sendable {
+    var key: Key
+    var text: [UInt8]
+  }
+
+  /// The latest last.
+  private var reports: [Report] = []
+
+  /// One user reads what came of so many groups' messages: beyond it their own oldest is forgotten.
+  static let userReportsMax = 16
+  /// Beyond it the oldest of all is forgotten, which takes 32 users.
+  static let reportsMax = 512
+  /// 64 members of 5 hosts with long words; 512 of them are 32 MB.
+  static let textBytesMax = 65_536
+
+  subscript(key: Key) -> [UInt8] {
+    get { reports.last { $0.key == key }?.text ?? [] }
+    set {
+      reports.removeAll { $0.key == key }
+      let own = reports.indices.filter { Self.isSamePayer(reports[$0].key, key) }
+      if own.count >= Self.userReportsMax {
+        reports.remove(at: own[0])
+      } else if reports.count >= Self.reportsMax {
+        reports.removeFirst()
+      }
+      reports.append(Report(key: key, text: Array(newValue.prefix(Self.textBytesMax))))
+    }
+  }
+
+  var count: Int { reports.count }
+
+  /// Numbers without a name cost nothing to make up, so all of a host are one.
+  private static func isSamePayer(_ one: Key, _ other: Key) -> Bool {
+    let (one, other) = (one.principal, other.principal)
+    return one.host == other.host
+      && (one.user == other.user || one.user.hasPrefix("#") && other.user.hasPrefix("#"))
+  }
+
+  // MARK: lines
+
+  /// `MEMBER: WORDS`, in the order of their names.
+  static func text(_ lines: [Name: String], silent: Set<Name>) -> [UInt8] {
+    let silent = silent.map { ($0, "no answer") }
+    let all = (lines.map { ($0.key, $0.value) } + silent).sorted { $0.0 < $1.0 }
+    return all.flatMap { $0.0.octets + Array(": \($0.1)\n".utf8) }
+  }
+
+  /// What a member said, in one line.
+  static func words(_ answer: GroupMessage.Answer) -> String {
+    let words =
+      answer.words.isEmpty
+      ? "\(answer.outcome.isOK ? "ok" : "\(answer.outcome)")"
+      : answer.words
+    return clipped(words)
+  }
+
+  static func clipped(_ words: String) -> String {
+    var line = String.UnicodeScalarView()
+    for scalar in words.unicodeScalars.prefix(wordsMax) {
+      line.append(scalar.value < 0x20 || scalar.properties.isWhitespace ? " " : scalar)
+    }
+    return String(line)
+  }
+
+  /// With the member's name they fit into one packet.
+  private static let wordsMax = 256
+}

@@ -1,0 +1,236 @@
+import Synchronization
+import VObjects
+import VProtocol
+import VRuntime
+
+/// What is open: an end of a pipe, or the context of all pipes.
+///
+/// The context is read as it is then: a pipe's number is its position in it, so that what is open
+/// holds no list of its own.
+enum PipeContent: Sendable {
+  case end(Pipe.End, of: PipeTable.PipeID)
+  case context
+}
+
+/// The pipes of a host behind their lock, and the requests that they have not answered.
+///
+/// Everything that changes goes through `update`, which answers when the lock has been given back.
+final class Pipes: Sendable {
+  /// A request that has not been answered.
+  struct Pending: Sendable {
+    var request: Request
+    var caller: Caller
+    /// What it wants to open; a place for the instance is kept.
+    var opening: CreateInstance?
+  }
+
+  struct State: Sendable {
+    var table: PipeTable
+    var pending: [Pipe.Wait: Pending] = [:]
+    var lastWait: Pipe.Wait = 0
+  }
+
+  /// What becomes of a request, to be told outside the lock.
+  private struct Answer: Sendable {
+    var pending: Pending
+    var action: Pipe.Action
+    /// The pipe that it opened.
+    var pipe: (PipeTable.PipeID, PipeTable.Entry)?
+  }
+
+  /// The context of all pipes.
+  static let root = ContextID(rawValue: 1)
+
+  let objects: ObjectServer<PipeContent>
+  let startedAt: Int64
+  /// Those of pipes; they end with them.
+  private let contexts: ContextTable<PipeTable.PipeID, PipeTable.PipeID>
+  /// Tells the pipes of this run of the server from those of another one.
+  private let generation: UInt64
+  private let state: Mutex<State>
+  private var backplane: any Backplane { objects.backplane }
+
+  init(_ objects: ObjectServer<PipeContent>) {
+    self.objects = objects
+    let backplane = objects.backplane
+    startedAt = backplane.wallClock
+    generation = backplane.random()
+    contexts = ContextTable(backplane)
+    state = Mutex(State(table: PipeTable(ownHost: backplane.host)))
+  }
+
+  func look<Value>(_ body: (borrowing State) -> Value) -> Value { state.withLock { body($0) } }
+
+  /// Changes the pipes, and answers what need not wait any more.
+  @discardableResult
+  func update<Value: Sendable>(
+    _ change: (inout State) -> (Value, [Pipe.Action])
+  ) -> Value {
+    let (value, answers, gone) = state.withLock { state in
+      let (value, actions) = change(&state)
+      return (value, actions.compactMap { Self.answer($0, &state) }, state.table.takeGone())
+    }
+    for pipe in gone { contexts.drop(pipe) }
+    for answer in answers { give(answer) }
+    return value
+  }
+
+  /// The pipe that a context stands for; it may be gone.
+  func pipe(of context: ContextID) -> PipeTable.PipeID? { contexts[context] }
+}
+
+// MARK: - Requests that wait
+
+extension Pipes {
+  /// Takes up a request that a change of the pipes answers, now or later.
+  ///
+  /// It can be called away from here on, whether the change has been made or not.
+  func begin(
+    _ pending: Pending, in instance: InstanceID? = nil,
+    _ change: (inout State, Pipe.Wait) -> [Pipe.Action]
+  ) {
+    let wait = state.withLock { state in
+      state.lastWait += 1
+      state.pending[state.lastWait] = pending
+      return state.lastWait
+    }
+    do throws(Refusal) {
+      try objects.waits.add(
+        pending.request, pending.caller, in: instance, owner: pending.opening?.owner ?? .none
+      ) { [weak self] code in self?.cancel(wait, code) }
+    } catch {
+      state.withLock { $0.pending[wait] = nil }
+      return fail(pending, error)
+    }
+    update { state in
+      ((), state.pending[wait] == nil ? [] : change(&state, wait))
+    }
+  }
+
+  /// Ends a wait without its having had any effect.
+  private func cancel(_ wait: Pipe.Wait, _ code: ReplyCode) {
+    update { state in
+      let actions = state.table.cancel(wait, code)
+      // It may not have come to its pipe yet.
+      return ((), actions.isEmpty ? [Pipe.Action(wait: wait, outcome: .refused(code))] : actions)
+    }
+  }
+
+  private static func answer(_ action: Pipe.Action, _ state: inout State) -> Answer? {
+    guard let pending = state.pending.removeValue(forKey: action.wait) else { return nil }
+    var answer = Answer(pending: pending, action: action)
+    if action.outcome == .opened, let pipe = state.table.pipe(of: action.wait),
+      let entry = state.table[pipe]
+    {
+      answer.pipe = (pipe, entry)
+    }
+    return answer
+  }
+
+  private func give(_ answer: Answer) {
+    let (request, caller) = (answer.pending.request, answer.pending.caller)
+    objects.waits.end(request)
+    switch answer.action.outcome {
+    case .refused(let code):
+      let hasTooMuch = code == .noServerResources
+      fail(
+        answer.pending,
+        Refusal(code, hasTooMuch ? "\(caller.principal) has too many pipes of \(host)" : ""))
+    case .read(let data): backplane.reply(ReadInstance.Answer(data: data), to: request)
+    case .written(let count):
+      backplane.reply(WriteInstance.Answer(count: count, size: 0), to: request)
+    case .opened:
+      guard let operation = answer.pending.opening, let (pipe, entry) = answer.pipe else {
+        preconditionFailure("only an opening opens an end, of a pipe that is there")
+      }
+      let instance = objects.enter(
+        .end(answer.action.wait, of: pipe), for: operation, caller, request)
+      let descriptor = descriptor(pipe, entry)
+      backplane.reply(
+        CreateInstance.Answer(
+          instance: instance.id, attributes: descriptor.attributes,
+          isNew: operation.mode.contains(.create), descriptor: descriptor), to: request)
+    }
+  }
+
+  /// Refuses a request; the place of what it wanted to open is free again.
+  func fail(_ pending: Pending, _ refusal: Refusal) {
+    if pending.opening != nil { objects.instances.cancel(for: pending.caller) }
+    objects.refuse(refusal, pending.request)
+  }
+
+  private var host: String { backplane.host }
+}
+
+// MARK: - What objects look like
+
+extension Pipes {
+  /// The context of all pipes, which everybody may add to.
+  func rootDescriptor() -> Descriptor {
+    var root = Descriptor(
+      kind: .context, identity: Descriptor.Identity(device: 0, inode: 1, generation: generation))
+    root.attributes = [.readable, .variableBlock, .multiBlock]
+    root.permissions = 0o1777
+    root.links = 2
+    root.context = Self.root
+    (root.born, root.modified, root.changed, root.accessed) = (
+      startedAt, startedAt, startedAt, startedAt
+    )
+    return root
+  }
+
+  /// As many records behind `position` as `count` octets hold; a listing grants no contexts.
+  func records(from position: UInt64, _ count: Int) throws(Refusal) -> [UInt8] {
+    let named = state.withLock { state in
+      state.table.named(after: position).prefix(PipeLimits.recordsMax + 1)
+        .compactMap { number in state.table[number].map { (number, record(number, $0)) } }
+    }
+    var filling = Listing.Filling(count)
+    for (number, record) in named {
+      guard try filling.add(record, nextPosition: number) else { break }
+    }
+    return filling.octets
+  }
+
+  /// What is told of a pipe to who asks for it.
+  func descriptor(
+    _ identifier: PipeTable.PipeID, _ entry: PipeTable.Entry
+  ) -> Descriptor {
+    var descriptor = record(identifier, entry)
+    descriptor.context = contexts.grant(identifier, identifier)
+    return descriptor
+  }
+
+  /// A pipe has no size.
+  func record(_ identifier: PipeTable.PipeID, _ entry: PipeTable.Entry) -> Descriptor {
+    var descriptor = Descriptor(
+      kind: .file,
+      identity: Descriptor.Identity(
+        device: 0, inode: UInt64(identifier), generation: generation))
+    descriptor.attributes = [.readable, .writeable, .stream, .variableBlock]
+    descriptor.permissions = entry.permissions
+    descriptor.links = entry.name == nil ? 0 : 1
+    descriptor.blockSize = UInt32(Message.segmentBytesMax)
+    descriptor.owner = entry.owner
+    descriptor.group = entry.owner
+    descriptor.name = entry.name ?? []
+    descriptor.born = entry.born
+    descriptor.modified = entry.born
+    descriptor.accessed = entry.born
+    descriptor.changed = entry.changed
+    return descriptor
+  }
+}
+
+extension PipeTable.Entry {
+  /// What somebody may do with it: 4 read, 2 write.
+  ///
+  /// A pipe has nothing of its host's, so root may do all. Nobody but the owner has the group's
+  /// rights, since groups of users are not known here.
+  func rights(of caller: Caller) -> UInt32 {
+    if caller.isRoot { return 6 }
+    return (caller.user == owner ? permissions >> 6 : permissions) & 6
+  }
+
+  func isOwned(by caller: Caller) -> Bool { caller.isRoot || caller.user == owner }
+}

@@ -1,0 +1,166 @@
+import Testing
+import VDirectory
+import VKernel
+import VNode
+import VProtocol
+import VRuntime
+
+@Suite("Rights and shares at the directory, in the simulator")
+struct DirectoryRightsTests {
+  private func code(
+    _ operation: some VProtocol.Operation, as user: ClientUser, from node: Node,
+    to host: ClaimingHost,
+    _ simulator: Simulator
+  ) -> ReplyCode? {
+    let clients = ClientPool(node)
+    return outcome(simulator) { completion in
+      clients.send(operation, as: user, to: host.directory.server) {
+        completion($0.refusal ?? .ok)
+      }
+    }
+  }
+
+  private func name(_ text: String, _ host: ClaimingHost) -> ContextName {
+    ContextName(host.directory.nameSpace.root, Array(text.utf8))
+  }
+
+  @Test("only root of the own host with all of its rights claims, for managers of its kernel")
+  func claims() throws {
+    let simulator = Simulator(seed: 51)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator)
+    simulator.run(for: .seconds(2))
+    func claim(_ manager: EntityID) -> ClaimName {
+      ClaimName(prefix: Array("src".utf8), context: ContextID(rawValue: 9), manager: manager)
+    }
+    let own = claim(kea.directory.server)
+    for (user, node) in [
+      ("ann", kea.node), (ClientUser("root", marks: []), kea.node), ("root", moa.node),
+    ] as [(ClientUser, Node)] {
+      #expect(code(own, as: user, from: node, to: kea, simulator) == .noPermission)
+    }
+    for manager: EntityID in [moa.directory.server, .nameHandlingGroup, .none] {
+      #expect(
+        code(claim(manager), as: "root", from: kea.node, to: kea, simulator) == .noPermission)
+    }
+    #expect(code(own, as: "root", from: kea.node, to: kea, simulator) == .ok)
+  }
+
+  @Test("a shared context is opened by each for itself, by numbers that nobody guesses")
+  func instances() throws {
+    let simulator = Simulator(seed: 52)
+    let kea = try ClaimingHost("kea", in: simulator)
+    simulator.run(for: .seconds(2))
+    let opening = CreateInstance(name("storage", kea), mode: [.read, .directory])
+    let opened = outcome(simulator) {
+      kea.clients.send(opening, as: "ann", to: kea.directory.server, completion: $0)
+    }
+    guard case .done(let answer, _) = opened else {
+      Issue.record("not opened: \(String(describing: opened))")
+      return
+    }
+    let (instance, context) = (answer.instance, answer.descriptor.context)
+    #expect(instance.rawValue > 1 << 32 && context.rawValue > 1 << 32)
+    #expect(instance.rawValue != context.rawValue)
+    let read = ReadInstance(instance, position: 0, count: 16_384)
+    for user: ClientUser in ["eve", "root"] {
+      #expect(code(read, as: user, from: kea.node, to: kea, simulator) == .noPermission)
+      let release = ReleaseInstance(instance)
+      #expect(code(release, as: user, from: kea.node, to: kea, simulator) == .noPermission)
+      // The context is for everybody.
+      let query = QueryObject(ContextName(context))
+      #expect(code(query, as: user, from: kea.node, to: kea, simulator) == .ok)
+    }
+    func own(_ operation: some VProtocol.Operation) -> ReplyCode? {
+      code(operation, as: "ann", from: kea.node, to: kea, simulator)
+    }
+    #expect(own(read) == .ok)
+    #expect(own(ReadInstance(instance, position: 0, count: 1)) == .badByteCount)
+    #expect(own(WriteInstance(instance, position: 0, data: [1])) == .notWriteable)
+    #expect(own(ReleaseInstance(instance)) == .ok && own(read) == .invalidFileID)
+    for number: UInt64 in [2, 3, 4] {
+      let guess = QueryObject(ContextName(ContextID(rawValue: number)))
+      #expect(own(guess) == .invalidContext)
+      #expect(own(QueryInstance(InstanceID(rawValue: number))) == .invalidFileID)
+    }
+    for mode: OpenMode in [[], [.write, .directory], OpenMode(rawValue: 0x8041)] {
+      let opening = CreateInstance(name("storage", kea), mode: mode)
+      #expect(own(opening) == .modeNotSupported)
+    }
+  }
+
+  @Test(
+    "who asks for unknown names without end is refused; others are answered as ever"
+  )
+  func searches() throws {
+    let simulator = Simulator(seed: 53)
+    let kea = try ClaimingHost("kea", in: simulator)
+    simulator.run(for: .seconds(10))
+    #expect(
+      code(QueryObject(name("src", kea)), as: "ann", from: kea.node, to: kea, simulator)
+        == .notFound)
+    let before = kea.node.counters.multicastsSent
+    let clients = ClientPool(kea.node)
+    let codes = Shared<[ReplyCode]>([])
+    for number in 0..<2000 {
+      clients.send(
+        QueryObject(name("e\(number)", kea)), as: "eve", to: kea.directory.server
+      ) { answer in codes.value.append(answer.refusal ?? .ok) }
+    }
+    let found = Shared<ReplyCode?>(nil)
+    clients.send(QueryObject(name("doc", kea)), as: "ann", to: kea.directory.server) { answer in
+      found.value = answer.refusal ?? .ok
+    }
+    simulator.run(for: .milliseconds(400)) { codes.value.count == 2000 && found.value != nil }
+    let share = DirectoryLimits.searchesMax / 4
+    #expect(codes.value.count { $0 == .noServerResources } == 2000 - share)
+    #expect(codes.value.count { $0 == .notFound } == share)
+    #expect(found.value == .notFound)
+    // A question may be sent again while it waits; the directory's own spreading is in it too.
+    #expect(kea.node.counters.multicastsSent - before < 10 * (share + 1))
+    let after = kea.node.counters.multicastsSent
+    #expect(
+      code(QueryObject(name("src", kea)), as: "ann", from: kea.node, to: kea, simulator)
+        == .notFound)
+    #expect(kea.node.counters.multicastsSent == after, "it is known still")
+  }
+
+  @Test("another host does not say what this host's managers serve")
+  func foreignClaims() throws {
+    let simulator = Simulator(seed: 54)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(5))
+    let liar = simulator.start("tui")
+    let client = liar.makeClient(user: "root")
+    for (prefix, manager) in [("src", kea.directory.server), ("new", kea.directory.server)] {
+      let claim = Claim(
+        prefix: Array(prefix.utf8), manager: manager, context: ContextID(rawValue: 1),
+        host: "tui", clock: .max / 2, state: .present)
+      liar.sendDatagram(
+        SpreadClaims([claim], wantsAnswer: false).message, from: client, to: .nameHandlingGroup)
+    }
+    simulator.run(for: .seconds(1))
+    #expect(kea.directory.holder(of: Array("src".utf8)) == "moa")
+    #expect(kea.directory.holder(of: Array("new".utf8)) == nil)
+    _ = moa
+  }
+
+  @Test("who asks all the time for claims is answered once in a while")
+  func askedForClaims() throws {
+    let simulator = Simulator(seed: 55)
+    let kea = try ClaimingHost("kea", in: simulator)
+    simulator.run(for: .seconds(10))
+    let asker = simulator.start("tui")
+    let client = asker.makeClient(user: "root")
+    let before = kea.node.counters.multicastsSent
+    for _ in 0..<1000 {
+      asker.sendDatagram(
+        SpreadClaims([], wantsAnswer: true).message, from: client, to: .nameHandlingGroup)
+    }
+    simulator.run(for: .milliseconds(900))
+    #expect(kea.node.counters.multicastsSent == before + 1)
+    simulator.run(for: .milliseconds(500))
+    #expect(kea.node.counters.multicastsSent == before + 2)
+  }
+}

@@ -1,0 +1,119 @@
+import Testing
+import VDirectory
+import VProtocol
+
+@Suite("The table of claims as a value")
+struct ClaimTableTests {
+  private static let own = KernelID(1)
+
+  private static func claim(
+    _ prefix: String, of kernel: KernelID, host: String = "moa", clock: UInt64 = 1,
+    state: Claim.State = .present
+  ) -> Claim {
+    Claim(
+      prefix: Array(prefix.utf8), manager: EntityID(kernel: kernel, discriminator: 9),
+      context: ContextID(rawValue: 1), host: host, clock: clock, state: state)
+  }
+
+  private static let now = Time(nanoseconds: 1_000_000_000)
+
+  /// Tells `table` of `count` claims of `kernel`; how many it took in.
+  private func tell(
+    _ table: inout ClaimTable, _ count: Int, _ front: String, of kernel: KernelID,
+    from teller: KernelID?, at now: Time = Self.now
+  ) -> Int {
+    (0..<count).count { number in
+      let claim = Self.claim("\(front)\(number)", of: kernel)
+      return table.merge(claim, from: teller, at: now) == .news(replaced: nil)
+    }
+  }
+
+  @Test("a kernel that claims without end meets its share, and all of them together leave the own")
+  func shares() {
+    var table = ClaimTable()
+    let share = DirectoryLimits.claimsOfOneMax
+    let rest = Claim.claimsMax - share
+    #expect(tell(&table, 200, "a", of: KernelID(2), from: KernelID(2)) == share)
+    #expect(tell(&table, 20, "b", of: KernelID(3), from: KernelID(3)) == 20)
+    var taken = share + 20
+    for number in 4..<12 as Range<UInt32> {
+      let kernel = KernelID(number)
+      taken += tell(&table, 200, "c\(number)/", of: kernel, from: kernel)
+    }
+    #expect(taken == rest)
+    #expect(tell(&table, 200, "own", of: Self.own, from: nil) == share)
+    #expect(table.components(below: []).contains { $0.component == Array("a0".utf8) })
+  }
+
+  @Test("what somebody only tells of makes room for what a holder claims, not the other way round")
+  func hearsay() {
+    var table = ClaimTable()
+    let (liar, holder) = (KernelID(2), KernelID(3))
+    let share = DirectoryLimits.claimsOfOneMax
+    #expect(tell(&table, 200, "a", of: KernelID(9), from: liar) == share)
+    // It has no share for more of that, but its own claims take their places.
+    #expect(tell(&table, 200, "b", of: liar, from: liar) == share)
+    #expect(tell(&table, 200, "d", of: KernelID(9), from: liar) == 0)
+    for number in 10..<20 as Range<UInt32> {
+      _ = tell(&table, 200, "c\(number)/", of: KernelID(9), from: KernelID(number))
+    }
+    #expect(tell(&table, 30, "e", of: holder, from: holder) == 30)
+    #expect(table.place(of: Array("e0".utf8)) != .unknown)
+    // A claim counts for its holder from when that is heard.
+    #expect(
+      table.merge(Self.claim("c19/0", of: KernelID(9)), from: holder, at: Self.now) == .refused)
+    let known = Self.claim("b0", of: liar)
+    #expect(table.merge(known, from: holder, at: Self.now) == .known)
+  }
+
+  @Test("a full share has room again when what it holds is withdrawn")
+  func withdrawn() {
+    var table = ClaimTable()
+    let kernel = KernelID(2)
+    #expect(tell(&table, 200, "a", of: kernel, from: kernel) == DirectoryLimits.claimsOfOneMax)
+    let gone = Self.claim("a5", of: kernel, clock: 2, state: .withdrawn)
+    #expect(table.merge(gone, from: kernel, at: Self.now) != .refused)
+    #expect(tell(&table, 3, "b", of: kernel, from: kernel) == 1)
+    #expect(table.place(of: Array("a5".utf8)) == .unknown)
+  }
+}
+
+@Suite("Names believed absent, as a value")
+struct AbsentNamesTests {
+  private let eve = Principal(user: "eve", host: "kea")
+  private let ann = Principal(user: "ann", host: "kea")
+
+  private func name(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+  @Test("who asks for names without end makes nobody forget what others know")
+  func flood() {
+    var names = AbsentNames(ownHost: "kea")
+    let (start, end) = (Time(nanoseconds: 0), Time(nanoseconds: 5))
+    names.insert(name("src"), askedBy: ann, until: end, at: start)
+    for number in 0..<5000 {
+      names.insert(name("e\(number)"), askedBy: eve, until: end, at: start)
+    }
+    #expect(names.contains(name("src"), at: start))
+    #expect(names.count == DirectoryLimits.absentMax / 4 + 1)
+    names.insert(name("doc"), askedBy: ann, until: end, at: start)
+    #expect(names.contains(name("doc"), at: start))
+    #expect(!names.contains(name("src"), at: end))
+    // What is over makes room.
+    names.insert(name("late"), askedBy: eve, until: Time(nanoseconds: 9), at: end)
+    #expect(names.contains(name("late"), at: end) && names.count == 1)
+  }
+
+  @Test("a new prefix is asked for, above and below it, and nothing else is")
+  func claimed() {
+    var names = AbsentNames(ownHost: "kea")
+    let (start, end) = (Time(nanoseconds: 0), Time(nanoseconds: 5))
+    for text in ["src", "src/a/b", "sr", "src2", "doc"] {
+      names.insert(name(text), askedBy: eve, until: end, at: start)
+    }
+    names.removeAll(around: name("src/a"))
+    let left = ["src", "src/a/b", "sr", "src2", "doc"].filter {
+      names.contains(name($0), at: start)
+    }
+    #expect(left == ["sr", "src2", "doc"])
+  }
+}
