@@ -43,7 +43,8 @@ let package = Package(
       name: "VFileServer", dependencies: ["VObjects", "VStore", "VRuntime", "VProtocol"],
       swiftSettings: library),
     .target(
-      name: "VLinuxStore", dependencies: ["VStore", "VRuntime", "VProtocol", "CVLinux"],
+      name: "VLinuxStore",
+      dependencies: ["VStore", "VRuntime", "VProtocol", "VThreads", "CVLinux"],
       swiftSettings: library),
     .target(
       name: "VKernelServers", dependencies: ["VObjects", "VRuntime", "VProtocol"],
@@ -70,7 +71,8 @@ let package = Package(
       name: "VAttach", dependencies: ["VRuntime", "VProtocol", "VThreads", "CVLinux"],
       swiftSettings: library),
     .target(
-      name: "VLinuxPrograms", dependencies: ["VStore", "VRuntime", "VProtocol", "CVLinux"],
+      name: "VLinuxPrograms",
+      dependencies: ["VStore", "VRuntime", "VProtocol", "VThreads", "CVLinux"],
       swiftSettings: library),
     .executableTarget(
       name: "vkeep", dependencies: ["VLinuxPrograms", "VStore", "VProtocol", "CVLinux"],
@@ -124,7 +126,9 @@ let package = Package(
       dependencies: ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"],
       swiftSettings: common),
     .testTarget(
-      name: "VMountTests", dependencies: ["VMount", "VProtocol"], swiftSettings: common),
+      name: "VMountTests",
+      dependencies: ["VMount", "VNode", "VDirectory", "VRuntime", "VProtocol"],
+      swiftSettings: common),
     .testTarget(
       name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VObjects", "VStore", "VProtocol"],
       swiftSettings: common),
@@ -169,7 +173,8 @@ let package = Package(
     .testTarget(
       name: "VLinuxProgramsTests",
       dependencies: [
-        "VLinuxPrograms", "VStore", "VNode", "VRuntime", "VProtocol", "CVLinux", "vkeep",
+        "VLinuxPrograms", "VLinuxStore", "VStore", "VNode", "VRuntime", "VProtocol", "CVLinux",
+        "vkeep",
       ],
       swiftSettings: common),
     .testTarget(name: "LabTests", exclude: ["tools"], swiftSettings: common),

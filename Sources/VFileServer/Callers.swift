@@ -47,8 +47,12 @@ extension FileServer {
     _ object: HeldObject, by handle: StoreHandle, name: [UInt8], _ turn: Turn
   ) throws(StoreFailure) -> Descriptor {
     let state = try store.describe(handle)
-    let owner = try users.userName(state.uid, turn.patience)
-    let group = try users.groupName(state.gid, turn.patience)
+    let owner = try ownerName(turn) { () throws(StoreFailure) in
+      try users.userName(state.uid, turn.patience)
+    }
+    let group = try ownerName(turn) { () throws(StoreFailure) in
+      try users.groupName(state.gid, turn.patience)
+    }
     var descriptor = state.descriptor
     descriptor.attributes = attributes(descriptor.kind, object.export)
     descriptor.owner = Self.wireName(owner, state.uid)
@@ -58,6 +62,19 @@ extension FileServer {
       ObjectKey(export: object.export, identity: descriptor.identity), object)
     sweepLater()
     return descriptor
+  }
+
+  /// A name that belongs to a number; nil, so that the number is shown, where it is not told in
+  /// time and what was asked for has been done: that is not done again for a name.
+  private func ownerName(
+    _ turn: Turn, _ find: () throws(StoreFailure) -> String?
+  ) throws(StoreFailure) -> String? {
+    do throws(StoreFailure) {
+      return try find()
+    } catch {
+      guard turn.patience == .mayWait && !turn.mayStartAnew else { throw error }
+      return nil
+    }
   }
 
   /// What an object could be opened for; permissions are looked at when it is.

@@ -124,6 +124,10 @@ struct Turn: Sendable {
   var patience: Patience
   /// A place for an instance is kept, to be given back if none is made.
   var keepsPlace = false
+  /// Whether nothing is lost if the whole operation is done once more.
+  var mayStartAnew = false
+  /// Tries before this one that were held up.
+  var heldUpCount = 0
 
   /// Ends a try that must not wait, before it changes anything.
   func mustBeAbleToWait() throws(StoreFailure) {
@@ -145,13 +149,16 @@ extension FileServer {
 
   /// Answers a request with what `work` says, once.
   ///
-  /// Where a try at once would wait, `work` starts anew on a disk thread; so it leaves no trace
-  /// before the store has stopped saying `wouldWait`.
+  /// Where a try at once would wait, `work` starts anew on a disk thread, and where somebody else
+  /// holds it up, after a pause; so it leaves no trace before the store has stopped saying
+  /// `wouldWait` and `heldUp`.
   private func perform<Op: Operation>(
     _ request: Request, _ caller: Caller, _ patience: Patience, _ work: @escaping Work<Op>
   ) {
     backplane.serve(Op.self, request) { operation in
-      attempt(Turn(request: request, caller: caller, patience: patience)) {
+      let turn = Turn(
+        request: request, caller: caller, patience: patience, mayStartAnew: Op.isIdempotent)
+      attempt(turn) {
         turn throws(StoreFailure) in Reply(message: try work(operation, turn).message)
       }
     }
@@ -206,7 +213,23 @@ extension FileServer {
       case .wouldWait:
         precondition(turn.patience == .atOnce, "a store that may wait does not refuse to")
         attemptOnDisk(turn, work)
+      case .heldUp(let code):
+        guard let pause = Self.pause(after: turn.heldUpCount) else {
+          if turn.keepsPlace { objects.instances.cancel(for: turn.caller) }
+          return backplane.refuse(code, turn.request)
+        }
+        var next = turn
+        next.heldUpCount += 1
+        backplane.after(pause) { [self, next] in attemptOnDisk(next, work) }
       }
     }
+  }
+
+  /// How long to wait before the next try of an operation that was held up so often before; nil
+  /// where it has been a minute in all, more than the 45 s that Linux gives who has a lease.
+  package static func pause(after count: Int) -> TimeSpan? {
+    let (doublings, first) = (8, Int64(2))
+    if count < doublings { return .milliseconds(first << Int64(count)) }
+    return count < doublings + 120 ? .milliseconds(500) : nil
   }
 }

@@ -327,6 +327,7 @@ extension Locks {
     switch result {
     case .success(let answer): objects.backplane.reply(answer, to: request)
     case .failure(.refused(let code)): objects.backplane.refuse(code, request)
+    case .failure(.heldUp(let code)): objects.backplane.refuse(code, request)
     case .failure(.wouldWait): preconditionFailure("locks of Linux are not waited for")
     }
   }

@@ -95,18 +95,26 @@ extension FileServer {
     default: throw .refused(mode.contains(.directory) ? .notContext : .notSupported)
     }
     if !mode.isDisjoint(with: [.write, .truncate]) { try mustBeWriteable(object.export) }
-    let wanted = ObjectServer<FileContent>.rights(wantedBy: operation, turn.caller)
-    if mode.contains(.execute) && wanted != OpenMode.execute.rights {
-      // Who runs a program reads it, and only a mount may without the right.
-      try store.checkAccess(object.handle, mask: wanted | OpenMode.read.rights, as: place.who)
-    }
     let file = HeldObject(
-      try store.open(object.handle, mode, as: place.who, turn.patience), of: store,
-      export: object.export)
+      try open(object.handle, mode, place, turn), of: store, export: object.export)
     if mode.contains([.truncate, .dropPrivileges]) {
       try dropPrivileges(file.handle, as: place.who)
     }
     return try opened(file, of: object, isNew: false, operation, place, turn)
+  }
+
+  /// Opens an object; a caller who does not want to wait for others does not wait for a lease.
+  private func open(
+    _ object: StoreHandle, _ mode: OpenMode, _ place: Place, _ turn: Turn
+  ) throws(StoreFailure) -> StoreHandle {
+    let isMountMade = turn.caller.principal.marks.contains(.mountMade)
+    do throws(StoreFailure) {
+      return try store.open(
+        object, mode, as: place.who, mayRunUnread: isMountMade, turn.patience)
+    } catch {
+      guard case .heldUp(let code) = error, mode.contains(.nonBlocking) else { throw error }
+      throw .refused(code)
+    }
   }
 
   private func opened(

@@ -13,6 +13,9 @@ public import VStore
 public final class LinuxPrograms: ProgramMachine {
   let backplane: any Backplane
   let resources: HostResources
+  let users: any UserTable
+  let looks = ProcessLooks()
+  let memoryReaders = MemoryReaders()
   private let directory: String
   private let keeper: String
   private let outlivesServer: Bool
@@ -29,20 +32,22 @@ public final class LinuxPrograms: ProgramMachine {
   ///
   /// If the server vanishes, its programs go on with `outlivesServer`, and end at once without.
   public convenience init(
-    _ backplane: any Backplane, directory: String = "/run/v/team", outlivesServer: Bool = true
+    _ backplane: any Backplane, users: any UserTable, directory: String = "/run/v/team",
+    outlivesServer: Bool = true
   ) {
     let program = ProcessFiles.link("/proc/self/exe")
     let folder = program[..<(program.lastIndex(of: "/") ?? program.startIndex)]
     self.init(
-      backplane, directory: directory, outlivesServer: outlivesServer,
+      backplane, users: users, directory: directory, outlivesServer: outlivesServer,
       keeper: "\(folder)/vkeep", resources: HostResources())
   }
 
   package init(
-    _ backplane: any Backplane, directory: String, outlivesServer: Bool, keeper: String,
-    resources: HostResources
+    _ backplane: any Backplane, users: any UserTable, directory: String, outlivesServer: Bool,
+    keeper: String, resources: HostResources
   ) {
     self.backplane = backplane
+    self.users = users
     self.directory = directory
     self.outlivesServer = outlivesServer
     self.keeper = keeper
@@ -73,24 +78,35 @@ public final class LinuxPrograms: ProgramMachine {
         .failure(MachineRefusal(.noServerResources, "\(Self.programsMax) programs are here")))
     }
     startingCount.add(1, ordering: .relaxed)
-    backplane.disk { [self] in
-      do throws(MachineRefusal) {
-        let login = try Login(order.user)
-        let (pid, link) = try startKeeper(for: order)
-        link.send(
-          .start(
-            KeeperOrder(
-              program: login.completing(order), uid: login.uid, gid: login.gid,
-              groups: login.groups, home: login.home, resources: resources, directory: directory,
-              outlivesServer: outlivesServer)))
-        meet(pid, link, isChild: true) { [self] outcome in
-          startingCount.subtract(1, ordering: .relaxed)
-          completion(outcome)
-        }
-      } catch {
-        startingCount.subtract(1, ordering: .relaxed)
-        completion(.failure(error))
+    let finish: @Sendable (Outcome<any HostedProgram>) -> Void = { [self] outcome in
+      startingCount.subtract(1, ordering: .relaxed)
+      completion(outcome)
+    }
+    account(of: order.user) { [self] outcome in
+      switch outcome {
+      case .failure(let refusal): finish(.failure(refusal))
+      case .success(let account):
+        backplane.disk { [self] in start(order, as: account, completion: finish) }
       }
+    }
+  }
+
+  private func start(
+    _ order: ProgramOrder, as account: UserAccount,
+    completion: @escaping @Sendable (Outcome<any HostedProgram>) -> Void
+  ) {
+    do throws(MachineRefusal) {
+      let (pid, link) = try startKeeper(for: order)
+      let who = account.credentials
+      link.send(
+        .start(
+          KeeperOrder(
+            program: account.completing(order), uid: who.uid, gid: who.gid,
+            groups: Array(who.groups.prefix(KeeperOrder.groupsMax)), home: account.home,
+            resources: resources, directory: directory, outlivesServer: outlivesServer)))
+      meet(pid, link, isChild: true, completion: completion)
+    } catch {
+      completion(.failure(error))
     }
   }
 
@@ -231,52 +247,6 @@ public final class LinuxPrograms: ProgramMachine {
           .sorted { $0.pid < $1.pid })
     }
   }
-
-  public func read(
-    _ file: ProcessFile, ofProcess pid: Int32,
-    completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
-  ) {
-    backplane.disk {
-      let (octets, error) = ProcessFiles.read(
-        "/proc/\(pid)/\(file.rawValue)", count: ProcessFile.octetsMax)
-      completion(error == 0 ? .success(octets) : .failure(.process(pid, error)))
-    }
-  }
-
-  public func readMemory(
-    ofProcess pid: Int32, at position: UInt64, count: Int,
-    completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
-  ) {
-    backplane.disk {
-      let file = unsafe v_openat(AT_FDCWD, "/proc/\(pid)/mem", O_RDONLY | O_CLOEXEC)
-      guard file >= 0 else { return completion(.failure(.process(pid, file))) }
-      defer { close(file) }
-      var result: Int64 = 0
-      let room = min(max(0, count), ProcessFile.octetsMax)
-      let octets = unsafe [UInt8](unsafeUninitializedCapacity: room) { buffer, filled in
-        result = unsafe v_pread(
-          file, buffer.baseAddress, room, Int64(bitPattern: position), 0)
-        filled = max(0, Int(result))
-      }
-      // A process without memory, a zombie, gives none.
-      guard result >= 0 else {
-        return completion(
-          .failure(
-            result == -Int64(EIO) || result == -Int64(EINVAL)
-              ? MachineRefusal(.outOfRange, "nothing is mapped there")
-              : .process(pid, Int32(result))))
-      }
-      completion(.success(octets))
-    }
-  }
-
-  public func hasUser(_ name: String, completion: @escaping @Sendable (Bool) -> Void) {
-    backplane.disk {
-      // Root's rights are given by a rule for root, and not by a table of users.
-      let login = try? Login(name)
-      completion(login.map { $0.uid != 0 || name == "root" } ?? false)
-    }
-  }
 }
 
 extension MachineRefusal {
@@ -286,7 +256,7 @@ extension MachineRefusal {
     self.init(code, "\(words): \(code)")
   }
 
-  fileprivate static func process(_ pid: Int32, _ error: Int32) -> MachineRefusal {
+  static func process(_ pid: Int32, _ error: Int32) -> MachineRefusal {
     if error == -ENOENT || error == -ESRCH {
       return MachineRefusal(.noProcess, "no such process: \(pid)")
     }

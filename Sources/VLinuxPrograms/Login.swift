@@ -1,44 +1,16 @@
-import CVLinux
 import VProtocol
 import VStore
 
-/// What a user of this host has to be to run programs; looking for one may take long.
-struct Login {
-  var uid: UInt32 = 0
-  var gid: UInt32 = 0
-  var groups: [UInt32]
-  var home: [UInt8]
-  var shell: [UInt8]
-  private let name: String
-
-  init(_ name: String) throws(MachineRefusal) {
-    self.name = name
-    groups = [UInt32](repeating: 0, count: KeeperOrder.groupsMax)
-    var count = Int32(KeeperOrder.groupsMax)
-    var home = [CChar](repeating: 0, count: Self.pathBytesMax)
-    var shell = home
-    guard unsafe v_user_by_name(name, &uid, &gid, &groups, &count) > 0,
-      unsafe v_user_places(name, &home, &shell, Self.pathBytesMax) > 0
-    else { throw MachineRefusal(.notFound, "no such user: \(name)") }
-    groups.removeLast(groups.count - Int(count))
-    self.home = Self.text(home)
-    self.shell = Self.text(shell)
-  }
-
-  private static let pathBytesMax = 4096
-
-  private static func text(_ octets: [CChar]) -> [UInt8] {
-    octets.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-  }
-
-  /// The order with the variables that every login has.
+extension UserAccount {
+  /// An order of the user `name` with the variables that every login has.
   func completing(_ order: ProgramOrder) -> ProgramOrder {
     let path =
-      uid == 0
+      credentials.isRoot
       ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
       : "/usr/local/bin:/usr/bin:/bin"
+    let name = Array(order.user.utf8)
     let variables: [(name: String, value: [UInt8])] = [
-      ("HOME", home), ("USER", Array(name.utf8)), ("LOGNAME", Array(name.utf8)),
+      ("HOME", home), ("USER", name), ("LOGNAME", name),
       ("SHELL", shell.isEmpty ? Array("/bin/sh".utf8) : shell), ("PATH", Array(path.utf8)),
     ]
     var order = order

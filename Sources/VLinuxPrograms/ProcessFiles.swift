@@ -6,7 +6,12 @@ enum ProcessFiles {
   /// At most `count` octets of a file, or its error number, negative.
   static func read(_ path: String, count: Int) -> (octets: [UInt8], error: Int32) {
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return ([], -errno) }
+    return read(file >= 0 ? file : -errno, count: count)
+  }
+
+  /// Of a file that was opened, which is closed then; or the error number that came of that.
+  static func read(_ file: Int32, count: Int) -> (octets: [UInt8], error: Int32) {
+    guard file >= 0 else { return ([], file) }
     defer { close(file) }
     var octets: [UInt8] = []
     while octets.count < count {

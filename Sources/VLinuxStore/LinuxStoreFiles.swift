@@ -7,19 +7,53 @@ public import VStore
 /// Open files and directories.
 extension LinuxStore {
   public func open(
-    _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, _ patience: Patience
+    _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, mayRunUnread: Bool,
+    _ patience: Patience
   ) throws(StoreFailure) -> StoreHandle {
     var flags = Self.flags(mode)
     if mode.contains(.truncate) { flags |= O_TRUNC }
-    // A lease that another program holds on the file would be waited for.
-    if patience == .atOnce { flags |= O_NONBLOCK }
-    guard mode.contains(.execute) else {
+    do throws(StoreFailure) {
       return try acting(as: who) { () throws(StoreFailure) -> StoreHandle in
-        try reopen(object, flags, patience)
+        if mode.contains(.execute) {
+          _ = try Self.checked(v_access(object.rawValue, Int32(mode.rights)))
+        }
+        return try openUnheld(object, flags, patience)
       }
+    } catch {
+      // Linux reads a program for whoever may run it: here the node of that user does.
+      guard error == .refused(.noPermission), mayRunUnread, mode.rights == OpenMode.execute.rights,
+        mode.isDisjoint(with: [.truncate, .append])
+      else { throw error }
     }
-    try checkAccess(object, mask: 1, as: who)
-    return try reopen(object, flags, patience)
+    try checkAccess(object, mask: OpenMode.execute.rights, as: who)
+    return try openUnheld(object, O_RDONLY | O_CLOEXEC | O_NOCTTY, patience)
+  }
+
+  /// Opens an object for use, and waits for no lease that another program has on it: Linux tells
+  /// that one, which then has 45 s.
+  private func openUnheld(
+    _ object: StoreHandle, _ flags: Int32, _ patience: Patience
+  ) throws(StoreFailure) -> StoreHandle {
+    do throws(StoreFailure) {
+      return try reopen(object, flags | O_NONBLOCK, patience)
+    } catch {
+      throw error == .refused(.wouldBlock) ? .heldUp(.wouldBlock) : error
+    }
+  }
+
+  /// Cuts or lengthens what a name leads to; truncate(2) would wait for leases.
+  func resize(_ object: StoreHandle, _ size: Int64) throws(StoreFailure) {
+    var (oldSize, mode): (UInt64, UInt32) = (0, 0)
+    _ = try Self.checked(unsafe v_size_and_mode(object.rawValue, &oldSize, &mode))
+    // What opens a fifo or a device does something to it.
+    switch Self.kind(ofMode: mode) {
+    case .file: break
+    case .context: throw .refused(.isContext)
+    default: throw .refused(.badArguments)
+    }
+    let file = try openUnheld(object, O_WRONLY | O_CLOEXEC | O_NOCTTY, .mayWait)
+    defer { close(file) }
+    _ = try Self.checked(v_ftruncate(file.rawValue, size))
   }
 
   public func create(

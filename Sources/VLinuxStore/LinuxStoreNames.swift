@@ -84,7 +84,7 @@ extension LinuxStore {
     if isOpenFile {
       _ = try Self.checked(v_ftruncate(handle.rawValue, size))
     } else {
-      _ = try Self.checked(unsafe v_truncate("/proc/self/fd/\(handle.rawValue)", size))
+      try resize(handle, size)
     }
   }
 

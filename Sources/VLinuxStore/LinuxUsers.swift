@@ -2,110 +2,155 @@ import CVLinux
 import Synchronization
 import VProtocol
 public import VStore
+import VThreads
 
 /// The user table of this host, as the name service switch gives it.
 ///
-/// Answers are remembered until /etc/passwd or /etc/group changes, which is looked at once a
-/// second, and at most a minute, since users may come from elsewhere.
+/// The switch is asked on two threads that do nothing else: one that hangs keeps no thread of the
+/// loop and none of the disk. What it said is remembered as `UserMemory` says; /etc/passwd and
+/// /etc/group are looked at once a second for a change.
 public final class LinuxUsers: UserTable {
-  private struct Freshness {
+  private struct Changes {
     var checkedAt: Int64 = 0
-    var filledAt: Int64 = 0
-    var changes: [Int64] = []
+    var stamps: [Int64] = []
   }
 
-  private let freshness = Mutex(Freshness())
-  private let users = Memory<String, Credentials>()
-  private let groups = Memory<String, UInt32>()
-  private let userNames = Memory<UInt32, String>()
-  private let groupNames = Memory<UInt32, String>()
+  private let source: any UserSource
+  private let threads = WorkThreads(name: "v-users", threadsMax: threadsMax)
+  private let memory = Mutex(UserMemory())
+  private let changes = Mutex(Changes())
+  /// Threads of others that wait here.
+  private let waiting = Atomic(0)
 
-  public init() {}
+  /// As few as leave one for a second question while the first one hangs.
+  private static let threadsMax = 2
+  /// Threads that may wait here at a time, so that most of those for the disk never do.
+  private static let waitingMax = 2
+  /// As long as a disk takes: a table in files, or a daemon of this host, has answered by then.
+  private static let patienceNanoseconds = 20_000_000
+  private static let checkNanoseconds: Int64 = 1_000_000_000
+
+  public convenience init() { self.init(NameService()) }
+
+  package init(_ source: any UserSource) { self.source = source }
+
+  deinit { threads.end() }
 
   public func credentials(
     ofUser name: String, _ patience: Patience
   ) throws(StoreFailure) -> Credentials? {
-    refresh()
-    return try users.value(of: name, patience) { name in
-      var uid: UInt32 = 0
-      var gid: UInt32 = 0
-      var groups = [UInt32](repeating: 0, count: Self.groupsMax)
-      var count = Int32(Self.groupsMax)
-      guard unsafe v_user_by_name(name, &uid, &gid, &groups, &count) > 0 else { return nil }
-      return Credentials(uid: uid, gid: gid, groups: Array(groups[..<Int(count)]))
-    }
+    try account(ofUser: name, patience)?.credentials
+  }
+
+  public func account(
+    ofUser name: String, _ patience: Patience
+  ) throws(StoreFailure) -> UserAccount? {
+    guard case .user(let account) = try answer(to: .user(name), patience) else { return nil }
+    return account
   }
 
   public func groupID(_ name: String, _ patience: Patience) throws(StoreFailure) -> UInt32? {
-    refresh()
-    return try groups.value(of: name, patience) { name in
-      var gid: UInt32 = 0
-      return unsafe v_group_by_name(name, &gid) > 0 ? gid : nil
-    }
+    guard case .group(let number) = try answer(to: .group(name), patience) else { return nil }
+    return number
   }
 
   public func userName(_ uid: UInt32, _ patience: Patience) throws(StoreFailure) -> String? {
-    refresh()
-    return try userNames.value(of: uid, patience) { Self.name(of: $0, isGroup: false) }
+    guard case .name(let name) = try answer(to: .userName(uid), patience) else { return nil }
+    return name
   }
 
   public func groupName(_ gid: UInt32, _ patience: Patience) throws(StoreFailure) -> String? {
-    refresh()
-    return try groupNames.value(of: gid, patience) { Self.name(of: $0, isGroup: true) }
+    guard case .name(let name) = try answer(to: .groupName(gid), patience) else { return nil }
+    return name
   }
 
-  private static func name(of id: UInt32, isGroup: Bool) -> String? {
-    var octets = [CChar](repeating: 0, count: Descriptor.nameBytesMax + 1)
-    let count = unsafe v_name_of_id(id, isGroup ? 1 : 0, &octets, octets.count)
-    guard count > 0 else { return nil }
-    return String(validating: octets[..<Int(count)], as: UTF8.self)
+  public func prepare(_ question: UserQuestion, _ done: @escaping @Sendable () -> Void) {
+    guard case .unknown = verdict(question) else { return done() }
+    search(question)
+    // Where nothing is under way it was answered a moment ago, or there is no room.
+    if !memory.withLock({ $0.add(done, to: question) }) { done() }
   }
 
-  /// Forgets everything where the files changed or the answers are old.
-  private func refresh() {
+  // MARK: Asking
+
+  private func answer(
+    to question: UserQuestion, _ patience: Patience
+  ) throws(StoreFailure) -> UserAnswer {
+    if let answer = try answer(verdict(question), question) { return answer }
+    search(question)
+    guard patience == .mayWait else { throw .wouldWait }
+    wait(for: question)
+    if let answer = try answer(verdict(question), question) { return answer }
+    throw .heldUp(.noServerResources)
+  }
+
+  private func answer(
+    _ verdict: UserMemory.Verdict, _ question: UserQuestion
+  ) throws(StoreFailure) -> UserAnswer? {
+    switch verdict {
+    case .known(let answer): return answer
+    case .old(let answer):
+      search(question)
+      return answer
+    case .refused(let code): throw .refused(code)
+    case .unknown: return nil
+    }
+  }
+
+  private func verdict(_ question: UserQuestion) -> UserMemory.Verdict {
     let now = v_coarse_clock()
-    let isStale = freshness.withLock { freshness in
-      guard now - freshness.checkedAt >= Self.checkNanoseconds else { return false }
-      freshness.checkedAt = now
-      let changes = unsafe [v_changed_at("/etc/passwd"), v_changed_at("/etc/group")]
-      guard changes != freshness.changes || now - freshness.filledAt >= Self.ageNanosecondsMax
-      else { return false }
-      freshness.changes = changes
-      freshness.filledAt = now
+    let isChanged = noteChanges(at: now)
+    return memory.withLock { memory in
+      if isChanged { memory.noteChange(at: now) }
+      return memory.verdict(question, at: now)
+    }
+  }
+
+  private func search(_ question: UserQuestion) {
+    guard memory.withLock({ $0.begin(question, at: v_coarse_clock()) }) else { return }
+    threads.add { [self] in
+      let result = Result { () throws(StoreFailure) in try source.find(question) }
+      let waiters = memory.withLock { $0.end(question, result, at: v_coarse_clock()) }
+      for waiter in waiters { waiter() }
+    }
+  }
+
+  /// Holds the calling thread up for as long as a disk might, unless others wait here already.
+  private func wait(for question: UserQuestion) {
+    defer { waiting.subtract(1, ordering: .relaxed) }
+    guard waiting.add(1, ordering: .relaxed).newValue <= Self.waitingMax else { return }
+    let latch = Latch()
+    guard memory.withLock({ $0.add({ latch.open() }, to: question) }) else { return }
+    latch.wait(atMost: Self.patienceNanoseconds)
+  }
+
+  private func noteChanges(at now: Int64) -> Bool {
+    changes.withLock { changes in
+      guard now - changes.checkedAt >= Self.checkNanoseconds else { return false }
+      changes.checkedAt = now
+      let stamps = unsafe [v_changed_at("/etc/passwd"), v_changed_at("/etc/group")]
+      guard stamps != changes.stamps else { return false }
+      changes.stamps = stamps
       return true
     }
-    guard isStale else { return }
-    users.clear()
-    groups.clear()
-    userNames.clear()
-    groupNames.clear()
   }
-
-  /// Rights through further groups are not given; more than any user here has.
-  private static let groupsMax = 256
-  private static let checkNanoseconds: Int64 = 1_000_000_000
-  private static let ageNanosecondsMax: Int64 = 60_000_000_000
 }
 
-/// Answers of one kind, the absent ones too; begins anew when it is full.
-private final class Memory<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-  private let answers = Mutex<[Key: Value?]>([:])
+/// What one thread waits for and another one does.
+///
+/// `@unchecked Sendable`: `isOpen` is touched only inside `monitor`.
+private final class Latch: @unchecked Sendable {
+  private let monitor = Monitor()
+  private var isOpen = false
 
-  func value(
-    of key: Key, _ patience: Patience, _ find: (Key) -> Value?
-  ) throws(StoreFailure) -> Value? {
-    if let answer = answers.withLock({ $0[key] }) { return answer }
-    guard patience == .mayWait else { throw .wouldWait }
-    let answer = find(key)
-    answers.withLock { answers in
-      if answers.count >= Self.answersMax { answers.removeAll() }
-      answers.updateValue(answer, forKey: key)
+  func open() {
+    monitor.enter {
+      isOpen = true
+      monitor.signal()
     }
-    return answer
   }
 
-  func clear() { answers.withLock { $0.removeAll() } }
-
-  /// More names than a host has in use; also bounds what unknown names can fill.
-  private static var answersMax: Int { 1024 }
+  func wait(atMost nanoseconds: Int) {
+    monitor.enter { if !isOpen { monitor.wait(atMost: nanoseconds) } }
+  }
 }

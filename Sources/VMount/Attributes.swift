@@ -38,9 +38,13 @@ extension FuseRequest {
       }
       finish(answer) { descriptor in
         guard descriptor.identity == node.object.identity else { return fail(ESTALE) }
-        var record = fuse_attr_out()
-        record.attr = mount.attributes(of: descriptor, in: node)
-        reply(record)
+        withOwner(of: descriptor) { [self] owner in
+          var record = fuse_attr_out()
+          record.attr = mount.attributes(of: descriptor, owner, in: node)
+          reply(record)
+        } otherwise: { [self] in
+          fail(EIO)
+        }
       }
     }
     if let handle, mount.handles[handle] != nil {
@@ -90,7 +94,7 @@ extension Mount {
   /// One packet group: what a program that asks for the best size of a read should be told.
   private static let blockBytes = UInt32(Message.segmentBytesMax)
 
-  func attributes(of descriptor: Descriptor, in node: Node) -> fuse_attr {
+  func attributes(of descriptor: Descriptor, _ owner: OwnerNumbers, in node: Node) -> fuse_attr {
     var attributes = fuse_attr()
     attributes.ino = node.inodeNumber
     attributes.size = descriptor.size
@@ -100,8 +104,8 @@ extension Mount {
     (attributes.ctime, attributes.ctimensec) = Self.seconds(descriptor.changed)
     attributes.mode = Self.fileType(descriptor.kind) | descriptor.permissions & 0o7777
     attributes.nlink = descriptor.links
-    attributes.uid = users.id(ofUser: descriptor.owner)
-    attributes.gid = users.id(ofGroup: descriptor.group)
+    attributes.uid = owner.uid
+    attributes.gid = owner.gid
     attributes.rdev = Self.encode(device: descriptor.deviceNumber)
     attributes.blksize = max(descriptor.blockSize, Self.blockBytes)
     return attributes
@@ -165,8 +169,8 @@ extension FuseRequest {
     var modification = Modification()
     let has = { (bit: Int32) in valid & UInt32(bit) != 0 }
     if has(FUSE_SET_ATTR_MODE) { modification.permissions = status.st_mode & 0o7777 }
-    if has(FUSE_SET_ATTR_UID) { modification.owner = mount.users.name(ofUser: status.st_uid) }
-    if has(FUSE_SET_ATTR_GID) { modification.group = mount.users.name(ofGroup: status.st_gid) }
+    if has(FUSE_SET_ATTR_UID) { modification.owner = names.owner }
+    if has(FUSE_SET_ATTR_GID) { modification.group = names.group }
     if has(FUSE_SET_ATTR_SIZE) { modification.size = UInt64(status.st_size) }
     if has(FUSE_SET_ATTR_ATIME) {
       modification.accessed = has(FUSE_SET_ATTR_ATIME_NOW) ? .now : Self.stamp(status.st_atim)

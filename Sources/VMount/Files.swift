@@ -42,11 +42,17 @@ extension FuseRequest {
       switch answer {
       case .refused(let code): fail(code)
       case .done(let created, let manager):
-        let (id, entry) = mount.enter(created.descriptor, of: manager, below: parent, name)
-        let open = enterOpen(of: id, created, by: manager, mode)
-        if !reply(CreateReply(entry: entry, open: open)) {
-          mount.close(open.fh)
-          mount.nodes.forget(id, 1)
+        withOwner(of: created.descriptor) { [self] owner in
+          let (id, entry) = mount.enter(
+            created.descriptor, owner, of: manager, below: parent, name)
+          let open = enterOpen(of: id, created, by: manager, mode)
+          if !reply(CreateReply(entry: entry, open: open)) {
+            mount.close(open.fh)
+            mount.nodes.forget(id, 1)
+          }
+        } otherwise: { [self] in
+          mount.release(created.instance, of: manager, as: user)
+          fail(EIO)
         }
       }
     }
@@ -134,7 +140,8 @@ extension FuseRequest {
     if flags & O_TRUNC != 0 { mode.insert(.truncate) }
     if flags & (O_SYNC | O_DSYNC) != 0 { mode.insert(.synchronous) }
     if flags & O_NONBLOCK != 0 { mode.insert(.nonBlocking) }
-    if flags & Self.openToExecute != 0 { mode.insert(.execute) }
+    // For itself the kernel reads what its user may only run.
+    if flags & Self.openToExecute != 0 { mode = mode.subtracting(.read).union(.execute) }
     if dropsPrivileges { mode.insert(.dropPrivileges) }
     return mode
   }

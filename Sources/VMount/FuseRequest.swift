@@ -43,7 +43,8 @@ final class FuseRequest: Sendable {
   /// The kernel's number of the request, which an INTERRUPT names.
   let unique: UInt64
   /// Who asks: a user of this host, and the process.
-  private let name: String
+  private var name: String { names.user }
+  let names: RequestNames
   private let process: Int32
   /// The permissions in a mode that this request may give to a new object.
   private let permissionMask: UInt32
@@ -64,11 +65,11 @@ final class FuseRequest: Sendable {
     handle = unsafe Handle(request: request)
     mount = unsafe Mount.of(fuse_req_userdata(request))
     let context = unsafe fuse_req_ctx(request)!
-    name = unsafe mount.users.name(ofUser: context.pointee.uid)
     process = unsafe context.pointee.pid
     permissionMask = unsafe 0o7777 & ~UInt32(context.pointee.umask)
     let reader = Reader.current
     unique = reader.unique
+    names = reader.names
     dropsPrivileges = reader.dropsPrivileges
   }
 
@@ -175,6 +176,9 @@ extension FuseRequest {
     if isFirst { mount.waiting.withLock { $0[unique] = self } }
     return isOpen
   }
+
+  /// The request waits for something of this host, which a signal does not end but need not await.
+  func noteWait() { _ = prepareToWait() }
 
   /// A signal waits for the end of this request.
   func interrupt() {

@@ -22,8 +22,12 @@ extension FuseRequest {
     switch answer {
     case .refused(let code): fail(code)
     case .done(let descriptor, let manager):
-      let (id, entry) = mount.enter(descriptor, of: manager, below: parent, name)
-      if !reply(entry) { mount.nodes.forget(id, 1) }
+      withOwner(of: descriptor) { [self] owner in
+        let (id, entry) = mount.enter(descriptor, owner, of: manager, below: parent, name)
+        if !reply(entry) { mount.nodes.forget(id, 1) }
+      } otherwise: { [self] in
+        fail(EIO)
+      }
     }
   }
 
@@ -116,7 +120,8 @@ extension Mount {
   /// The lookup is counted before the kernel hears of it: one too many only leaks. Every use of a
   /// manager's names asks the manager; prefixes are not asked for at each step.
   func enter(
-    _ descriptor: Descriptor, of manager: EntityID, below parent: NodeID, _ name: [UInt8]
+    _ descriptor: Descriptor, _ owner: OwnerNumbers, of manager: EntityID, below parent: NodeID,
+    _ name: [UInt8]
   ) -> (id: NodeID, entry: fuse_entry_out) {
     note(descriptor, of: manager)
     let above = nodes[parent]?.object
@@ -132,7 +137,7 @@ extension Mount {
     if object.kind.isContext && above?.kind == .sharedContext {
       entry.entry_valid = Self.prefixValiditySeconds
     }
-    entry.attr = attributes(of: descriptor, in: node)
+    entry.attr = attributes(of: descriptor, owner, in: node)
     return (id, entry)
   }
 

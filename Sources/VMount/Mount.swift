@@ -39,6 +39,7 @@ public final class Mount: Sendable {
   let reopening = Mutex<[HandleID: [@Sendable (ReplyCode) -> Void]]>([:])
   /// Requests that INTERRUPT can find, by their unique number.
   let waiting = Mutex<[UInt64: FuseRequest]>([:])
+  let held = Mutex(HeldRequests())
 
   /// Mounts on the directory `mountPoint` and serves until `unmount`.
   ///
@@ -90,8 +91,8 @@ public final class Mount: Sendable {
   static let ownRoot = ContextID(rawValue: 1)
 
   private func serve() {
-    let isEnded = session.serve { unique in
-      guard let request = waiting.withLock({ $0[unique] }) else { return false }
+    let isEnded = session.serve(admit: { admit($0, bytes: $1) }) { unique in
+      guard let request = waiting.withLock({ $0[unique] }) else { return endHeld(unique) }
       request.interrupt()
       return true
     }

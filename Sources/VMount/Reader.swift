@@ -10,6 +10,7 @@ internal import Glibc
   /// Of the request at hand.
   private(set) var unique: UInt64 = 0
   private(set) var dropsPrivileges = false
+  var names = RequestNames()
 
   /// What reading came to.
   enum Outcome {
@@ -22,14 +23,21 @@ internal import Glibc
   /// The largest WRITE and the headers in front of it: less than this makes the kernel refuse.
   private static let bufferBytes = Int(InitReply.writeBytesMax) + 4096
 
+  convenience init?() { self.init(bytes: Self.bufferBytes) }
+
   /// The pages are there before the first request: the kernel fails a request whose server dies
   /// while a page of its buffer is brought in.
-  init?() {
+  private init?(bytes: Int) {
     let memory = unsafe mmap(
-      nil, Self.bufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-      -1, 0)
+      nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0)
     guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { return nil }
-    unsafe buffer = UnsafeMutableRawBufferPointer(start: memory, count: Self.bufferBytes)
+    unsafe buffer = UnsafeMutableRawBufferPointer(start: memory, count: bytes)
+  }
+
+  /// One that has the request at hand of another, which can then read the next.
+  convenience init?(copying other: Reader, bytes: Int) {
+    self.init(bytes: bytes)
+    unsafe buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: other.buffer[..<bytes]))
   }
 
   deinit { _ = unsafe munmap(buffer.baseAddress, buffer.count) }

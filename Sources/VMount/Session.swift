@@ -119,11 +119,12 @@ internal import VProtocol
 extension Session {
   /// Serves requests until there are none; called on every readiness of the descriptor.
   ///
-  /// `interrupt` is told which request a signal is for and says whether it knows it. Returns
-  /// true when this thread found the mount gone; once.
-  func serve(interrupt: (UInt64) -> Bool) -> Bool {
+  /// `admit` says whether the request that a reader has at hand can begin now. `interrupt` is told
+  /// which request a signal is for and says whether it knows it. Returns true when this thread
+  /// found the mount gone; once.
+  func serve(admit: (Reader, Int) -> Bool, interrupt: (UInt64) -> Bool) -> Bool {
     while let reader = takeReader() {
-      let isEnded = drain(reader, interrupt)
+      let isEnded = drain(reader, admit, interrupt)
       let (isFirstEnd, missed) = state.withLock { state in
         state.readers.append(reader)
         defer {
@@ -149,7 +150,9 @@ extension Session {
     }
   }
 
-  private func drain(_ reader: Reader, _ interrupt: (UInt64) -> Bool) -> Bool {
+  private func drain(
+    _ reader: Reader, _ admit: (Reader, Int) -> Bool, _ interrupt: (UInt64) -> Bool
+  ) -> Bool {
     while true {
       switch reader.read(descriptor) {
       case .empty: return false
@@ -158,7 +161,9 @@ extension Session {
         switch fuse_opcode(reader.header.opcode) {
         case FUSE_INTERRUPT:
           if !interrupt(reader.arguments(fuse_interrupt_in.self).unique) {
-            refuseInterrupt(reader.header.unique)
+            // It can be read before the other thread has made its request known: the kernel then
+            // asks once more, or drops it if the request has been answered meanwhile.
+            refuse(reader.header.unique, EAGAIN)
           }
         case FUSE_INIT:
           let reply = InitReply(offer: reader.arguments(fuse_init_in.self))
@@ -166,19 +171,20 @@ extension Session {
           state.withLock { $0.initialization = (unique, reply) }
           initUnique.store(unique, ordering: .releasing)
           fallthrough
-        default: unsafe reader.process(bytes: bytes, by: fuse!)
+        default: if admit(reader, bytes) { process(reader, bytes: bytes) }
         }
       }
     }
   }
 
-  /// An INTERRUPT can be read before the other thread has made its request known.
-  ///
-  /// The kernel then asks once more, or drops it if the request has been answered meanwhile.
-  private func refuseInterrupt(_ unique: UInt64) {
+  /// Lets libfuse parse the request that a reader has at hand, and begins with it.
+  func process(_ reader: Reader, bytes: Int) { unsafe reader.process(bytes: bytes, by: fuse!) }
+
+  /// Answers a request that libfuse has not seen.
+  func refuse(_ unique: UInt64, _ error: Int32) {
     var header = fuse_out_header()
     header.len = UInt32(MemoryLayout<fuse_out_header>.size)
-    header.error = -EAGAIN
+    header.error = -error
     header.unique = unique
     _ = unsafe Glibc.write(descriptor, &header, MemoryLayout<fuse_out_header>.size)
   }

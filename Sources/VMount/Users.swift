@@ -1,41 +1,112 @@
 internal import VProtocol
 
-/// The user table of this host, as a mount asks it; nil where it has no such user or group.
+/// The user table of this host, as a mount asks it: it answers at once what it knows, and is asked
+/// to look for the rest.
 public protocol UserNames: Sendable {
-  func userName(_ id: UInt32) -> String?
-  func groupName(_ id: UInt32) -> String?
-  func userID(_ name: String) -> UInt32?
-  func groupID(_ name: String) -> UInt32?
+  func userName(_ id: UInt32) -> NameAnswer<String>
+  func groupName(_ id: UInt32) -> NameAnswer<String>
+  func userID(_ name: String) -> NameAnswer<UInt32>
+  func groupID(_ name: String) -> NameAnswer<UInt32>
+  /// Looks for what was unknown, and calls `done` once, on any thread: when all of it is known, or
+  /// after some seconds at most.
+  func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void)
+}
+
+/// What a table says at once.
+public enum NameAnswer<Value: Sendable>: Sendable {
+  case known(Value)
+  /// The host has no such user or group.
+  case absent
+  /// Nobody has asked yet, or the table does not tell.
+  case unknown
+}
+
+public enum NameQuestion: Hashable, Sendable {
+  case userName(UInt32)
+  case groupName(UInt32)
+  case userID(String)
+  case groupID(String)
 }
 
 /// Users and groups as V sees them: names for numbers and numbers for names.
 ///
 /// They travel by name, or as `#N` where a number has none; a name that this host does not have
-/// belongs to nobody.
+/// belongs to nobody. What a table does not tell is nil, and never taken for that.
 struct Users: Sendable {
   let table: any UserNames
 
   /// The user `nobody` and the group `nogroup` of Debian, and the kernel's overflow identity.
   private static let nobody: UInt32 = 65534
 
-  func name(ofUser id: UInt32) -> String { table.userName(id) ?? "#\(id)" }
-  func name(ofGroup id: UInt32) -> String { table.groupName(id) ?? "#\(id)" }
-
-  func id(ofUser name: String) -> UInt32 {
-    Self.id(name, table.userID(_:), table.userName(_:))
+  /// Root and its group have their names on every host, and need no table.
+  func name(ofUser id: UInt32) -> String? {
+    id == 0 ? "root" : Self.name(id, table.userName(id))
   }
-  func id(ofGroup name: String) -> UInt32 {
-    Self.id(name, table.groupID(_:), table.groupName(_:))
+  func name(ofGroup id: UInt32) -> String? {
+    id == 0 ? "root" : Self.name(id, table.groupName(id))
+  }
+
+  func id(ofUser name: String) -> UInt32? {
+    name == "root" ? 0 : Self.id(name, table.userID(_:), table.userName(_:))
+  }
+  func id(ofGroup name: String) -> UInt32? {
+    name == "root" ? 0 : Self.id(name, table.groupID(_:), table.groupName(_:))
+  }
+
+  private static func name(_ id: UInt32, _ answer: NameAnswer<String>) -> String? {
+    switch answer {
+    case .known(let name): name
+    case .absent: "#\(id)"
+    case .unknown: nil
+    }
   }
 
   /// `#N` means a number without a name here as well: shown as it is only where it would not look
   /// like somebody of this host.
   private static func id(
-    _ name: String, _ id: (String) -> UInt32?, _ nameOfID: (UInt32) -> String?
-  ) -> UInt32 {
-    guard name.hasPrefix("#"), let number = UInt32(name.dropFirst()) else {
-      return id(name) ?? nobody
+    _ name: String, _ id: (String) -> NameAnswer<UInt32>,
+    _ nameOfID: (UInt32) -> NameAnswer<String>
+  ) -> UInt32? {
+    if name.isEmpty { return nobody }
+    if name.hasPrefix("#"), let number = UInt32(name.dropFirst()) {
+      switch nameOfID(number) {
+      case .known: return nobody
+      case .absent: return number
+      case .unknown: return nil
+      }
     }
-    return nameOfID(number) == nil ? number : nobody
+    switch id(name) {
+    case .known(let number): return number
+    case .absent: return nobody
+    case .unknown: return nil
+    }
+  }
+}
+
+/// The numbers that stand for a descriptor's owner and group on this host.
+struct OwnerNumbers: Sendable {
+  var uid: UInt32
+  var gid: UInt32
+}
+
+extension Users {
+  /// Nil until the table has told: `questions(about:)` are what it has to be asked.
+  func numbers(of descriptor: Descriptor) -> OwnerNumbers? {
+    guard let uid = id(ofUser: descriptor.owner), let gid = id(ofGroup: descriptor.group) else {
+      return nil
+    }
+    return OwnerNumbers(uid: uid, gid: gid)
+  }
+
+  func questions(about descriptor: Descriptor) -> [NameQuestion] {
+    let (owner, group) = (descriptor.owner, descriptor.group)
+    return [
+      Self.number(owner).map { .userName($0) } ?? .userID(owner),
+      Self.number(group).map { .groupName($0) } ?? .groupID(group),
+    ]
+  }
+
+  private static func number(_ name: String) -> UInt32? {
+    name.hasPrefix("#") ? UInt32(name.dropFirst()) : nil
   }
 }

@@ -17,6 +17,8 @@ public struct ServerOptions: Sendable {
   public var exports: [Export] = []
   /// Of the team server: who of other hosts may start programs, `USER@HOST`.
   public var run: [String] = []
+  /// Of the team server: as whom those of them run programs who have no user here.
+  public var guestUser: String?
   /// Of the team server: programs outlive a node that was killed.
   public var keepsPrograms = true
 
@@ -79,11 +81,13 @@ extension ServerEntry {
     name: "team", summary: "programs, team/HOST", isUsual: true
   ) { options throws(ServerFailure) in
     { node throws(ServerFailure) in
-      guard let rules = RunRules(options.run, host: node.host) else {
+      guard let rules = RunRules(
+          options.run, host: node.host, guest: options.guestUser) else {
         throw ServerFailure(
           description: "run: USER@HOST each, not \(options.run.joined(separator: ", "))")
       }
-      let programs = LinuxPrograms(node, outlivesServer: options.keepsPrograms)
+      let programs = LinuxPrograms(
+        node, users: options.users, outlivesServer: options.keepsPrograms)
       let server = TeamServer(node, programs, rules: rules)
       let prefix = "team/\(node.host)"
       return RunningServer(

@@ -31,9 +31,14 @@ public protocol FileStore: Sendable {
   func room(at object: StoreHandle) throws(StoreFailure) -> QueryStore.Answer
 
   /// Opens a regular file or, with `.directory`, a directory; `create` and `exclusive` are not
-  /// looked at. With `execute` the right to execute is wanted and gives the right to read.
+  /// looked at. All rights of the mode are wanted together, and `execute` reads: so it wants the
+  /// right to read as well, unless the caller `mayRunUnread` and asks for nothing else.
+  ///
+  /// `heldUp` where another program holds a lease on the file: it has been told, and nothing else
+  /// was done.
   func open(
-    _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, _ patience: Patience
+    _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, mayRunUnread: Bool,
+    _ patience: Patience
   ) throws(StoreFailure) -> StoreHandle
   /// Makes a regular file and opens it; `duplicateName` where the name is taken.
   func create(
@@ -100,6 +105,15 @@ public protocol FileStore: Sendable {
   ) throws(StoreFailure)
 }
 
+extension FileStore {
+  /// Opens for a caller who has to be allowed to read what they run.
+  public func open(
+    _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, _ patience: Patience
+  ) throws(StoreFailure) -> StoreHandle {
+    try open(object, mode, as: who, mayRunUnread: false, patience)
+  }
+}
+
 /// A store's number for an object or an open file.
 public struct StoreHandle: Hashable, Sendable {
   public var rawValue: Int32
@@ -111,6 +125,9 @@ public enum StoreFailure: Error, Equatable, Sendable {
   case refused(ReplyCode)
   /// Asked `atOnce`, and it can not be told without waiting: nothing was done.
   case wouldWait
+  /// Somebody else has to do something first, which may take long: nothing was done. To be tried
+  /// again after a pause, on no thread meanwhile; the code is for when that does not help.
+  case heldUp(ReplyCode)
 }
 
 /// Whether a call may wait, for a disk or for another machine.

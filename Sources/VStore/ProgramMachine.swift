@@ -20,23 +20,35 @@ public protocol ProgramMachine: Sendable {
   /// Every process of the host but kernel threads and those of programs that were started here.
   func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void)
   /// One file of `/proc/PID`, at most `ProcessFile.octetsMax` octets of it; `noProcess` where there
-  /// is no such process.
+  /// is no such process, `noPermission` where Linux would not let the onlooker read it.
   func read(
-    _ file: ProcessFile, ofProcess pid: Int32,
+    _ file: ProcessFile, ofProcess pid: Int32, as onlooker: Onlooker,
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void)
   /// Octets of a process's memory; fewer than `count` where a mapping ends, `outOfRange` where
-  /// nothing is mapped at `position`.
+  /// nothing is mapped at `position`, `noPermission` where Linux would not let the onlooker look.
   func readMemory(
-    ofProcess pid: Int32, at position: UInt64, count: Int,
+    ofProcess pid: Int32, at position: UInt64, count: Int, as onlooker: Onlooker,
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void)
 
-  /// Whether a user of this name can run programs here. The table of users may be elsewhere.
-  func hasUser(_ name: String, completion: @escaping @Sendable (Bool) -> Void)
+  /// Whether there is a user of this name who can run programs here: not one who is root by another
+  /// name, and not nobody. Refused where the table of users, which may be elsewhere, does not tell.
+  func hasUser(_ name: String, completion: @escaping @Sendable (Outcome<Bool>) -> Void)
 
   /// The load average of the last minute, times 1,000.
   var loadThousandths: Int { get }
   /// What tells the classes of programs apart.
   var classMechanism: ClassMechanism { get }
+}
+
+/// Whose rights a look into a process is checked with, by the rules of ptrace(2): the process has
+/// the same ids, all of them, and its memory is no secret from its user.
+///
+/// A program that runs a set-user program is another one's from then on.
+public enum Onlooker: Equatable, Sendable {
+  /// Root with all rights over the host.
+  case fullRoot
+  /// A local user, by name.
+  case user(String)
 }
 
 /// A program that was started here, and what its keeper holds of it: streams and status, until it

@@ -40,6 +40,16 @@ public struct ProgramOrder: Equatable, Sendable {
 
   /// Octets that arguments and environment have together.
   public static let octetsMax = 256 * 1024
+  /// Arguments and variables: what Linux hands a program is rarely more than a hundred.
+  public static let partsMax = 4096
+
+  /// Octets of memory that an order takes, roughly.
+  public var footprint: Int {
+    (arguments + environment).reduce(directory.count) { $0 + $1.count + Self.partOverhead }
+  }
+
+  /// What an array takes beside its elements.
+  private static let partOverhead = 48
 }
 
 /// How a program stands to others that want the processor (CACM 1988, 3.3).
@@ -111,6 +121,9 @@ public struct HostProcess: Equatable, Sendable {
 /// The files of `/proc/PID` that are shown.
 public enum ProcessFile: String, CaseIterable, Sendable {
   case status, cmdline, environ, maps
+
+  /// Whether /proc shows it to everybody.
+  public var isPublic: Bool { self == .status || self == .cmdline }
 
   public static let octetsMax = 1 << 20
 }

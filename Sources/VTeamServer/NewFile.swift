@@ -21,6 +21,8 @@ final class NewSession: TreeSession {
   private struct State: Sendable {
     /// What came so far of a request that says how long it is, or whose command is to come.
     var gathered: [UInt8] = []
+    /// What that may become, of the user's share.
+    var share: TakenShare?
     var length: Int?
     var fault: Refusal?
     /// What is to be read: names, or why there is none.
@@ -70,6 +72,7 @@ final class NewSession: TreeSession {
   func close() {
     let (held, isUnfinished) = state.withLock { state in
       state.isClosed = true
+      state.share = nil
       return (state.held, !state.gathered.isEmpty && state.fault == nil)
     }
     if isUnfinished {
@@ -92,9 +95,17 @@ final class NewSession: TreeSession {
       state.answers = []
       if let fault = state.fault { return .failure(fault) }
       do throws(Refusal) {
-        return .success(try Self.gather(data, &state))
+        if state.share == nil {
+          let octets = try ProgramRequest.length(data) ?? ProgramRequest.unsaidOctetsMax
+          state.share = try board.shares.take(octets: octets, by: principal)
+        }
+        let whole = try Self.gather(data, &state)
+        if whole != nil { state.share = nil }
+        return .success(whole)
       } catch {
         state.fault = error
+        state.gathered = []
+        state.share = nil
         return .failure(error)
       }
     }
@@ -104,21 +115,19 @@ final class NewSession: TreeSession {
   private static func gather(_ data: [UInt8], _ state: inout State) throws(Refusal) -> [UInt8]? {
     if state.gathered.isEmpty {
       state.length = try ProgramRequest.length(data)
-      // It may be the first part of a longer write: Linux cuts them.
-      guard state.length != nil || data.count < Message.segmentBytesMax else {
-        throw Refusal(.badArguments, lengthWords)
-      }
     }
     state.gathered += data
+    // It may be the first part of a longer write: Linux cuts them. Nor is what is gathered line by
+    // line looked at so often that it costs much.
+    guard state.length != nil || state.gathered.count < ProgramRequest.unsaidOctetsMax else {
+      throw Refusal(.badArguments, lengthWords)
+    }
     if let length = state.length {
       if state.gathered.count < length { return nil }
       guard state.gathered.count == length else {
         throw Refusal(.badArguments, "length: \(length), but there is more")
       }
     } else if try ProgramRequest.isUnfinished(state.gathered) {
-      guard state.gathered.count < ProgramRequest.octetsMax else {
-        throw Refusal(.badArguments, "headers without an end")
-      }
       return nil
     }
     defer { state.gathered = [] }
@@ -126,7 +135,8 @@ final class NewSession: TreeSession {
   }
 
   private static let lengthWords =
-    "a request of \(Message.segmentBytesMax) octets or more begins with a line \"length: OCTETS\""
+    "a request of \(ProgramRequest.unsaidOctetsMax) octets or more begins with a line "
+    + "\"length: OCTETS\""
 
   private func start(_ request: ProgramRequest, _ count: Int, _ call: TreeCall) {
     board.start(request, for: principal) { [self] result in

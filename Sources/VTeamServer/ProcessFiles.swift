@@ -7,6 +7,7 @@ import VStore
 /// A file whose octets are taken when it is opened, and then stay as they are.
 struct SnapshotFile: TreeFile {
   let access: TreeAccess
+  let shares: TeamShares
   /// For whom it is read.
   let load: @Sendable (Caller, @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void) -> Void
 
@@ -15,15 +16,26 @@ struct SnapshotFile: TreeFile {
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    load(opening.caller) { outcome in
-      opened(outcome.map { SnapshotSession($0) }.mapError { Refusal($0) })
+    load(opening.caller) { [shares] outcome in
+      do throws(Refusal) {
+        let octets = try outcome.mapError { Refusal($0) }.get()
+        let share = try shares.take(octets: octets.count, by: opening.caller.principal)
+        opened(.success(SnapshotSession(octets, share)))
+      } catch {
+        opened(.failure(error))
+      }
     }
   }
 }
 
 final class SnapshotSession: TreeSession {
   private let octets: [UInt8]
-  init(_ octets: [UInt8]) { self.octets = octets }
+  private let share: TakenShare
+
+  init(_ octets: [UInt8], _ share: TakenShare) {
+    self.octets = octets
+    self.share = share
+  }
 
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
     let start = Int(min(position, UInt64(octets.count)))
@@ -31,7 +43,7 @@ final class SnapshotSession: TreeSession {
   }
 }
 
-/// The memory of a program's root process.
+/// The memory of a program's root process, for those whom Linux lets look at it at each read.
 struct MemoryFile: TreeFile {
   let program: Program
   let board: TeamBoard
@@ -60,8 +72,9 @@ final class MemorySession: TreeSession {
       _ = call.refuse(Refusal(.noProcess, "it has ended"))
       return
     }
-    board.readMemory(
-      ofProcess: program.hosted.pid, at: position, count: count, as: call.caller
+    board.machine.readMemory(
+      ofProcess: program.hosted.pid, at: position, count: count,
+      as: board.onlooker(call.caller, program)
     ) { outcome in
       switch outcome {
       case .success(let octets): call.answer(data: octets)
@@ -107,23 +120,6 @@ final class HostProcesses: Sendable {
   }
 
   subscript(name: Name) -> Int32? { state.withLock { $0.processes[name] } }
-}
-
-/// The machine's looks into processes, each as the one for whom it is.
-extension TeamBoard {
-  func read(
-    _ file: ProcessFile, ofProcess pid: Int32, as caller: Caller,
-    completion: @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void
-  ) {
-    machine.read(file, ofProcess: pid, completion: completion)
-  }
-
-  func readMemory(
-    ofProcess pid: Int32, at position: UInt64, count: Int, as caller: Caller,
-    completion: @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void
-  ) {
-    machine.readMemory(ofProcess: pid, at: position, count: count, completion: completion)
-  }
 }
 
 extension Refusal {

@@ -16,6 +16,8 @@ final class Program: Sendable {
     /// Nobody will come any more once all holders are gone.
     var isGivenUp: Bool
     var isEnded = false
+    /// What it takes of its starter's share, until it is forgotten.
+    var share: TakenShare?
     var inputs = 0
     /// As the group board says.
     var groups: Set<Name> = []
@@ -33,13 +35,17 @@ final class Program: Sendable {
   let isRecovered: Bool
   private let state: Mutex<State>
 
-  init(_ hosted: any HostedProgram, owner: String, entity: EntityID, isRecovered: Bool) {
+  init(
+    _ hosted: any HostedProgram, owner: String, entity: EntityID, _ share: TakenShare?,
+    isRecovered: Bool
+  ) {
     self.hosted = hosted
     self.owner = owner
     self.entity = entity
     self.isRecovered = isRecovered
     name = Name("\(hosted.pid).\(hosted.order.name)")
-    state = Mutex(State(holders: isRecovered ? 0 : 1, isGivenUp: !isRecovered))
+    state = Mutex(
+      State(holders: isRecovered ? 0 : 1, isGivenUp: !isRecovered, share: share))
   }
 
   func access(_ permissions: UInt32) -> TreeAccess {
@@ -51,6 +57,8 @@ final class Program: Sendable {
   var isEnded: Bool { state.withLock { $0.isEnded } }
 
   func isOf(_ caller: Caller) -> Bool { caller.user == owner }
+
+  func giveBackShare() { _ = state.withLock { $0.share.take() } }
 }
 
 // MARK: - Changes

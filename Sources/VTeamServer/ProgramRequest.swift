@@ -30,6 +30,8 @@ package struct ProgramRequest: Equatable, Sendable {
 
   /// Octets of a request that says its length.
   package static let octetsMax = ProgramOrder.octetsMax
+  /// One that does not say it has less: what one write brings.
+  static let unsaidOctetsMax = Message.segmentBytesMax
 
   /// Words of the lines that may come before the command.
   enum Header: String, CaseIterable {
@@ -79,6 +81,10 @@ extension ProgramRequest {
       try takeHeaders(&rest)
     }
     try takeCommand(rest)
+    // Each of them takes more memory than its octets.
+    guard arguments.count + environment.count <= ProgramOrder.partsMax else {
+      throw Self.mistake("more than \(ProgramOrder.partsMax) arguments and variables")
+    }
   }
 
   private init(arguments: [[UInt8]], name: String) {
@@ -141,6 +147,9 @@ extension ProgramRequest {
   private mutating func takeCommand(_ rest: ArraySlice<UInt8>) throws(Refusal) {
     if rest.contains(0) {
       guard rest.last == 0 else { throw Self.mistake("the last argument does not end with a NUL") }
+      guard rest.count(where: { $0 == 0 }) <= ProgramOrder.partsMax else {
+        throw Self.mistake("more than \(ProgramOrder.partsMax) arguments")
+      }
       arguments = rest.dropLast().split(separator: 0, omittingEmptySubsequences: false)
         .map { Array($0) }
       guard !arguments[0].isEmpty else { throw Self.mistake("the command is empty") }

@@ -8,8 +8,8 @@ import VStore
 final class Programs: Sendable {
   private struct State: Sendable {
     var programs: [Int32: Program] = [:]
-    /// Detached programs that have ended, the first one first.
-    var ended: [Program] = []
+    /// Detached programs of each starter that have ended, the first one first.
+    var ended: [String: [Program]] = [:]
   }
 
   private let backplane: any Backplane
@@ -18,7 +18,8 @@ final class Programs: Sendable {
   private let ended: @Sendable (Program) -> Void
   private let state = Mutex(State())
 
-  /// A detached program is shown until so many have ended after it, or until it is so old.
+  /// A detached program is shown until so many of the same starter have ended after it, or until it
+  /// is so old.
   static let endedMax = 64
   private static let endedAge = TimeSpan.seconds(3600)
   /// An attached program that was found again waits so long for somebody to come for it.
@@ -53,7 +54,11 @@ final class Programs: Sendable {
   var busyCount: Int { all.count { $0.hosted.state == .running } }
 
   /// Takes a program up; an attached one is held by its starter, who has to release it.
-  func add(_ hosted: any HostedProgram, owner: String, isRecovered: Bool) -> Program {
+  ///
+  /// It keeps `share` until it is forgotten.
+  func add(
+    _ hosted: any HostedProgram, owner: String, _ share: TakenShare?, isRecovered: Bool
+  ) -> Program {
     let own = Mutex<Program?>(nil)
     let entity = backplane.makeServer(knowsPrincipals: true) { [backplane, serve] request in
       guard let program = own.withLock({ $0 }) else {
@@ -61,7 +66,8 @@ final class Programs: Sendable {
       }
       serve(program, request)
     }
-    let program = Program(hosted, owner: owner, entity: entity, isRecovered: isRecovered)
+    let program = Program(
+      hosted, owner: owner, entity: entity, share, isRecovered: isRecovered)
     own.withLock { $0 = program }
     // The number is Linux's, who gives it anew only when the one before has ended.
     let before = state.withLock { $0.programs.updateValue(program, forKey: hosted.pid) }
@@ -91,9 +97,11 @@ final class Programs: Sendable {
   }
 
   private func keep(_ program: Program) {
+    let starter = program.hosted.order.starter
     let oldest = state.withLock { state in
-      state.ended.append(program)
-      return state.ended.count > Self.endedMax ? state.ended.removeFirst() : nil
+      state.ended[starter, default: []].append(program)
+      let count = state.ended[starter]?.count ?? 0
+      return count > Self.endedMax ? state.ended[starter]?.removeFirst() : nil
     }
     if let oldest { forget(oldest) }
     backplane.after(Self.endedAge) { [weak self, weak program] in
@@ -104,12 +112,15 @@ final class Programs: Sendable {
 
   /// Ends a program, if it runs, and all that is known of it.
   func forget(_ program: Program) {
+    let starter = program.hosted.order.starter
     state.withLock { state in
-      state.ended.removeAll { $0 === program }
+      state.ended[starter]?.removeAll { $0 === program }
+      if state.ended[starter]?.isEmpty == true { state.ended[starter] = nil }
       if state.programs[program.hosted.pid] === program {
         state.programs[program.hosted.pid] = nil
       }
     }
+    program.giveBackShare()
     program.hosted.forget()
     backplane.retire(program.entity)
   }

@@ -1,10 +1,11 @@
 package import VObjects
 package import VProtocol
 
-/// Who may start programs here, and as which user of this host: the configuration's `run`.
+/// Who may start programs here, and as which user of this host: the configuration's `run` and
+/// `guest_user`.
 ///
 /// Users of this host may, each as themselves. Those of other hosts may if a rule says so, as the
-/// user of the same name here.
+/// user of the same name here, or where there is none as the guest user, if there is one.
 public struct RunRules: Equatable, Sendable {
   private struct Rule: Hashable, Sendable {
     /// Nil is everybody but root.
@@ -15,12 +16,16 @@ public struct RunRules: Equatable, Sendable {
 
   let host: String
   private let rules: [Rule]
+  private let guest: String?
 
-  /// `USER@HOST` each, where `*` for either means all; `*` never means root.
+  /// `USER@HOST` each, where `*` for either means all; `*` never means root. `guest` is an account
+  /// of this host.
   ///
-  /// Nil where one of them is something else.
-  public init?(_ rules: [String], host: String) {
+  /// Nil where one of the rules is something else.
+  public init?(_ rules: [String], host: String, guest: String? = nil) {
+    precondition(guest.map(Self.canBeGuest) != false, "a guest is neither root nor nobody")
     self.host = host
+    self.guest = guest
     var read: [Rule] = []
     for text in rules {
       guard let principal = Principal(text), !principal.user.contains("@") else { return nil }
@@ -32,29 +37,63 @@ public struct RunRules: Equatable, Sendable {
     self.rules = read
   }
 
-  /// As whom a principal's programs run: nobody also where the host has no user of that name.
-  ///
-  /// A principal without a rule is refused, and why.
-  package func user(startingFor principal: Principal) throws(Refusal) -> String {
-    if principal.host == host { return principal.user }
-    let fitting = rules.filter { $0.host == nil || $0.host == principal.host }
-    if fitting.contains(where: { $0.user == principal.user }) { return principal.user }
-    guard fitting.contains(where: { $0.user == nil }) else {
-      throw Refusal(.noPermission, "\(host) runs no programs of \(principal)")
-    }
-    return principal.user == "root" ? Self.nobody : principal.user
+  /// Whether guests may run as the user of this name, if there is one.
+  public static func canBeGuest(_ user: String) -> Bool {
+    Principal.isName(user) && !user.hasPrefix("#") && !user.contains("@") && user != "root"
+      && user != nobody
   }
 
-  /// As which owner of objects a principal is taken: users are the same if their names are.
+  /// As whom a principal's programs run, if this host has that user; nil is as a guest only.
   ///
-  /// Root of another host is root where its programs would run as root, and else nobody here; and
-  /// who has no name on their own host is known there only.
+  /// A principal who may not start any is refused, and why.
+  package func user(startingFor principal: Principal) throws(Refusal) -> String? {
+    let isAccount = !principal.user.hasPrefix("#") && principal.user != Self.nobody
+    if principal.host == host {
+      guard isAccount else { throw hasNo(principal) }
+      guard !principal.isRoot || principal.marks.contains(.fullRoot) else {
+        throw Refusal(
+          .noPermission, "root of a container, without all rights over \(host), runs no programs")
+      }
+      return principal.user
+    }
+    let fitting = rules.filter { $0.host == nil || $0.host == principal.host }
+    if fitting.contains(where: { $0.user == principal.user }), isAccount,
+      !principal.isRoot || principal.marks.contains(.fullRoot)
+    {
+      return principal.user
+    }
+    guard fitting.contains(where: { $0.user == nil || $0.user == principal.user }),
+      guest != nil || !principal.isRoot
+    else { throw Refusal(.noPermission, "\(host) runs no programs of \(principal)") }
+    if isAccount && !principal.isRoot { return principal.user }
+    guard guest != nil else { throw hasNo(principal) }
+    return nil
+  }
+
+  /// As whom those run who have no user here: nobody of this host does.
+  package func guest(for principal: Principal) throws(Refusal) -> String {
+    guard principal.host != host, let guest else { throw hasNo(principal) }
+    return guest
+  }
+
+  /// Why a principal without a user here runs nothing.
+  package func hasNo(_ principal: Principal) -> Refusal {
+    let guest = principal.host == host ? nil : guest
+    return Refusal(
+      .noPermission,
+      "\(host) has no user \(principal.user)" + (guest.map { ", nor its guest user \($0)" } ?? ""))
+  }
+
+  /// As which owner of objects a principal is taken: those who may run programs here are the same
+  /// if their names are, and all others are known by name and host.
+  ///
+  /// Root is root only where programs of that root would run as root.
   package func identity(of principal: Principal) -> String {
-    if principal.host == host { return principal.user }
-    if principal.user.hasPrefix("#") { return "\(principal)" }
-    guard principal.user == "root" else { return principal.user }
-    let isTrusted = (try? user(startingFor: principal)) == "root"
-    return isTrusted ? "root" : "\(principal)"
+    if principal.host == host && !principal.isRoot { return principal.user }
+    guard !principal.user.hasPrefix("#"), let user = try? user(startingFor: principal),
+      user == principal.user
+    else { return "\(principal)" }
+    return user
   }
 
   package static let nobody = "nobody"

@@ -12,6 +12,7 @@ final class TeamBoard: Sendable {
   let programs: Programs
   let processes: HostProcesses
   let refusals = Mutex(RefusedLines())
+  let shares: TeamShares
   /// Sends what nobody answers.
   let teller: EntityID
   private let guests = Mutex(true)
@@ -20,6 +21,7 @@ final class TeamBoard: Sendable {
     self.backplane = backplane
     self.machine = machine
     self.rules = rules
+    shares = TeamShares(host: backplane.host)
     let own = Mutex<TeamBoard?>(nil)
     programs = Programs(
       backplane, serve: { program, request in own.withLock { $0 }?.receive(request, for: program) },
@@ -43,41 +45,102 @@ final class TeamBoard: Sendable {
     _ request: ProgramRequest, for principal: Principal,
     completion: @escaping @Sendable (Result<Program, Refusal>) -> Void
   ) {
-    let user: String
-    do throws(Refusal) {
-      user = try rules.user(startingFor: principal)
-    } catch {
-      return completion(.failure(error))
-    }
     guard request.programClass != .guest || takesGuests else {
       return completion(
         .failure(Refusal(.noPermission, "\(backplane.host) takes no guests")))
     }
-    machine.hasUser(user) { [self] isKnown in
-      let order = ProgramOrder(
-        name: request.name, arguments: request.arguments, environment: request.environment,
-        directory: request.directory, user: isKnown ? user : RunRules.nobody,
-        starter: "\(principal)", programClass: request.programClass,
-        terminal: request.terminal, isAttached: request.isAttached)
-      machine.start(order) { [self] outcome in
-        let started = outcome.map { hosted in
-          programs.add(hosted, owner: owner(of: order), isRecovered: false)
-        }.mapError { Refusal($0) }
-        if let group = request.group, case .success(let program) = started {
-          change(.join, group, of: program)
-        }
-        completion(started)
+    account(for: principal) { [self] result in
+      switch result {
+      case .failure(let refusal): completion(.failure(refusal))
+      case .success(let user): start(request, as: user, for: principal, completion)
       }
     }
   }
 
-  /// To whom the files of a program belong: whom it runs as, or, for one who has no user here, its
-  /// starter, so that not everybody who is nobody here has them.
+  private func start(
+    _ request: ProgramRequest, as user: String, for principal: Principal,
+    _ completion: @escaping @Sendable (Result<Program, Refusal>) -> Void
+  ) {
+    let order = ProgramOrder(
+      name: request.name, arguments: request.arguments, environment: request.environment,
+      directory: request.directory, user: user, starter: "\(principal)",
+      programClass: request.programClass, terminal: request.terminal,
+      isAttached: request.isAttached)
+    let share: TakenShare
+    do throws(Refusal) {
+      share = try shares.take(programs: 1, octets: order.footprint, by: principal)
+    } catch {
+      return completion(.failure(error))
+    }
+    machine.start(order) { [self] outcome in
+      let started = outcome.map { hosted in
+        programs.add(hosted, owner: owner(of: order), share, isRecovered: false)
+      }.mapError { Refusal($0) }
+      if let group = request.group, case .success(let program) = started {
+        change(.join, group, of: program)
+      }
+      completion(started)
+    }
+  }
+
+  /// The user of this host that a principal's programs run as, or why they do not.
+  func account(
+    for principal: Principal,
+    completion: @escaping @Sendable (Result<String, Refusal>) -> Void
+  ) {
+    do throws(Refusal) {
+      guard let user = try rules.user(startingFor: principal) else {
+        return guest(for: principal, completion)
+      }
+      machine.hasUser(user) { [self] outcome in
+        switch outcome {
+        case .success(true): completion(.success(user))
+        case .success(false): guest(for: principal, completion)
+        case .failure(let refusal): completion(.failure(Refusal(refusal)))
+        }
+      }
+    } catch {
+      completion(.failure(error))
+    }
+  }
+
+  private func guest(
+    for principal: Principal, _ completion: @escaping @Sendable (Result<String, Refusal>) -> Void
+  ) {
+    do throws(Refusal) {
+      let guest = try rules.guest(for: principal)
+      machine.hasUser(guest) { [rules] outcome in
+        completion(
+          outcome.mapError { Refusal($0) }.flatMap { isKnown in
+            isKnown ? .success(guest) : .failure(rules.hasNo(principal))
+          })
+      }
+    } catch {
+      completion(.failure(error))
+    }
+  }
+
+  /// Takes up a program of an earlier server, whose starter pays for it as before.
+  func takeUp(_ hosted: any HostedProgram) {
+    let order = hosted.order
+    let starter = Principal(order.starter) ?? Principal(user: order.user, host: backplane.host)
+    let share = try? shares.take(
+      programs: 1, octets: order.footprint, by: starter, isTaken: true)
+    _ = programs.add(hosted, owner: owner(of: order), share, isRecovered: true)
+  }
+
+  /// To whom the files of a program belong: whom it runs as, or, for one who runs it as a guest,
+  /// its starter, so that not every guest has them.
   func owner(of order: ProgramOrder) -> String {
-    guard order.user == RunRules.nobody, let starter = Principal(order.starter) else {
+    guard let starter = Principal(order.starter), starter.user != order.user else {
       return order.user
     }
     return rules.identity(of: starter)
+  }
+
+  /// Whose rights a look into a program is checked with, for one who may use its files.
+  func onlooker(_ caller: Caller, _ program: Program) -> Onlooker {
+    caller.isRoot ? .fullRoot : .user(program.hosted.order.user)
   }
 
   /// Does what a line says to a program, for whom its files belong to, and for root.

@@ -8,25 +8,22 @@ extension TeamBoard {
     switch request.message.mcb.code {
     case SelectHost.code:
       backplane.serve(SelectHost.self, request) { operation in
-        // Who is not willing says nothing, and costs nobody a packet.
-        guard !operation.excluded.contains(backplane.host), isWilling(operation, request)
+        guard !operation.excluded.contains(backplane.host), let principal = request.principal,
+          operation.programClass != .guest || takesGuests
         else { return }
-        backplane.reply(
-          SelectHost.Answer(
-            server: server, loadThousandths: UInt32(clamping: loadThousandths),
-            host: backplane.host), to: request)
+        account(for: principal) { [self] result in
+          // Who is not willing says nothing, and costs nobody a packet.
+          guard case .success = result else { return }
+          backplane.reply(
+            SelectHost.Answer(
+              server: server, loadThousandths: UInt32(clamping: loadThousandths),
+              host: backplane.host), to: request)
+        }
       }
     case ControlTeam.code:
       backplane.serve(ControlTeam.self, request) { control($0, request) }
     default: backplane.refuse(.illegalRequest, request)
     }
-  }
-
-  private func isWilling(_ operation: SelectHost, _ request: Request) -> Bool {
-    guard let principal = request.principal,
-      (try? rules.user(startingFor: principal)) != nil
-    else { return false }
-    return operation.programClass != .guest || takesGuests
   }
 
   private func control(_ operation: ControlTeam, _ request: Request) {

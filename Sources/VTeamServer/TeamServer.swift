@@ -25,9 +25,7 @@ public final class TeamServer: Sendable {
       backplane, board.root, prefix: "team/\(backplane.host)",
       identify: { rules.caller(of: $0) })
     machine.recover { [self] found in
-      for hosted in found {
-        _ = board.programs.add(hosted, owner: board.owner(of: hosted.order), isRecovered: true)
-      }
+      for hosted in found { board.takeUp(hosted) }
       let waiting = waiting.withLock { $0.take() } ?? []
       for body in waiting { body() }
     }
@@ -59,6 +57,9 @@ public final class TeamServer: Sendable {
 
   /// Instances that are open.
   package var instanceCount: Int { manager.instanceCount }
+
+  /// What users have taken of their shares: programs, and octets of memory.
+  package var shareCounts: (programs: Int, octets: Int) { board.shares.counts }
 
   /// Reads and writes that have not been answered.
   package var waitCount: Int { manager.waitCount }

@@ -60,11 +60,13 @@ extension TeamBoard {
       _ permissions: UInt32, _ file: ProcessFile, orElse octets: [UInt8]?
     ) -> TreeObject {
       .file(
-        SnapshotFile(access: program.access(permissions)) { [self] caller, loaded in
+        SnapshotFile(access: program.access(permissions), shares: shares) { [self] caller, loaded in
           let isGone: VStore.Outcome<[UInt8]> = .failure(MachineRefusal(.noProcess, "it has ended"))
           let last = octets.map { .success($0) } ?? isGone
           if program.isEnded { return loaded(last) }
-          read(file, ofProcess: program.hosted.pid, as: caller) { outcome in
+          machine.read(
+            file, ofProcess: program.hosted.pid, as: onlooker(caller, program)
+          ) { outcome in
             // It may have ended in between.
             if case .failure(let refusal) = outcome, refusal.code == .noProcess {
               loaded(last)
@@ -118,11 +120,12 @@ extension TeamBoard {
   /// The status of each process of a program.
   private func processes(of program: Program) -> TreeContext {
     let pids = Prepared<[Int32]>([])
-    var context = TreeContext(names: { pids.value.map { Name("\($0)") } }) { [self] name in
+    var context = TreeContext(names: { pids.value.map { Name("\($0)") } }) {
+      [machine, shares] name in
       guard let pid = pids.value.first(where: { Name("\($0)") == name }) else { return nil }
       return .file(
-        SnapshotFile(access: program.access(0o444)) { [self] caller, loaded in
-          read(.status, ofProcess: pid, as: caller, completion: loaded)
+        SnapshotFile(access: program.access(0o444), shares: shares) { _, loaded in
+          machine.read(.status, ofProcess: pid, as: .user(RunRules.nobody), completion: loaded)
         })
     }
     context.prepare = { _, done in
@@ -140,8 +143,9 @@ extension TeamBoard {
   private func context(ofProcess pid: Int32) -> TreeContext {
     func file(_ file: ProcessFile) -> TreeObject {
       .file(
-        SnapshotFile(access: TreeAccess(permissions: 0o444)) { [self] caller, loaded in
-          read(file, ofProcess: pid, as: caller, completion: loaded)
+        SnapshotFile(access: TreeAccess(permissions: 0o444), shares: shares) {
+          [machine] _, loaded in
+          machine.read(file, ofProcess: pid, as: .user(RunRules.nobody), completion: loaded)
         })
     }
     return TreeContext([

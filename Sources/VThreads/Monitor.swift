@@ -32,6 +32,16 @@ import Glibc
   /// Leaves the monitor until it is signalled, or for no reason at all; only inside `enter`.
   package func wait() { unsafe pthread_cond_wait(condition, mutex) }
 
+  /// The same, for `nanoseconds` at most (less than a second); only inside `enter`.
+  package func wait(atMost nanoseconds: Int) {
+    var end = timespec()
+    unsafe clock_gettime(CLOCK_REALTIME, &end)
+    end.tv_nsec += nanoseconds
+    end.tv_sec += end.tv_nsec / 1_000_000_000
+    end.tv_nsec %= 1_000_000_000
+    unsafe pthread_cond_timedwait(condition, mutex, &end)
+  }
+
   /// Wakes one thread that waits.
   package func signal() { unsafe pthread_cond_signal(condition) }
 

@@ -1,4 +1,5 @@
-/// A few plain threads for work that may block on a disk; none exist before there is work.
+/// A few plain threads for work that may block, on a disk or on another machine; none exist before
+/// there is work.
 ///
 /// `@unchecked Sendable`: everything is touched only inside `monitor`.
 package final class WorkThreads: @unchecked Sendable {
@@ -9,22 +10,28 @@ package final class WorkThreads: @unchecked Sendable {
   private var idle = 0
   private var isEnded = false
 
-  /// As many operations as a disk can usefully have queued.
-  private static let threadsMax = 8
+  private let name: String
+  private let threadsMax: Int
 
-  package init() {}
+  /// As many operations as a disk can usefully have queued.
+  package static let diskThreadsMax = 8
+
+  package init(name: String = "v-disk", threadsMax: Int = diskThreadsMax) {
+    self.name = name
+    self.threadsMax = threadsMax
+  }
 
   /// Runs `work` on one of the threads, in the order of the calls as far as threads are free.
   package func add(_ work: @escaping @Sendable () -> Void) {
     let startsThread = monitor.enter {
       queue.append(work)
       monitor.signal()
-      guard idle < queue.count - next && threads < Self.threadsMax else { return false }
+      guard idle < queue.count - next && threads < threadsMax else { return false }
       threads += 1
       return true
     }
     if startsThread {
-      Thread.start(name: "v-disk") { [self] in
+      Thread.start(name: name) { [self] in
         while let work = take() { work() }
       }
     }

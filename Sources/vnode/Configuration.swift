@@ -37,6 +37,8 @@ struct Configuration {
   var boards = ServerRegistry.usualNames
   /// Who of other hosts may start programs here: `USER@HOST`, `*` for all.
   var run: [String] = []
+  /// As whom those of them run their programs who have no user here; nil lets them run none.
+  var guestUser: String?
   /// Whether programs outlive a node that was killed.
   var keepsPrograms = true
   var exports: [Export]
@@ -65,7 +67,8 @@ extension Configuration {
       "group_port = \(groupPort)", "key_file = \"\(keyFile ?? "")\"",
       "mount = \"\(mount ?? "")\"", "socket = \"\(socket ?? "")\"",
       "peers = [\(Self.list(peers))]", "boards = [\(Self.list(boards))]",
-      "run = [\(Self.list(run))]", "programs = \"\(keepsPrograms ? "keep" : "end")\"",
+      "run = [\(Self.list(run))]", "guest_user = \"\(guestUser ?? "")\"",
+      "programs = \"\(keepsPrograms ? "keep" : "end")\"",
     ]
     for export in exports {
       lines += [
@@ -103,7 +106,7 @@ extension Configuration {
     let reader = TableReader(path: path, text: text, table: table, name: nil)
     try reader.allowOnly([
       "host", "listen", "port", "group_port", "key_file", "mount", "socket", "peers", "boards",
-      "run", "programs", "export",
+      "run", "guest_user", "programs", "export",
     ])
     self.init(host: try reader.string("host") ?? defaultHost)
     for key in table.keys { places[key] = reader.place(key) }
@@ -130,6 +133,12 @@ extension Configuration {
     run = try reader.strings("run") ?? run
     guard RunRules(run, host: host) != nil else {
       throw reader.error("run", "a list of USER@HOST, '*' for all users but root, or for all hosts")
+    }
+    if let guest = try reader.string("guest_user"), !guest.isEmpty {
+      guard RunRules.canBeGuest(guest) else {
+        throw reader.error("guest_user", "a user of this host, neither root nor nobody, or empty")
+      }
+      guestUser = guest
     }
     if let programs = try reader.string("programs") {
       guard ["keep", "end"].contains(programs) else {

@@ -1,16 +1,44 @@
-import VFileServer
-import VLinuxStore
 import VMount
+import VRuntime
 import VStore
 
-/// The user table of this host as the mount asks it, on threads that may wait.
+/// The user table of this host as the mount asks it: never waiting.
 struct MountUsers: UserNames {
-  let table: LinuxUsers
+  let table: any UserTable
+  let backplane: any Backplane
 
-  func userName(_ id: UInt32) -> String? { try? table.userName(id, .mayWait) }
-  func groupName(_ id: UInt32) -> String? { try? table.groupName(id, .mayWait) }
-  func userID(_ name: String) -> UInt32? {
-    (try? table.credentials(ofUser: name, .mayWait))?.uid
+  func userName(_ id: UInt32) -> NameAnswer<String> {
+    answer { () throws(StoreFailure) in try table.userName(id, .atOnce) }
   }
-  func groupID(_ name: String) -> UInt32? { try? table.groupID(name, .mayWait) }
+  func groupName(_ id: UInt32) -> NameAnswer<String> {
+    answer { () throws(StoreFailure) in try table.groupName(id, .atOnce) }
+  }
+  func userID(_ name: String) -> NameAnswer<UInt32> {
+    answer { () throws(StoreFailure) in try table.credentials(ofUser: name, .atOnce)?.uid }
+  }
+  func groupID(_ name: String) -> NameAnswer<UInt32> {
+    answer { () throws(StoreFailure) in try table.groupID(name, .atOnce) }
+  }
+
+  func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void) {
+    let questions = questions.map { question -> UserQuestion in
+      switch question {
+      case .userName(let id): .userName(id)
+      case .groupName(let id): .groupName(id)
+      case .userID(let name): .user(name)
+      case .groupID(let name): .group(name)
+      }
+    }
+    table.prepare(questions, on: backplane, done)
+  }
+
+  private func answer<Value>(
+    _ find: () throws(StoreFailure) -> Value?
+  ) -> NameAnswer<Value> {
+    do throws(StoreFailure) {
+      return try find().map { .known($0) } ?? .absent
+    } catch {
+      return .unknown
+    }
+  }
 }

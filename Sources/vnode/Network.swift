@@ -1,4 +1,6 @@
 import Glibc
+import VLinuxStore
+import VStore
 
 /// The IPv4 address that a node listens to, in host byte order; nil without a cluster key: then it
 /// opens no network socket, since whoever could send to it could be anybody.
@@ -44,6 +46,14 @@ func check(_ configuration: Configuration) throws {
   _ = try listenAddress(configuration)
   _ = try readKey(configuration)
   _ = try peerAddresses(configuration)
+  if let guest = configuration.guestUser {
+    // A table of users that does not tell now may when somebody comes.
+    let found = Result { try LinuxUsers().credentials(ofUser: guest, .mayWait) }
+    guard case .success(let who) = found else { return }
+    if who.map({ $0.isRoot || $0.uid == Credentials.nobody.uid }) ?? true {
+      throw configuration.error("guest_user", guest, "no such user, or one who is root or nobody")
+    }
+  }
   for export in configuration.exports where configuration.boards.contains("file") {
     var status = stat()
     guard stat(export.path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {

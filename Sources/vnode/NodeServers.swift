@@ -44,6 +44,7 @@ extension Configuration {
         allowedHosts: export.allow, rootHosts: export.root, numberHosts: export.numbers)
     }
     options.run = run
+    options.guestUser = guestUser
     options.keepsPrograms = keepsPrograms
     return options
   }

@@ -146,7 +146,7 @@ struct Running {
     mount = try configuration.mount.map { path in
       try Mount(
         node, directory.nameSpace, mountPoint: path, source: configuration.host,
-        names: names, clients: clients, users: MountUsers(table: users),
+        names: names, clients: clients, users: MountUsers(table: users, backplane: node),
         serveOwnFiles: { ownFiles(node, names, uio: $0) })
     }
     summary =

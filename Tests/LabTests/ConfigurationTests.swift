@@ -55,6 +55,14 @@ struct ConfigurationTests {
     ("boards = [\"pip\"]", "DIR/vnode.toml:1: 'boards' must be a list of some of \"file\", "),
     ("boards = \"pipe\"", "DIR/vnode.toml:1: 'boards' must be a list of strings"),
     ("run = [\"ann\"]", "DIR/vnode.toml:1: 'run' must be a list of USER@HOST, '*' for all"),
+    (
+      "guest_user = \"root\"", "DIR/vnode.toml:1: 'guest_user' must be a user of this host, neither"
+    ),
+    ("guest_user = \"#7\"", "DIR/vnode.toml:1: 'guest_user' must be a user of this host, neither"),
+    (
+      "\nguest_user = \"no-such-user\"",
+      "DIR/vnode.toml:2: guest_user = \"no-such-user\": no such user, or one who is root or nobody"
+    ),
     ("programs = \"stop\"", "DIR/vnode.toml:1: 'programs' must be \"keep\" or \"end\""),
     ("socket = \"run\"", "DIR/vnode.toml:1: 'socket' must be an absolute path"),
     ("[[export]]\npath = \"/tmp\"", "DIR/vnode.toml:1: [[export]] lacks 'prefix', a name"),

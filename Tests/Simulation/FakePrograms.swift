@@ -9,7 +9,13 @@ import VTeamServer
 /// `@unchecked Sendable`: the simulator is one thread.
 final class FakeMachine: ProgramMachine, @unchecked Sendable {
   var programs: [Int32: FakeProgram] = [:]
-  var users: Set<String> = ["root", "ann", "nobody"]
+  var users: Set<String> = ["root", "ann", "bob", "visitor"]
+  /// Why the table of users does not tell.
+  var userFailure: MachineRefusal?
+  /// Whose a process is by now, where it is not who started it.
+  var runsAs: [Int32: String] = [:]
+  /// What files of processes have, instead of their names.
+  var contents: [ProcessFile: [UInt8]] = [:]
   var others = [HostProcess(pid: 7, command: Array("kworker/0:1 x".utf8))]
   var memory: [UInt8] = Array("memory".utf8)
   var load = 250
@@ -43,24 +49,34 @@ final class FakeMachine: ProgramMachine, @unchecked Sendable {
   }
 
   func read(
-    _ file: ProcessFile, ofProcess pid: Int32,
+    _ file: ProcessFile, ofProcess pid: Int32, as onlooker: Onlooker,
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
   ) {
-    completion(.success(Array("\(file.rawValue) of \(pid)".utf8)))
+    guard file.isPublic || mayLook(pid, onlooker) else { return completion(.failure(Self.secret)) }
+    completion(.success(contents[file] ?? Array("\(file.rawValue) of \(pid)".utf8)))
   }
 
   func readMemory(
-    ofProcess pid: Int32, at position: UInt64, count: Int,
+    ofProcess pid: Int32, at position: UInt64, count: Int, as onlooker: Onlooker,
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
   ) {
+    guard mayLook(pid, onlooker) else { return completion(.failure(Self.secret)) }
     guard position < UInt64(memory.count) else {
       return completion(.failure(MachineRefusal(.outOfRange, "nothing is mapped there")))
     }
     completion(.success(Array(memory[Int(position)...].prefix(count))))
   }
 
-  func hasUser(_ name: String, completion: @escaping @Sendable (Bool) -> Void) {
-    completion(users.contains(name))
+  private static let secret = MachineRefusal(.noPermission, "it is another user's")
+
+  private func mayLook(_ pid: Int32, _ onlooker: Onlooker) -> Bool {
+    guard case .user(let name) = onlooker else { return true }
+    return (runsAs[pid] ?? programs[pid]?.order.user) == name
+  }
+
+  func hasUser(_ name: String, completion: @escaping @Sendable (Outcome<Bool>) -> Void) {
+    if let userFailure { return completion(.failure(userFailure)) }
+    completion(.success(users.contains(name)))
   }
 }
 

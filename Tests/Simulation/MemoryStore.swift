@@ -158,14 +158,14 @@ final class MemoryStore: FileStore {
   // MARK: Open files
 
   func open(
-    _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, _ patience: Patience
+    _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, mayRunUnread: Bool,
+    _ patience: Patience
   ) throws(StoreFailure) -> StoreHandle {
     try with { state throws(StoreFailure) in
       let number = try state.node(object)
-      var mask: UInt32 = mode.isDisjoint(with: [.read, .directory]) ? 0 : 4
-      if mode.contains(.write) { mask |= 2 }
-      if mode.contains(.execute) { mask |= 1 }
-      try state.check(number, mask, as: who)
+      let isRunUnread = mayRunUnread && mode.rights == OpenMode.execute.rights
+      let reads = mode.contains(.execute) && !isRunUnread
+      try state.check(number, mode.rights | (reads ? 4 : 0), as: who)
       if mode.contains(.truncate) {
         state.nodes[number]?.data = []
         state.touch(number)

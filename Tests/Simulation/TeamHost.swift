@@ -16,7 +16,7 @@ final class TeamHost {
   var isRootFull = true
 
   init(
-    _ host: String, in simulator: Simulator, run: [String] = ["*@*"],
+    _ host: String, in simulator: Simulator, run: [String] = ["*@*"], guest: String? = nil,
     on machine: FakeMachine = FakeMachine()
   ) {
     self.simulator = simulator
@@ -24,7 +24,7 @@ final class TeamHost {
     node = simulator.start(host)
     node.announce()
     directory = Directory(node)
-    team = TeamServer(node, machine, rules: RunRules(run, host: host)!)
+    team = TeamServer(node, machine, rules: RunRules(run, host: host, guest: guest)!)
     team.claim(in: directory.server) { _ in }
     clients = ClientPool(node)
   }

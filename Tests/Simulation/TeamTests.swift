@@ -88,15 +88,10 @@ struct TeamTests {
     #expect(new.write("ls") == .ok)
     #expect(new.read() == "101.ls\n")
     #expect(kea.text("team/moa/new") == "")
-    // Nobody has a user of that name: nobody runs it, and no other nobody has its files.
-    #expect(kea.start("moa", "ls", as: "eve")?.1 == "102.ls")
-    #expect(moa.machine.last.order.user == "nobody")
-    #expect(kea.open("team/moa/102.ls/out", .read, as: "eve") != nil)
-    #expect(kea.open("team/moa/102.ls/out", .read, as: "bob") == nil)
-    #expect(kea.lastCode == .noPermission)
-    // Root of another host is root where that is said, else nobody.
-    #expect(kea.start("moa", "ls", as: "root") != nil)
-    #expect(moa.machine.last.order.user == "nobody")
+    // Root of another host is root where that is said, and else not even a guest.
+    #expect(kea.start("moa", "ls", as: "root") == nil)
+    #expect(
+      kea.text("team/moa/new", as: "root") == "refused: moa runs no programs of root@kea\n")
     #expect(kea.open("team/moa/101.ls/out", .read, as: "root") == nil)
     #expect(tui.start("moa", "ls", as: "root") != nil)
     #expect(moa.machine.last.order.user == "root")

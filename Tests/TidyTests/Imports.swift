@@ -33,9 +33,9 @@ struct ImportTable {
         ["VKernel", "VTransport", "VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "VAttach": return system.union(["VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "VLinuxStore":
-      return system.union(["VStore", "VRuntime", "VProtocol", "CVLinux"])
+      return system.union(["VStore", "VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "VLinuxPrograms":
-      return system.union(["VStore", "VRuntime", "VProtocol", "CVLinux"])
+      return system.union(["VStore", "VRuntime", "VProtocol", "VThreads", "CVLinux"])
     case "vkeep":
       return system.union(["VLinuxPrograms", "VStore", "VProtocol", "CVLinux"])
     case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])

@@ -331,19 +331,4 @@ struct RightsTests {
     #expect(try lines(Self.ann).hasPrefix("- ") && !lines(Self.ann).contains(number))
     #expect(try lines(root).contains(" read storage/kea "))
   }
-
-  @Test("the users of this host are known by name")
-  func linuxUsers() throws {
-    let users = LinuxUsers()
-    #expect(throws: StoreFailure.wouldWait) { try users.credentials(ofUser: "root", .atOnce) }
-    let root = try users.credentials(ofUser: "root", .mayWait)
-    #expect(root?.uid == 0 && root?.gid == 0)
-    #expect(try users.credentials(ofUser: "root", .atOnce) == root)
-    #expect(try users.credentials(ofUser: "no such user", .mayWait) == nil)
-    #expect(try users.credentials(ofUser: "no such user", .atOnce) == nil)
-    #expect(try users.userName(0, .mayWait) == "root")
-    #expect(try users.userName(4_000_000_000, .mayWait) == nil)
-    #expect(try users.groupID("root", .mayWait) == 0)
-    #expect(try users.groupName(0, .mayWait) == "root")
-  }
 }

@@ -17,6 +17,12 @@ final class TestBackplane: Backplane {
   }
 
   private let state = Mutex(State())
+  /// As few as a node has.
+  private let threads = {
+    let threads = OperationQueue()
+    threads.maxConcurrentOperationCount = 8
+    return threads
+  }()
   let host: String
   var now: Time { Time(nanoseconds: 0) }
   var wallClock: Int64 { 0 }
@@ -77,7 +83,7 @@ final class TestBackplane: Backplane {
 
   func disk(_ work: @escaping @Sendable () -> Void) {
     state.withLock { $0.diskJobs += 1 }
-    Thread.detachNewThread(work)
+    threads.addOperation(work)
   }
 
   private func newEntity() -> EntityID {

@@ -79,7 +79,7 @@ struct MachineTests {
     }
     func read(_ file: ProcessFile) async throws -> String {
       let octets = try await answer {
-        shop.machine.read(file, ofProcess: program.pid, completion: $0)
+        shop.machine.read(file, ofProcess: program.pid, as: .fullRoot, completion: $0)
       }.get()
       return String(decoding: octets, as: UTF8.self)
     }
@@ -90,7 +90,7 @@ struct MachineTests {
     func memory(_ position: UInt64) async -> Outcome<[UInt8]> {
       await answer {
         shop.machine.readMemory(
-          ofProcess: program.pid, at: position, count: 4, completion: $0)
+          ofProcess: program.pid, at: position, count: 4, as: .fullRoot, completion: $0)
       }
     }
     #expect(try await memory(UInt64(start, radix: 16) ?? 0).get() == Array("\u{7F}ELF".utf8))
@@ -108,8 +108,13 @@ struct MachineTests {
   @Test("users are known by name, and the load is the host's")
   func users() async {
     let shop = Workshop()
-    #expect(await answer { shop.machine.hasUser("nobody", completion: $0) })
-    #expect(await answer { shop.machine.hasUser("no-such-user", completion: $0) } == false)
+    func hasUser(_ name: String) async -> Outcome<Bool> {
+      await answer { shop.machine.hasUser(name, completion: $0) }
+    }
+    #expect(await hasUser("daemon") == .success(true))
+    #expect(await hasUser("root") == .success(true))
+    #expect(await hasUser("nobody") == .success(false))
+    #expect(await hasUser("no-such-user") == .success(false))
     let load = shop.machine.loadThousandths
     let line = Self.text("/proc/loadavg").split(separator: " ").first.flatMap { Double($0) }
     #expect(abs(Double(load) / 1000 - (line ?? -100)) < 5)

@@ -3,6 +3,7 @@ import Foundation
 import Synchronization
 import Testing
 import VLinuxPrograms
+import VLinuxStore
 import VNode
 import VProtocol
 import VRuntime
@@ -31,19 +32,24 @@ struct Workshop {
   let resources: HostResources
   let machine: LinuxPrograms
 
-  init(outlivesServer: Bool = true, _ change: (inout HostResources) -> Void = { _ in }) {
+  init(
+    outlivesServer: Bool = true, users: any UserTable = LinuxUsers(),
+    _ change: (inout HostResources) -> Void = { _ in }
+  ) {
     var resources = HostResources()
     change(&resources)
     self.resources = resources
     machine = LinuxPrograms(
-      Self.node, directory: directory, outlivesServer: outlivesServer, keeper: Self.keeper,
+      Self.node, users: users, directory: directory, outlivesServer: outlivesServer,
+      keeper: Self.keeper,
       resources: resources)
   }
 
   /// A machine that finds what this one left.
   func successor() -> LinuxPrograms {
     LinuxPrograms(
-      Self.node, directory: directory, outlivesServer: true, keeper: Self.keeper,
+      Self.node, users: LinuxUsers(), directory: directory, outlivesServer: true,
+      keeper: Self.keeper,
       resources: resources)
   }
 

@@ -97,6 +97,11 @@ struct RequestTests {
         "\"ls?\" is no header; there are length, dir, env, class, attached, terminal, group"
       ),
       (String(repeating: "x", count: 262_145), "a request has at most 262144 octets"),
+      (String(repeating: "a\0", count: 4097), "more than 4096 arguments"),
+      (
+        String(repeating: "env: A=\n", count: 4096) + "\nls",
+        "more than 4096 arguments and variables"
+      ),
     ] { #expect(words(text) == expected) }
   }
 
@@ -196,13 +201,25 @@ struct ControlLineTests {
 
 @Suite("Rules who may start programs")
 struct RunRulesTests {
-  private func user(_ principal: String, _ rules: [String]) throws -> String {
-    try #require(RunRules(rules, host: "moa")).user(startingFor: try #require(Principal(principal)))
+  /// A principal by its text; root has all rights over its host.
+  private func principal(_ text: String) throws -> Principal {
+    try #require(Principal(text, marks: text.hasPrefix("root@") ? .fullRoot : []))
   }
 
-  @Test("users of this host may, as themselves")
+  /// Nil is as a guest only.
+  private func user(_ text: String, _ rules: [String], guest: String? = nil) throws -> String? {
+    try #require(RunRules(rules, host: "moa", guest: guest))
+      .user(startingFor: try principal(text))
+  }
+
+  @Test("users of this host may, as themselves, if they have a name")
   func own() throws {
-    for user in ["ann", "root", "#1234"] { #expect(try self.user("\(user)@moa", []) == user) }
+    for user in ["ann", "root"] { #expect(try self.user("\(user)@moa", []) == user) }
+    for user in ["#1234", "nobody"] {
+      #expect(throws: Refusal(.noPermission, "moa has no user \(user)")) {
+        try self.user("\(user)@moa", ["*@*"], guest: "visitor")
+      }
+    }
   }
 
   @Test("others if a rule says so, and root only by name")
@@ -210,26 +227,54 @@ struct RunRulesTests {
     for (principal, rules, expected) in [
       ("ann@kea", ["ann@kea"], "ann"), ("ann@kea", ["*@kea"], "ann"),
       ("ann@kea", ["ann@*"], "ann"), ("ann@kea", ["*@*"], "ann"),
-      ("root@kea", ["*@*"], "nobody"), ("root@kea", ["root@kea"], "root"),
-      ("root@kea", ["*@*", "root@*"], "root"), ("root@kea", ["root@tui", "*@kea"], "nobody"),
+      ("root@kea", ["root@kea"], "root"), ("root@kea", ["*@*", "root@*"], "root"),
     ] { #expect(try user(principal, rules) == expected, "\(principal) \(rules)") }
     for (principal, rules) in [
       ("ann@kea", []), ("ann@kea", ["ann@tui", "bob@kea", "root@*"]), ("root@kea", ["root@tui"]),
-      ("root@kea", ["ann@kea"]),
+      ("root@kea", ["ann@kea"]), ("root@kea", ["*@*"]), ("root@kea", ["root@tui", "*@kea"]),
     ] {
-      #expect(throws: Refusal(.noPermission, "moa runs no programs of \(principal)")) {
-        try user(principal, rules)
+      for guest in [nil, "visitor"]
+      where guest == nil || !rules.contains(where: { $0.hasPrefix("*") }) {
+        #expect(throws: Refusal(.noPermission, "moa runs no programs of \(principal)")) {
+          try user(principal, rules, guest: guest)
+        }
       }
     }
   }
 
-  @Test("objects are those of whoever has the name, but root's where root is trusted only")
+  @Test("who is nobody here is a guest, if there are guests")
+  func guests() throws {
+    for name in ["root@kea", "#77@kea", "nobody@kea"] {
+      #expect(try user(name, ["*@*"], guest: "visitor") == nil)
+      #expect(throws: Refusal.self) { try user(name, ["*@*"]) }
+    }
+    let rules = try #require(RunRules(["*@*"], host: "moa", guest: "visitor"))
+    #expect(try rules.guest(for: principal("eve@kea")) == "visitor")
+    #expect(throws: Refusal(.noPermission, "moa has no user eve")) {
+      try rules.guest(for: principal("eve@moa"))
+    }
+    for name in ["root", "nobody", "#7", "", "a b", "a@b"] { #expect(!RunRules.canBeGuest(name)) }
+    #expect(RunRules.canBeGuest("visitor"))
+  }
+
+  @Test("root of a container is no root, of this host or of one that is trusted")
+  func limitedRoot() throws {
+    let rules = try #require(RunRules(["root@kea"], host: "moa"))
+    for host in ["moa", "kea"] {
+      let limited = Principal(user: "root", host: host, marks: .mountMade)
+      #expect(throws: Refusal.self) { try rules.user(startingFor: limited) }
+      #expect(rules.identity(of: limited) == "root@\(host)")
+    }
+  }
+
+  @Test("objects are those of whoever has the name and may run programs here")
   func identity() throws {
-    let rules = try #require(RunRules(["*@*", "root@kea"], host: "moa"))
-    for (principal, name) in [
+    let rules = try #require(RunRules(["*@kea", "root@kea"], host: "moa"))
+    for (text, name) in [
       ("ann@kea", "ann"), ("ann@moa", "ann"), ("root@moa", "root"), ("root@kea", "root"),
       ("root@tui", "root@tui"), ("#77@kea", "#77@kea"), ("#77@moa", "#77"),
-    ] { #expect(rules.identity(of: Principal(principal)!) == name) }
+      ("ann@tui", "ann@tui"), ("nobody@kea", "nobody@kea"),
+    ] { #expect(try rules.identity(of: principal(text)) == name) }
   }
 
   @Test("what is no rule is none")

@@ -276,10 +276,6 @@ static inline int v_ftruncate(int descriptor, int64_t size) {
   V_CALL(int, ftruncate(descriptor, size));
 }
 
-static inline int v_truncate(const char *path, int64_t size) {
-  V_CALL(int, truncate(path, size));
-}
-
 // ---- Credentials of the calling thread (glibc would change those of all threads)
 
 // Setting fsuid away from 0 takes CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER and the other
@@ -301,6 +297,29 @@ static inline int v_take_user(uint32_t uid) {
   return (uint32_t)syscall(SYS_setfsuid, -1) == uid ? 0 : -EPERM;
 }
 
+// Opens a file to read with a user's rights and with no capability: one that fsuid leaves, as
+// CAP_SYS_PTRACE, would let a user look into every process. `own` are what the thread goes back to;
+// it ends the process where that fails.
+static inline int v_open_as(
+    const char *path, uint32_t uid, uint32_t gid, const uint32_t *groups, size_t count,
+    uint32_t own_uid, uint32_t own_gid, const uint32_t *own_groups, size_t own_count) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct own[_LINUX_CAPABILITY_U32S_3], none[_LINUX_CAPABILITY_U32S_3];
+  if (syscall(SYS_capget, &header, own) != 0) return -errno;
+  int result = v_take_credentials(uid, gid, groups, count);
+  memcpy(none, own, sizeof none);
+  for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) none[i].effective = 0;
+  if (result == 0 && syscall(SYS_capset, &header, none) != 0) result = -errno;
+  if (result == 0) {
+    result = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (result < 0) result = -errno;
+  }
+  // First what gives the right to take the credentials back.
+  if (syscall(SYS_capset, &header, own) != 0) abort();
+  if (v_take_credentials(own_uid, own_gid, own_groups, own_count) != 0) abort();
+  return result;
+}
+
 // Gives up CAP_SYS_RESOURCE in this thread and those that it starts; without it already, nothing.
 static inline void v_drop_resource_capability(void) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -319,9 +338,17 @@ static inline int v_groups(uint32_t *groups, int count_max) {
 
 #define V_USER_BUFFER_BYTES 1048576
 
-// Fills uid, gid and at most *group_count groups of a user; 0 where there is none, else 1.
-static inline int v_user_by_name(
-    const char *name, uint32_t *uid, uint32_t *gid, uint32_t *groups, int *group_count) {
+// Whether what a lookup answered says that there is no such entry, rather than that none was found
+// out: a table of descriptors that is full, or a name service that is away, is no word about a user.
+static inline int v_says_absent(int result) {
+  return result == 0 || result == ENOENT || result == ESRCH;
+}
+
+// Fills what is known of a user: ids, at most *group_count groups, and home directory and shell of
+// less than `size` octets each. 0 where there is no such user, else 1.
+static inline int v_user_account(
+    const char *name, uint32_t *uid, uint32_t *gid, uint32_t *groups, int *group_count, char *home,
+    char *shell, size_t size) {
   char *buffer = (char *)malloc(V_USER_BUFFER_BYTES);
   if (buffer == NULL) return -ENOMEM;
   struct passwd entry, *found = NULL;
@@ -330,10 +357,17 @@ static inline int v_user_by_name(
     int count = *group_count;
     *uid = entry.pw_uid;
     *gid = entry.pw_gid;
+    // Groups that could not be read are left out, and only errno says so.
+    errno = 0;
     if (getgrouplist(name, entry.pw_gid, groups, group_count) < 0) *group_count = count;
+    result = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO ? errno : 0;
+    int fits = strlen(entry.pw_dir) < size && strlen(entry.pw_shell) < size;
+    strcpy(home, fits ? entry.pw_dir : "");
+    strcpy(shell, fits ? entry.pw_shell : "");
   }
   free(buffer);
-  return found != NULL ? 1 : result == 0 || result == ENOENT ? 0 : -result;
+  if (!v_says_absent(result)) return -result;
+  return found != NULL;
 }
 
 // Fills the gid of a group; 0 where there is none, else 1.
@@ -344,7 +378,7 @@ static inline int v_group_by_name(const char *name, uint32_t *gid) {
   int result = getgrnam_r(name, &entry, buffer, V_USER_BUFFER_BYTES, &found);
   if (found != NULL) *gid = entry.gr_gid;
   free(buffer);
-  return found != NULL ? 1 : result == 0 || result == ENOENT ? 0 : -result;
+  return found != NULL ? 1 : v_says_absent(result) ? 0 : -result;
 }
 
 // The length of the name of a user or group, which is put into `name`; 0 where there is none.
@@ -354,18 +388,19 @@ static inline int v_name_of_id(uint32_t id, int is_group, char *name, size_t siz
   const char *text = NULL;
   struct passwd user, *found_user = NULL;
   struct group group, *found_group = NULL;
+  int result;
   if (is_group) {
-    getgrgid_r(id, &group, buffer, V_USER_BUFFER_BYTES, &found_group);
+    result = getgrgid_r(id, &group, buffer, V_USER_BUFFER_BYTES, &found_group);
     if (found_group != NULL) text = group.gr_name;
   } else {
-    getpwuid_r(id, &user, buffer, V_USER_BUFFER_BYTES, &found_user);
+    result = getpwuid_r(id, &user, buffer, V_USER_BUFFER_BYTES, &found_user);
     if (found_user != NULL) text = user.pw_name;
   }
   size_t length = text == NULL ? 0 : strlen(text);
   if (length >= size) length = 0;
   memcpy(name, text == NULL ? "" : text, length);
   free(buffer);
-  return (int)length;
+  return text != NULL || v_says_absent(result) ? (int)length : -result;
 }
 
 // When a file was last changed, in nanoseconds; 0 where there is none.

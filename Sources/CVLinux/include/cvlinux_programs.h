@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -65,22 +64,6 @@ static inline int v_keeper_spawn(const char *path, const char *const *arguments,
 static inline int v_channel_make(int ends[2]) {
   return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0 ? -errno
                                                                                          : 0;
-}
-
-// The home directory and the shell of a user; 0 where there is none, else 1.
-static inline int v_user_places(const char *name, char *home, char *shell, size_t size) {
-  size_t room = 65536;
-  char *buffer = (char *)malloc(room);
-  if (buffer == NULL) return -ENOMEM;
-  struct passwd entry, *found = NULL;
-  getpwnam_r(name, &entry, buffer, room, &found);
-  int fits = found != NULL && strlen(entry.pw_dir) < size && strlen(entry.pw_shell) < size;
-  if (fits) {
-    strcpy(home, entry.pw_dir);
-    strcpy(shell, entry.pw_shell);
-  }
-  free(buffer);
-  return fits;
 }
 
 // ---- What process 1 says

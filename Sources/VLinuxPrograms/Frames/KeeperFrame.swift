@@ -42,7 +42,7 @@ package enum KeeperFrame: Equatable, Sendable {
   /// The largest is the order: its octets, the lengths of its parts, names and paths.
   package static let byteCountMax = ProgramOrder.octetsMax + 4 * partsMax + 32_768
   /// Arguments and variables together.
-  package static let partsMax = 4096
+  package static let partsMax = ProgramOrder.partsMax
   /// Those that every login has.
   static let variablesAdded = 5
 }

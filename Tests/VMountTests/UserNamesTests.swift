@@ -1,0 +1,149 @@
+import Foundation
+import Synchronization
+import Testing
+import VDirectory
+import VMount
+import VNode
+import VProtocol
+import VRuntime
+
+/// A table of users that tells nothing until a test lets it.
+private final class SlowNames: UserNames {
+  private struct State {
+    /// Nil does not tell.
+    var names: [UInt32: String]?
+    var waiting: [@Sendable () -> Void] = []
+  }
+  private let state = Mutex(State())
+
+  var waitingCount: Int { state.withLock { $0.waiting.count } }
+
+  /// Tells from now on; nil goes on telling nothing to those who wait.
+  func answer(_ names: [UInt32: String]?) {
+    let waiting = state.withLock { state in
+      defer { state.waiting = [] }
+      state.names = names
+      return state.waiting
+    }
+    for body in waiting { body() }
+  }
+
+  func userName(_ id: UInt32) -> NameAnswer<String> {
+    state.withLock { state in
+      guard let names = state.names else { return .unknown }
+      return names[id].map { .known($0) } ?? .absent
+    }
+  }
+  func groupName(_ id: UInt32) -> NameAnswer<String> { userName(id) }
+  func userID(_ name: String) -> NameAnswer<UInt32> {
+    state.withLock { state in
+      guard let names = state.names else { return .unknown }
+      return names.first { $0.value == name }.map { .known($0.key) } ?? .absent
+    }
+  }
+  func groupID(_ name: String) -> NameAnswer<UInt32> { userID(name) }
+
+  func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void) {
+    state.withLock { $0.waiting.append(done) }
+  }
+}
+
+/// A mount of a name space with nothing in it, on a real loop.
+private final class Mounted {
+  let path = "/tmp/v-mount-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+  let names = SlowNames()
+  private let mount: Mount
+  private let directory: Directory
+
+  static let isPossible = getuid() == 0 && access("/dev/fuse", R_OK | W_OK) == 0
+
+  init() throws {
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    let machine = try LinuxMachine(
+      address: 0x7F00_0001, port: 0, groupPort: UInt16.random(in: 20_000...32_000))
+    let node = Node(host: "kea", machine: machine, secret: nil)
+    machine.run(node)
+    node.announce()
+    directory = Directory(node)
+    let clients = ClientPool(node)
+    mount = try Mount(
+      node, directory.nameSpace, mountPoint: path, source: "kea",
+      names: NameCache(node, clients: clients), clients: clients, users: names
+    ) { _ in
+      node.makeServer(knowsPrincipals: false) { node.refuse(.illegalRequest, $0) }
+    }
+  }
+
+  deinit {
+    mount.unmount()
+    rmdir(path)
+  }
+
+  /// Starts `stat` of the mount by a user: another process, since one that serves a mount must not
+  /// wait for it.
+  func stat(as uid: UInt32) throws -> Process {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/setpriv")
+    process.arguments = [
+      "--reuid=\(uid)", "--clear-groups", "stat", "-c", "%u", path,
+    ]
+    process.standardOutput = Pipe()
+    process.standardError = Pipe()
+    try process.run()
+    return process
+  }
+}
+
+@Suite(
+  "A mount whose table of users is slow", .enabled(if: Mounted.isPossible), .serialized,
+  .timeLimit(.minutes(1)))
+struct UserNamesTests {
+  private func until(_ isSo: () -> Bool) -> Bool {
+    for _ in 0..<5000 {
+      if isSo() { return true }
+      usleep(1000)
+    }
+    return false
+  }
+
+  @Test("serves whoever is known, and the others as soon as they are")
+  func slow() throws {
+    let mounted = try Mounted()
+    // More of them than there are threads in the loop, by far.
+    let waiting = try (0..<20).map { _ in try mounted.stat(as: 4711) }
+    #expect(until { mounted.names.waitingCount >= 20 })
+    let root = try mounted.stat(as: 0)
+    root.waitUntilExit()
+    #expect(root.terminationStatus == 0)
+    #expect(waiting.allSatisfy { $0.isRunning })
+    // A signal ends the wait; other ones are blocked in what a test starts.
+    kill(waiting[0].processIdentifier, SIGKILL)
+    waiting[0].waitUntilExit()
+    mounted.names.answer([4711: "ann"])
+    for process in waiting.dropFirst() {
+      process.waitUntilExit()
+      #expect(process.terminationStatus == 0)
+    }
+    #expect(until { mounted.names.waitingCount == 0 })
+  }
+
+  @Test("takes nobody for somebody else: who is not told of is refused")
+  func untold() throws {
+    let mounted = try Mounted()
+    let process = try mounted.stat(as: 4711)
+    #expect(until { mounted.names.waitingCount > 0 })
+    mounted.names.answer(nil)
+    // Each of its requests, one after the other.
+    while process.isRunning {
+      mounted.names.answer(nil)
+      usleep(1000)
+    }
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 1)
+    let again = try mounted.stat(as: 4711)
+    #expect(until { mounted.names.waitingCount > 0 })
+    mounted.names.answer([:])
+    again.waitUntilExit()
+    #expect(again.terminationStatus == 0)
+  }
+}
