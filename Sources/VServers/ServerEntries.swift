@@ -8,6 +8,8 @@ import VProtocol
 import VRAMServer
 import VStore
 import VTeamServer
+import VObjects
+import VRuntime
 
 /// What servers are told by a configuration or a command line.
 public struct ServerOptions: Sendable {
