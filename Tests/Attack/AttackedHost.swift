@@ -9,6 +9,7 @@ import VProtocol
 import VRAMServer
 import VRuntime
 import VTeamServer
+import VObjects
 
 /// A host with every server there is, another one from which strangers come, and what ann of the
 /// first has made for herself.

@@ -2,6 +2,9 @@ import Fixtures
 import Testing
 import VProtocol
 import VRuntime
+import VDirectory
+import VNode
+import VStore
 
 /// The operations whose rule is neither that of instances nor that of names.
 @Suite("Attacks on what has a rule of its own")
