@@ -3,9 +3,11 @@ public import VFileServer
 import VGroupServer
 import VLinuxPrograms
 public import VLinuxStore
+import VObjects
 import VPipeServer
 import VProtocol
 import VRAMServer
+import VRuntime
 import VStore
 import VTeamServer
 

@@ -117,7 +117,7 @@ public struct RequestTargets: Sendable {
     case QueryGroup.code: return QueryGroup(group)
     case ChangeGroup.code:
       var change = ChangeGroup(.join, group, host: host)
-      change.member = user
+      change.member = Name(user)
       return change
     default: return nil
     }
