@@ -62,6 +62,8 @@ extension Export {
     return host == ownHost ? isLocal : allowedHosts.contains(host)
   }
 
+  /// As whom a principal is taken, whose request came from this host or not.
+  ///
   /// Root's rights are given by the export's rules and not by a table of users, so root of a host
   /// that is not trusted is nobody. Root of this host is root for file data without all of its
   /// rights over the host too: it may be one of a container, which has files through Linux as well.

@@ -110,8 +110,8 @@ public final class GroupServer: Sendable {
 
   /// Ends a group of this board where another one of its name is older.
   ///
-  /// They were made while their hosts did not hear each other. Members of the younger one would hear
-  /// what the older one is sent.
+  /// They were made while their hosts did not hear each other. Members of the younger one would
+  /// hear what the older one is sent.
   private func end(_ name: Name, for other: GroupTraits) {
     for member in table.withLock({ $0.end(name, for: other) }) { dismiss(member, of: name) }
   }
@@ -145,20 +145,16 @@ public final class GroupServer: Sendable {
       guard let answer = ownAnswer(query.name) else {
         return backplane.refuse(.notFound, request)
       }
-      guard isBoard || query.name.isEmpty || mayPass(query.name, caller) else {
-        return backplane.refuse(.noPermission, request)
-      }
+      let about = GroupTraits(answer)
+      let isAllowed = query.name.isEmpty || about.mayBePassed(by: caller, at: backplane.host)
+      guard isBoard || isAllowed else { return backplane.refuse(.noPermission, request) }
       backplane.reply(answer, to: request)
       if isBoard && !query.name.isEmpty { lookLater(at: query.name) }
     }
   }
 
-  private func mayPass(_ name: Name, _ caller: Caller) -> Bool {
-    let about = table.withLock { $0.groups[name]?.about }
-    return about?.mayBePassed(by: caller, at: backplane.host) == true
-  }
-
-  /// Another board asks for a group that is here too: if it has an older one, this board is to know.
+  /// Another board asks for a group that is here too: if it has an older one, this board is to
+  /// know.
   private func lookLater(at name: Name) {
     let isDue = table.withLock { $0.isLookDue(at: name, backplane.now) }
     if isDue { look(at: name) { _ in } }

@@ -9,8 +9,8 @@ struct GroupView: Sendable {
   var members: [QueryGroup.Member]
   /// Every host that has the group, in order of name.
   var hosts: [String]
-  /// Some board has another group of this name, which is about to end: its members hear what is sent
-  /// to the name.
+  /// Some board has another group of this name, which is about to end: its members hear what is
+  /// sent to the name.
   var isDisputed: Bool
 
   /// Nil where no board has the group.

@@ -17,8 +17,8 @@ extension Kernel {
     }
   }
 
-  /// Queues an entry, and drops those that nobody waits for when there are twice as many as after the
-  /// last time: a time limit may be a year away, and its transaction over at once.
+  /// Queues an entry, and drops those that nobody waits for when there are twice as many as after
+  /// the last time: a time limit may be a year away, and its transaction over at once.
   mutating func pushTimer(_ key: TimerKey, at time: Time) {
     timers.push(key, at: time)
     guard timers.count > timersMax else { return }

@@ -45,8 +45,9 @@ public struct Kernel: ~Copyable {
   var strangers = RateLimit(perSecond: Limits.strangersAsked)
   private var generator: SplitMix
 
-  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot. `startedAt` is now, in
-  /// nanoseconds since 1970.
+  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot.
+  ///
+  /// `startedAt` is now, in nanoseconds since 1970.
   public init(id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0) {
     self.init(
       id: id, host: host, entropy: entropy, startedAt: startedAt,

@@ -6,8 +6,8 @@ import VProtocol
 /// in every table of a server (`ShareLimits`), and no more than it leaves to all others: there is
 /// always room for the next one.
 enum Limits {
-  /// Records of remote clients, each kept 5 s after its answer: a host with 6,144 programs at work
-  /// has its share. With 16 KB of request or response in each, one kernel takes 100 MB at most.
+  /// Records of remote clients, each kept 5 s after its answer: 6,144 programs at work have one
+  /// kernel's share, which is 100 MB with 16 KB of request or response in each.
   static let records = 16_384
   /// Probes under way: one for each new client, and some that are repeated.
   static let probes = 65_536
@@ -26,8 +26,8 @@ enum Limits {
   static let timers = 4096
   /// Numbers looked at for a new entity: the search is short, or it ends for this time.
   static let numbersTried = 1024
-  /// T of RFC 1045: longer than any record, answer or copy of a packet that names an entity lives.
-  /// A number is not used again before.
+  /// T of RFC 1045, before which no number is used again: longer than any record, answer or copy of
+  /// a packet that names an entity lives.
   static let numberQuarantine = TimeSpan.seconds(900)
 
   /// Whether a kernel that has `own` of `used` entries of a table may have one more.

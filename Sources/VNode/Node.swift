@@ -34,8 +34,9 @@ public final class Node: Backplane {
   let state: KernelLock<State>
   private let contexts = ThreadContexts()
 
-  /// `secret` nil sends clear packets, which only a simulated network carries. Another `version` of
-  /// the protocol is spoken with its own kind alone.
+  /// `secret` nil sends clear packets, which only a simulated network carries.
+  ///
+  /// Another `version` of the protocol is spoken with its own kind alone.
   public init(
     host: String, machine: any Machine, secret: [UInt8]?, version: UInt8 = PacketHeader.version
   ) {

@@ -86,7 +86,7 @@ public final class Sealer: Sendable {
       guard state.windows[window, default: ReplayWindow()].accept(trailer.number) else {
         return false
       }
-      state.keys.expect(trailer.sender)
+      if known == nil || isMulticast { state.keys.expect(trailer.sender) }
       return true
     }
     guard isNew else { throw .replayed }

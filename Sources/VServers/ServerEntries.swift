@@ -10,6 +10,8 @@ import VRAMServer
 import VRuntime
 import VStore
 import VTeamServer
+import VObjects
+import VRuntime
 
 /// What servers are told by a configuration or a command line.
 public struct ServerOptions: Sendable {

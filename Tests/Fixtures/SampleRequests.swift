@@ -117,7 +117,7 @@ public struct RequestTargets: Sendable {
     case QueryGroup.code: return QueryGroup(group)
     case ChangeGroup.code:
       var change = ChangeGroup(.join, group, host: host)
-      change.member = Name(user)
+      change.member = Name("\(host):\(user)")
       return change
     default: return nil
     }

@@ -77,6 +77,7 @@ struct DirectoryRightsTests {
     #expect(own(read) == .ok)
     #expect(own(ReadInstance(instance, position: 0, count: 1)) == .badByteCount)
     #expect(own(WriteInstance(instance, position: 0, data: [1])) == .notWriteable)
+    #expect(own(ListAttributes(name("storage", kea))) == .notSupported)
     #expect(own(ReleaseInstance(instance)) == .ok && own(read) == .invalidFileID)
     for number: UInt64 in [2, 3, 4] {
       let guess = QueryObject(ContextName(ContextID(rawValue: number)))
@@ -162,5 +163,31 @@ struct DirectoryRightsTests {
     #expect(kea.node.counters.multicastsSent == before + 1)
     simulator.run(for: .milliseconds(500))
     #expect(kea.node.counters.multicastsSent == before + 2)
+  }
+
+  @Test("a manager gives up a prefix on the word of its host's full root only")
+  func losses() throws {
+    let simulator = Simulator(seed: 56)
+    let kea = try ClaimingHost("kea", in: simulator, prefixes: [])
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(5))
+    guard case .done(_, let manager)? = outcome(simulator, { moa.walk("src", $0) }) else {
+      Issue.record("src is not served")
+      return
+    }
+    let claim = Claim(
+      prefix: Array("src".utf8), manager: kea.directory.server, context: ContextID(rawValue: 1),
+      host: "kea", clock: .max / 2, state: .present)
+    let news = SpreadClaims([claim], wantsAnswer: false).message
+    for (user, node) in [
+      (ClientUser("root", marks: []), moa.node), ("ann", moa.node), ("root", kea.node),
+    ] as [(ClientUser, Node)] {
+      node.sendDatagram(news, from: node.makeClient(user), to: manager)
+      simulator.run(for: .seconds(1))
+      #expect(moa.refusals.value.isEmpty, "\(user.name) of \(node.host)")
+    }
+    moa.node.sendDatagram(news, from: moa.node.makeClient("root"), to: manager)
+    simulator.run(for: .seconds(1))
+    #expect(moa.refusals.value == [.duplicateName])
   }
 }

@@ -226,4 +226,40 @@ struct PipeRightsTests {
       asker.code(WriteInstance(instance, position: 0, data: [1]), as: "eve", from: moa)
         == .notWriteable)
   }
+
+  @Test("who waits for all that one user may wait for is refused, and gets it back with the wait")
+  func waits() throws {
+    let simulator = Simulator(seed: 47)
+    let moa = simulator.start("moa")
+    let server = PipeServer(moa)
+    let asker = Asker(simulator, server)
+    let making = CreateInstance(
+      name("p"), mode: [.read, .write, .create], permissions: 0o666)
+    let hers = try asker.done(making, as: "eve", from: moa).instance
+    let his = try asker.done(making, as: "ann", from: moa).instance
+    let clients = ClientPool(moa)
+    let codes = Shared<[ReplyCode]>([])
+    func read(_ instance: InstanceID, as user: ClientUser) {
+      let read = ReadInstance(instance, position: 0, count: 9)
+      clients.send(read, as: user, to: server.server) { answer in
+        codes.value.append(answer.refusal ?? .ok)
+      }
+    }
+    let share = PipeLimits.waitsMax / 4
+    for _ in 0..<(share + 3) { read(hers, as: "eve") }
+    simulator.run(for: .seconds(1))
+    #expect(codes.value == [.noServerResources, .noServerResources, .noServerResources])
+    #expect(server.waitCount == share)
+    read(his, as: "ann")
+    simulator.run(for: .seconds(1))
+    #expect(codes.value.count == 3 && server.waitCount == share + 1)
+    // Her instance ends her waits, and nobody else's.
+    #expect(asker.code(ReleaseInstance(hers), as: "eve", from: moa) == .ok)
+    simulator.run(for: .seconds(1)) { codes.value.count == share + 3 }
+    #expect(codes.value.count { $0 == .invalidFileID } == share && server.waitCount == 1)
+    let write = WriteInstance(his, position: 0, data: [1])
+    #expect(asker.code(write, as: "ann", from: moa) == .ok)
+    simulator.run(for: .seconds(1)) { server.waitCount == 0 }
+    #expect(codes.value.last == .ok && server.waitCount == 0)
+  }
 }

@@ -55,11 +55,15 @@ final class Door: Sendable {
   let path: String
   let server: AttachServer
 
-  init(_ node: Node, _ limits: AttachLimits = AttachLimits()) throws {
+  init(
+    _ node: Node, _ limits: AttachLimits = AttachLimits(),
+    trimMemory: @escaping @Sendable () -> Void = {}
+  ) throws {
     path = "/tmp/v-attach-\(getpid())-\(UInt32.random(in: 0 ... .max))/run/node.sock"
     try FileManager.default.createDirectory(
       atPath: String(path.dropLast("/run/node.sock".count)), withIntermediateDirectories: true)
-    server = try AttachServer(node, kernel: node.id, path: path, limits: limits)
+    server = try AttachServer(
+      node, kernel: node.id, path: path, limits: limits, processEnded: {}, trimMemory: trimMemory)
   }
 
   deinit {

@@ -3,8 +3,9 @@
 /// Processes of a user are one payer together, and all users without a name are one. Who owns the
 /// node, root with all of its rights, is held to what one process may have, and to no share.
 public struct AttachLimits: Sendable {
-  /// Attached at once: each costs a descriptor and its buffers. A user has a quarter, 128; an
-  /// eighth is kept for root (`Shares`).
+  /// Attached at once: each costs a descriptor and its buffers.
+  ///
+  /// A user has a quarter, 128; an eighth is kept for root (`Shares`).
   public var processes = 512
   /// Connections that wait for the table of users to name their user, shared in the same way by
   /// number: a slow table makes nobody wait longer for others.
@@ -16,8 +17,8 @@ public struct AttachLimits: Sendable {
   public var serversOfProcess = 64
   /// Groups of one server; a kernel allows no more.
   public var groupsOfServer = 16
-  /// Requests that one process has not answered, each a client that waits; of them one client's user
-  /// has a quarter (`Shares`).
+  /// Requests that one process has not answered, each a client that waits; a user who asks it has a
+  /// quarter of them (`Shares`).
   public var requestsOfProcess = 4096
   /// A member of a group need not answer, so only the newest requests to groups are remembered.
   public var groupRequestsOfProcess = 256
@@ -36,11 +37,11 @@ public struct AttachLimits: Sendable {
   public var numbersAtOnce = 65_536
   public var numbersPerSecond = 4096
 
-  /// Frames that wait for a process to read them. Requests for its servers: more are told BUSY, and
-  /// so is a user who has a quarter of the octets.
+  /// Requests for servers of a process that has not read them: more are told BUSY, and so is a user
+  /// who has a quarter of the octets.
   public var requestFrames = 4096
   public var requestOctets = 4 << 20
-  /// Answers may be as many as its clients, and as many again.
+  /// Answers that it has not read may be as many as its clients, and as many again.
   public var frames = 4096 + 2 * 1024
   public var octets = 36 << 20
   /// Of one user, over all of its processes: one of them may be as slow as it can.

@@ -21,8 +21,9 @@ public final class AttachServer: Sendable {
     /// Connections whose user has no name yet, by number, and those of the others.
     var unnamed: Shares
     var named: Shares
-    /// What users have, by name; all that have none are one. That of a user without connections
-    /// stays until it could as well be made anew.
+    /// What users have, by name; all that have none are one.
+    ///
+    /// That of a user without connections stays until it could as well be made anew.
     var accounts: [String: AttachAccount] = [:]
     var connections: [String: Int] = [:]
 
@@ -50,6 +51,7 @@ public final class AttachServer: Sendable {
   private let kernel: KernelID
   private let path: String
   private let processEnded: @Sendable () -> Void
+  private let trimMemory: @Sendable () -> Void
   private let listener: Int32
   private let limits: AttachLimits
   /// That of all processes of the node's owner.
@@ -66,10 +68,21 @@ public final class AttachServer: Sendable {
   ///
   /// A socket there that nobody answers on is replaced. `processEnded` is called whenever a process
   /// and all its entities are gone.
-  public init(
+  public convenience init(
     _ node: any Backplane, kernel: KernelID, path: String, limits: AttachLimits = AttachLimits(),
     processEnded: @escaping @Sendable () -> Void = {}
   ) throws(AttachServerError) {
+    try self.init(
+      node, kernel: kernel, path: path, limits: limits, processEnded: processEnded,
+      trimMemory: { v_memory_trim() })
+  }
+
+  /// With another way to give memory back to the machine, for tests.
+  package init(
+    _ node: any Backplane, kernel: KernelID, path: String, limits: AttachLimits,
+    processEnded: @escaping @Sendable () -> Void, trimMemory: @escaping @Sendable () -> Void
+  ) throws(AttachServerError) {
+    self.trimMemory = trimMemory
     self.node = node
     self.kernel = kernel
     self.path = path
@@ -196,9 +209,9 @@ public final class AttachServer: Sendable {
       return true
     }
     guard trims else { return }
-    node.after(Self.trimPause) { [weak self, node] in
+    node.after(Self.trimPause) { [weak self, node, trimMemory] in
       self?.state.withLock { $0.isTrimming = false }
-      node.disk { v_memory_trim() }
+      node.disk(trimMemory)
     }
   }
 

@@ -4,7 +4,7 @@ public import VRuntime
 
 /// The contexts that a manager granted: a bounded table of what stands behind each.
 ///
-/// One thing has one context while it is in the table. When the table is full, an entry that was not
+/// One thing has one context while it is in the table. When the table is full, an entry not
 /// used lately makes room (second chance); its context is then `invalidContext`, and the client
 /// finds the object again by name. What is pinned stays.
 ///

@@ -1,7 +1,7 @@
 /// Which octets the names of groups and of their members may have.
 ///
-/// Octets beyond ASCII are a name's own affair, UTF-8 or not. What would break a line of text, end a
-/// word of it, or mean something to a shell's listing is refused, so that every line that shows a
+/// Octets beyond ASCII are a name's own affair, UTF-8 or not. What would break a line of text, end
+/// a word of it, or mean something to a shell's listing is refused, so that every line that shows a
 /// name can be read again.
 extension Name {
   /// 200 names of a board fit into one answer.

@@ -1,0 +1,114 @@
+import VObjects
+import VProtocol
+import VRuntime
+import VStore
+
+/// Giving locks and taking them away, here and in Linux.
+extension Locks {
+  /// Sets or takes away a lock; `wouldBlock` where another is in the way.
+  func set(
+    _ waiter: LockWaiter, _ state: inout State
+  ) throws(StoreFailure) -> LockInstance.Answer {
+    // Asked here, so that an instance that ends leaves no lock behind.
+    _ = try waiter.instance.content.file
+    let (key, lock) = (waiter.key, waiter.lock)
+    guard lock.kind != .none else {
+      try giveUp(key, lock.range, &state)
+      return state.grants.answer
+    }
+    let isBlocked = state.tables[key.place]?.union
+      .isHeld(against: lock.kind, lock.range, of: key.owner)
+    if isBlocked == true {
+      if key.place.isWhole { try giveUp(key, LockWaiter.all, &state) }
+      throw .refused(.wouldBlock)
+    }
+    // Taken out, so that no change copies it.
+    let toWrite = !key.place.isWhole && lock.kind == .exclusive
+    var table: Table
+    if let known = state.tables.removeValue(forKey: key.place) {
+      table = known
+    } else {
+      table = Table(file: try open(waiter, toWrite: toWrite), isWriting: toWrite)
+    }
+    defer { putBack(table, key.place, &state) }
+    if toWrite && !table.isWriting { try reopen(&table, toWrite: true) }
+    let old = table.union.owners[key.owner]?.spans.count ?? 0
+    let ranges = table.union.ranges(of: key.owner, setting: lock.kind, lock.range)
+    try state.pay(key, &table, from: old, to: ranges.spans.count)
+    do throws(StoreFailure) {
+      if let step = table.union.step(toward: lock.kind, lock.range) {
+        try store.lock(table.file.handle, step.kind, key.place.isWhole ? nil : step.range)
+      }
+    } catch {
+      try state.pay(key, &table, from: ranges.spans.count, to: old)
+      // Linux gives up the old kind of a flock before it takes the new one.
+      if key.place.isWhole && old > 0 {
+        _ = try state.replace(key, &table, by: RangeLocks())
+      }
+      throw error
+    }
+    _ = table.union.change(key.owner, to: ranges)
+    state.note(waiter, &table)
+    if waiter.how != .reclaiming { state.grants.note(lock.kind, key) }
+    return state.grants.answer
+  }
+
+  /// Takes away what an owner has of a range; `noServerResources` where two ranges are left of one
+  /// and that is too many.
+  ///
+  /// Linux can refuse it for want of memory only: then it holds more than anybody has, until the
+  /// last lock on the object goes.
+  func giveUp(
+    _ key: Key, _ range: ClosedRange<UInt64>, _ state: inout State
+  ) throws(StoreFailure) {
+    guard var table = state.tables.removeValue(forKey: key.place) else { return }
+    defer { putBack(table, key.place, &state) }
+    guard table.union.owners[key.owner] != nil else { return }
+    let ranges = table.union.ranges(of: key.owner, setting: .none, range)
+    var steps = try state.replace(key, &table, by: ranges)
+    // The last one's go with the descriptor.
+    guard !table.union.isEmpty else { return }
+    if table.union.isFree(range) { steps = [LockUnion.Step(kind: .none, range: range)] }
+    for step in steps {
+      try? store.lock(table.file.handle, step.kind, key.place.isWhole ? nil : step.range)
+    }
+  }
+
+  func open(
+    _ waiter: LockWaiter, toWrite: Bool
+  ) throws(StoreFailure) -> HeldObject {
+    let file = try waiter.instance.content.file
+    return HeldObject(
+      try store.openToLock(file.handle, toWrite: toWrite), of: store, export: file.export)
+  }
+
+  /// Keeps what is still locked; without exclusive locks the file can be run again.
+  private func putBack(_ table: consuming Table, _ place: Place, _ state: inout State) {
+    guard !table.union.isEmpty else { return }
+    if table.isWriting && !table.union.hasExclusive {
+      try? reopen(&table, toWrite: false)
+    }
+    state.tables[place] = table
+  }
+
+  /// Opens what locks are on anew, and moves them: all of them are shared ones, so nobody can come
+  /// between.
+  private func reopen(_ table: inout Table, toWrite: Bool) throws(StoreFailure) {
+    let held = table.union.held
+    guard held.count <= (toWrite ? Self.movedMax : Self.movedBackMax) else {
+      throw .refused(.noServerResources)
+    }
+    let file = HeldObject(
+      try store.openToLock(table.file.handle, toWrite: toWrite), of: store,
+      export: table.file.export)
+    for step in held { try store.lock(file.handle, step.kind, step.range) }
+    table.file = file
+    table.isWriting = toWrite
+  }
+
+  /// Ranges that are moved for an exclusive lock: as many as one owner can have.
+  private static let movedMax = RangeLocks.spansMax
+  /// Ranges that are moved at an unlock, which may come again and again: few enough to cost no more
+  /// than the unlock.
+  private static let movedBackMax = 64
+}
