@@ -10,8 +10,6 @@ import VRAMServer
 import VRuntime
 import VStore
 import VTeamServer
-import VObjects
-import VRuntime
 
 /// What servers are told by a configuration or a command line.
 public struct ServerOptions: Sendable {
@@ -85,8 +83,10 @@ extension ServerEntry {
     name: "team", summary: "programs, team/HOST", isUsual: true
   ) { options throws(ServerFailure) in
     { node throws(ServerFailure) in
-      guard let rules = RunRules(
-          options.run, host: node.host, guest: options.guestUser) else {
+      guard
+        let rules = RunRules(
+          options.run, host: node.host, guest: options.guestUser)
+      else {
         throw ServerFailure(
           description: "run: USER@HOST each, not \(options.run.joined(separator: ", "))")
       }
