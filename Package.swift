@@ -81,7 +81,7 @@ let package = Package(
       name: "VServers",
       dependencies: [
         "VFileServer", "VGroupServer", "VLinuxPrograms", "VLinuxStore", "VPipeServer", "VRAMServer",
-        "VStore", "VTeamServer", "VRuntime", "VProtocol",
+        "VObjects", "VStore", "VTeamServer", "VRuntime", "VProtocol",
       ],
       swiftSettings: library),
     .target(name: "VRun", swiftSettings: library),

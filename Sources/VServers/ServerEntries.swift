@@ -3,13 +3,13 @@ public import VFileServer
 import VGroupServer
 import VLinuxPrograms
 public import VLinuxStore
+import VObjects
 import VPipeServer
 import VProtocol
 import VRAMServer
+import VRuntime
 import VStore
 import VTeamServer
-import VObjects
-import VRuntime
 
 /// What servers are told by a configuration or a command line.
 public struct ServerOptions: Sendable {
@@ -83,8 +83,10 @@ extension ServerEntry {
     name: "team", summary: "programs, team/HOST", isUsual: true
   ) { options throws(ServerFailure) in
     { node throws(ServerFailure) in
-      guard let rules = RunRules(
-          options.run, host: node.host, guest: options.guestUser) else {
+      guard
+        let rules = RunRules(
+          options.run, host: node.host, guest: options.guestUser)
+      else {
         throw ServerFailure(
           description: "run: USER@HOST each, not \(options.run.joined(separator: ", "))")
       }

@@ -46,7 +46,7 @@ struct ImportTable {
       ])
       .union(boards).union(Self.packages)
     case "VServers":
-      return system.union(["VLinuxStore", "VLinuxPrograms", "VStore", "VRuntime", "VProtocol"])
+      return system.union(["VLinuxStore", "VLinuxPrograms", "VObjects", "VStore", "VRuntime", "VProtocol"])
         .union(boards)
     // A composition root too: it runs boards as processes of their own.
     case "v":

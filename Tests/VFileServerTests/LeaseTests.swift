@@ -17,6 +17,8 @@ struct LeaseTests {
     init(_ path: String, _ kind: Int32) throws {
       signal(SIGIO, SIG_IGN)
       file = Glibc.open(path, kind == Int32(F_WRLCK) ? O_RDWR : O_RDONLY)
+      // What other tests start meanwhile may have the file open for a moment.
+      for _ in 0..<5000 where fcntl(file, LeaseTests.setLease, kind) != 0 { usleep(1000) }
       try #require(fcntl(file, LeaseTests.setLease, kind) == 0, "no leases: \(errno)")
     }
 

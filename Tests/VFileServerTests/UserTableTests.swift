@@ -64,24 +64,36 @@ struct UserTableTests {
   @Test("the users of this host are known by name")
   func linuxUsers() throws {
     let users = LinuxUsers()
-    let root = try patiently({ () throws(StoreFailure) in try users.credentials(ofUser: "root", .mayWait) })
+    let root = try patiently({ () throws(StoreFailure) in
+      try users.credentials(ofUser: "root", .mayWait)
+    })
     #expect(root?.uid == 0 && root?.gid == 0)
     #expect(try users.credentials(ofUser: "root", .atOnce) == root)
     #expect(try users.account(ofUser: "root", .atOnce)?.home == Array("/root".utf8))
-    #expect(try patiently({ () throws(StoreFailure) in try users.credentials(ofUser: "no such user", .mayWait) }) == nil)
+    #expect(
+      try patiently({ () throws(StoreFailure) in
+        try users.credentials(ofUser: "no such user", .mayWait)
+      }) == nil)
     #expect(try users.credentials(ofUser: "no such user", .atOnce) == nil)
-    #expect(try patiently({ () throws(StoreFailure) in try users.credentials(ofUser: "root\0", .mayWait) }) == nil)
+    #expect(
+      try patiently({ () throws(StoreFailure) in try users.credentials(ofUser: "root\0", .mayWait) }
+      ) == nil)
     #expect(try patiently({ () throws(StoreFailure) in try users.userName(0, .mayWait) }) == "root")
-    #expect(try patiently({ () throws(StoreFailure) in try users.userName(4_000_000_000, .mayWait) }) == nil)
+    #expect(
+      try patiently({ () throws(StoreFailure) in try users.userName(4_000_000_000, .mayWait) })
+        == nil)
     #expect(try patiently({ () throws(StoreFailure) in try users.groupID("root", .mayWait) }) == 0)
-    #expect(try patiently({ () throws(StoreFailure) in try users.groupName(0, .mayWait) }) == "root")
+    #expect(
+      try patiently({ () throws(StoreFailure) in try users.groupName(0, .mayWait) }) == "root")
   }
 
   @Test("one that hangs is waited for by nobody, and tells of nobody that they are not there")
   func hanging() throws {
     let source = TestSource()
     let users = LinuxUsers(source)
-    #expect(try patiently({ () throws(StoreFailure) in try users.credentials(ofUser: "ann", .mayWait) })?.uid == 2001)
+    #expect(
+      try patiently({ () throws(StoreFailure) in try users.credentials(ofUser: "ann", .mayWait) })?
+        .uid == 2001)
     source.hang()
     defer { source.goOn() }
     #expect(throws: StoreFailure.wouldWait) { try users.credentials(ofUser: "bob", .atOnce) }
