@@ -1,10 +1,15 @@
-import VProtocol
+package import VProtocol
 
 /// What the members said to a message, or why it was not sent: for the user who sent it.
-struct GroupReports: Sendable {
-  struct Key: Hashable {
-    var group: Name
-    var principal: Principal
+package struct GroupReports: Sendable {
+  package struct Key: Hashable {
+    package var group: Name
+    package var principal: Principal
+
+    package init(group: Name, principal: Principal) {
+      self.group = group
+      self.principal = principal
+    }
   }
 
   private struct Report: Sendable {
@@ -16,13 +21,15 @@ struct GroupReports: Sendable {
   private var reports: [Report] = []
 
   /// One user reads what came of so many groups' messages: beyond it their own oldest is forgotten.
-  static let userReportsMax = 16
+  package static let userReportsMax = 16
   /// Beyond it the oldest of all is forgotten, which takes 32 users.
-  static let reportsMax = 512
+  package static let reportsMax = 512
   /// 64 members of 5 hosts with long words; 512 of them are 32 MB.
-  static let textBytesMax = 65_536
+  package static let textBytesMax = 65_536
 
-  subscript(key: Key) -> [UInt8] {
+  package init() {}
+
+  package subscript(key: Key) -> [UInt8] {
     get { reports.last { $0.key == key }?.text ?? [] }
     set {
       reports.removeAll { $0.key == key }
@@ -36,7 +43,7 @@ struct GroupReports: Sendable {
     }
   }
 
-  var count: Int { reports.count }
+  package var count: Int { reports.count }
 
   /// Numbers without a name cost nothing to make up, so all of a host are one.
   private static func isSamePayer(_ one: Key, _ other: Key) -> Bool {
@@ -48,14 +55,14 @@ struct GroupReports: Sendable {
   // MARK: lines
 
   /// `MEMBER: WORDS`, in the order of their names.
-  static func text(_ lines: [Name: String], silent: Set<Name>) -> [UInt8] {
+  package static func text(_ lines: [Name: String], silent: Set<Name>) -> [UInt8] {
     let silent = silent.map { ($0, "no answer") }
     let all = (lines.map { ($0.key, $0.value) } + silent).sorted { $0.0 < $1.0 }
     return all.flatMap { $0.0.octets + Array(": \($0.1)\n".utf8) }
   }
 
   /// What a member said, in one line.
-  static func words(_ answer: GroupMessage.Answer) -> String {
+  package static func words(_ answer: GroupMessage.Answer) -> String {
     let words =
       answer.words.isEmpty
       ? "\(answer.outcome.isOK ? "ok" : "\(answer.outcome)")"
@@ -63,7 +70,7 @@ struct GroupReports: Sendable {
     return clipped(words)
   }
 
-  static func clipped(_ words: String) -> String {
+  package static func clipped(_ words: String) -> String {
     var line = String.UnicodeScalarView()
     for scalar in words.unicodeScalars.prefix(wordsMax) {
       line.append(scalar.value < 0x20 || scalar.properties.isWhitespace ? " " : scalar)

@@ -1,25 +1,33 @@
-import VObjects
-import VProtocol
+package import VObjects
+package import VProtocol
 
 /// What is known of a group beside its members.
-struct GroupTraits: Equatable, Sendable {
+package struct GroupTraits: Equatable, Sendable {
   /// Nanoseconds since 1970.
-  var madeAt: Int64
+  package var madeAt: Int64
   /// As `GroupUser` names it: the same one on every host.
-  var owner: String
-  var permissions: UInt32
+  package var owner: String
+  package var permissions: UInt32
+
+  package init(madeAt: Int64, owner: String, permissions: UInt32) {
+    self.madeAt = madeAt
+    self.owner = owner
+    self.permissions = permissions
+  }
 
   /// One group, and not two that were given one name while their hosts did not hear each other.
-  func isSame(as other: GroupTraits) -> Bool { (madeAt, owner) == (other.madeAt, other.owner) }
+  package func isSame(as other: GroupTraits) -> Bool {
+    (madeAt, owner) == (other.madeAt, other.owner)
+  }
 
   /// Of two groups of one name the earlier one stays.
-  func isOlder(than other: GroupTraits) -> Bool {
+  package func isOlder(than other: GroupTraits) -> Bool {
     madeAt != other.madeAt
       ? madeAt < other.madeAt : owner.utf8.lexicographicallyPrecedes(other.owner.utf8)
   }
 
   /// As an object of a host's tree, as far as `mask` lets its permissions through.
-  func access(_ mask: UInt32, at host: String) -> TreeAccess {
+  package func access(_ mask: UInt32, at host: String) -> TreeAccess {
     TreeAccess(
       owner: GroupUser.local(owner, at: host), permissions: permissions & mask,
       generation: UInt64(bitPattern: madeAt), modified: madeAt)
@@ -27,12 +35,12 @@ struct GroupTraits: Equatable, Sendable {
 
   /// To write is to send, and to add members: by the group's names that takes the right to pass it
   /// too, and a message needs no less.
-  func mayBeWritten(by caller: Caller, at host: String) -> Bool {
+  package func mayBeWritten(by caller: Caller, at host: String) -> Bool {
     access(0o777, at: host).rights(of: caller) & 3 == 3
   }
 
   /// To pass is to learn who is in it.
-  func mayBePassed(by caller: Caller, at host: String) -> Bool {
+  package func mayBePassed(by caller: Caller, at host: String) -> Bool {
     access(0o777, at: host).rights(of: caller) & 1 != 0
   }
 }
@@ -46,13 +54,13 @@ struct GroupTraits: Equatable, Sendable {
 /// | a number without a name | `#N@HOST` |
 /// | root of a container | `nobody` |
 /// | a user whose name has an `@` | `NAME@HOST`, so that it is none of the above |
-enum GroupUser {
+package enum GroupUser {
   /// With 64 members of the longest names one answer holds them all.
-  static let bytesMax = 96
+  package static let bytesMax = 96
   private static let nobody = "nobody"
 
   /// As whom this host's board takes the sender of a request.
-  static func caller(of request: Request, at host: String) -> Caller {
+  package static func caller(of request: Request, at host: String) -> Caller {
     var caller = Caller(request, at: host)
     let principal = caller.principal
     if principal.isRoot && !principal.marks.contains(.fullRoot) {
@@ -64,42 +72,42 @@ enum GroupUser {
   }
 
   /// The name on every host of who is `user` on this one.
-  static func name(of user: String, at host: String) -> String {
+  package static func name(of user: String, at host: String) -> String {
     isLocal(user) ? "\(user)@\(host)" : user
   }
 
   /// The name of who started something, as the principal says it.
-  static func name(of principal: Principal) -> String {
+  package static func name(of principal: Principal) -> String {
     let isNamed = !isLocal(principal.user) && !principal.user.utf8.contains(UInt8(ascii: "@"))
     return isNamed ? principal.user : "\(principal)"
   }
 
   /// Who of this host has a name, as far as it is one of its own: root, or a number.
-  static func local(_ name: String, at host: String) -> String {
+  package static func local(_ name: String, at host: String) -> String {
     guard name.hasSuffix("@\(host)") else { return name }
     let user = String(name.dropLast(host.count + 1))
     return isLocal(user) ? user : name
   }
 
   /// Whom a table of this host is to charge for what belongs to `user` of it.
-  static func principal(of user: String, at host: String) -> Principal {
+  package static func principal(of user: String, at host: String) -> Principal {
     Principal(user) ?? Principal(user: user, host: host, marks: user == "root" ? .fullRoot : [])
   }
 
   /// The name of the sender of a message, for who gets it: root of a container is not passed for
   /// root.
-  static func sender(_ principal: Principal) -> String {
+  package static func sender(_ principal: Principal) -> String {
     let isLimited = principal.isRoot && !principal.marks.contains(.fullRoot)
     return isLimited ? "\(nobody)@\(principal.host)" : "\(principal)"
   }
 
   /// Boards ask each other as root of their host.
-  static func isBoard(_ principal: Principal) -> Bool {
+  package static func isBoard(_ principal: Principal) -> Bool {
     principal.isRoot && principal.marks.contains(.fullRoot)
   }
 
   /// Whether it is short enough, and one word of a line.
-  static func isName(_ user: String) -> Bool {
+  package static func isName(_ user: String) -> Bool {
     Principal.isName(user) && user.utf8.count <= bytesMax
   }
 

@@ -1,5 +1,5 @@
-import VObjects
-import VProtocol
+package import VObjects
+package import VProtocol
 import VRuntime
 
 /// What one board has: the groups that were made here, and those that have members here.
@@ -7,38 +7,38 @@ import VRuntime
 /// A group that others made is known as long as it has members here, so that it outlives its maker.
 /// What it was when its first member came holds for the messages to its members: no other board
 /// changes that.
-struct GroupTable: Sendable {
-  struct Group: Sendable {
-    var about: GroupTraits
-    var isMadeHere: Bool
+package struct GroupTable: Sendable {
+  package struct Group: Sendable {
+    package var about: GroupTraits
+    package var isMadeHere: Bool
     /// Who has it in their share.
-    var payer: Principal
+    package var payer: Principal
     /// When this board last asked the others for it.
-    var lookedAt: Time?
+    package var lookedAt: Time?
     /// By their whole names.
-    var members: [Name: GroupMember] = [:]
+    package var members: [Name: GroupMember] = [:]
   }
 
-  private(set) var groups: [Name: Group] = [:]
+  package private(set) var groups: [Name: Group] = [:]
   private var groupShares: Shares
   private var memberShares: Shares
 
   /// So many names fit into one answer.
-  static let groupsMax = 200
+  package static let groupsMax = 200
   /// So many members fit into one answer; who does not own the group leaves a quarter to its owner.
-  static let membersMax = 64
-  static let strangersMax = membersMax * 3 / 4
+  package static let membersMax = 64
+  package static let strangersMax = membersMax * 3 / 4
   /// Four users who do not own a group get into it, and none keeps the others out.
-  static let strangerMembersMax = membersMax / 4
+  package static let strangerMembersMax = membersMax / 4
   /// Members of all groups: each is an entity, and may be a mailbox.
-  static let allMembersMax = 4096
+  package static let allMembersMax = 4096
 
-  init(host: String) {
+  package init(host: String) {
     groupShares = Shares(capacity: Self.groupsMax, ownHost: host)
     memberShares = Shares(capacity: Self.allMembersMax, ownHost: host)
   }
 
-  mutating func make(_ name: Name, _ about: GroupTraits, by maker: Principal) -> Refusal? {
+  package mutating func make(_ name: Name, _ about: GroupTraits, by maker: Principal) -> Refusal? {
     if let refusal = Self.refusal(ofGroup: name) ?? Self.refusal(ofOwner: about.owner) {
       return refusal
     }
@@ -49,7 +49,7 @@ struct GroupTable: Sendable {
   }
 
   /// Forgets a group that was made here.
-  mutating func remove(_ name: Name) -> Refusal? {
+  package mutating func remove(_ name: Name) -> Refusal? {
     guard let group = groups[name] else { return Refusal(.notFound) }
     guard group.members.isEmpty else {
       return Refusal(.contextNotEmpty, "\(name) has members")
@@ -59,7 +59,8 @@ struct GroupTable: Sendable {
   }
 
   /// `about` says what the group is, where this board does not know it yet.
-  mutating func join(_ name: Name, _ about: GroupTraits, _ member: GroupMember) -> Refusal? {
+  package mutating func join(_ name: Name, _ about: GroupTraits, _ member: GroupMember) -> Refusal?
+  {
     if let refusal = Self.refusal(ofGroup: name) ?? Self.refusal(ofOwner: member.owner) {
       return refusal
     }
@@ -79,7 +80,7 @@ struct GroupTable: Sendable {
     return nil
   }
 
-  mutating func leave(_ name: Name, _ member: Name) -> GroupMember? {
+  package mutating func leave(_ name: Name, _ member: Name) -> GroupMember? {
     guard let left = groups[name]?.members.removeValue(forKey: member), let group = groups[name]
     else { return nil }
     memberShares.give(left.payer)
@@ -99,9 +100,9 @@ struct GroupTable: Sendable {
   /// Others' questions for a group that is here too make this board look so often at most.
   private static let lookInterval = TimeSpan.seconds(5)
 
-  mutating func noteLook(at name: Name, _ now: Time) { groups[name]?.lookedAt = now }
+  package mutating func noteLook(at name: Name, _ now: Time) { groups[name]?.lookedAt = now }
 
-  func isLookDue(at name: Name, _ now: Time) -> Bool {
+  package func isLookDue(at name: Name, _ now: Time) -> Bool {
     guard let group = groups[name] else { return false }
     return group.lookedAt.map { now - $0 >= Self.lookInterval } ?? true
   }
@@ -112,7 +113,7 @@ struct GroupTable: Sendable {
   }
 
   /// Ends a group that was made while an older one of its name was not heard; gives its members.
-  mutating func end(_ name: Name, for other: GroupTraits) -> [GroupMember] {
+  package mutating func end(_ name: Name, for other: GroupTraits) -> [GroupMember] {
     guard let group = groups[name], other.isOlder(than: group.about) else { return [] }
     for member in group.members.values { memberShares.give(member.payer) }
     forget(name)
@@ -138,7 +139,7 @@ extension GroupTable {
     return nil
   }
 
-  static func refusal(ofGroup name: Name) -> Refusal? {
+  package static func refusal(ofGroup name: Name) -> Refusal? {
     guard !WellKnownGroup.all.contains(where: { $0.name == name }) else {
       return Refusal(.duplicateName, "\(name) is a part of the system")
     }
@@ -163,30 +164,40 @@ extension GroupTable {
 // MARK: - Members
 
 /// A process of this host that is in a group.
-struct GroupMember: Sendable {
-  enum Receiver: Sendable {
+package struct GroupMember: Sendable {
+  package enum Receiver: Sendable {
     case mailbox(Mailbox)
     /// The program's own entity.
     case program(EntityID)
   }
 
   /// `HOST:NAME`.
-  var name: Name
+  package var name: Name
   /// As `GroupUser` names it.
-  var owner: String
+  package var owner: String
   /// In whose share of this board it is.
-  var payer: Principal
+  package var payer: Principal
   /// The process that has joined the group.
-  var entity: EntityID
-  var receiver: Receiver
+  package var entity: EntityID
+  package var receiver: Receiver
+
+  package init(
+    name: Name, owner: String, payer: Principal, entity: EntityID, receiver: Receiver
+  ) {
+    self.name = name
+    self.owner = owner
+    self.payer = payer
+    self.entity = entity
+    self.receiver = receiver
+  }
 }
 
 /// The name of a member: `NAME`, or `HOST:NAME` for any host.
-struct MemberName: Equatable, Sendable {
-  var host: String
-  var name: Name
+package struct MemberName: Equatable, Sendable {
+  package var host: String
+  package var name: Name
 
-  init(_ text: Name, on host: String) {
+  package init(_ text: Name, on host: String) {
     let colon = UInt8(ascii: ":")
     guard let split = text.octets.firstIndex(of: colon) else {
       (self.host, name) = (host, text)
@@ -197,17 +208,17 @@ struct MemberName: Equatable, Sendable {
     name = Name(text.octets[(split + 1)...])
   }
 
-  var whole: Name { Name(Array("\(host):".utf8) + name.octets) }
+  package var whole: Name { Name(Array("\(host):".utf8) + name.octets) }
 
   /// `NUMBER.PROGRAM` is a program, everything else a mailbox.
-  var isProgram: Bool {
+  package var isProgram: Bool {
     guard let dot = name.octets.firstIndex(of: UInt8(ascii: ".")), dot > 0,
       dot < name.octets.count - 1
     else { return false }
     return Int32(String(decoding: name.octets[..<dot], as: UTF8.self)) != nil
   }
 
-  var refusal: Refusal? {
+  package var refusal: Refusal? {
     let isSound =
       Principal.isName(host) && !host.utf8.contains { $0 == UInt8(ascii: ":") || $0 == 0x2F }
       && name.isMemberName && whole.octets.count <= Name.memberBytesMax

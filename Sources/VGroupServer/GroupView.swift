@@ -1,20 +1,20 @@
 import VObjects
-import VProtocol
+package import VProtocol
 import VRuntime
 
 /// A group as all boards that have it see it together.
-struct GroupView: Sendable {
-  var about: GroupTraits
+package struct GroupView: Sendable {
+  package var about: GroupTraits
   /// Members with their whole names.
-  var members: [QueryGroup.Member]
+  package var members: [QueryGroup.Member]
   /// Every host that has the group, in order of name.
-  var hosts: [String]
+  package var hosts: [String]
   /// Some board has another group of this name, which is about to end: its members hear what is
   /// sent to the name.
-  var isDisputed: Bool
+  package var isDisputed: Bool
 
   /// Nil where no board has the group.
-  init?(_ answers: [QueryGroup.Answer]) {
+  package init?(_ answers: [QueryGroup.Answer]) {
     let all = answers.map { GroupTraits($0) }
     guard let oldest = all.min(by: { $0.isOlder(than: $1) }) else { return nil }
     about = oldest
@@ -24,11 +24,11 @@ struct GroupView: Sendable {
   }
 
   /// A group of which only the name is known: nobody passes it but root.
-  static func nameOnly() -> GroupView { GroupView([QueryGroup.Answer(host: "")])! }
+  package static func nameOnly() -> GroupView { GroupView([QueryGroup.Answer(host: "")])! }
 }
 
 extension GroupTraits {
-  init(_ answer: QueryGroup.Answer) {
+  package init(_ answer: QueryGroup.Answer) {
     self.init(
       madeAt: answer.madeAt, owner: answer.owner, permissions: answer.permissions & 0o777)
   }
@@ -37,7 +37,7 @@ extension GroupTraits {
 extension QueryGroup.Answer {
   /// The answer as far as it is sound: a board tells of members of its own host only, and of no
   /// names that others could not read in a line; nil if it is none.
-  func sound(about name: Name) -> QueryGroup.Answer? {
+  package func sound(about name: Name) -> QueryGroup.Answer? {
     guard Principal.isName(host), owner.isEmpty || GroupUser.isName(owner) else { return nil }
     var sound = self
     sound.members = members.filter { member in
@@ -50,22 +50,24 @@ extension QueryGroup.Answer {
 }
 
 /// Groups as they were when somebody last looked; every use of a name looks anew.
-struct GroupViews: Sendable {
+package struct GroupViews: Sendable {
   private var views: [Name: (view: GroupView, lookedAt: Time)] = [:]
-  private(set) var names: Set<Name> = []
+  package private(set) var names: Set<Name> = []
 
   /// What five hosts have if their groups are all that they may have. Beyond it that one is
   /// forgotten which was looked at longest ago.
-  static let viewsMax = 1024
+  package static let viewsMax = 1024
 
-  subscript(name: Name) -> GroupView? { views[name]?.view }
+  package init() {}
+
+  package subscript(name: Name) -> GroupView? { views[name]?.view }
 
   /// What may be shown under a name without looking.
-  func shown(_ name: Name) -> GroupView? {
+  package func shown(_ name: Name) -> GroupView? {
     self[name] ?? (names.contains(name) ? .nameOnly() : nil)
   }
 
-  mutating func note(_ view: GroupView?, of name: Name, at now: Time) {
+  package mutating func note(_ view: GroupView?, of name: Name, at now: Time) {
     guard let view else {
       views[name] = nil
       names.remove(name)
@@ -78,5 +80,5 @@ struct GroupViews: Sendable {
     views[name] = (view, now)
   }
 
-  mutating func note(names: Set<Name>) { self.names = names }
+  package mutating func note(names: Set<Name>) { self.names = names }
 }

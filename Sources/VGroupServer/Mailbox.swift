@@ -1,23 +1,23 @@
 import Synchronization
-import VObjects
-import VProtocol
+package import VObjects
+package import VProtocol
 
 /// How many messages wait in all mailboxes of a board, by who sent them.
-final class MessageShares: Sendable {
+package final class MessageShares: Sendable {
   private let shares: Mutex<Shares>
 
   /// At most 12 MB; one user has a quarter of it, whoever they sent them to.
-  static let messagesMax = 16_384
+  package static let messagesMax = 16_384
 
-  init(host: String) { shares = Mutex(Shares(capacity: Self.messagesMax, ownHost: host)) }
+  package init(host: String) { shares = Mutex(Shares(capacity: Self.messagesMax, ownHost: host)) }
 
-  func take(_ sender: Principal) -> Bool { shares.withLock { $0.take(sender) } }
-  func give(_ sender: Principal) { shares.withLock { $0.give(sender) } }
-  var count: Int { shares.withLock { $0.count } }
+  package func take(_ sender: Principal) -> Bool { shares.withLock { $0.take(sender) } }
+  package func give(_ sender: Principal) { shares.withLock { $0.give(sender) } }
+  package var count: Int { shares.withLock { $0.count } }
 }
 
 /// A member that keeps messages until somebody reads them: one for each read, the first one first.
-final class Mailbox: Sendable {
+package final class Mailbox: Sendable {
   /// A read that waits; `give` is false where it has ended.
   private struct Reader: Sendable {
     var call: TreeCall
@@ -40,16 +40,16 @@ final class Mailbox: Sendable {
   private let all: MessageShares
 
   /// One sender has a quarter of it, so that a flood leaves room for others.
-  static let messagesMax = 256
-  static let full = "full, as many messages of one sender wait as it keeps"
+  package static let messagesMax = 256
+  package static let full = "full, as many messages of one sender wait as it keeps"
 
-  init(host: String, _ all: MessageShares) {
+  package init(host: String, _ all: MessageShares) {
     state = Mutex(State(shares: Shares(capacity: Self.messagesMax, ownHost: host)))
     self.all = all
   }
 
   /// False where no more of this sender is kept.
-  func put(_ text: String, from sender: Principal) -> Bool {
+  package func put(_ text: String, from sender: Principal) -> Bool {
     let message = Array(text.utf8)
     while let reader = state.withLock({ $0.readers.isEmpty ? nil : $0.readers.removeFirst() }) {
       if reader.give(message) { return true }
@@ -65,7 +65,7 @@ final class Mailbox: Sendable {
   }
 
   /// Calls `give` with the next message, now or later.
-  func take(_ call: TreeCall, _ give: @escaping @Sendable ([UInt8]) -> Bool) {
+  package func take(_ call: TreeCall, _ give: @escaping @Sendable ([UInt8]) -> Bool) {
     let (kept, isClosed) = state.withLock { state -> (Kept?, Bool) in
       guard state.messages.isEmpty else { return (state.messages.removeFirst(), false) }
       if !state.isClosed { state.readers.append(Reader(call: call, give: give)) }
@@ -95,7 +95,7 @@ final class Mailbox: Sendable {
   }
 
   /// Has left its group: whoever reads finds the end.
-  func close() {
+  package func close() {
     let (readers, messages) = state.withLock { state in
       state.isClosed = true
       defer { (state.readers, state.messages) = ([], []) }
@@ -106,7 +106,7 @@ final class Mailbox: Sendable {
   }
 
   /// Messages that wait.
-  var count: Int { state.withLock { $0.messages.count } }
+  package var count: Int { state.withLock { $0.messages.count } }
 }
 
 /// A member as a file: what this host's mailboxes hold, and nothing of the others.

@@ -1,15 +1,15 @@
 import Synchronization
 import VObjects
-import VProtocol
+package import VProtocol
 import VRuntime
 
 /// A group of the system: every member of it answers to one question.
-struct WellKnownGroup: Sendable {
-  var name: Name
+package struct WellKnownGroup: Sendable {
+  package var name: Name
   var entity: EntityID
   var question: Message
 
-  static let all = [
+  package static let all = [
     WellKnownGroup(
       name: "group-managers", entity: .groupManagerGroup, question: QueryGroup("").message),
     WellKnownGroup(

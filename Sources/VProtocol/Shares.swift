@@ -37,26 +37,35 @@ public struct Shares: Sendable {
   /// A principal that nobody could name is a stranger of no host.
   public mutating func take(_ principal: Principal?, _ amount: Int = 1) -> Bool {
     precondition(amount >= 0, "shares are given back by `give`")
+    if amount == 0 { return true }
     let isRoot = isOwnRoot(principal)
-    guard count + amount <= capacity else { return false }
-    if !isRoot {
-      let payer = payer(of: principal)
-      guard count - rootCount + amount <= capacity - capacity / ShareLimits.rootPart,
-        users[payer, default: 0] + amount <= capacity / ShareLimits.userPart
-      else { return false }
-      if payer.host != ownHost {
-        let strangers = hosts.reduce(0) { $0 + ($1.key == ownHost ? 0 : $1.value) }
-        guard hosts[payer.host, default: 0] + amount <= capacity * 3 / ShareLimits.hostParts,
-          strangers + amount <= capacity / ShareLimits.strangersPart
-        else { return false }
-      }
-      users[payer, default: 0] += amount
-      hosts[payer.host, default: 0] += amount
-    } else {
-      rootCount += amount
+    guard count + amount <= capacity, isRoot || fits(amount, payer(of: principal)) else {
+      return false
     }
-    count += amount
+    add(principal, amount)
     return true
+  }
+
+  private func fits(_ amount: Int, _ payer: Payer) -> Bool {
+    guard count - rootCount + amount <= capacity - capacity / ShareLimits.rootPart,
+      users[payer, default: 0] + amount <= capacity / ShareLimits.userPart
+    else { return false }
+    if payer.host == ownHost { return true }
+    let strangers = hosts.reduce(0) { $0 + ($1.key == ownHost ? 0 : $1.value) }
+    return hosts[payer.host, default: 0] + amount <= capacity * 3 / ShareLimits.hostParts
+      && strangers + amount <= capacity / ShareLimits.strangersPart
+  }
+
+  /// Counts what `principal` has already, whatever its share is.
+  public mutating func add(_ principal: Principal?, _ amount: Int = 1) {
+    count += amount
+    if isOwnRoot(principal) {
+      rootCount += amount
+      return
+    }
+    let payer = payer(of: principal)
+    users[payer, default: 0] += amount
+    hosts[payer.host, default: 0] += amount
   }
 
   /// Gives back what was taken.

@@ -4,12 +4,12 @@ import VFileServer
 import VGroupServer
 import VKernelServers
 import VNode
+import VObjects
 import VPipeServer
 import VProtocol
 import VRAMServer
 import VRuntime
 import VTeamServer
-import VObjects
 
 /// A host with every server there is, another one from which strangers come, and what ann of the
 /// first has made for herself.

@@ -1,9 +1,9 @@
 import Fixtures
 import Testing
-import VProtocol
-import VRuntime
 import VDirectory
 import VNode
+import VProtocol
+import VRuntime
 import VStore
 
 /// The operations whose rule is neither that of instances nor that of names.

@@ -1,8 +1,8 @@
 import Testing
-import VProtocol
-import VRuntime
 import VDirectory
 import VNode
+import VProtocol
+import VRuntime
 
 /// Every operation on an instance, on every kind of instance, by everybody but whose it is.
 @Suite("Attacks on instances")

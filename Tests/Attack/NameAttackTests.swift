@@ -1,7 +1,7 @@
 import Testing
+import VDirectory
 import VProtocol
 import VRuntime
-import VDirectory
 
 /// Every operation on a name, on objects that are their owner's alone.
 @Suite("Attacks on names")

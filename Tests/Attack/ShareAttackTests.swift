@@ -1,8 +1,8 @@
 import Testing
-import VProtocol
-import VRuntime
 import VDirectory
 import VNode
+import VProtocol
+import VRuntime
 
 /// One user takes all that there is to take; then the others still have theirs, and what was taken
 /// comes back.

@@ -8,7 +8,8 @@ struct ImportTable {
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
     "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VObjects", "VThreads",
-    "VStore", "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "VRun", "VServers", "vnode",
+    "VStore", "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "VRun", "VServers",
+    "vnode",
     "vkeep", "v",
   ]
 
@@ -46,8 +47,10 @@ struct ImportTable {
       ])
       .union(boards).union(Self.packages)
     case "VServers":
-      return system.union(["VLinuxStore", "VLinuxPrograms", "VObjects", "VStore", "VRuntime", "VProtocol"])
-        .union(boards)
+      return system.union([
+        "VLinuxStore", "VLinuxPrograms", "VObjects", "VStore", "VRuntime", "VProtocol",
+      ])
+      .union(boards)
     // A composition root too: it runs boards as processes of their own.
     case "v":
       return system.union([

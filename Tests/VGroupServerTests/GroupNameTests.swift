@@ -1,8 +1,7 @@
 import Testing
+import VGroupServer
 import VObjects
 import VProtocol
-
-@testable import VGroupServer
 
 @Suite("Names of groups and members")
 struct GroupNameTests {

@@ -1,9 +1,8 @@
 import Testing
+import VGroupServer
 import VObjects
 import VProtocol
 import VRuntime
-
-@testable import VGroupServer
 
 @Suite("Shares of a group board")
 struct GroupShareTests {
