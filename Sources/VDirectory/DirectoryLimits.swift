@@ -8,8 +8,10 @@ package enum DirectoryLimits {
   ///
   /// Six other kernels can fill the rest; a host that claims more is found by asking.
   package static let claimsOfOneMax = 72
-  /// Names beyond the table that are asked for at once: each is a packet to every host, which comes
-  /// again until it is answered or 200 ms have passed. One user's 16 make 80 questions a second.
+  /// Names beyond the table that are asked for at once.
+  ///
+  /// Each is a packet to every host, which comes again until it is answered or 200 ms have passed.
+  /// One user's 16 make 80 questions a second.
   package static let searchesMax = 64
   /// Names believed absent at once: one user's share is what 16 questions at once find in 3 s.
   package static let absentMax = 1024

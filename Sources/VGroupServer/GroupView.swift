@@ -54,8 +54,9 @@ package struct GroupViews: Sendable {
   private var views: [Name: (view: GroupView, lookedAt: Time)] = [:]
   package private(set) var names: Set<Name> = []
 
-  /// What five hosts have if their groups are all that they may have. Beyond it that one is
-  /// forgotten which was looked at longest ago.
+  /// What five hosts have if their groups are all that they may have.
+  ///
+  /// Beyond it that one is forgotten which was looked at longest ago.
   package static let viewsMax = 1024
 
   package init() {}

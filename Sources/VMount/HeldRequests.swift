@@ -3,6 +3,7 @@ internal import CVLinux
 internal import Glibc
 internal import Synchronization
 internal import VProtocol
+import VRuntime
 
 /// The names that belong to the numbers in a request: of who asks, and, where it changes them, of
 /// an object's new owner and group.
@@ -85,7 +86,7 @@ extension Mount {
       return name ?? ""
     }
     var names = RequestNames()
-    names.user = known(users.name(ofUser: header.uid), .userName(header.uid))
+    names.user = known(users.principal(ofUser: header.uid), .userName(header.uid))
     if fuse_opcode(header.opcode) == FUSE_SETATTR {
       let change = reader.arguments(fuse_setattr_in.self)
       if change.valid & UInt32(FATTR_UID) != 0 {

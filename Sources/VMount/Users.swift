@@ -1,56 +1,29 @@
 internal import VProtocol
-
-/// The user table of this host, as a mount asks it: it answers at once what it knows, and is asked
-/// to look for the rest.
-public protocol UserNames: Sendable {
-  func userName(_ id: UInt32) -> NameAnswer<String>
-  func groupName(_ id: UInt32) -> NameAnswer<String>
-  func userID(_ name: String) -> NameAnswer<UInt32>
-  func groupID(_ name: String) -> NameAnswer<UInt32>
-  /// Looks for what was unknown, and calls `done` once, on any thread: when all of it is known, or
-  /// after some seconds at most.
-  func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void)
-}
-
-/// What a table says at once.
-public enum NameAnswer<Value: Sendable>: Sendable {
-  case known(Value)
-  /// The host has no such user or group.
-  case absent
-  /// Nobody has asked yet, or the table does not tell.
-  case unknown
-}
-
-public enum NameQuestion: Hashable, Sendable {
-  case userName(UInt32)
-  case groupName(UInt32)
-  case userID(String)
-  case groupID(String)
-}
+package import VRuntime
 
 /// Users and groups as V sees them: names for numbers and numbers for names.
 ///
 /// They travel by name, or as `#N` where a number has none; a name that this host does not have
 /// belongs to nobody. What a table does not tell is nil, and never taken for that.
-struct Users: Sendable {
+package struct Users: Sendable {
   let table: any UserNames
+
+  package init(table: any UserNames) { self.table = table }
 
   /// The user `nobody` and the group `nogroup` of Debian, and the kernel's overflow identity.
   private static let nobody: UInt32 = 65534
 
   /// Root and its group have their names on every host, and need no table.
-  func name(ofUser id: UInt32) -> String? {
+  package func name(ofUser id: UInt32) -> String? {
     id == 0 ? "root" : Self.name(id, table.userName(id))
   }
   func name(ofGroup id: UInt32) -> String? {
     id == 0 ? "root" : Self.name(id, table.groupName(id))
   }
 
-  func id(ofUser name: String) -> UInt32? {
-    name == "root" ? 0 : Self.id(name, table.userID(_:), table.userName(_:))
-  }
-  func id(ofGroup name: String) -> UInt32? {
-    name == "root" ? 0 : Self.id(name, table.groupID(_:), table.groupName(_:))
+  /// Who asks, as a principal tells it to other hosts.
+  package func principal(ofUser id: UInt32) -> String? {
+    name(ofUser: id).map { Principal.user(ofAccount: $0, number: id) }
   }
 
   private static func name(_ id: UInt32, _ answer: NameAnswer<String>) -> String? {
@@ -59,6 +32,13 @@ struct Users: Sendable {
     case .absent: "#\(id)"
     case .unknown: nil
     }
+  }
+
+  func id(ofUser name: String) -> UInt32? {
+    name == "root" ? 0 : Self.id(name, table.userID(_:), table.userName(_:))
+  }
+  func id(ofGroup name: String) -> UInt32? {
+    name == "root" ? 0 : Self.id(name, table.groupID(_:), table.groupName(_:))
   }
 
   /// `#N` means a number without a name here as well: shown as it is only where it would not look

@@ -1,7 +1,7 @@
 import Synchronization
 
-/// Leads what exists first, such as a server's procedure, to the object that it belongs to; weak, so
-/// that neither keeps the other.
+/// Leads what exists first, such as a server's procedure, to the object that it belongs to; weak,
+/// so that neither keeps the other.
 public final class LateBound<Object: AnyObject & Sendable>: Sendable {
   private struct Reference: Sendable { weak var value: Object? }
   private let reference = Mutex(Reference())

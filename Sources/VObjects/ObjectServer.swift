@@ -227,7 +227,8 @@ extension ObjectServer {
     let (server, label) = (server, handlers.label)
     return instances.all.map { instance in
       "\(seesNumbers ? "\(instance.id.rawValue)" : "-") \(server) \(instance.owner) "
-        + "\(instance.caller.principal.host) \(instance.mode.words) \(Self.inLine(label(instance)))\n"
+        + "\(instance.caller.principal.host) \(instance.mode.words) "
+        + "\(Self.inLine(label(instance)))\n"
     }.joined()
   }
 

@@ -18,8 +18,9 @@ public struct RunRules: Equatable, Sendable {
   private let rules: [Rule]
   private let guest: String?
 
-  /// `USER@HOST` each, where `*` for either means all; `*` never means root. `guest` is an account
-  /// of this host.
+  /// Takes `USER@HOST` each, where `*` for either means all but never root.
+  ///
+  /// `guest` is an account of this host.
   ///
   /// Nil where one of the rules is something else.
   public init?(_ rules: [String], host: String, guest: String? = nil) {

@@ -159,6 +159,8 @@ struct ExceptionAttackTests {
         let code = host.send(change.message, .groupManagerGroup, as: who).code
         #expect(!code.isOK, "\(who): \(change.change)")
       }
+      // A group's server asks for its view as root of its host.
+      guard who != .foreignRoot else { continue }
       let asked = host.send(QueryGroup("own").message, .groupManagerGroup, as: who)
       #expect(!asked.code.isOK || asked.message.segment.isEmpty, "\(who) lists")
       #expect(!String(decoding: asked.message.segment, as: UTF8.self).contains("ann"), "\(who)")

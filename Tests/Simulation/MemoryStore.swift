@@ -31,6 +31,7 @@ final class MemoryStore: FileStore {
     var links: UInt32 = 1
     var deviceNumber: UInt64 = 0
     var data: [UInt8] = []
+    var attributes: [[UInt8]: [UInt8]] = [:]
     /// Of a directory; a name keeps its position, which is never used again.
     var names: [[UInt8]: (node: Int, position: UInt64)] = [:]
     var nextPosition: UInt64 = 1
@@ -127,12 +128,49 @@ final class MemoryStore: FileStore {
   ) -> RangeLocks.Span? { nil }
   func attribute(
     _ name: [UInt8], of object: StoreHandle, as who: Credentials
-  ) throws(StoreFailure) -> [UInt8] { throw .refused(.notSupported) }
-  func attributeNames(of object: StoreHandle, as who: Credentials) -> [[UInt8]] { [] }
+  ) throws(StoreFailure) -> [UInt8] {
+    try with { state throws(StoreFailure) in
+      let number = try state.node(object)
+      try state.check(number, 4, as: who)
+      guard let value = state.nodes[number]?.attributes[name] else { throw .refused(.noAttribute) }
+      return value
+    }
+  }
+
+  func attributeNames(
+    of object: StoreHandle, as who: Credentials
+  ) throws(StoreFailure) -> [[UInt8]] {
+    try with { state throws(StoreFailure) in
+      let number = try state.node(object)
+      return state.nodes[number].map { Array($0.attributes.keys) } ?? []
+    }
+  }
+
   func changeAttribute(
     _ name: [UInt8], of object: StoreHandle, _ change: ChangeAttribute.Change,
     as who: Credentials
-  ) throws(StoreFailure) { throw .refused(.notSupported) }
+  ) throws(StoreFailure) {
+    try with { state throws(StoreFailure) in
+      let number = try state.node(object)
+      try state.check(number, 2, as: who)
+      let isThere = state.nodes[number]?.attributes[name] != nil
+      let value: [UInt8]?
+      switch change {
+      case .set(let new): value = new
+      case .create(let new):
+        guard !isThere else { throw .refused(.duplicateName) }
+        value = new
+      case .replace(let new):
+        guard isThere else { throw .refused(.noAttribute) }
+        value = new
+      case .remove:
+        guard isThere else { throw .refused(.noAttribute) }
+        value = nil
+      }
+      state.nodes[number]?.attributes[name] = value
+      state.touch(number)
+    }
+  }
 
   func checkAccess(
     _ object: StoreHandle, mask: UInt32, as who: Credentials

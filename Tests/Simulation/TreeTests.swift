@@ -126,10 +126,12 @@ struct TreeTests {
     #expect(asker.code(CancelWait(first)) == .notFound)
     #expect(asker.code(WriteInstance(instance, position: 0, data: [1])) == .ok)
     simulator.run(for: .seconds(1))
-    #expect(answers.value["second"] == .ok && manager.waitCount == 1)
+    // Which of the two gets the octet is the manager's choice.
+    #expect(answers.value.values.filter { $0 == .ok }.count == 1 && manager.waitCount == 1)
     #expect(asker.code(ReleaseInstance(instance)) == .ok)
     simulator.run(for: .seconds(1))
-    #expect(answers.value["third"] == .invalidFileID && manager.waitCount == 0)
+    #expect(answers.value.values.filter { $0 == .invalidFileID }.count == 1)
+    #expect(answers.value.count == 3 && manager.waitCount == 0)
     #expect(bell.closed.withLock { $0 } == 1 && manager.instanceCount == 0)
   }
 

@@ -48,6 +48,16 @@ private final class SlowNames: UserNames {
   }
 }
 
+private struct FixedNames: UserNames {
+  let names: [UInt32: String] = [1: "ann", 2: "ann@corp", 3: "an n", 4: "\u{e9}", 5: "#1"]
+
+  func userName(_ id: UInt32) -> NameAnswer<String> { names[id].map { .known($0) } ?? .absent }
+  func groupName(_ id: UInt32) -> NameAnswer<String> { userName(id) }
+  func userID(_ name: String) -> NameAnswer<UInt32> { .absent }
+  func groupID(_ name: String) -> NameAnswer<UInt32> { .absent }
+  func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void) { done() }
+}
+
 /// A mount of a name space with nothing in it, on a real loop.
 private final class Mounted {
   let path = "/tmp/v-mount-\(getpid())-\(UInt32.random(in: 0 ... .max))"
@@ -59,8 +69,7 @@ private final class Mounted {
 
   init() throws {
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    let machine = try LinuxMachine(
-      address: 0x7F00_0001, port: 0, groupPort: UInt16.random(in: 20_000...32_000))
+    let machine = try LinuxMachine()
     let node = Node(host: "kea", machine: machine, secret: nil)
     machine.run(node)
     node.announce()
@@ -125,6 +134,16 @@ struct UserNamesTests {
       #expect(process.terminationStatus == 0)
     }
     #expect(until { mounted.names.waitingCount == 0 })
+  }
+
+  @Test("says who asks so that other hosts take it: a name that no principal can have is a number")
+  func principals() {
+    let users = Users(table: FixedNames())
+    #expect(users.principal(ofUser: 0) == "root")
+    #expect(users.principal(ofUser: 1) == "ann")
+    #expect((2...6).allSatisfy { users.principal(ofUser: $0) == "#\($0)" })
+    // As the owner of a file it is the account's.
+    #expect(users.name(ofUser: 2) == "ann@corp")
   }
 
   @Test("takes nobody for somebody else: who is not told of is refused")

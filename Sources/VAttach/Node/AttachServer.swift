@@ -224,13 +224,10 @@ public final class AttachServer: Sendable {
       var found: UnsafeMutablePointer<passwd>?
       let error = unsafe getpwuid_r(uid, &entry, buffer.baseAddress!, size, &found)
       guard unsafe found != nil, let name = unsafe entry.pw_name else {
-        return error == 0 || error == ENOENT || error == ESRCH ? "#\(uid)" : nil
+        let isAbsent = error == 0 || error == ENOENT || error == ESRCH
+        return isAbsent ? Principal.user(ofAccount: nil, number: uid) : nil
       }
-      let text = unsafe String(cString: name)
-      guard text.utf8.count <= AttachFrame.userBytesMax, !text.contains("@"),
-        Principal.isName(text)
-      else { return "#\(uid)" }
-      return text
+      return unsafe Principal.user(ofAccount: String(cString: name), number: uid)
     }
   }
 

@@ -5,8 +5,8 @@ public import VRuntime
 /// the same naming and UIO operations as everything else.
 ///
 /// A text is made when it is opened and then stays as it is, so that one reader sees one state; as
-/// long as it is open, its size is told as that of what was opened. The modes of contexts count as on
-/// a disk: to pass one takes the right to execute, to list it the right to read.
+/// long as it is open, its size is told as that of what was opened. The modes of contexts count as
+/// on a disk: to pass one takes the right to execute, to list it the right to read.
 public final class TreeManager: Sendable {
   /// The context of the root: it is known to everybody, as every use is checked.
   public static let root = ContextID(rawValue: 1)

@@ -4,8 +4,8 @@ extension EntityID {
   public static let groupManagerGroup = EntityID(
     group: 0x16, low: wellKnownLow, isUnrestricted: true)
 
-  /// The group of a name: the low 59 bits of the hash of its octets (FNV-1a), so that no host keeps a
-  /// table, and before them the bit that all groups with a name have and no other.
+  /// The group of a name: the low 59 bits of the hash of its octets (FNV-1a), so that no host keeps
+  /// a table, and before them the bit that all groups with a name have and no other.
   public init(groupNamed name: Name) {
     var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     for octet in name.octets { hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }

@@ -37,6 +37,18 @@ public struct Principal: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// The longest name of a user.
+  public static let userBytesMax = 128
+
+  /// The user for an account of this host: its name, or `#number` where it has none or one that
+  /// no principal can have.
+  public static func user(ofAccount name: String?, number: UInt32) -> String {
+    guard let name, isName(name), name.utf8.count <= userBytesMax,
+      !name.utf8.contains(UInt8(ascii: "@")), !name.hasPrefix("#")
+    else { return "#\(number)" }
+    return name
+  }
+
   /// Whether a text can be a user or a host: at least one octet, each of them visible ASCII.
   public static func isName(_ text: String) -> Bool {
     !text.isEmpty && text.utf8.allSatisfy { 0x21...0x7E ~= $0 }

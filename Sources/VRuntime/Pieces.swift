@@ -1,12 +1,10 @@
 internal import Synchronization
-internal import VProtocol
-internal import VRuntime
 
 /// The pieces of one large read or write: a few are under way at a time, in order of their start,
 /// until one falls short.
 ///
 /// Completions may come on any thread, and on the starting one before `start` returns.
-final class Pieces<Value: Sendable>: Sendable {
+public final class Pieces<Value: Sendable>: Sendable {
   private struct State {
     var results: [Answer<Value>?]
     var next = 0
@@ -23,7 +21,7 @@ final class Pieces<Value: Sendable>: Sendable {
 
   /// `start` begins the piece with an index; `isShort` says that what is behind it does not
   /// count; `end` gets what all pieces came to, nil where one was not started.
-  init(
+  public init(
     count: Int, window: Int,
     start: @escaping @Sendable (Int, @escaping @Sendable (Answer<Value>) -> Void) -> Void,
     isShort: @escaping @Sendable (Int, Answer<Value>) -> Bool,
@@ -36,7 +34,7 @@ final class Pieces<Value: Sendable>: Sendable {
     self.end = end
   }
 
-  func run() {
+  public func run() {
     while let index = nextIndex() {
       start(index) { [self] result in finish(index, result) }
     }
