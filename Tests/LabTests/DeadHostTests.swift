@@ -78,7 +78,9 @@ extension LabTests {
       let removal = try await lab.bash(on: "kea", "rm -rf /v/host /v/.v")
       #expect(removal.status == 1, "\(removal.summary)")
       let after = try await lab.bash(on: "kea", list)
-      #expect(after.output == before.output && after.output.contains("version"))
+      #expect(
+        after.output == before.output && after.output.contains("version"),
+        "before: \(before.summary)\nafter: \(after.summary)")
       expectSuccess(try await lab.run(on: "kea", ["cat", "/v/.v/version"]))
     }
 

@@ -35,9 +35,7 @@ extension LabTests {
 
       // What a host gave up is forgotten, and so tui leaves nothing behind.
       try await serve(on: "tui", [], lab)
-      let isForgotten = try await lab.bash(
-        on: "kea", "for i in {1..90}; do ls /v | grep -qx src || exit 0; sleep .1; done; exit 1")
-      expectSuccess(isForgotten)
+      try await awaitForgotten(["src", "storage/tui"], lab)
       try await lab.command("kill", ["tui"])
     }
 
@@ -61,8 +59,9 @@ extension LabTests {
       #expect(log.contains(refusal), "\(log)")
       for host in Lab.hosts + ["tui"] { #expect(try await read(host, lab) == "src of tui\n") }
       try await serve(on: "tui", [], lab)
-      try await lab.command("kill", ["tui"])
       try await serve(on: "moa", ["storage/moa"], lab)
+      try await awaitForgotten(["src", "storage/tui"], lab)
+      try await lab.command("kill", ["tui"])
     }
 
     @Test("of a host that is away are described; all below them says that it is down")
@@ -90,6 +89,20 @@ extension LabTests {
 
     private func read(_ host: String, _ lab: Lab) async throws -> String {
       try await lab.run(on: host, ["cat", "/v/src/who"]).output
+    }
+
+    /// Waits until kea has heard that nobody serves these names any more.
+    private func awaitForgotten(_ names: [String], _ lab: Lab) async throws {
+      for name in names {
+        let isForgotten = try await lab.bash(
+          on: "kea",
+          """
+          for i in {1..90}; do
+            ls /v/$(dirname \(name)) | grep -qx $(basename \(name)) || exit 0; sleep .1
+          done; exit 1
+          """)
+        expectSuccess(isForgotten)
+      }
     }
 
     /// The name handling group was asked so often by the mount of `host`.

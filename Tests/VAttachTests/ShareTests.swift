@@ -62,6 +62,7 @@ struct ShareTests {
     let door = try Door(cluster.kea, limits)
     let (one, two) = (try RawProcess(door.path, as: nobody), try RawProcess(door.path, as: nobody))
     let (other, root) = (try RawProcess(door.path, as: unnamed), try RawProcess(door.path))
+    defer { for process in [one, two, other, root] { process.end() } }
     func made(_ process: RawProcess, _ frame: AttachFrame, _ count: Int) -> Int {
       (0..<count).count { _ in process.make(frame) != nil }
     }
@@ -110,6 +111,7 @@ struct ShareTests {
     let root = try door.attach()
     defer { root.close() }
     let processes = try [nobody, nobody, unnamed].map { try RawProcess(door.path, as: $0) }
+    defer { for process in processes { process.end() } }
     let servers = try processes.map {
       try #require($0.make(.makeServer(token: 1, knowsPrincipals: false)))
     }
@@ -132,7 +134,7 @@ struct ShareTests {
     processes[0].send(.reply(Message(reply: .ok), to: AttachFrame.RequestName(request)))
     #expect(eventually { codes.values.count == 7 && codes.values[6].1 == .ok })
     processes[0].send(.retire(servers[0]))
-    #expect(eventually { codes.values.count { $0.1 == .outcomeUnknown } == 7 })
+    #expect(eventually { codes.values.count { $0.1 == .outcomeUnknown } == 7 }, "\(codes.values)")
     for _ in 0..<9 { ask(1) }
     #expect(
       root.sendText("x", from: root.makeClient(user: "root"), to: root.makeEcho()).code == .ok)
