@@ -15,8 +15,8 @@ import VTeamServer
 public struct ServerOptions: Sendable {
   /// The user table of this host, of which a process has one.
   public var users: LinuxUsers
-  /// Of the file server; none is the host's own directory.
-  public var exports: [Export] = []
+  /// Of the file server; nil is the host's own directory.
+  public var exports: [Export]?
   /// Of the team server: who of other hosts may start programs, `USER@HOST`.
   public var run: [String] = []
   /// Of the team server: as whom those of them run programs who have no user here.
@@ -39,9 +39,8 @@ extension ServerEntry {
     }
     return { node throws(ServerFailure) in
       let exports =
-        options.exports.isEmpty
-        ? [Export(prefix: Array("storage/\(node.host)".utf8), path: "/srv/storage")]
-        : options.exports
+        options.exports
+        ?? [Export(prefix: Array("storage/\(node.host)".utf8), path: "/srv/storage")]
       let server: FileServer
       do throws(ExportFailure) {
         server = try FileServer(

@@ -107,10 +107,12 @@ extension Serve {
   /// What must be done before there are threads; then how the server is plugged in.
   private func prepare() throws -> ServerEntry.Plug {
     var options = ServerOptions(users: LinuxUsers())
-    options.exports = export.compactMap(Self.parts).map { prefix, path in
-      Export(
-        prefix: Array(prefix.utf8), path: path, isReadOnly: readOnly,
-        allowedHosts: allow.isEmpty ? nil : allow, rootHosts: root, numberHosts: numbers)
+    if !export.isEmpty {
+      options.exports = export.compactMap(Self.parts).map { prefix, path in
+        Export(
+          prefix: Array(prefix.utf8), path: path, isReadOnly: readOnly,
+          allowedHosts: allow.isEmpty ? nil : allow, rootHosts: root, numberHosts: numbers)
+      }
     }
     options.run = starter
     do throws(ServerFailure) {
