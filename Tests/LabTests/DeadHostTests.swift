@@ -73,7 +73,7 @@ extension LabTests {
     @Test("what stands for the system cannot be removed")
     func removal() async throws {
       let lab = try await Lab.shared()
-      let list = 
+      let list =
         "ls -A /v/.v /v/host; find /v/.v /v/host -path '*/proc/*' -prune -o -print | sort"
       let before = try await lab.bash(on: "kea", list)
       let removal = try await lab.bash(on: "kea", "rm -rf /v/host /v/.v")
