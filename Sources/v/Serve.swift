@@ -7,6 +7,7 @@ import VLinuxStore
 import VProtocol
 import VRuntime
 import VServers
+import VStore
 import VTeamServer
 
 /// `v serve`: a board in a process of its own, the same that runs inside a node.
@@ -59,6 +60,12 @@ struct Serve: ParsableCommand {
       valueName: "user@host"))
   var starter: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "team: as whom those run programs who have no user here (default: they run none).",
+      valueName: "user"))
+  var guestUser: String?
+
   @OptionGroup var options: CommonOptions
 
   func validate() throws {
@@ -71,11 +78,19 @@ struct Serve: ParsableCommand {
       throw ValidationError(
         "--export, --read-only, --allow, --root and --numbers are for v serve file.")
     }
+    // They are said of exports that are named: the host's own directory is open to all hosts.
+    guard !export.isEmpty || (allow + root + numbers).isEmpty && !readOnly else {
+      throw ValidationError(
+        "--read-only, --allow, --root and --numbers are for what --export names.")
+    }
     guard RunRules(starter, host: "") != nil else {
       throw ValidationError("--run takes USER@HOST: \(starter.joined(separator: ", ")).")
     }
-    guard board == "team" || starter.isEmpty else {
-      throw ValidationError("--run is for v serve team.")
+    guard board == "team" || starter.isEmpty && guestUser == nil else {
+      throw ValidationError("--run and --guest-user are for v serve team.")
+    }
+    if let guestUser, !RunRules.canBeGuest(guestUser) {
+      throw ValidationError("--guest-user takes a user who is neither root nor nobody.")
     }
     for export in export where Self.parts(of: export) == nil {
       throw ValidationError("--export takes PREFIX=PATH, and the path is absolute: '\(export)'.")
@@ -115,6 +130,15 @@ extension Serve {
       }
     }
     options.run = starter
+    if let guestUser {
+      let found = try? options.users.credentials(ofUser: guestUser, .mayWait)
+      guard let found, !found.isRoot, found.uid != Credentials.nobody.uid else {
+        throw Failure(
+          status: .usage,
+          description: "\(what): \(guestUser): no such user, or one who is root or nobody")
+      }
+      options.guestUser = guestUser
+    }
     do throws(ServerFailure) {
       return try ServerRegistry[board]!.prepare(options)
     } catch {

@@ -118,6 +118,17 @@ extension LabTests {
         let outcome = try await lab.run(on: "kea", ["v", "serve"] + arguments)
         #expect(outcome.status == 1 && outcome.errors.hasPrefix(text), "\(outcome.summary)")
       }
+      // Not the host's own directory, open to all hosts, instead.
+      let unnamed = try await lab.run(on: "kea", ["v", "serve", "file", "--allow", "moa"])
+      #expect(unnamed.status == 2 && unnamed.errors.contains("--export"), "\(unnamed.summary)")
+      for guest in ["root", "nobody", "absent"] {
+        let outcome = try await lab.run(
+          on: "kea", ["v", "serve", "team", "--guest-user", guest])
+        #expect(
+          outcome.status == 2 && outcome.errors.contains("root nor nobody")
+            || outcome.status == 2 && outcome.errors.contains("no such user"),
+          "\(guest): \(outcome.summary)")
+      }
       let user = try await lab.run(on: "kea", as: "ann", ["v", "serve", "pipe"])
       #expect(
         user.status == 1 && user.errors.hasPrefix("v: serve pipe: ann may not serve names"),
