@@ -287,7 +287,8 @@ extension Mount {
     }
   }
 
-  /// Ends an instance; no program waits for that, so a manager that is silent is told later.
+  /// Ends an instance; no program waits for that, so a manager that is silent, or is asked too much
+  /// by this user, is told later.
   func release(
     _ instance: InstanceID, of manager: EntityID, as user: ClientUser,
     then: @escaping @Sendable () -> Void = {}
@@ -300,8 +301,10 @@ extension Mount {
     then: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     clients.send(operation, as: user, to: manager) { [self] answer in
-      guard case .refused(.retransmissionTimeout) = answer, triesLeft > 0 else {
-        return then(answer)
+      switch answer {
+      case .refused(.retransmissionTimeout) where triesLeft > 0, .refused(.busy) where triesLeft > 0:
+        break
+      default: return then(answer)
       }
       backplane.after(Self.tellingInterval) { [self] in
         tell(operation, to: manager, as: user, triesLeft: triesLeft - 1, then: then)

@@ -18,8 +18,8 @@ public struct AttachLimits: Sendable {
   /// Groups of one server; a kernel allows no more.
   public var groupsOfServer = 16
   /// Requests that one process has not answered, each a client that waits; a user who asks it has a
-  /// quarter of them (`Shares`).
-  public var requestsOfProcess = 4096
+  /// quarter of them (`Shares`), which is more than the waits that any board allows a user.
+  public var requestsOfProcess = 8192
   /// A member of a group need not answer, so only the newest requests to groups are remembered.
   public var groupRequestsOfProcess = 256
 
