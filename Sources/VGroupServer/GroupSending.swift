@@ -177,9 +177,9 @@ private final class SendingSession: TreeSession {
       return .failure(
         Refusal(.tooLarge, "a message has at most \(GroupMessage.textBytesMax) octets"))
     }
-    guard let text = String(validating: octets, as: UTF8.self),
-      !text.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\t" })
-    else { return .failure(Refusal(.badArguments, "a message is one line of text")) }
+    guard let text = String(validating: octets, as: UTF8.self), GroupMessage.isLine(text) else {
+      return .failure(Refusal(.badArguments, "a message is one line of text"))
+    }
     return .success(text)
   }
 }

@@ -20,11 +20,7 @@ final class OpenInstances: Sendable {
   /// The lines of all managers, as they were asked last: with the numbers of instances for root of
   /// this host only.
   @Sendable func text(for caller: Caller) -> String {
-    let text = latest.withLock { $0 }
-    if caller.isRoot && caller.isLocal { return text }
-    return text.split(separator: "\n").map { line in
-      "-" + line.drop { $0 != " " } + "\n"
-    }.joined()
+    caller.view(ofInstances: latest.withLock { $0 })
   }
 
   /// Asks all managers, then calls `then`.

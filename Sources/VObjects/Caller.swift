@@ -17,6 +17,13 @@ public struct Caller: Hashable, Sendable {
 
   /// Has root's rights at this manager.
   public var isRoot: Bool { user == "root" }
+
+  /// What the caller sees of a list of open instances: only root of this host sees the numbers,
+  /// which are the first word of each line.
+  public func view(ofInstances lines: String) -> String {
+    if isRoot && isLocal { return lines }
+    return lines.split(separator: "\n").map { "-" + $0.drop { $0 != " " } + "\n" }.joined()
+  }
 }
 
 extension Caller {

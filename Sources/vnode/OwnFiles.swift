@@ -11,11 +11,11 @@ func ownFiles(
 ) -> EntityID {
   TreeManager(
     node,
-    texts: [
-      ("version", { [host = node.host] in versionText(host) }),
-      ("naming", { namingText(names) }),
-      ("uio", uio),
-    ]
+    TreeContext([
+      ("version", .text(TreeText { [host = node.host] in versionText(host) })),
+      ("naming", .text(TreeText { namingText(names) })),
+      ("uio", .text(TreeText(for: { $0.view(ofInstances: uio()) }))),
+    ])
   ).server
 }
 
@@ -23,7 +23,7 @@ func ownFiles(
 private func versionText(_ host: String) -> String {
   """
   node \(host)
-  protocol VMTP 0, domain 0x\(String(PacketHeader.clusterDomain, radix: 16))
+  protocol VMTP \(PacketHeader.version), domain 0x\(String(PacketHeader.clusterDomain, radix: 16))
   files 1
 
   """

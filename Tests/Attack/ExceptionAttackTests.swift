@@ -169,6 +169,12 @@ struct ExceptionAttackTests {
     let mailbox = try host.open("group/own/members/ann", .read)
     let read = ReadInstance(mailbox.instance, position: 0, count: 1024).message
     #expect(host.send(read, mailbox.manager).code == .userTimeout)
+    // Nor does who may send speak for another one in a line of its own, or to a terminal.
+    for text in ["a\nroot@kea: b", "\u{1B}[31m", "\u{7F}", "\u{9B}31m", "a\0"] {
+      let said = host.send(GroupMessage(sender: "", text: text).message, group)
+      #expect(said.code == .badArguments, "\(text.debugDescription): \(said.code)")
+    }
+    #expect(host.send(read, mailbox.manager).code == .userTimeout)
     let said = host.send(GroupMessage(sender: "", text: "own").message, group)
     #expect(try GroupMessage.Answer(parsing: said.message).outcome.isOK)
   }

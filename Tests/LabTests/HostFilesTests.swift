@@ -137,6 +137,20 @@ extension LabTests {
       #expect(outcome.output == "40\n0\n", "\(outcome.summary)")
     }
 
+    @Test("the numbers of what is open are told to root of the host alone")
+    func numbers() async throws {
+      let lab = try await Lab.shared()
+      for path in ["/v/.v/uio", "/v/host/kea/uio"] {
+        let list = { pattern in
+          "exec 3</v/storage/moa/hello 4</v/host/kea/time; head -1 \(path) | cut -d ' ' -f 1 "
+            + "| grep -cxE -- '\(pattern)'"
+        }
+        let root = try await lab.bash(on: "kea", list("[0-9]+"))
+        let user = try await lab.bash(on: "kea", as: "ann", list("-"))
+        #expect(root.output == "1\n" && user.output == "1\n", "\(root.summary) \(user.summary)")
+      }
+    }
+
     @Test("nothing in /v/host and /v/.v can be removed or made")
     func removal() async throws {
       let lab = try await Lab.shared()

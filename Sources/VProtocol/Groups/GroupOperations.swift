@@ -34,7 +34,17 @@ public struct GroupMessage: Operation {
     var reader = SegmentReader(message.segment)
     sender = try reader.text()
     text = try reader.string(reader.remaining)
-    guard text.utf8.count <= Self.textBytesMax else { throw .badField(.operation) }
+    guard text.utf8.count <= Self.textBytesMax, Self.isLine(text) else {
+      throw .badField(.operation)
+    }
+  }
+
+  /// Whether a text is one line that moves no cursor: a reader's line is one sender's, and a
+  /// terminal does nothing else with it.
+  public static func isLine(_ text: String) -> Bool {
+    !text.unicodeScalars.contains {
+      ($0.value < 0x20 && $0 != "\t") || 0x7F..<0xA0 ~= $0.value
+    }
   }
   public var message: Message { Message(Self.request, segment: fields([sender.utf8]) + text.utf8) }
 
