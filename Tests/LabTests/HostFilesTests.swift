@@ -141,7 +141,7 @@ extension LabTests {
     func numbers() async throws {
       let lab = try await Lab.shared()
       for path in ["/v/.v/uio", "/v/host/kea/uio"] {
-        let list = { pattern in
+        let list = { (pattern: String) in
           "exec 3</v/storage/moa/hello 4</v/host/kea/time; head -1 \(path) | cut -d ' ' -f 1 "
             + "| grep -cxE -- '\(pattern)'"
         }
