@@ -302,8 +302,8 @@ extension Mount {
   ) {
     clients.send(operation, as: user, to: manager) { [self] answer in
       switch answer {
-      case .refused(.retransmissionTimeout) where triesLeft > 0, .refused(.busy) where triesLeft > 0:
-        break
+      case .refused(.retransmissionTimeout), .refused(.busy):
+        if triesLeft == 0 { return then(answer) }
       default: return then(answer)
       }
       backplane.after(Self.tellingInterval) { [self] in
