@@ -93,7 +93,7 @@ extension LabTests {
         """
         python3 -c "import socket
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        s.sendto(bytes(8) + b'\\\\x30\\\\x45\\\\x40\\\\x00' + bytes(80), ('10.77.0.1', 61044))"
+        s.sendto(bytes(8) + b'\\\\x10\\\\x45\\\\x40\\\\x00' + bytes(80), ('10.77.0.1', 61044))"
         """, on: "moa", lab)
       try await expect("version", of: "moa", seenFrom: "kea", "badVersion(0)", on: lab)
       try await lab.command("start", ["moa"])
