@@ -1,4 +1,3 @@
-package import VObjects
 package import VProtocol
 import VRuntime
 

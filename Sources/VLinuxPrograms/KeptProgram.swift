@@ -2,7 +2,7 @@ import Glibc
 import Synchronization
 import VProtocol
 import VRuntime
-package import VStore
+import VStore
 
 /// A program in the hands of its keeper, as the team server sees it.
 final class KeptProgram: HostedProgram {
@@ -25,7 +25,7 @@ final class KeptProgram: HostedProgram {
 
   private struct Control {
     var command: ProgramCommand
-    var completion: @Sendable (MachineRefusal?) -> Void
+    var completion: @Sendable (Refusal?) -> Void
   }
 
   private let link: KeeperLink
@@ -108,19 +108,19 @@ final class KeptProgram: HostedProgram {
   func hangUp() { link.send(.hangUp) }
 
   func control(
-    _ command: ProgramCommand, completion: @escaping @Sendable (MachineRefusal?) -> Void
+    _ command: ProgramCommand, asUser: Bool, completion: @escaping @Sendable (Refusal?) -> Void
   ) {
-    let (token, refusal): (UInt32, MachineRefusal?) = mutable.withLock { state in
+    let (token, refusal): (UInt32, Refusal?) = mutable.withLock { state in
       let token = state.token()
       if state.isGone { return (token, .ended) }
       guard state.controls.count < Self.controlsMax else {
-        return (token, MachineRefusal(.busy, "too many commands are under way"))
+        return (token, Refusal(.busy, "too many commands are under way"))
       }
       state.controls[token] = Control(command: command, completion: completion)
       return (token, nil)
     }
     if let refusal { return completion(refusal) }
-    link.send(.control(token: token, command))
+    link.send(.control(token: token, command, asUser: asUser))
   }
 
   func forget() {
@@ -173,7 +173,7 @@ final class KeptProgram: HostedProgram {
     }
   }
 
-  private func finish(_ token: UInt32, _ refusal: MachineRefusal?) {
+  private func finish(_ token: UInt32, _ refusal: Refusal?) {
     let control = mutable.withLock { state in
       let control = state.controls.removeValue(forKey: token)
       if refusal == nil {
@@ -212,8 +212,4 @@ final class KeptProgram: HostedProgram {
     for control in controls { control.completion(.ended) }
     killed?(.killed(signal: SIGKILL))
   }
-}
-
-extension MachineRefusal {
-  package static let ended = MachineRefusal(.noProcess, "the program has ended")
 }

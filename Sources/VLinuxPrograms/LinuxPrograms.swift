@@ -19,12 +19,13 @@ public final class LinuxPrograms: ProgramMachine {
   private let directory: String
   private let keeper: String
   private let outlivesServer: Bool
-  /// By the pid of their process 1; until their keeper is gone.
-  private let programs = Mutex<[Int32: KeptProgram]>([:])
-  private let startingCount = Atomic(0)
+  private struct State: Sendable {
+    /// By the pid of their process 1; until their keeper is gone.
+    var programs: [Int32: KeptProgram] = [:]
+    var startingCount = 0
+  }
+  private let state = Mutex(State())
 
-  /// Programs that run, and ended ones that are not forgotten: each has a keeper.
-  public static let programsMax = 1024
   /// A keeper that does not answer a new server for so long is killed, and its program with it.
   private static let answerTimeLimit = TimeSpan.seconds(10)
 
@@ -55,7 +56,7 @@ public final class LinuxPrograms: ProgramMachine {
   }
 
   /// Whether no keeper is here: nothing runs, and nothing that has ended is kept.
-  public var isEmpty: Bool { programs.withLock { $0.isEmpty } }
+  public var isEmpty: Bool { state.withLock { $0.programs.isEmpty } }
 
   public var classMechanism: ClassMechanism { resources.mechanism }
 
@@ -70,16 +71,22 @@ public final class LinuxPrograms: ProgramMachine {
     _ order: ProgramOrder, completion: @escaping @Sendable (Outcome<any HostedProgram>) -> Void
   ) {
     if let refusal = order.fault { return completion(.failure(refusal)) }
-    guard
-      programs.withLock({ $0.count }) + startingCount.load(ordering: .relaxed)
-        < Self.programsMax
-    else {
-      return completion(
-        .failure(MachineRefusal(.noServerResources, "\(Self.programsMax) programs are here")))
+    let hasRoom = state.withLock { state in
+      guard state.programs.count + state.startingCount < ProgramOrder.programsMax else {
+        return false
+      }
+      state.startingCount += 1
+      return true
     }
-    startingCount.add(1, ordering: .relaxed)
+    guard hasRoom else {
+      return completion(
+        .failure(
+          Refusal(
+            .noServerResources,
+            "\(backplane.host) has \(ProgramOrder.programsMax) programs, and takes no more")))
+    }
     let finish: @Sendable (Outcome<any HostedProgram>) -> Void = { [self] outcome in
-      startingCount.subtract(1, ordering: .relaxed)
+      state.withLock { $0.startingCount -= 1 }
       completion(outcome)
     }
     account(of: order.user) { [self] outcome in
@@ -95,7 +102,7 @@ public final class LinuxPrograms: ProgramMachine {
     _ order: ProgramOrder, as account: UserAccount,
     completion: @escaping @Sendable (Outcome<any HostedProgram>) -> Void
   ) {
-    do throws(MachineRefusal) {
+    do throws(Refusal) {
       let (pid, link) = try startKeeper(for: order)
       let who = account.credentials
       link.send(
@@ -112,13 +119,13 @@ public final class LinuxPrograms: ProgramMachine {
 
   private func startKeeper(
     for order: ProgramOrder
-  ) throws(MachineRefusal) -> (pid: Int32, link: KeeperLink) {
+  ) throws(Refusal) -> (pid: Int32, link: KeeperLink) {
     makeDirectory()
     var ends: (Int32, Int32) = (-1, -1)
     let made = unsafe withUnsafeMutablePointer(to: &ends) {
       unsafe $0.withMemoryRebound(to: Int32.self, capacity: 2) { unsafe v_channel_make($0) }
     }
-    guard made == 0 else { throw MachineRefusal(errno: made, "no channel to a keeper") }
+    guard made == 0 else { throw .system(made, "no channel to a keeper") }
     let link = KeeperLink(ends.0, backplane)
     defer { close(ends.1) }
     // The name is for who looks at the processes of the host.
@@ -128,7 +135,7 @@ public final class LinuxPrograms: ProgramMachine {
         return unsafe v_keeper_spawn(path, arguments, ends.1)
       }
     }
-    guard pid > 0 else { throw MachineRefusal(errno: pid, "cannot start \(keeper)") }
+    guard pid > 0 else { throw .system(pid, "cannot start \(keeper)") }
     return (pid, link)
   }
 
@@ -155,19 +162,19 @@ public final class LinuxPrograms: ProgramMachine {
       } else if case .program(let status) = frame {
         let program = KeptProgram(link, status, backplane)
         met.withLock { $0 = program }
-        programs.withLock { $0[status.initPid] = program }
+        state.withLock { $0.programs[status.initPid] = program }
         isAnswered.store(true, ordering: .relaxed)
         completion(.success(program))
       } else if !isAnswered.exchange(true, ordering: .relaxed) {
         if case .refused(let refusal) = frame {
           completion(.failure(refusal))
         } else {
-          completion(.failure(MachineRefusal(.deviceError, "the keeper died")))
+          completion(.failure(Refusal(.deviceError, "the keeper died")))
         }
       }
       guard frame == nil else { return }
-      programs.withLock { programs in
-        for (pid, other) in programs where other === program { programs[pid] = nil }
+      state.withLock { state in
+        for (pid, other) in state.programs where other === program { state.programs[pid] = nil }
       }
       backplane.disk { [self] in
         if isChild { _ = waitpid(keeper, nil, 0) }
@@ -236,7 +243,7 @@ public final class LinuxPrograms: ProgramMachine {
   // MARK: Looking
 
   public func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void) {
-    let roots = programs.withLock { Array($0.keys) }
+    let roots = state.withLock { Array($0.programs.keys) }
     backplane.disk {
       let table = ProcessTable()
       let ours = Set(roots + roots.flatMap { table.descendants(of: $0).map(\.pid) })
@@ -246,20 +253,5 @@ public final class LinuxPrograms: ProgramMachine {
           .map { HostProcess(pid: $0.pid, command: $0.command) }
           .sorted { $0.pid < $1.pid })
     }
-  }
-}
-
-extension MachineRefusal {
-  /// What a system call said, negative.
-  init(errno: Int32, _ words: String) {
-    let code = ReplyCode(errno: -errno)
-    self.init(code, "\(words): \(code)")
-  }
-
-  static func process(_ pid: Int32, _ error: Int32) -> MachineRefusal {
-    if error == -ENOENT || error == -ESRCH {
-      return MachineRefusal(.noProcess, "no such process: \(pid)")
-    }
-    return MachineRefusal(errno: error, "process \(pid)")
   }
 }

@@ -25,8 +25,8 @@ extension UserAccount {
 
 extension ProgramOrder {
   /// What makes it impossible, before anybody looks at the machine.
-  var fault: MachineRefusal? {
-    func refusal(_ words: String) -> MachineRefusal { MachineRefusal(.badArguments, words) }
+  var fault: Refusal? {
+    func refusal(_ words: String) -> Refusal { Refusal(.badArguments, words) }
     let parts = arguments + environment
     if arguments.isEmpty || arguments[0].isEmpty { return refusal("no program is named") }
     if parts.count + KeeperFrame.variablesAdded > KeeperFrame.partsMax {
@@ -38,9 +38,9 @@ extension ProgramOrder {
     if (parts + [directory]).contains(where: { $0.contains(0) }) {
       return refusal("a NUL in an argument")
     }
-    if directory.count >= 4096 { return MachineRefusal(.nameTooLong, "the directory's name") }
+    if directory.count >= 4096 { return Refusal(.nameTooLong, "the directory's name") }
     if name.utf8.count > 32 || user.utf8.count > 255 || starter.utf8.count > 255 {
-      return MachineRefusal(.nameTooLong, "the name of program, user or starter")
+      return Refusal(.nameTooLong, "the name of program, user or starter")
     }
     return nil
   }

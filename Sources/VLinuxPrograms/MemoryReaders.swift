@@ -1,18 +1,18 @@
 import Synchronization
 import VThreads
 
-/// Threads that read the memory of processes: a page may be one of a file whose server hangs, and
-/// that must hang nobody but who asked.
+/// Threads that look into processes: a page of their memory may be one of a file whose server hangs,
+/// or the program itself is such a file, and that must hang nobody but who asked.
 ///
-/// So each user has one read at a time, and none of them is on a thread for the disk.
+/// So each user has one look at a time, and none of them is on a thread for the disk.
 final class MemoryReaders: Sendable {
   private let threads = WorkThreads(name: "v-memory", threadsMax: threadsMax)
   /// By user: what is to be done after what is done now.
   private let queues = Mutex<[String: [@Sendable () -> Void]]>([:])
 
-  /// So many users may have reads that hang before others notice.
+  /// So many users may have looks that hang before others notice.
   private static let threadsMax = 4
-  /// Reads of one user that wait for each other: more than a debugger has under way.
+  /// Looks of one user that wait for each other: more than a debugger has under way.
   private static let waitingMax = 64
 
   deinit { threads.end() }

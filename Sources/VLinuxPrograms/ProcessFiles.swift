@@ -2,7 +2,7 @@ import CVLinux
 import Glibc
 
 /// Small files of the kernel, and directories.
-enum ProcessFiles {
+package enum ProcessFiles {
   /// At most `count` octets of a file, or its error number, negative.
   static func read(_ path: String, count: Int) -> (octets: [UInt8], error: Int32) {
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
@@ -29,7 +29,7 @@ enum ProcessFiles {
     return (octets, 0)
   }
 
-  static func lines(of path: String) -> [Substring] {
+  package static func lines(of path: String) -> [Substring] {
     let text = read(path, count: 1 << 20).octets
     return String(decoding: text, as: UTF8.self).split(separator: "\n")
   }

@@ -9,6 +9,9 @@ public import VStore
 /// A file of a process is opened with the ids of whoever wants to look and with no capability, so
 /// the rules of ptrace(2) are those of this host, whatever they are: a set-user program and one
 /// that hides its memory are closed even to the user who started them.
+///
+/// So is a program that the user may run and not read. Linux closes it by itself only where it knows
+/// who may read what it runs, and of a file below a mount that is served by a node it does not.
 struct ProcessLooks: Sendable {
   private let own: Credentials
 
@@ -24,11 +27,32 @@ struct ProcessLooks: Sendable {
 
   /// A descriptor of a file of a process, or a negative error number; nil stands for this process's
   /// own rights.
+  ///
+  /// It may wait for the server of the file that the process runs.
   func open(_ file: String, ofProcess pid: Int32, as who: Credentials?) -> Int32 {
     let path = "/proc/\(pid)/\(file)"
+    guard let who else { return unsafe v_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC) }
     // Linux lets every thread look into its own process.
-    if who != nil, unsafe access("/proc/self/task/\(pid)", F_OK) == 0 { return -EACCES }
-    guard let who, own.isRoot || who.uid != own.uid else {
+    if unsafe access("/proc/self/task/\(pid)", F_OK) == 0 { return -EACCES }
+    let exe = "/proc/\(pid)/exe"
+    let program = open(exe, as: who)
+    guard program >= 0 else { return program }
+    defer { close(program) }
+    let opened = open(path, as: who)
+    guard opened >= 0 else { return opened }
+    // What is opened belongs to what the process ran at that time; it may have changed before.
+    var (asked, running) = (stat(), stat())
+    guard unsafe fstat(program, &asked) == 0, unsafe stat(exe, &running) == 0,
+      (asked.st_dev, asked.st_ino) == (running.st_dev, running.st_ino)
+    else {
+      close(opened)
+      return -EACCES
+    }
+    return opened
+  }
+
+  private func open(_ path: String, as who: Credentials) -> Int32 {
+    guard own.isRoot || who.uid != own.uid else {
       return unsafe v_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC)
     }
     guard own.isRoot else { return -EPERM }
@@ -43,18 +67,21 @@ extension LinuxPrograms {
     _ file: ProcessFile, ofProcess pid: Int32, as onlooker: Onlooker,
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
   ) {
-    look(file.isPublic ? .fullRoot : onlooker, completion) { [looks] who in
+    let body: @Sendable (Credentials?) -> Outcome<[UInt8]> = { [looks] who in
       let descriptor = looks.open(file.rawValue, ofProcess: pid, as: who)
       let (octets, error) = ProcessFiles.read(descriptor, count: ProcessFile.octetsMax)
       return error == 0 ? .success(octets) : .failure(.process(pid, error))
     }
+    // The one file that Linux answers from what it has itself.
+    if file == .status { return backplane.disk { completion(body(nil)) } }
+    look(onlooker, isPublic: file.isPublic, completion, body)
   }
 
   public func readMemory(
     ofProcess pid: Int32, at position: UInt64, count: Int, as onlooker: Onlooker,
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void
   ) {
-    look(onlooker, isAtMemory: true, completion) { [looks] who in
+    look(onlooker, completion) { [looks] who in
       let file = looks.open("mem", ofProcess: pid, as: who)
       guard file >= 0 else { return .failure(.process(pid, file)) }
       defer { close(file) }
@@ -69,28 +96,30 @@ extension LinuxPrograms {
       guard result >= 0 else {
         return .failure(
           result == -Int64(EIO) || result == -Int64(EINVAL)
-            ? MachineRefusal(.outOfRange, "nothing is mapped there")
+            ? Refusal(.outOfRange, "nothing is mapped there")
             : .process(pid, Int32(result)))
       }
       return .success(octets)
     }
   }
 
-  /// Has `body` look, with the ids of the onlooker, on a thread that may wait.
+  /// Has `body` look, with the ids of the onlooker unless it is public, on a thread that may hang:
+  /// all of these files are of a process's memory, or need to know whose the program is.
   private func look(
-    _ onlooker: Onlooker, isAtMemory: Bool = false,
+    _ onlooker: Onlooker, isPublic: Bool = false,
     _ completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void,
     _ body: @escaping @Sendable (Credentials?) -> Outcome<[UInt8]>
   ) {
-    let run: @Sendable (String, Credentials?) -> Void = { [backplane, memoryReaders] user, who in
-      let work: @Sendable () -> Void = { completion(body(who)) }
-      guard isAtMemory else { return backplane.disk(work) }
-      if !memoryReaders.add(for: user, work) {
-        completion(.failure(MachineRefusal(.busy, "too many reads of memory are under way")))
+    let run: @Sendable (String, Credentials?) -> Void = { [memoryReaders, backplane] user, who in
+      if !memoryReaders.add(for: user, { completion(body(who)) }) {
+        completion(
+          .failure(
+            Refusal(.busy, "\(user) has too many looks into processes of \(backplane.host)")))
       }
     }
     switch onlooker {
     case .fullRoot: run("root", nil)
+    case .user(let name) where isPublic: run(name, nil)
     case .user(let name):
       account(of: name) { outcome in
         switch outcome {
@@ -110,14 +139,14 @@ extension LinuxPrograms {
     users.prepare([.user(name)], on: backplane) { [users] in
       do throws(StoreFailure) {
         guard let account = try users.account(ofUser: name, .atOnce) else {
-          return completion(.failure(MachineRefusal(.notFound, "no such user: \(name)")))
+          return completion(.failure(Refusal(.notFound, "no such user: \(name)")))
         }
         completion(.success(account))
       } catch {
         var code = ReplyCode.noServerResources
         if case .refused(let said) = error { code = said }
         completion(
-          .failure(MachineRefusal(code, "the table of users does not tell who \(name) is")))
+          .failure(Refusal(code, "the table of users does not tell who \(name) is")))
       }
     }
   }

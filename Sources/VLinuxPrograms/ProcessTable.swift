@@ -2,9 +2,9 @@ import Glibc
 import VStore
 
 /// The processes of the host at one moment, as `/proc` has them.
-struct ProcessTable {
-  struct Entry {
-    var pid: Int32
+package struct ProcessTable {
+  package struct Entry {
+    package var pid: Int32
     var parent: Int32
     var command: [UInt8]
     var isKernelThread: Bool
@@ -15,7 +15,7 @@ struct ProcessTable {
 
   private(set) var entries: [Int32: Entry] = [:]
 
-  init() {
+  package init() {
     for name in ProcessFiles.entries(of: "/proc") {
       guard let pid = Int32(name) else { continue }
       let (stat, _) = ProcessFiles.read("/proc/\(pid)/stat", count: 4096)
@@ -24,7 +24,7 @@ struct ProcessTable {
   }
 
   /// What descends from `root`, without itself.
-  func descendants(of root: Int32) -> [Entry] {
+  package func descendants(of root: Int32) -> [Entry] {
     var children: [Int32: [Entry]] = [:]
     for entry in entries.values { children[entry.parent, default: []].append(entry) }
     var found: [Entry] = []

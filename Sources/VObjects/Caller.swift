@@ -50,24 +50,5 @@ extension Caller {
   }
 }
 
-/// Why a manager does not do what it was asked, in its own words too: they go with the code.
-public struct Refusal: Error, Equatable, Sendable {
-  public var code: ReplyCode
-  public var words: String
-
-  public init(_ code: ReplyCode, _ words: String = "") {
-    self.code = code
-    self.words = words
-  }
-
-  /// More is cut off.
-  public static let wordsBytesMax = 512
-
-  /// As a reply: the words are its segment.
-  public var message: Message {
-    Message(Message(reply: code).mcb, segment: Array(words.utf8.prefix(Self.wordsBytesMax)))
-  }
-}
-
 /// What becomes of a change: done, or refused.
 public typealias Outcome = @Sendable (Refusal?) -> Void

@@ -20,12 +20,16 @@ public protocol ProgramMachine: Sendable {
   /// Every process of the host but kernel threads and those of programs that were started here.
   func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void)
   /// One file of `/proc/PID`, at most `ProcessFile.octetsMax` octets of it; `noProcess` where there
-  /// is no such process, `noPermission` where Linux would not let the onlooker read it.
+  /// is no such process, `noPermission` where Linux would not let the onlooker read it, `busy` where
+  /// the onlooker has too many such reads that wait.
+  ///
+  /// A public file is shown to every onlooker, who need not be a user of this host.
   func read(
     _ file: ProcessFile, ofProcess pid: Int32, as onlooker: Onlooker,
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void)
   /// Octets of a process's memory; fewer than `count` where a mapping ends, `outOfRange` where
-  /// nothing is mapped at `position`, `noPermission` where Linux would not let the onlooker look.
+  /// nothing is mapped at `position`, `noPermission` where Linux would not let the onlooker look,
+  /// `busy` as for a file.
   func readMemory(
     ofProcess pid: Int32, at position: UInt64, count: Int, as onlooker: Onlooker,
     completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void)
@@ -41,7 +45,8 @@ public protocol ProgramMachine: Sendable {
 }
 
 /// Whose rights a look into a process is checked with, by the rules of ptrace(2): the process has
-/// the same ids, all of them, and its memory is no secret from its user.
+/// the same ids, all of them, and its memory is no secret from its user. Nor is it shown to one who
+/// may not read the file that it runs.
 ///
 /// A program that runs a set-user program is another one's from then on.
 public enum Onlooker: Equatable, Sendable {
@@ -92,9 +97,15 @@ public protocol HostedProgram: AnyObject, Sendable {
   func endInput()
 
   /// Does what `command` says; nil is done. `noProcess` once the program has ended.
+  ///
+  /// With `asUser` nothing is done that the user it runs as could not do on the host, else
+  /// `notOwner`: a process that has become another user's takes no signal of hers, and a program
+  /// that has such a one is not suspended and keeps its class.
   func control(
-    _ command: ProgramCommand, completion: @escaping @Sendable (MachineRefusal?) -> Void)
+    _ command: ProgramCommand, asUser: Bool, completion: @escaping @Sendable (Refusal?) -> Void)
   /// For an attached program whose starter is gone: SIGHUP, and KILL where it still runs 2 s later.
+  ///
+  /// Done as the user it runs as, like a command.
   func hangUp()
 
   /// The pids of its processes, as the host counts; none once it has ended.

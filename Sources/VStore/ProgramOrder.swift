@@ -16,6 +16,9 @@ public struct ProgramOrder: Equatable, Sendable {
   public var user: String
   /// The principal who wanted it, `ann@kea`.
   public var starter: String
+  /// Whether the starter was root with all of its rights, which the text does not say: a share of
+  /// the host's root is not one of its users'.
+  public var isStarterFullRoot: Bool
   public var programClass: ProgramClass
   /// Nil without a terminal: then its streams are pipes.
   public var terminal: TerminalSize?
@@ -24,8 +27,9 @@ public struct ProgramOrder: Equatable, Sendable {
 
   public init(
     name: String, arguments: [[UInt8]], environment: [[UInt8]] = [], directory: [UInt8] = [],
-    user: String, starter: String, programClass: ProgramClass = .foreground,
-    terminal: TerminalSize? = nil, isAttached: Bool = false
+    user: String, starter: String, isStarterFullRoot: Bool = false,
+    programClass: ProgramClass = .foreground, terminal: TerminalSize? = nil,
+    isAttached: Bool = false
   ) {
     self.name = name
     self.arguments = arguments
@@ -33,6 +37,7 @@ public struct ProgramOrder: Equatable, Sendable {
     self.directory = directory
     self.user = user
     self.starter = starter
+    self.isStarterFullRoot = isStarterFullRoot
     self.programClass = programClass
     self.terminal = terminal
     self.isAttached = isAttached
@@ -42,6 +47,10 @@ public struct ProgramOrder: Equatable, Sendable {
   public static let octetsMax = 256 * 1024
   /// Arguments and variables: what Linux hands a program is rarely more than a hundred.
   public static let partsMax = 4096
+
+  /// Programs that run on a host, and ended ones that are not forgotten: each has a keeper, a
+  /// process of some megabytes, and the 256 of one user are 2 GB at the worst.
+  public static let programsMax = 1024
 
   /// Octets of memory that an order takes, roughly.
   public var footprint: Int {
@@ -133,15 +142,5 @@ public enum ClassMechanism: String, CaseIterable, Sendable {
   case cgroup2, cgroup1, autogroup, nice
 }
 
-/// Why the machine did not: a code, and the machine's words.
-public struct MachineRefusal: Error, Hashable, Sendable {
-  public var code: ReplyCode
-  public var words: String
-  public init(_ code: ReplyCode, _ words: String) {
-    self.code = code
-    self.words = words
-  }
-}
-
 /// What was asked for, or why not.
-public typealias Outcome<Value> = Result<Value, MachineRefusal>
+public typealias Outcome<Value> = Result<Value, Refusal>

@@ -18,7 +18,7 @@ struct SnapshotFile: TreeFile {
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
     load(opening.caller) { [shares] outcome in
       do throws(Refusal) {
-        let octets = try outcome.mapError { Refusal($0) }.get()
+        let octets = try outcome.get()
         let share = try shares.take(octets: octets.count, by: opening.caller.principal)
         opened(.success(SnapshotSession(octets, share)))
       } catch {
@@ -81,7 +81,7 @@ final class MemorySession: TreeSession {
       // As in /proc, where nothing is mapped.
       case .failure(let refusal) where refusal.code == .outOfRange:
         call.refuse(Refusal(.deviceError, refusal.words))
-      case .failure(let refusal): call.refuse(Refusal(refusal))
+      case .failure(let refusal): call.refuse(refusal)
       }
     }
   }
@@ -120,8 +120,4 @@ final class HostProcesses: Sendable {
   }
 
   subscript(name: Name) -> Int32? { state.withLock { $0.processes[name] } }
-}
-
-extension Refusal {
-  init(_ refusal: MachineRefusal) { self.init(refusal.code, refusal.words) }
 }

@@ -1,4 +1,3 @@
-package import VObjects
 package import VProtocol
 
 /// Who may start programs here, and as which user of this host: the configuration's `run` and

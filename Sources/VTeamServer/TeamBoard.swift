@@ -64,6 +64,7 @@ final class TeamBoard: Sendable {
     let order = ProgramOrder(
       name: request.name, arguments: request.arguments, environment: request.environment,
       directory: request.directory, user: user, starter: "\(principal)",
+      isStarterFullRoot: principal.isRoot && principal.marks.contains(.fullRoot),
       programClass: request.programClass, terminal: request.terminal,
       isAttached: request.isAttached)
     let share: TakenShare
@@ -75,7 +76,7 @@ final class TeamBoard: Sendable {
     machine.start(order) { [self] outcome in
       let started = outcome.map { hosted in
         programs.add(hosted, owner: owner(of: order), share, isRecovered: false)
-      }.mapError { Refusal($0) }
+      }
       if let group = request.group, case .success(let program) = started {
         change(.join, group, of: program)
       }
@@ -96,7 +97,7 @@ final class TeamBoard: Sendable {
         switch outcome {
         case .success(true): completion(.success(user))
         case .success(false): guest(for: principal, completion)
-        case .failure(let refusal): completion(.failure(Refusal(refusal)))
+        case .failure(let refusal): completion(.failure(refusal))
         }
       }
     } catch {
@@ -111,7 +112,7 @@ final class TeamBoard: Sendable {
       let guest = try rules.guest(for: principal)
       machine.hasUser(guest) { [rules] outcome in
         completion(
-          outcome.mapError { Refusal($0) }.flatMap { isKnown in
+          outcome.flatMap { isKnown in
             isKnown ? .success(guest) : .failure(rules.hasNo(principal))
           })
       }
@@ -123,7 +124,7 @@ final class TeamBoard: Sendable {
   /// Takes up a program of an earlier server, whose starter pays for it as before.
   func takeUp(_ hosted: any HostedProgram) {
     let order = hosted.order
-    let starter = Principal(order.starter) ?? Principal(user: order.user, host: backplane.host)
+    let starter = order.principal ?? Principal(user: order.user, host: backplane.host)
     let share = try? shares.take(
       programs: 1, octets: order.footprint, by: starter, isTaken: true)
     _ = programs.add(hosted, owner: owner(of: order), share, isRecovered: true)
@@ -132,7 +133,7 @@ final class TeamBoard: Sendable {
   /// To whom the files of a program belong: whom it runs as, or, for one who runs it as a guest,
   /// its starter, so that not every guest has them.
   func owner(of order: ProgramOrder) -> String {
-    guard let starter = Principal(order.starter), starter.user != order.user else {
+    guard let starter = order.principal, starter.user != order.user else {
       return order.user
     }
     return rules.identity(of: starter)
@@ -156,7 +157,7 @@ final class TeamBoard: Sendable {
       case .program(.setClass(.guest)) where !takesGuests:
         completion(Refusal(.noPermission, "\(backplane.host) takes no guests"))
       case .program(let command):
-        program.hosted.control(command) { completion($0.map { Refusal($0) }) }
+        program.hosted.control(command, asUser: !caller.isRoot, completion: completion)
       case .join(let group):
         change(.join, group, of: program)
         completion(nil)
@@ -167,5 +168,12 @@ final class TeamBoard: Sendable {
     } catch {
       completion(error)
     }
+  }
+}
+
+extension ProgramOrder {
+  /// Who wanted it, with the rights over their host that they had.
+  fileprivate var principal: Principal? {
+    Principal(starter, marks: isStarterFullRoot ? .fullRoot : [])
   }
 }

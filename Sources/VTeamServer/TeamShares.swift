@@ -1,6 +1,6 @@
 import Synchronization
-package import VObjects
 package import VProtocol
+import VStore
 
 /// What each principal has of a team server's room: programs, and octets of memory that requests,
 /// programs and open files of processes hold.
@@ -12,9 +12,6 @@ package final class TeamShares: Sendable {
 
   private let state: Mutex<State>
 
-  /// A program has a keeper, which is a process of some megabytes: the 256 of one user are 2 GB at
-  /// the worst.
-  private static let programsMax = 1024
   /// One user's quarter is sixteen of the largest files of a process, or sixty requests of the
   /// largest size.
   private static let octetsMax = 64 << 20
@@ -22,7 +19,7 @@ package final class TeamShares: Sendable {
   package init(host: String) {
     state = Mutex(
       State(
-        programs: Shares(capacity: Self.programsMax, ownHost: host),
+        programs: Shares(capacity: ProgramOrder.programsMax, ownHost: host),
         octets: Shares(capacity: Self.octetsMax, ownHost: host)))
   }
 

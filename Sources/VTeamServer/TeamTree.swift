@@ -61,12 +61,12 @@ extension TeamBoard {
     ) -> TreeObject {
       .file(
         SnapshotFile(access: program.access(permissions), shares: shares) { [self] caller, loaded in
-          let isGone: VStore.Outcome<[UInt8]> = .failure(MachineRefusal(.noProcess, "it has ended"))
+          let isGone: VStore.Outcome<[UInt8]> = .failure(Refusal(.noProcess, "it has ended"))
           let last = octets.map { .success($0) } ?? isGone
           if program.isEnded { return loaded(last) }
-          machine.read(
-            file, ofProcess: program.hosted.pid, as: onlooker(caller, program)
-          ) { outcome in
+          // What everybody may see waits with what the asker waits for, and not with its user's.
+          let onlooker = file.isPublic ? .user(caller.user) : onlooker(caller, program)
+          machine.read(file, ofProcess: program.hosted.pid, as: onlooker) { outcome in
             // It may have ended in between.
             if case .failure(let refusal) = outcome, refusal.code == .noProcess {
               loaded(last)
@@ -124,8 +124,8 @@ extension TeamBoard {
       [machine, shares] name in
       guard let pid = pids.value.first(where: { Name("\($0)") == name }) else { return nil }
       return .file(
-        SnapshotFile(access: program.access(0o444), shares: shares) { _, loaded in
-          machine.read(.status, ofProcess: pid, as: .user(RunRules.nobody), completion: loaded)
+        SnapshotFile(access: program.access(0o444), shares: shares) { caller, loaded in
+          machine.read(.status, ofProcess: pid, as: .user(caller.user), completion: loaded)
         })
     }
     context.prepare = { _, done in
@@ -144,8 +144,8 @@ extension TeamBoard {
     func file(_ file: ProcessFile) -> TreeObject {
       .file(
         SnapshotFile(access: TreeAccess(permissions: 0o444), shares: shares) {
-          [machine] _, loaded in
-          machine.read(file, ofProcess: pid, as: .user(RunRules.nobody), completion: loaded)
+          [machine] caller, loaded in
+          machine.read(file, ofProcess: pid, as: .user(caller.user), completion: loaded)
         })
     }
     return TreeContext([

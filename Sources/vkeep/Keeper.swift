@@ -37,7 +37,7 @@ final class Keeper {
   }
 
   func run() -> Never {
-    do throws(MachineRefusal) {
+    do throws(Refusal) {
       let made = group.make()
       guard made == 0 else { throw .system(made, "no cgroup for the program") }
       let error = group.setClass(order.program.programClass)
@@ -50,7 +50,7 @@ final class Keeper {
   }
 
   /// Tells why nothing runs, and ends.
-  private func refuse(_ refusal: MachineRefusal) -> Never {
+  private func refuse(_ refusal: Refusal) -> Never {
     channel?.send(.refused(refusal))
     finish()
   }
@@ -98,7 +98,7 @@ final class Keeper {
     }
     if let killAt, Self.clock >= killAt {
       self.killAt = nil
-      program?.killAll()
+      killHungUp()
     }
     answer()
   }
@@ -202,13 +202,13 @@ final class Keeper {
     }
   }
 
-  private func refusal(_ kind: v_report_kind, _ error: Int32) -> MachineRefusal {
+  private func refusal(_ kind: v_report_kind, _ error: Int32) -> Refusal {
     let name = String(decoding: order.program.arguments[0], as: UTF8.self)
     switch kind {
     case v_report_no_program where error == ENOENT:
-      return MachineRefusal(.notFound, "no such program: \(name)")
+      return Refusal(.notFound, "no such program: \(name)")
     case v_report_no_program where error == E2BIG:
-      return MachineRefusal(.badArguments, "\(name): too many arguments")
+      return Refusal(.badArguments, "\(name): too many arguments")
     case v_report_no_program: return .system(-error, name)
     case v_report_no_group: return .system(-error, "the cgroup takes no program")
     case v_report_no_user: return .system(-error, "cannot become \(order.program.user)")
@@ -248,7 +248,7 @@ final class Keeper {
   private func handleDeath() {
     readReports()
     guard let (ownStatus, milliseconds) = program?.reap() else { return }
-    if status == nil { refuse(MachineRefusal(.deviceError, "the program could not be started")) }
+    if status == nil { refuse(Refusal(.deviceError, "the program could not be started")) }
     group.remove()
     for stream in OutputStream.allCases { drain(stream) }
     program?.closeInput()

@@ -23,6 +23,12 @@ struct ProgramGroup {
   /// The files that a process enters the groups by.
   var entrances: [String] { paths.map { $0 + "/cgroup.procs" } }
 
+  /// The processes in it, process 1 of the program too.
+  var members: [Int32] {
+    guard let path = paths.first else { return [] }
+    return ProcessFiles.lines(of: path + "/cgroup.procs").compactMap { Int32($0) }
+  }
+
   func remove() { resources.removeGroups(ofKeeper: getpid()) }
 
   var hasFreezer: Bool { !resources.cgroup2.isEmpty }

@@ -18,7 +18,7 @@ struct ProgramProcess {
   private let slave: Int32
 
   /// Starts process 1 of a program that `order` describes; how it goes on, `reports` says.
-  init(_ order: KeeperOrder, _ group: ProgramGroup) throws(MachineRefusal) {
+  init(_ order: KeeperOrder, _ group: ProgramGroup) throws(Refusal) {
     var streams: [Int32] = []
     var slave: Int32 = -1
     if let size = order.program.terminal {
@@ -46,7 +46,7 @@ struct ProgramProcess {
     if slave < 0 { for stream in streams { close(stream) } }
   }
 
-  private static func pipe() throws(MachineRefusal) -> (reader: Int32, writer: Int32) {
+  private static func pipe() throws(Refusal) -> (reader: Int32, writer: Int32) {
     var ends: [Int32] = [-1, -1]
     guard pipe2(&ends, O_CLOEXEC) == 0 else { throw .system(-errno, "no pipe") }
     return (ends[0], ends[1])
@@ -138,17 +138,28 @@ struct ProgramProcess {
   /// Ends everything in the namespace.
   func killAll() { kill(initPid, SIGKILL) }
 
+  /// Kills `root`, the program itself, with which everything in the namespace ends.
+  func end(root: Int32, _ rights: SignalRights) -> Int32 {
+    if !rights.isRoot {
+      let error = rights.send(SIGKILL, to: [root])
+      guard error == 0 || error == -ESRCH else { return error }
+    }
+    // At once, also what is suspended.
+    killAll()
+    return 0
+  }
+
   /// To the process group in the foreground of the terminal, else to the one of `root`.
-  func signal(_ number: Int32, root: Int32) -> Int32 {
+  func signal(_ number: Int32, root: Int32, _ rights: SignalRights) -> Int32 {
     let foreground = hasTerminal ? tcgetpgrp(input) : -1
-    return kill(-(foreground > 0 ? foreground : root), number) == 0 ? 0 : -errno
+    return rights.send(number, to: [-(foreground > 0 ? foreground : root)])
   }
 
   /// What a lost terminal line does: also to the group that is not in the foreground.
-  func hangUp(root: Int32) {
+  func hangUp(root: Int32, _ rights: SignalRights) {
     for number in [SIGHUP, SIGCONT] {
-      kill(-root, number)
-      _ = signal(number, root: root)
+      _ = rights.send(number, to: [-root])
+      _ = signal(number, root: root, rights)
     }
   }
 
@@ -163,13 +174,5 @@ struct ProgramProcess {
       let group = __priority_which_t(PRIO_PGRP.rawValue)
       return setpriority(group, id_t(root), programClass.nice) == 0 ? 0 : -errno
     }
-  }
-}
-
-extension MachineRefusal {
-  /// What a system call said, negative.
-  static func system(_ error: Int32, _ words: String) -> MachineRefusal {
-    let code = ReplyCode(errno: -error)
-    return MachineRefusal(code, "\(words): \(code)")
   }
 }

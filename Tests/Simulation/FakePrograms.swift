@@ -11,7 +11,7 @@ final class FakeMachine: ProgramMachine, @unchecked Sendable {
   var programs: [Int32: FakeProgram] = [:]
   var users: Set<String> = ["root", "ann", "bob", "visitor"]
   /// Why the table of users does not tell.
-  var userFailure: MachineRefusal?
+  var userFailure: Refusal?
   /// Whose a process is by now, where it is not who started it.
   var runsAs: [Int32: String] = [:]
   /// What files of processes have, instead of their names.
@@ -32,7 +32,7 @@ final class FakeMachine: ProgramMachine, @unchecked Sendable {
   ) {
     let command = String(decoding: order.arguments.last ?? [], as: UTF8.self)
     guard command != "missing" else {
-      return completion(.failure(MachineRefusal(.notFound, "no such program: missing")))
+      return completion(.failure(Refusal(.notFound, "no such program: missing")))
     }
     lastPID += 1
     let program = FakeProgram(self, lastPID, order)
@@ -62,12 +62,12 @@ final class FakeMachine: ProgramMachine, @unchecked Sendable {
   ) {
     guard mayLook(pid, onlooker) else { return completion(.failure(Self.secret)) }
     guard position < UInt64(memory.count) else {
-      return completion(.failure(MachineRefusal(.outOfRange, "nothing is mapped there")))
+      return completion(.failure(Refusal(.outOfRange, "nothing is mapped there")))
     }
     completion(.success(Array(memory[Int(position)...].prefix(count))))
   }
 
-  private static let secret = MachineRefusal(.noPermission, "it is another user's")
+  private static let secret = Refusal(.noPermission, "it is another user's")
 
   private func mayLook(_ pid: Int32, _ onlooker: Onlooker) -> Bool {
     guard case .user(let name) = onlooker else { return true }
@@ -104,6 +104,8 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   private(set) var isHungUp = false
   private(set) var isForgotten = false
   private(set) var commands: [ProgramCommand] = []
+  /// Whether the last of them was to be done with no more than its user's rights.
+  private(set) var isLastAsUser: Bool?
   var waitingReads: Int { reads.count }
   private var output: [OutputStream: [UInt8]] = [:]
   private var reads: [UInt32: Reading] = [:]
@@ -175,10 +177,11 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   func endInput() { isInputEnded = true }
 
   func control(
-    _ command: ProgramCommand, completion: @escaping @Sendable (MachineRefusal?) -> Void
+    _ command: ProgramCommand, asUser: Bool, completion: @escaping @Sendable (Refusal?) -> Void
   ) {
-    guard !state.isEnd else { return completion(MachineRefusal(.noProcess, "it has ended")) }
+    guard !state.isEnd else { return completion(Refusal(.noProcess, "it has ended")) }
     commands.append(command)
+    isLastAsUser = asUser
     switch command {
     case .suspend: become(.suspended)
     case .resume: become(.running)

@@ -47,7 +47,7 @@ struct TeamRightsTests {
 
   @Test("a table of users that does not tell is a refusal, and makes nobody of nobody")
   func failingTable() {
-    moa.machine.userFailure = MachineRefusal(.deviceError, "the table of users is away")
+    moa.machine.userFailure = Refusal(.deviceError, "the table of users is away")
     #expect(refusal(kea, "moa", as: "ann") == "refused: the table of users is away\n")
     #expect(moa.machine.programs.isEmpty)
   }

@@ -8,7 +8,7 @@ struct KeeperFrameTests {
   static let order = ProgramOrder(
     name: "sort", arguments: [Array("sort".utf8), [], [0xFF, 0x0A]],
     environment: [Array("A=b".utf8)], directory: Array("/srv".utf8), user: "ann",
-    starter: "ann@kea", programClass: .guest, terminal: TerminalSize(rows: 24, columns: 80),
+    starter: "ann@kea", isStarterFullRoot: true, programClass: .guest, terminal: TerminalSize(rows: 24, columns: 80),
     isAttached: true)
 
   static let keeperOrder = KeeperOrder(
@@ -33,7 +33,7 @@ struct KeeperFrameTests {
 
   /// Every kind, with every field that it has set.
   static var samples: [KeeperFrame] {
-    let refusal = MachineRefusal(.notFound, "no such program: x")
+    let refusal = Refusal(.notFound, "no such program: x")
     var frames: [KeeperFrame] = [
       .start(keeperOrder),
       .start(
@@ -49,7 +49,9 @@ struct KeeperFrameTests {
       .forget, .refused(refusal), .taken(token: 6, .ok), .taken(token: 7, .brokenPipe),
       .controlled(token: 8, nil), .controlled(token: 9, refusal),
     ]
-    frames += commands.map { .control(token: 10, $0) }
+    frames += commands.flatMap { command in
+      [true, false].map { .control(token: 10, command, asUser: $0) }
+    }
     frames += reads.map { .output(token: 11, $0) }
     frames += states.map { .changed($0, at: -1, processorMilliseconds: 1 << 35) }
     frames += states.map {

@@ -87,6 +87,27 @@ struct LookTests {
     await shop.close(program)
   }
 
+  /// As below a mount whose server, and not Linux, knows who may read.
+  @Test("a program that its user may not read is closed to her, also where Linux shows it")
+  func unreadable() async throws {
+    let path = "/var/tmp/v-look-\(getpid())-later"
+    let copy = try await shop.start("cp /bin/sleep \(path) && chmod 755 \(path)")
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    #expect(await copy.ended() == .exited(0))
+    copy.forget()
+    let program = try await shop.start("exec \(path) 1000") { $0.user = Self.ann }
+    await expect("it has become the other program") {
+      let name = try? String(contentsOfFile: "/proc/\(program.pid)/comm", encoding: .utf8)
+      return name?.hasPrefix("v-look") == true
+    }
+    #expect(await codes(program.pid, as: .user(Self.ann)) == Self.shown)
+    // Linux has asked at the start only.
+    #expect(chmod(path, 0o711) == 0)
+    #expect(await codes(program.pid, as: .user(Self.ann)) == Self.refused)
+    #expect(await codes(program.pid, as: .fullRoot) == Self.shown)
+    await shop.close(program)
+  }
+
   @Test("a thread that has looked for a user is root's again")
   func credentials() async throws {
     let program = try await shop.start("exec sleep 1000")

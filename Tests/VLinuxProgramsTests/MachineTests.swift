@@ -100,7 +100,7 @@ struct MachineTests {
     }
     #expect(refusal.code == .outOfRange)
     await shop.close(program)
-    await #expect(throws: MachineRefusal(.noProcess, "no such process: \(program.pid)")) {
+    await #expect(throws: Refusal(.noProcess, "no such process: \(program.pid)")) {
       try await read(.status)
     }
   }

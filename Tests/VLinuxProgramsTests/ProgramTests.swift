@@ -92,20 +92,20 @@ struct ProgramTests {
   @Test("what cannot be started says why, and leaves nothing")
   func refusals() async throws {
     let shop = Workshop()
-    func refusal(_ change: (inout ProgramOrder) -> Void) async -> MachineRefusal? {
+    func refusal(_ change: (inout ProgramOrder) -> Void) async -> Refusal? {
       do {
         _ = try await shop.start("", change)
         return nil
       } catch {
-        return error as? MachineRefusal
+        return error as? Refusal
       }
     }
     let missing = await refusal { $0.arguments = [Array("no-such-program".utf8)] }
-    #expect(missing == MachineRefusal(.notFound, "no such program: no-such-program"))
+    #expect(missing == Refusal(.notFound, "no such program: no-such-program"))
     let forbidden = await refusal { $0.arguments = [Array("/etc/passwd".utf8)] }
-    #expect(forbidden == MachineRefusal(.noPermission, "/etc/passwd: permission denied"))
+    #expect(forbidden == Refusal(.noPermission, "/etc/passwd: permission denied"))
     let nobody = await refusal { $0.user = "no-such-user" }
-    #expect(nobody == MachineRefusal(.notFound, "no such user: no-such-user"))
+    #expect(nobody == Refusal(.notFound, "no such user: no-such-user"))
     #expect(await refusal { $0.arguments = [] }?.code == .badArguments)
     #expect(await refusal { $0.arguments.append([65, 0, 66]) }?.code == .badArguments)
     let octets = [UInt8](repeating: 65, count: ProgramOrder.octetsMax)

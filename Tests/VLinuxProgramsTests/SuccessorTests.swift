@@ -95,7 +95,7 @@ struct SuccessorTests {
     }
     frozen.send(.write(token: 1, Array("before\n".utf8)))
     #expect(try frozen.receive() == .taken(token: 1, .ok))
-    frozen.send(.control(token: 2, .suspend))
+    frozen.send(.control(token: 2, .suspend, asUser: false))
     guard case .changed(.suspended, _, _) = try frozen.receive() else {
       Issue.record("it is not suspended")
       return

@@ -32,7 +32,7 @@ struct TerminalTests {
   func noTerminal() async throws {
     let program = try await shop.start("sleep 1000")
     let refusal = await program.control(.setSize(TerminalSize(rows: 1, columns: 1)))
-    #expect(refusal == MachineRefusal(.badArguments, "it has no terminal"))
+    #expect(refusal == Refusal(.badArguments, "it has no terminal"))
     await shop.close(program)
   }
 

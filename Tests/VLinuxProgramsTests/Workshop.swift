@@ -154,8 +154,8 @@ extension HostedProgram {
     await answer { write(Array(text.utf8), completion: $0) }
   }
 
-  func control(_ command: ProgramCommand) async -> MachineRefusal? {
-    await answer { control(command, completion: $0) }
+  func control(_ command: ProgramCommand, asUser: Bool = true) async -> Refusal? {
+    await answer { control(command, asUser: asUser, completion: $0) }
   }
 
   func ended() async -> ProgramState {

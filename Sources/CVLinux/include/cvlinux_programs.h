@@ -315,3 +315,42 @@ static inline int v_program_reap(int pid, int *status, uint64_t *milliseconds) {
                   (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
   return 0;
 }
+
+// ---- Signals
+
+// A user can stop the child that signals for them, so it is not waited for longer.
+#define V_SIGNALLER_MILLISECONDS 1000
+
+// Signals processes with the ids of a user, and no right beside them, as kill(2) does for each of
+// `targets`: at the first refusal it ends with that. Those that are gone do not count, unless all
+// are (ESRCH). A child does it: a user may signal whatever has their ids, the keeper is not to be.
+static inline int v_kill_as(
+    uint32_t uid, uint32_t gid, const int32_t *targets, size_t count, int number) {
+  int ended = -1, status = 0;
+  long child =
+      syscall(SYS_clone, V_CLONE_PIDFD | SIGCHLD, NULL, &ended, NULL, NULL);
+  if (child < 0) return -errno;
+  if (child == 0) {
+    int result = ESRCH;
+    if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, gid, gid, gid) < 0 ||
+        syscall(SYS_setresuid, uid, uid, uid) < 0)
+      _exit(errno);
+    for (size_t i = 0; i < count; i++) {
+      if (kill(targets[i], number) == 0) {
+        result = 0;
+      } else if (errno != ESRCH) {
+        _exit(errno);
+      }
+    }
+    _exit(result);
+  }
+  struct pollfd death = {.fd = ended, .events = POLLIN};
+  if (poll(&death, 1, V_SIGNALLER_MILLISECONDS) <= 0) kill((pid_t)child, SIGKILL);
+  close(ended);
+  pid_t result;
+  do {
+    result = waitpid((pid_t)child, &status, V_WAIT_ALL);
+  } while (result < 0 && errno == EINTR);
+  if (result < 0) return -errno;
+  return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+}

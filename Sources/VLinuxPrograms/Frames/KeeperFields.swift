@@ -42,8 +42,8 @@ extension ProgramOrder {
     self.init(
       name: try reader.text(), arguments: try reader.list(), environment: try reader.list(),
       directory: try reader.data(), user: try reader.text(), starter: try reader.text(),
-      programClass: try ProgramClass(&reader), terminal: try TerminalSize.optional(&reader),
-      isAttached: try reader.flag())
+      isStarterFullRoot: try reader.flag(), programClass: try ProgramClass(&reader),
+      terminal: try TerminalSize.optional(&reader), isAttached: try reader.flag())
   }
 
   func emit(_ writer: inout SegmentWriter) {
@@ -53,6 +53,7 @@ extension ProgramOrder {
     writer.data(directory)
     writer.text(user)
     writer.text(starter)
+    writer.flag(isStarterFullRoot)
     programClass.emit(&writer)
     TerminalSize.emit(terminal, &writer)
     writer.flag(isAttached)
@@ -240,7 +241,7 @@ extension StreamRead {
   }
 }
 
-extension MachineRefusal {
+extension Refusal {
   init(_ reader: inout SegmentReader) throws(WireError) {
     self.init(ReplyCode(rawValue: try reader.integer()), try reader.text())
   }

@@ -23,16 +23,18 @@ package enum KeeperFrame: Equatable, Sendable {
   case cancel(token: UInt32)
   case write(token: UInt32, [UInt8])
   case endInput
-  case control(token: UInt32, ProgramCommand)
+  /// With root's rights, or with no more than those of the program's user.
+  case control(token: UInt32, ProgramCommand, asUser: Bool)
+  /// Always with the rights of the program's user.
   case hangUp
   case forget
 
   case program(KeptStatus)
-  case refused(MachineRefusal)
+  case refused(Refusal)
   case output(token: UInt32, StreamRead)
   case taken(token: UInt32, ReplyCode)
   /// Nil is done.
-  case controlled(token: UInt32, MachineRefusal?)
+  case controlled(token: UInt32, Refusal?)
   /// `at` is the time of an end in nanoseconds since 1970, else 0; `processor` the milliseconds
   /// that the program has used by then.
   case changed(ProgramState, at: Int64, processorMilliseconds: UInt64)

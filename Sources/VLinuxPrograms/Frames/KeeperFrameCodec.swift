@@ -1,14 +1,14 @@
 package import VProtocol
 import VStore
 
-/// The octets of a frame, big-endian: version 1, kind 1, then the kind's fields in the order of
+/// The octets of a frame, big-endian: version 1 octet, kind 1 octet, then the kind's fields in the order of
 /// its case.
 ///
 /// A text or a list of octets follows its length of 32 bits; an optional part follows an octet that
 /// says whether it is there. Parsing accepts exactly what `octets` gives.
 extension KeeperFrame {
   /// Changes whenever the meaning of a frame does: a successor may be a newer program.
-  private static let version: UInt8 = 1
+  private static let version: UInt8 = 2
 
   private enum Kind: UInt8 {
     case start = 1
@@ -48,7 +48,9 @@ extension KeeperFrame {
     case .cancel: return .cancel(token: try reader.integer())
     case .write: return .write(token: try reader.integer(), try reader.data())
     case .endInput: return .endInput
-    case .control: return .control(token: try reader.integer(), try ProgramCommand(&reader))
+    case .control:
+      return .control(
+        token: try reader.integer(), try ProgramCommand(&reader), asUser: try reader.flag())
     case .hangUp: return .hangUp
     default: return .forget
     }
@@ -59,7 +61,7 @@ extension KeeperFrame {
   ) throws(WireError) -> KeeperFrame {
     switch kind {
     case .program: return .program(try KeptStatus(&reader))
-    case .refused: return .refused(try MachineRefusal(&reader))
+    case .refused: return .refused(try Refusal(&reader))
     case .output: return .output(token: try reader.integer(), try StreamRead(&reader))
     case .taken:
       return .taken(
@@ -67,7 +69,7 @@ extension KeeperFrame {
     case .controlled:
       let token = try reader.integer(UInt32.self)
       guard try reader.flag() else { return .controlled(token: token, nil) }
-      return .controlled(token: token, try MachineRefusal(&reader))
+      return .controlled(token: token, try Refusal(&reader))
     default:
       return .changed(
         try ProgramState(&reader), at: try reader.integer(),
@@ -97,10 +99,11 @@ extension KeeperFrame {
       writer.integer(token)
       writer.data(data)
     case .endInput: writer.kind(Kind.endInput)
-    case .control(let token, let command):
+    case .control(let token, let command, let asUser):
       writer.kind(Kind.control)
       writer.integer(token)
       command.emit(&writer)
+      writer.flag(asUser)
     case .hangUp: writer.kind(Kind.hangUp)
     case .forget: writer.kind(Kind.forget)
     case .program, .refused, .output, .taken, .controlled, .changed: emitAnswer(&writer)

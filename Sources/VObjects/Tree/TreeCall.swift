@@ -1,5 +1,5 @@
 import Synchronization
-import VProtocol
+public import VProtocol
 import VRuntime
 
 /// A read or a write that waits for its answer: of the session, or of a signal that ends it.

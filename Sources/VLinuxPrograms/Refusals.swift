@@ -1,0 +1,19 @@
+import Glibc
+package import VProtocol
+
+extension Refusal {
+  package static let ended = Refusal(.noProcess, "the program has ended")
+
+  /// What a system call said, negative.
+  package static func system(_ error: Int32, _ words: String) -> Refusal {
+    let code = ReplyCode(errno: -error)
+    return Refusal(code, "\(words): \(code)")
+  }
+
+  static func process(_ pid: Int32, _ error: Int32) -> Refusal {
+    if error == -ENOENT || error == -ESRCH {
+      return Refusal(.noProcess, "no such process: \(pid)")
+    }
+    return system(error, "process \(pid)")
+  }
+}
