@@ -14,13 +14,9 @@ extension PipeOperations {
     if operation.mode.contains(.directory) { return list(operation, pending) }
     let now = backplane.wallClock
     // Found, asked for rights and opened in one step: names change hands.
-    pipes.begin(pending) { state, wait in
-      do throws(Refusal) {
-        let identifier = try pipe(for: operation, caller, at: now, &state.table)
-        return try open(identifier, operation, wait, &state.table)
-      } catch {
-        return [Pipe.Action(wait: wait, outcome: .refused(error.code))]
-      }
+    pipes.begin(pending) { (state, wait) throws(Refusal) in
+      let identifier = try pipe(for: operation, caller, at: now, &state.table)
+      return try open(identifier, operation, wait, &state.table)
     }
   }
 
@@ -33,22 +29,40 @@ extension PipeOperations {
     case .refused(let code): throw Refusal(code)
     case .root: throw Refusal(.isContext)
     case .pipe(let identifier, let entry):
-      if mode.contains([.create, .exclusive]) { throw Refusal(.duplicateName) }
+      if mode.contains([.create, .exclusive]) {
+        throw Refusal(.duplicateName, "\(place(entry.name)) is there")
+      }
       let wanted = ObjectServer<PipeContent>.rights(wantedBy: operation, caller)
-      guard wanted & ~entry.rights(of: caller) == 0 else { throw Refusal(.noPermission) }
+      guard wanted & ~entry.rights(of: caller) == 0 else {
+        throw Refusal(.noPermission, "\(place(entry.name)) belongs to \(entry.owner)")
+      }
       return identifier
     case .free(let name):
-      guard mode.contains(.create) else { throw Refusal(.notFound) }
-      guard Self.isName(name) else { throw Refusal(.badArguments) }
-      guard !mode.contains(.execute) else { throw Refusal(.modeNotSupported) }
-      guard Self.isOwner(caller.user) else { throw Refusal(.noPermission) }
+      guard mode.contains(.create) else {
+        throw Refusal(.notFound, "there is no \(place(name))")
+      }
+      guard Self.isName(name) else {
+        throw Refusal(.badArguments, "\(place(name)): no such name is given to a pipe")
+      }
+      guard !mode.contains(.execute) else {
+        throw Refusal(.modeNotSupported, "\(place(name)): a pipe is not executed")
+      }
+      guard Self.isOwner(caller.user) else {
+        throw Refusal(.noPermission, "\(caller.user) cannot own \(place(name))")
+      }
       let identifier = table.make(
         name, owner: caller.user, maker: caller.principal,
         permissions: operation.permissions & 0o777, at: now)
-      guard let identifier else { throw Refusal(.noServerResources) }
+      guard let identifier else {
+        throw Refusal(
+          .noServerResources, "\(caller.principal) has too many pipes of \(backplane.host)")
+      }
       return identifier
     }
   }
+
+  /// A pipe as a name of this host.
+  private func place(_ name: [UInt8]?) -> String { "pipe/\(backplane.host)/\(Name(name ?? []))" }
 
   /// With `create` that is answered at once, since in Linux the whole context waits for it.
   private func open(
@@ -57,7 +71,9 @@ extension PipeOperations {
   ) throws(Refusal) -> [Pipe.Action] {
     var ends: Pipe.Ends = operation.mode.contains(.read) ? .reads : []
     if operation.mode.contains(.write) { ends.insert(.writes) }
-    guard !ends.isEmpty else { throw Refusal(.modeNotSupported) }
+    guard !ends.isEmpty else {
+      throw Refusal(.modeNotSupported, "a pipe is opened to read, to write, or both")
+    }
     return table.open(
       identifier, ends, isMaking: operation.mode.contains(.create),
       isNonBlocking: operation.mode.contains(.nonBlocking), wait)

@@ -87,7 +87,7 @@ extension Pipes {
   /// It can be called away from here on, whether the change has been made or not.
   func begin(
     _ pending: Pending, in instance: InstanceID? = nil,
-    _ change: (inout State, Pipe.Wait) -> [Pipe.Action]
+    _ change: (inout State, Pipe.Wait) throws(Refusal) -> [Pipe.Action]
   ) {
     let wait = state.withLock { state in
       state.lastWait += 1
@@ -102,9 +102,18 @@ extension Pipes {
       state.withLock { $0.pending[wait] = nil }
       return fail(pending, error)
     }
-    update { state in
-      ((), state.pending[wait] == nil ? [] : change(&state, wait))
+    let refusal: Refusal? = update { state in
+      guard state.pending[wait] != nil else { return (nil, []) }
+      do throws(Refusal) {
+        return (nil, try change(&state, wait))
+      } catch {
+        state.pending[wait] = nil
+        return (error, [])
+      }
     }
+    guard let refusal else { return }
+    objects.waits.end(pending.request)
+    fail(pending, refusal)
   }
 
   /// Ends a wait without its having had any effect.
@@ -131,11 +140,7 @@ extension Pipes {
     let (request, caller) = (answer.pending.request, answer.pending.caller)
     objects.waits.end(request)
     switch answer.action.outcome {
-    case .refused(let code):
-      let hasTooMuch = code == .noServerResources
-      fail(
-        answer.pending,
-        Refusal(code, hasTooMuch ? "\(caller.principal) has too many pipes of \(host)" : ""))
+    case .refused(let code): fail(answer.pending, Refusal(code))
     case .read(let data): backplane.reply(ReadInstance.Answer(data: data), to: request)
     case .written(let count):
       backplane.reply(WriteInstance.Answer(count: count, size: 0), to: request)
@@ -158,8 +163,6 @@ extension Pipes {
     if pending.opening != nil { objects.instances.cancel(for: pending.caller) }
     objects.refuse(refusal, pending.request)
   }
-
-  private var host: String { backplane.host }
 }
 
 // MARK: - What objects look like
