@@ -74,7 +74,7 @@ extension Directory {
     for (number, link) in links(in: components).enumerated() {
       records.append((UInt64(Claim.claimsMax + number) + 1, link, .symbolicLink))
     }
-    let behindLinks = UInt64(Claim.claimsMax) + 8
+    let behindLinks = UInt64(Claim.claimsMax + Self.linksMax)
     records += local.map { (behindLinks + UInt64($0.position), $0.component, .context) }
     var filling = Listing.Filling(count)
     for record in records where record.position > position {
@@ -134,6 +134,8 @@ extension Directory {
     return isServing ? [Self.selfName, Self.anyName] : [Self.anyName]
   }
 
+  /// Positions that links have behind the prefixes: more than there are, so that they can be more.
+  private static let linksMax = 8
   private var slash: UInt8 { ClaimTable.slash }
   private static let selfName = Array("self".utf8)
   private static let anyName = Array("any".utf8)
