@@ -8,8 +8,8 @@ package import VProtocol
 extension RunRules {
   /// Who sent a request.
   package func caller(of request: Request) -> Caller {
-    var caller = Caller(request, at: host, trustsRoot: runsAsItself)
-    if caller.principal.host != host && !runsAsItself(caller.principal) {
+    var caller = Caller(request, at: host, trustsRoot: isSameUser)
+    if caller.principal.host != host && !isSameUser(caller.principal) {
       caller.user = "\(caller.principal)"
     }
     return caller
@@ -28,10 +28,8 @@ extension RunRules {
     return caller(of: told)
   }
 
-  /// Whether programs of somebody of another host run as the user of that name.
-  private func runsAsItself(_ principal: Principal) -> Bool {
-    guard principal.host != host, principal.user != Self.nobody else { return false }
-    guard !principal.isRoot || principal.marks.contains(.fullRoot) else { return false }
-    return (try? user(startingFor: principal)) == principal.user
+  /// Whether somebody of another host is the user of that name here.
+  private func isSameUser(_ principal: Principal) -> Bool {
+    principal.host != host && runsAsItself(principal)
   }
 }

@@ -89,11 +89,13 @@ public struct RunRules: Equatable, Sendable {
   ///
   /// Root is root only where programs of that root would run as root.
   package func identity(of principal: Principal) -> String {
-    if principal.host == host && !principal.isRoot { return principal.user }
-    guard !principal.user.hasPrefix("#"), let user = try? user(startingFor: principal),
-      user == principal.user
-    else { return "\(principal)" }
-    return user
+    let isOwn = principal.host == host && !principal.isRoot
+    return isOwn || runsAsItself(principal) ? principal.user : "\(principal)"
+  }
+
+  /// Whether programs of a principal run as the user of that name.
+  func runsAsItself(_ principal: Principal) -> Bool {
+    (try? user(startingFor: principal)) == principal.user
   }
 
   package static let nobody = "nobody"
