@@ -1,8 +1,8 @@
 import Synchronization
 import VThreads
 
-/// Threads that look into processes: a page of their memory may be one of a file whose server hangs,
-/// or the program itself is such a file, and that must hang nobody but who asked.
+/// Threads that look into processes: a page of their memory may be one of a file whose server
+/// hangs, or the program itself is such a file, and that must hang nobody but who asked.
 ///
 /// So each user has one look at a time, and none of them is on a thread for the disk.
 final class MemoryReaders: Sendable {

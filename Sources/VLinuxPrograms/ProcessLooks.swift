@@ -10,8 +10,8 @@ public import VStore
 /// the rules of ptrace(2) are those of this host, whatever they are: a set-user program and one
 /// that hides its memory are closed even to the user who started them.
 ///
-/// So is a program that the user may run and not read. Linux closes it by itself only where it knows
-/// who may read what it runs, and of a file below a mount that is served by a node it does not.
+/// So is a program that the user may run and not read. Linux closes it by itself only where it
+/// knows who may read what it runs, and of a file below a node's mount it does not.
 struct ProcessLooks: Sendable {
   private let own: Credentials
 

@@ -20,8 +20,8 @@ public protocol ProgramMachine: Sendable {
   /// Every process of the host but kernel threads and those of programs that were started here.
   func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void)
   /// One file of `/proc/PID`, at most `ProcessFile.octetsMax` octets of it; `noProcess` where there
-  /// is no such process, `noPermission` where Linux would not let the onlooker read it, `busy` where
-  /// the onlooker has too many such reads that wait.
+  /// is no such process, `noPermission` where Linux would not let the onlooker read it, `busy`
+  /// where the onlooker has too many such reads that wait.
   ///
   /// A public file is shown to every onlooker, who need not be a user of this host.
   func read(
@@ -45,9 +45,9 @@ public protocol ProgramMachine: Sendable {
 }
 
 /// Whose rights a look into a process is checked with, by the rules of ptrace(2): the process has
-/// the same ids, all of them, and its memory is no secret from its user. Nor is it shown to one who
-/// may not read the file that it runs.
+/// the same ids, all of them, and its memory is no secret from its user.
 ///
+/// Nor is it shown to one who may not read the file that the process runs.
 /// A program that runs a set-user program is another one's from then on.
 public enum Onlooker: Equatable, Sendable {
   /// Root with all rights over the host.

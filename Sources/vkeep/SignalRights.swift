@@ -16,8 +16,9 @@ enum SignalRights {
     }
   }
 
-  /// Signals `targets` as kill(2) does, up to the first that is refused; 0, or that error number,
-  /// negative. `-ESRCH` is that none of them is there.
+  /// Signals `targets` as kill(2) does, up to the first that is refused.
+  ///
+  /// Answers 0, or that error number, negative; `-ESRCH` is that none of them is there.
   func send(_ number: Int32, to targets: [Int32]) -> Int32 {
     if case .user(let uid, let gid) = self, !isRoot {
       return v_kill_as(uid, gid, targets, targets.count, number)

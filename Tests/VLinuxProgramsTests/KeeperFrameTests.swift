@@ -8,7 +8,8 @@ struct KeeperFrameTests {
   static let order = ProgramOrder(
     name: "sort", arguments: [Array("sort".utf8), [], [0xFF, 0x0A]],
     environment: [Array("A=b".utf8)], directory: Array("/srv".utf8), user: "ann",
-    starter: "ann@kea", isStarterFullRoot: true, programClass: .guest, terminal: TerminalSize(rows: 24, columns: 80),
+    starter: "ann@kea", isStarterFullRoot: true, programClass: .guest,
+    terminal: TerminalSize(rows: 24, columns: 80),
     isAttached: true)
 
   static let keeperOrder = KeeperOrder(
