@@ -1,8 +1,8 @@
 package import VProtocol
 import VStore
 
-/// The octets of a frame, big-endian: an octet of version, one of kind, then the kind's fields in the
-/// order of its case.
+/// The octets of a frame, big-endian: an octet of version, one of kind, then the kind's fields in
+/// the order of its case.
 ///
 /// A text or a list of octets follows its length of 32 bits; an optional part follows an octet that
 /// says whether it is there. Parsing accepts exactly what `octets` gives.
