@@ -24,13 +24,12 @@ extension GroupServer {
   /// request for good.
   private func leave(_ request: Request) {
     guard !request.message.mcb.flags.contains(.datagram) else { return }
-    backplane.after(Self.changeLimit + .seconds(1)) { [backplane] in
+    backplane.after(ChangeGroup.timeLimit + .seconds(1)) { [backplane] in
       backplane.refuse(.notFound, request)
     }
   }
 
-  /// So long a board is waited for.
-  static let changeLimit = TimeSpan.seconds(2)
+  static func noGroup(_ name: Name) -> Refusal { Refusal(.notFound, "there is no group \(name)") }
 
   func perform(_ change: ChangeGroup, _ caller: Caller, _ done: @escaping Outcome) {
     let user = GroupUser.name(of: caller.user, at: backplane.host)
@@ -39,12 +38,15 @@ extension GroupServer {
     case .leave:
       look(at: change.group) { [self] view in
         let member = table.withLock { $0.groups[change.group]?.members[change.member] }
-        guard let view else { return done(Refusal(.notFound)) }
+        guard let view else { return done(Self.noGroup(change.group)) }
         let isTheirs = caller.isRoot || [member?.owner, view.about.owner].contains(user)
         guard isTheirs || view.about.mayBePassed(by: caller, at: backplane.host) else {
-          return done(Refusal(.noPermission))
+          return done(
+            Refusal(.noPermission, "\(change.group) belongs to \(view.about.owner)"))
         }
-        guard let member else { return done(Refusal(.notFound)) }
+        guard let member else {
+          return done(Refusal(.notFound, "\(change.member) is no member of \(change.group)"))
+        }
         guard isTheirs else {
           return done(Refusal(.notOwner, "\(change.member) belongs to \(member.owner)"))
         }
@@ -53,7 +55,7 @@ extension GroupServer {
       }
     case .remove:
       let owner = table.withLock { $0.groups[change.group]?.about.owner }
-      guard let owner else { return done(Refusal(.notFound)) }
+      guard let owner else { return done(Self.noGroup(change.group)) }
       guard caller.isRoot || owner == user else {
         return done(Refusal(.notOwner, "\(change.group) belongs to \(owner)"))
       }
@@ -64,7 +66,9 @@ extension GroupServer {
   private func join(_ change: ChangeGroup, _ caller: Caller, _ done: @escaping Outcome) {
     let name = MemberName(change.member, on: backplane.host)
     guard name.host == backplane.host, name.refusal == nil else {
-      return done(name.refusal ?? Refusal(.badArguments))
+      return done(
+        name.refusal
+          ?? Refusal(.badArguments, "\(change.member) is no member of \(backplane.host)"))
     }
     if let refusal = GroupTable.refusal(ofGroup: change.group) { return done(refusal) }
     guard name.isProgram || isOfThisHost(caller) else { return done(Self.mailboxElsewhere) }
@@ -74,7 +78,7 @@ extension GroupServer {
     let owner = GroupUser.name(of: joiner.user, at: backplane.host)
     look(at: change.group) { [self] view in
       guard let about = view?.about ?? (isTold ? newTraits(owner, 0o755) : nil) else {
-        return done(Refusal(.notFound, "there is no group \(change.group)"))
+        return done(Self.noGroup(change.group))
       }
       guard about.mayBeWritten(by: joiner, at: backplane.host) else {
         return done(Refusal(.noPermission, "\(change.group) belongs to \(about.owner)"))
@@ -132,10 +136,8 @@ extension GroupServer {
 
   /// Lets a program know that it is in a group, or is no longer.
   func tell(_ program: EntityID, _ kind: ChangeGroup.Change, _ group: Name) {
-    let client = backplane.makeClient(user: "root")
     let change = ChangeGroup(kind, group, host: backplane.host)
-    backplane.sendDatagram(change.message, from: client, to: program)
-    backplane.retire(client)
+    backplane.sendDatagram(change.message, from: teller, to: program)
   }
 }
 

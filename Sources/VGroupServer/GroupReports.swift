@@ -17,6 +17,7 @@ package struct GroupReports: Sendable {
     var text: [UInt8]
   }
 
+  private let payers: Shares
   /// The latest last.
   private var reports: [Report] = []
 
@@ -27,13 +28,15 @@ package struct GroupReports: Sendable {
   /// 64 members of 5 hosts with long words; 512 of them are 32 MB.
   package static let textBytesMax = 65_536
 
-  package init() {}
+  package init(host: String) { payers = Shares(capacity: Self.reportsMax, ownHost: host) }
 
   package subscript(key: Key) -> [UInt8] {
     get { reports.last { $0.key == key }?.text ?? [] }
     set {
       reports.removeAll { $0.key == key }
-      let own = reports.indices.filter { Self.isSamePayer(reports[$0].key, key) }
+      let own = reports.indices.filter {
+        payers.isSamePayer(reports[$0].key.principal, key.principal)
+      }
       if own.count >= Self.userReportsMax {
         reports.remove(at: own[0])
       } else if reports.count >= Self.reportsMax {
@@ -44,13 +47,6 @@ package struct GroupReports: Sendable {
   }
 
   package var count: Int { reports.count }
-
-  /// Numbers without a name cost nothing to make up, so all of a host are one.
-  private static func isSamePayer(_ one: Key, _ other: Key) -> Bool {
-    let (one, other) = (one.principal, other.principal)
-    return one.host == other.host
-      && (one.user == other.user || one.user.hasPrefix("#") && other.user.hasPrefix("#"))
-  }
 
   // MARK: lines
 

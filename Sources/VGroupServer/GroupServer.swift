@@ -19,7 +19,10 @@ public final class GroupServer: Sendable {
   let clients: ClientPool
   let table: Mutex<GroupTable>
   let views = Mutex(GroupViews())
-  let reports = Mutex(GroupReports())
+  let looks = GroupLooks()
+  /// Names that are being looked up, by who wants to know of them.
+  let lookups: Mutex<Shares>
+  let reports: Mutex<GroupReports>
   /// Messages that are being sent, by who sends them.
   let sendings: Mutex<Shares>
   /// Messages that wait in mailboxes.
@@ -29,7 +32,10 @@ public final class GroupServer: Sendable {
   /// Where programs of this host are found by name.
   let directory = Mutex(EntityID.none)
   private let programs: LifeWatch
-  private let tree = Mutex<TreeManager?>(nil)
+  /// Tells programs what nobody answers.
+  let teller: EntityID
+  /// The manager of `/v/group`.
+  public let manager: TreeManager
 
   /// The name of every node's own board.
   public static let prefix = "group"
@@ -39,6 +45,8 @@ public final class GroupServer: Sendable {
     let host = backplane.host
     clients = ClientPool(backplane)
     table = Mutex(GroupTable(host: host))
+    reports = Mutex(GroupReports(host: host))
+    lookups = Mutex(Shares(capacity: Self.lookupsMax, ownHost: host))
     sendings = Mutex(Shares(capacity: Self.sendingsMax, ownHost: host))
     kept = MessageShares(host: host)
     let own = LateBound<GroupServer>()
@@ -51,16 +59,15 @@ public final class GroupServer: Sendable {
     programs = LifeWatch(backplane, of: { own.object?.programsHere ?? [] }) { entity, state in
       if state == nil { own.object?.forget(program: entity) }
     }
+    teller = backplane.makeClient(user: "root")
+    manager = TreeManager(
+      backplane, Self.rootContext(own), identify: { GroupUser.caller(of: $0, at: host) })
     own.bind(self)
-    let manager = TreeManager(
-      backplane, rootContext, identify: { GroupUser.caller(of: $0, at: host) })
-    tree.withLock { $0 = manager }
     backplane.join(board, group: .groupManagerGroup)
   }
 
-  /// The manager of `/v/group`.
-  public var manager: TreeManager { tree.withLock { $0! } }
-
+  /// Each asks every board, and takes an entity until all have answered.
+  package static let lookupsMax = 256
   /// Each message takes an entity and packets of every member's host until it is answered.
   private static let sendingsMax = 1024
 
@@ -100,12 +107,29 @@ public final class GroupServer: Sendable {
 
   /// Finds out what a group is now; nil where it is not.
   func look(at name: Name, _ found: @escaping @Sendable (GroupView?) -> Void) {
-    table.withLock { $0.noteLook(at: name, backplane.now) }
-    boards.ask(name) { [self] answers in
-      let view = GroupView(answers + [ownAnswer(name)].compactMap(\.self))
-      views.withLock { $0.note(view, of: name, at: backplane.now) }
-      found(view)
+    let look: GroupLooks.Look = { [self] found in
+      table.withLock { $0.noteLook(at: name, backplane.now) }
+      boards.ask(name) { [self] answers in
+        let view = GroupView(answers + [ownAnswer(name)].compactMap(\.self))
+        views.withLock { $0.note(view, of: name, at: backplane.now) }
+        found(view)
+      }
     }
+    looks.add(name, look, found)
+  }
+
+  /// Looks for somebody who uses a name, or lists all of them: as often at once as their share is.
+  func look(for caller: Caller, at name: Name?, _ done: @escaping Outcome) {
+    let principal = caller.principal
+    guard lookups.withLock({ $0.take(principal) }) else {
+      return done(
+        Refusal(.busy, "\(principal) looks for too many groups at once on \(backplane.host)"))
+    }
+    let finish: @Sendable () -> Void = { [self] in
+      lookups.withLock { $0.give(principal) }
+      done(nil)
+    }
+    if let name { look(at: name) { _ in finish() } } else { lookAround(finish) }
   }
 
   /// Ends a group of this board where another one of its name is older.
@@ -117,13 +141,16 @@ public final class GroupServer: Sendable {
   }
 
   /// Finds out which groups there are.
-  func lookAround(_ done: @escaping @Sendable () -> Void) {
-    boards.ask("") { [self] answers in
-      let all = answers + [ownAnswer("")].compactMap(\.self)
-      let names = Set(all.flatMap { $0.members.map(\.name) })
-      views.withLock { $0.note(names: names) }
-      done()
+  private func lookAround(_ done: @escaping @Sendable () -> Void) {
+    let look: GroupLooks.Look = { [self] found in
+      boards.ask("") { [self] answers in
+        let all = answers + [ownAnswer("")].compactMap(\.self)
+        let names = Set(all.flatMap { $0.members.map(\.name) })
+        views.withLock { $0.note(names: names) }
+        found(nil)
+      }
     }
+    looks.add("", look) { _ in done() }
   }
 
   // MARK: what boards are asked

@@ -21,6 +21,7 @@ package struct GroupTable: Sendable {
   package private(set) var groups: [Name: Group] = [:]
   private var groupShares: Shares
   private var memberShares: Shares
+  private let host: String
 
   /// So many names fit into one answer.
   package static let groupsMax = 200
@@ -33,6 +34,7 @@ package struct GroupTable: Sendable {
   package static let allMembersMax = 4096
 
   package init(host: String) {
+    self.host = host
     groupShares = Shares(capacity: Self.groupsMax, ownHost: host)
     memberShares = Shares(capacity: Self.allMembersMax, ownHost: host)
   }
@@ -41,17 +43,19 @@ package struct GroupTable: Sendable {
     if let refusal = Self.refusal(ofGroup: name) ?? Self.refusal(ofOwner: about.owner) {
       return refusal
     }
-    guard groups[name] == nil else { return Refusal(.duplicateName) }
-    guard groupShares.take(maker) else { return Self.tooManyGroups(maker) }
+    guard groups[name] == nil else {
+      return Refusal(.duplicateName, "\(name) is a group of \(host) already")
+    }
+    guard groupShares.take(maker) else { return tooManyGroups(maker) }
     groups[name] = Group(about: about, isMadeHere: true, payer: maker)
     return nil
   }
 
   /// Forgets a group that was made here.
   package mutating func remove(_ name: Name) -> Refusal? {
-    guard let group = groups[name] else { return Refusal(.notFound) }
+    guard let group = groups[name] else { return GroupServer.noGroup(name) }
     guard group.members.isEmpty else {
-      return Refusal(.contextNotEmpty, "\(name) has members")
+      return Refusal(.contextNotEmpty, "\(name) has members on \(host)")
     }
     forget(name)
     return nil
@@ -64,14 +68,14 @@ package struct GroupTable: Sendable {
       return refusal
     }
     let known = groups[name]
-    if let known, let refusal = Self.refusal(of: member, in: known, name) { return refusal }
+    if let known, let refusal = refusal(of: member, in: known, name) { return refusal }
     guard memberShares.take(member.payer) else {
-      return Refusal(.noServerResources, "\(member.payer) has too many members on this host")
+      return Refusal(.noServerResources, "\(member.payer) has too many members on \(host)")
     }
     if known == nil {
       guard groupShares.take(member.payer) else {
         memberShares.give(member.payer)
-        return Self.tooManyGroups(member.payer)
+        return tooManyGroups(member.payer)
       }
       groups[name] = Group(about: about, isMadeHere: false, payer: member.payer)
     }
@@ -124,16 +128,16 @@ package struct GroupTable: Sendable {
 
 extension GroupTable {
   /// A member more in a group that is here.
-  private static func refusal(of member: GroupMember, in group: Group, _ name: Name) -> Refusal? {
+  private func refusal(of member: GroupMember, in group: Group, _ name: Name) -> Refusal? {
     guard group.members[member.name] == nil else {
       return Refusal(.duplicateName, "\(member.name) is a member of \(name)")
     }
-    let isFull = Refusal(.noServerResources, "\(name) has no room for more members of this host")
-    guard group.members.count < membersMax else { return isFull }
+    let isFull = Refusal(.noServerResources, "\(name) has no room for more members of \(host)")
+    guard group.members.count < Self.membersMax else { return isFull }
     guard member.owner != group.about.owner else { return nil }
     let strangers = group.members.values.filter { $0.owner != group.about.owner }
-    guard strangers.count < strangersMax,
-      strangers.count(where: { $0.owner == member.owner }) < strangerMembersMax
+    guard strangers.count < Self.strangersMax,
+      strangers.count(where: { $0.owner == member.owner }) < Self.strangerMembersMax
     else { return isFull }
     return nil
   }
@@ -155,8 +159,8 @@ extension GroupTable {
       ? nil : Refusal(.badArguments, "the name of the user is too long for groups")
   }
 
-  private static func tooManyGroups(_ principal: Principal) -> Refusal {
-    Refusal(.noServerResources, "\(principal) has too many groups on this host")
+  private func tooManyGroups(_ principal: Principal) -> Refusal {
+    Refusal(.noServerResources, "\(principal) has too many groups on \(host)")
   }
 }
 

@@ -5,27 +5,37 @@ import VRuntime
 
 /// `/v/group` as a tree.
 extension GroupServer {
-  var rootContext: TreeContext {
+  /// The tree of the server that is bound to `own`.
+  static func rootContext(_ own: LateBound<GroupServer>) -> TreeContext {
     var root = TreeContext(
-      names: { [self] in
-        WellKnownGroup.all.map(\.name) + views.withLock { $0.names }.sorted()
-      },
-      object: { [self] name in
-        if let known = WellKnownGroup.all.first(where: { $0.name == name }) {
-          return .context(context(of: known))
-        }
-        return views.withLock { $0.shown(name) }.map { .context(context(of: name, $0)) }
-      })
+      names: { own.object?.names ?? [] }, object: { own.object?.object(named: $0) })
     root.access = TreeAccess(permissions: 0o1777)
     root.isKeptWhileOpen = true
-    root.prepare = { [self] name, then in
-      guard let name else { return lookAround(then) }
-      guard GroupTable.refusal(ofGroup: name) == nil else { return then() }
-      look(at: name) { _ in then() }
+    root.prepare = { name, caller, done in
+      guard let server = own.object else { return done(gone) }
+      guard name.map({ GroupTable.refusal(ofGroup: $0) == nil }) ?? true else { return done(nil) }
+      server.look(for: caller, at: name, done)
     }
-    root.make = { [self] making, done in make(making, done) }
-    root.remove = { [self] name, caller, done in remove(name, caller, done) }
+    root.make = { making, done in
+      if let server = own.object { server.make(making, done) } else { done(gone) }
+    }
+    root.remove = { name, caller, done in
+      if let server = own.object { server.remove(name, caller, done) } else { done(gone) }
+    }
     return root
+  }
+
+  private static let gone = Refusal(.nonexistentEntity, "the group server has ended")
+
+  private var names: [Name] {
+    WellKnownGroup.all.map(\.name) + views.withLock { $0.names }.sorted()
+  }
+
+  private func object(named name: Name) -> TreeObject? {
+    if let known = WellKnownGroup.all.first(where: { $0.name == name }) {
+      return .context(context(of: known))
+    }
+    return views.withLock { $0.shown(name) }.map { .context(context(of: name, $0)) }
   }
 
   private func context(of name: Name, _ view: GroupView) -> TreeContext {
@@ -42,7 +52,7 @@ extension GroupServer {
     list.access = access(0)
     list.access.permissions = 0o1777
     list.isKeptWhileOpen = true
-    list.prepare = { [self] _, then in look(at: name) { _ in then() } }
+    list.prepare = { [self] _, _, done in look(at: name) { _ in done(nil) } }
     list.make = { [self] making, done in
       guard making.kind == .file else {
         return done(Refusal(.badArguments, "touch makes a member"))
@@ -130,19 +140,7 @@ extension GroupServer {
     if change.host == backplane.host {
       return perform(change, caller, done)
     }
-    let client = backplane.makeClient(ClientUser(caller.principal))
-    backplane.send(
-      change.message, from: client, to: .groupManagerGroup,
-      options: SendOptions(timeLimit: Self.changeLimit)
-    ) { [backplane] response in
-      backplane.retire(client)
-      if response.code.isOK { return done(nil) }
-      let isSilent = [.userTimeout, .retransmissionTimeout].contains(response.code)
-      done(
-        isSilent
-          ? Refusal(.retransmissionTimeout, "the board of \(change.host) does not answer")
-          : Refusal(response.code, String(decoding: response.message.segment, as: UTF8.self)))
-    }
+    backplane.ask(change, as: ClientUser(caller.principal), done)
   }
 
   func isOfThisHost(_ caller: Caller) -> Bool {
@@ -171,7 +169,7 @@ extension GroupServer {
     guard !WellKnownGroup.all.contains(where: { $0.name == name }) else {
       return done(Refusal(.notOwner, "\(name) is a part of the system"))
     }
-    guard let view = views.withLock({ $0[name] }) else { return done(Refusal(.notFound)) }
+    guard let view = views.withLock({ $0[name] }) else { return done(Self.noGroup(name)) }
     guard view.members.isEmpty else {
       return done(Refusal(.contextNotEmpty, "\(name) has members"))
     }

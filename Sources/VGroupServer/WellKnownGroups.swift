@@ -70,7 +70,7 @@ extension GroupServer {
     var members = TreeContext(names: known) { name in
       known().contains(name) ? .text(TreeText { "\(name)\n" }) : nil
     }
-    members.prepare = { _, then in ask(then) }
+    members.prepare = { _, _, done in ask { done(nil) } }
     return TreeContext([
       ("members", .context(members)),
       (

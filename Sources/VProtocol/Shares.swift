@@ -103,6 +103,13 @@ public struct Shares: Sendable {
   }
 }
 
+extension Shares {
+  /// Whether two principals have one share together.
+  public func isSamePayer(_ one: Principal, _ other: Principal) -> Bool {
+    payer(of: one) == payer(of: other)
+  }
+}
+
 /// The parts into which every bounded table is shared.
 public enum ShareLimits {
   /// Root of the own host can always look, and end what others do: an eighth is kept for it.

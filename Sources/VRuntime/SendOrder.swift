@@ -12,6 +12,8 @@ public enum Party: String, CaseIterable, Sendable {
   case pipeServer
   /// The group board: what is done by its names, by ChangeGroup, and by messages to its members.
   case groupBoard
+  /// The same board, where a program's own manager has it join or leave: it asks no team server.
+  case groupMembership
   case teamServer
   case directory
   /// The kernel servers: how a node is, time, devices.
@@ -33,7 +35,9 @@ public enum Party: String, CaseIterable, Sendable {
     case .mount:
       [.directory, .fileServer, .pipeServer, .groupBoard, .teamServer, .node, .nameHandler]
     case .groupBoard: [.directory, .teamServer, .groupTable, .node, .nameHandler, .kernelManager]
-    case .fileServer, .pipeServer, .teamServer: [.directory, .kernelManager]
+    case .groupMembership: [.groupTable, .kernelManager]
+    case .fileServer, .pipeServer: [.directory, .kernelManager]
+    case .teamServer: [.directory, .groupMembership, .kernelManager]
     case .directory: [.nameHandler, .kernelManager]
     case .node: [.directory, .nameHandler, .kernelManager]
     case .nameHandler, .groupTable, .kernelManager: []

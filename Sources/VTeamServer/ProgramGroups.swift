@@ -5,20 +5,26 @@ import VRuntime
 /// Programs in groups: the group board of the host makes them members, and tells each program's
 /// entity so; what a group is sent comes there too, and is a line of `ctl`.
 extension TeamBoard {
-  /// Tells the group board of this host, which makes a group that is not there.
-  ///
-  /// A datagram: nobody here waits for another board. What came of it is told to the program.
-  func change(_ kind: ChangeGroup.Change, _ group: Name, of program: Program) {
+  /// Asks the group board of this host, which makes a group that is not there; it asks other boards
+  /// and no team server.
+  func change(
+    _ kind: ChangeGroup.Change, _ group: Name, of program: Program, _ done: @escaping Outcome
+  ) {
     var change = ChangeGroup(kind, group, host: backplane.host)
     change.member = Name("\(backplane.host):\(program.name)")
     change.owner = program.owner
     change.program = program.entity
-    backplane.sendDatagram(change.message, from: teller, to: .groupManagerGroup)
+    backplane.ask(change, as: "root") { [self] refusal in
+      if refusal == nil { program.note(kind, group) }
+      // It may have ended in between.
+      if program.isEnded && kind == .join { leaveGroups(program) }
+      done(refusal)
+    }
   }
 
   /// A program that has ended is in no group.
   func leaveGroups(_ program: Program) {
-    for group in program.groups { change(.leave, group, of: program) }
+    for group in program.groups { change(.leave, group, of: program) { _ in } }
   }
 
   /// A message to a program's entity.

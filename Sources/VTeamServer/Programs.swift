@@ -59,16 +59,16 @@ final class Programs: Sendable {
   func add(
     _ hosted: any HostedProgram, owner: String, _ share: TakenShare?, isRecovered: Bool
   ) -> Program {
-    let own = Mutex<Program?>(nil)
+    let own = LateBound<Program>()
     let entity = backplane.makeServer(knowsPrincipals: true) { [backplane, serve] request in
-      guard let program = own.withLock({ $0 }) else {
+      guard let program = own.object else {
         return backplane.refuse(.nonexistentEntity, request)
       }
       serve(program, request)
     }
     let program = Program(
       hosted, owner: owner, entity: entity, share, isRecovered: isRecovered)
-    own.withLock { $0 = program }
+    own.bind(program)
     // The number is Linux's, who gives it anew only when the one before has ended.
     let before = state.withLock { $0.programs.updateValue(program, forKey: hosted.pid) }
     if let before { forget(before) }

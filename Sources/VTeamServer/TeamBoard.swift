@@ -11,10 +11,8 @@ final class TeamBoard: Sendable {
   let rules: RunRules
   let programs: Programs
   let processes: HostProcesses
-  let refusals = Mutex(RefusedLines())
+  let refusals: Mutex<RefusedLines>
   let shares: TeamShares
-  /// Sends what nobody answers.
-  let teller: EntityID
   private let guests = Mutex(true)
 
   init(_ backplane: any Backplane, _ machine: any ProgramMachine, _ rules: RunRules) {
@@ -22,13 +20,13 @@ final class TeamBoard: Sendable {
     self.machine = machine
     self.rules = rules
     shares = TeamShares(host: backplane.host)
-    let own = Mutex<TeamBoard?>(nil)
+    refusals = Mutex(RefusedLines(host: backplane.host))
+    let own = LateBound<TeamBoard>()
     programs = Programs(
-      backplane, serve: { program, request in own.withLock { $0 }?.receive(request, for: program) },
-      ended: { program in own.withLock { $0 }?.leaveGroups(program) })
+      backplane, serve: { program, request in own.object?.receive(request, for: program) },
+      ended: { program in own.object?.leaveGroups(program) })
     processes = HostProcesses(backplane, machine)
-    teller = backplane.makeClient(user: "root")
-    own.withLock { $0 = self }
+    own.bind(self)
   }
 
   /// Whether guest programs may be started here.
@@ -77,10 +75,14 @@ final class TeamBoard: Sendable {
       let started = outcome.map { hosted in
         programs.add(hosted, owner: owner(of: order), share, isRecovered: false)
       }
-      if let group = request.group, case .success(let program) = started {
-        change(.join, group, of: program)
+      guard let group = request.group, case .success(let program) = started else {
+        return completion(started)
       }
-      completion(started)
+      change(.join, group, of: program) { [self] refusal in
+        guard let refusal else { return completion(started) }
+        programs.forget(program)
+        completion(.failure(refusal))
+      }
     }
   }
 
@@ -159,11 +161,9 @@ final class TeamBoard: Sendable {
       case .program(let command):
         program.hosted.control(command, asUser: !caller.isRoot, completion: completion)
       case .join(let group):
-        change(.join, group, of: program)
-        completion(nil)
+        change(.join, group, of: program, completion)
       case .leave(let group):
-        change(.leave, group, of: program)
-        completion(nil)
+        change(.leave, group, of: program, completion)
       }
     } catch {
       completion(error)

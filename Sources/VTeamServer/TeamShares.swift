@@ -11,12 +11,14 @@ package final class TeamShares: Sendable {
   }
 
   private let state: Mutex<State>
+  private let host: String
 
   /// One user's quarter is sixteen of the largest files of a process, or sixty requests of the
   /// largest size.
   private static let octetsMax = 64 << 20
 
   package init(host: String) {
+    self.host = host
     state = Mutex(
       State(
         programs: Shares(capacity: ProgramOrder.programsMax, ownHost: host),
@@ -36,13 +38,14 @@ package final class TeamShares: Sendable {
         return nil
       }
       guard state.programs.take(principal, programs) else {
-        return "\(principal) has as many programs here as one user, host or all of them may have"
+        return
+          "\(principal) has as many programs on \(host) as one user, host or all of them may have"
       }
       guard state.octets.take(principal, octets) else {
         state.programs.give(principal, programs)
         return
-          "requests, programs and open files of \(principal) hold as much memory here as those "
-          + "of one user, host or all of them may hold"
+          "requests, programs and open files of \(principal) hold as much memory on \(host) as "
+          + "those of one user, host or all of them may hold"
       }
       return nil
     }

@@ -24,10 +24,10 @@ extension TeamBoard {
       if let program = programs[name] { return .context(context(of: program)) }
       return processes[name].map { .context(context(ofProcess: $0)) }
     }
-    root.prepare = { [self] name, done in
+    root.prepare = { [self] name, _, done in
       let isNumbered = name?.octets.first.map { 0x30...0x39 ~= $0 } ?? true
-      guard isNumbered, name.flatMap({ programs[$0] }) == nil else { return done() }
-      processes.prepare(isForListing: name == nil, done)
+      guard isNumbered, name.flatMap({ programs[$0] }) == nil else { return done(nil) }
+      processes.prepare(isForListing: name == nil) { done(nil) }
     }
     return root
   }
@@ -128,10 +128,10 @@ extension TeamBoard {
           machine.read(.status, ofProcess: pid, as: .user(caller.user), completion: loaded)
         })
     }
-    context.prepare = { _, done in
+    context.prepare = { _, _, done in
       program.hosted.processes { found in
         pids.value = found.sorted()
-        done()
+        done(nil)
       }
     }
     context.access = program.access(0o555)

@@ -75,6 +75,34 @@ struct GroupBoardTests {
     #expect(moa.read("parrots/send") == "")
   }
 
+  @Test("who looks at once asks together, and of many names each user asks a share")
+  func looks() {
+    makeParrots()
+    func codes(_ names: [String], as user: ClientUser) -> [ReplyCode] {
+      let codes = Shared<[ReplyCode]>([])
+      for name in names {
+        let path = ContextName(
+          kea.directory.nameSpace.root, Array("group/\(name)".utf8))
+        kea.clients.send(QueryObject(path), as: user, to: kea.directory.server) { answer in
+          codes.value.append(answer.refusal ?? .ok)
+        }
+      }
+      simulator.run(for: .seconds(10)) { codes.value.count == names.count }
+      return codes.value
+    }
+    let before = kea.node.counters.multicastsSent
+    let found = codes([String](repeating: "parrots", count: 40), as: "ann")
+    #expect(found.count == 40 && found.allSatisfy { $0 == .ok })
+    #expect(kea.node.counters.multicastsSent - before < 6)
+    // A board that is silent makes every look last.
+    simulator.crash("tui")
+    let share = GroupServer.lookupsMax / ShareLimits.userPart
+    let others = codes((0..<share + 20).map { "x\($0)" }, as: "eve")
+    #expect(others.count { $0 == .notFound } == share && others.count { $0 == .busy } == 20)
+    // What was looked up is given back.
+    #expect(codes(["x"], as: "eve") == [.notFound])
+  }
+
   @Test("at 5 % loss every reply comes, and each member hears once")
   func loss() {
     makeParrots()

@@ -61,6 +61,38 @@ struct JobTests {
     #expect(kea.list("group/job") == nil)
   }
 
+  @Test("a program that may not be in the group it wants is not started, and it is said why")
+  func refusedJoin() throws {
+    let name = ContextName(kea.directory.nameSpace.root, Array("group/birds".utf8))
+    let made = kea.ask(
+      AddName(name, kind: .context, permissions: 0o755), of: kea.directory.server, as: "bob")
+    #expect(made?.refusal == nil)
+    for host in hosts {
+      let new = try #require(kea.open("team/\(host.node.host)/new", [.read, .write]))
+      #expect(new.write("group: birds\n\nsleep 9") == .noPermission)
+      #expect(new.read() == "refused: birds belongs to bob\n")
+      #expect(host.machine.programs.isEmpty && host.team.shareCounts.programs == 0)
+    }
+    // Nor does one that runs join in silence.
+    _ = try #require(kea.start("moa", "sleep 9"))
+    #expect(kea.write("team/moa/102.sleep/ctl", "join birds\n") == .noPermission)
+    #expect(
+      kea.text("team/moa/102.sleep/ctl")?.hasSuffix("refused: birds belongs to bob\n") == true)
+    #expect(kea.write("team/moa/102.sleep/ctl", "leave birds\n") != .ok)
+    #expect(kea.text("team/moa/102.sleep/status")?.contains("groups") == false)
+    #expect(kea.list("group/birds/members") == [])
+  }
+
+  @Test("where no group server answers, a program that wants a group is not started")
+  func noGroupServer() throws {
+    let tui = TeamHost("tui", in: simulator)
+    simulator.run(for: .seconds(12))
+    let new = try #require(tui.open("team/tui/new", [.read, .write]))
+    #expect(new.write("group: job\n\nsleep 9") == .retransmissionTimeout)
+    #expect(new.read() == "refused: the group server of tui does not answer\n")
+    #expect(tui.machine.programs.isEmpty)
+  }
+
   @Test("nobody puts another's program into a group")
   func membersOwners() throws {
     _ = try #require(kea.start("moa", "sleep 9"))

@@ -75,6 +75,36 @@ struct TeamRightsTests {
         == "refused: tui has no user eve, nor its guest user visitor\n")
   }
 
+  @Test("a command is done with the rights of the program's user, and root's with root's")
+  func commandRights() throws {
+    let (_, name) = try #require(moa.start("moa", "sleep 9", as: "ann"))
+    let program = moa.machine.last
+    for (user, isAsUser) in [("ann", true), ("root", false)] {
+      #expect(moa.write("team/moa/\(name)/ctl", "resume\n", as: user) == .ok)
+      #expect(program.isLastAsUser == isAsUser)
+    }
+    // Of root's own, on another host too, root has all rights.
+    #expect(kea.write("team/moa/\(name)/ctl", "resume\n", as: "ann") == .ok)
+    #expect(program.isLastAsUser == true)
+  }
+
+  @Test("programs of root that are found again are in root's share, and of nobody else's")
+  func recoveredShares() throws {
+    let machine = FakeMachine()
+    for _ in 0..<950 {
+      machine.start(
+        ProgramOrder(
+          name: "x", arguments: [[1]], user: "root", starter: "root@tui", isStarterFullRoot: true)
+      ) { _ in }
+    }
+    let tui = TeamHost("tui", in: simulator, on: machine)
+    simulator.run(for: .seconds(12))
+    #expect(tui.team.shareCounts.programs == 950)
+    #expect(tui.start("tui", "ls", as: "ann") != nil)
+    #expect(tui.start("tui", "ls", as: "root") != nil)
+    #expect(machine.last.order.isStarterFullRoot && machine.last.order.starter == "root@tui")
+  }
+
   @Test("root of a container starts nothing and controls nothing")
   func limitedRoot() throws {
     let (_, name) = try #require(moa.start("moa", "sleep 9", as: "ann"))
@@ -138,7 +168,7 @@ struct TeamRightsTests {
       #expect(moa.machine.last.order.user == "ann")
     }
     #expect(kea.write("team/moa/new", "sleep 9") == .noServerResources)
-    #expect(kea.text("team/moa/new")?.contains("ann@kea has as many programs here") == true)
+    #expect(kea.text("team/moa/new")?.contains("ann@kea has as many programs on moa") == true)
     #expect(kea.start("moa", "ls", as: "bob") != nil)
     #expect(moa.start("moa", "ls", as: "ann") != nil)
     #expect(moa.start("moa", "ls", as: "root") != nil)
@@ -187,7 +217,7 @@ struct TeamRightsTests {
     let start = Array("length: 262144\n\necho ".utf8)
     while open.count < 80, let new = kea.open("team/moa/new", [.read, .write]) {
       guard new.write(start) == .ok else {
-        #expect(new.read()?.contains("hold as much memory here") == true)
+        #expect(new.read()?.contains("hold as much memory on moa") == true)
         break
       }
       open.append(new)

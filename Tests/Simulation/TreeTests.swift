@@ -202,10 +202,10 @@ struct TreeTests {
     var context = TreeContext(
       names: { known.value.sorted() },
       object: { known.value.contains($0) ? .text(TreeText { "here\n" }) : nil })
-    context.prepare = { [moa] name, done in
+    context.prepare = { [moa] name, caller, done in
       moa.after(.milliseconds(10)) {
         known.value.formUnion(name == nil ? ["far", "near"] : ["near"])
-        done()
+        done(caller.user == "eve" ? Refusal(.busy, "too much") : nil)
       }
     }
     let manager = TreeManager(moa, TreeContext([("group", .context(context))]))
@@ -217,6 +217,10 @@ struct TreeTests {
     #expect(
       asker.code(AddName(asker.name("group/new"), kind: .context, permissions: 0o755)) == .notOwner)
     #expect(asker.code(QueryObject(asker.name("group/near/x"))) == .notContext)
+    // What it refuses a caller is neither looked up nor listed.
+    let eve = Asker(kea, of: manager.server, simulator, as: "eve")
+    #expect(eve.code(QueryObject(eve.name("group/near"))) == .busy)
+    #expect(eve.code(CreateInstance(eve.name("group"), mode: [.read, .directory])) == .busy)
   }
 }
 

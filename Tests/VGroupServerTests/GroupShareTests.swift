@@ -136,7 +136,7 @@ struct GroupShareTests {
 
   @Test("a user's reports forget that user's oldest, whatever numbers a flood comes from")
   func reports() {
-    var reports = GroupReports()
+    var reports = GroupReports(host: "kea")
     func key(_ group: Int, _ user: String) -> GroupReports.Key {
       GroupReports.Key(group: Name("\(group)"), principal: Principal(user: user, host: "kea"))
     }

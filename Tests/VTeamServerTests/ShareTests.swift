@@ -1,4 +1,5 @@
 import Testing
+import VObjects
 import VProtocol
 import VStore
 import VTeamServer
@@ -25,6 +26,28 @@ struct ShareTests {
     taken.append(try shares.take(octets: 1 << 20, by: ann))
     taken = []
     #expect(shares.counts.octets == 0)
+  }
+
+  @Test("a user's refused lines forget that user's oldest, and push out nobody's")
+  func refusedLines() {
+    var lines = RefusedLines(host: "kea")
+    let refusal = Refusal(.busy, "no")
+    func principal(_ user: String) -> Principal { Principal(user: user, host: "kea") }
+    lines.note(refusal, "file", principal("ann"))
+    for number in 0..<2 * RefusedLines.linesMax {
+      lines.note(refusal, Name("\(number)"), principal("eve"))
+      // All numbers of a host are one.
+      lines.note(refusal, "file", principal("#\(number)"))
+    }
+    let share = RefusedLines.linesMax / ShareLimits.userPart
+    #expect(lines.text("file", principal("ann")) == "refused: no\n")
+    let left = (0..<2 * RefusedLines.linesMax).filter {
+      !lines.text(Name("\($0)"), principal("eve")).isEmpty
+    }
+    #expect(left == Array((2 * RefusedLines.linesMax - share)..<2 * RefusedLines.linesMax))
+    #expect(lines.text("file", principal("#0")).isEmpty)
+    lines.note(nil, "file", principal("ann"))
+    #expect(lines.text("file", principal("ann")).isEmpty)
   }
 
   @Test("an order's footprint counts its parts, which take more than their octets")

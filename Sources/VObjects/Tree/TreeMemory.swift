@@ -19,27 +19,42 @@ struct TextChanges: Sendable {
 
 /// The words with which each user's last write to a file was refused, until one is taken: for
 /// programs that get the error number only.
+///
+/// Each user has a share of the lines; beyond it their own oldest is forgotten.
 public struct RefusedLines: Sendable {
   private struct Key: Hashable {
     var file: Name
     var principal: Principal
   }
 
-  private var words: [Key: String] = [:]
+  /// The latest last.
+  private var lines: [(key: Key, words: String)] = []
+  private var shares: Shares
 
-  /// Beyond it all are forgotten.
-  private static let linesMax = 1024
+  /// At most half a megabyte.
+  package static let linesMax = 1024
 
-  public init() {}
+  public init(host: String) { shares = Shares(capacity: Self.linesMax, ownHost: host) }
 
   public mutating func note(_ refusal: Refusal?, _ file: Name, _ principal: Principal) {
-    if words.count >= Self.linesMax { words.removeAll() }
-    let text = refusal.map { $0.words.isEmpty ? "\($0.code)" : $0.words }
-    words[Key(file: file, principal: principal)] = text
+    let key = Key(file: file, principal: principal)
+    if let old = lines.firstIndex(where: { $0.key == key }) { forget(old) }
+    guard let refusal else { return }
+    while !shares.take(principal) {
+      let own = lines.firstIndex { shares.isSamePayer($0.key.principal, principal) }
+      guard let own else { return }
+      forget(own)
+    }
+    lines.append((key, refusal.words.isEmpty ? "\(refusal.code)" : refusal.words))
+  }
+
+  private mutating func forget(_ index: Int) {
+    shares.give(lines.remove(at: index).key.principal)
   }
 
   /// A line; nothing where nothing was refused.
   public func text(_ file: Name, _ principal: Principal) -> String {
-    words[Key(file: file, principal: principal)].map { "refused: \($0)\n" } ?? ""
+    let key = Key(file: file, principal: principal)
+    return lines.last { $0.key == key }.map { "refused: \($0.words)\n" } ?? ""
   }
 }

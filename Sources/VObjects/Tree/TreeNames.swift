@@ -44,7 +44,10 @@ extension TreeOperations {
     guard let prepare = context.prepare else {
       return step(path, at: index, in: context, caller, found)
     }
-    prepare(path[index]) { [self] in step(path, at: index, in: context, caller, found) }
+    prepare(path[index], caller) { [self] refusal in
+      if let refusal { return found(.refused(refusal.code)) }
+      step(path, at: index, in: context, caller, found)
+    }
   }
 
   /// One component, of which its context knows now whether it is there.

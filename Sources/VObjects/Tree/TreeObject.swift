@@ -59,9 +59,9 @@ public struct TreeContext: Sendable {
   public var access = TreeAccess(permissions: 0o555)
   let names: @Sendable () -> [Name]
   let object: @Sendable (Name) -> TreeObject?
-  /// Called before a name is looked up, or, with nil, before all are listed; then calls its second
-  /// argument.
-  public var prepare: (@Sendable (Name?, @escaping @Sendable () -> Void) -> Void)?
+  /// Called before a caller looks a name up, or, with nil, lists all of them; then calls its last
+  /// argument, with why nothing is looked up or with nil.
+  public var prepare: (@Sendable (Name?, Caller, @escaping Outcome) -> Void)?
   /// Makes a name that is free, for a caller who has the right to write; without it nobody can.
   public var make: (@Sendable (Making, @escaping Outcome) -> Void)?
   /// Nothing is taken away by who has the context open: that is how a whole tree is removed, of

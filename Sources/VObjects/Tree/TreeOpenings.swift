@@ -57,8 +57,11 @@ extension TreeOperations {
     switch object {
     case .context(let context):
       guard mode.contains(.directory) else { return fail(opening, Refusal(.isContext)) }
-      let list: @Sendable () -> Void = { [self] in finish(.records(records(of: context, path))) }
-      if let prepare = context.prepare { prepare(nil, list) } else { list() }
+      let list: Outcome = { [self] refusal in
+        if let refusal { return fail(opening, refusal) }
+        finish(.records(records(of: context, path)))
+      }
+      if let prepare = context.prepare { prepare(nil, opening.caller, list) } else { list(nil) }
     case _ where mode.contains(.directory): fail(opening, Refusal(.notContext))
     case .link: fail(opening, Refusal(.tooManyLinks))
     case .text(let text):

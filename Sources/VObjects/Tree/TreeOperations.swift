@@ -10,7 +10,7 @@ final class TreeOperations: Sendable {
   /// What does not change has this time.
   let startedAt: Int64
   let changes = Mutex(TextChanges())
-  let refused = Mutex(RefusedLines())
+  let refused: Mutex<RefusedLines>
   private let serveOwn: (@Sendable (Request, Caller) -> Bool)?
 
   init(
@@ -21,6 +21,7 @@ final class TreeOperations: Sendable {
     self.root = root
     serveOwn = serve
     startedAt = objects.backplane.wallClock
+    refused = Mutex(RefusedLines(host: objects.backplane.host))
     contexts = ContextTable(objects.backplane)
     _ = contexts.grant([], [], isPinned: true, as: TreeManager.root)
   }
