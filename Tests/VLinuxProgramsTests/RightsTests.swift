@@ -14,17 +14,17 @@ struct RightsTests {
     .kill(signal: SIGTERM), .kill(signal: SIGKILL), .suspend, .setClass(.guest),
   ]
 
-  /// Starts `command` as ann; `$ROOT` in it runs what follows as root, as a set-user program does.
+  /// Starts `command` as ann; `$ROOT` in it runs what follows as root, as a set-user program does:
+  /// once, and nobody else can.
   private func start(_ shop: Workshop, _ command: String) async throws -> any HostedProgram {
-    let path = "/var/tmp/v-root-\(getpid())"
-    if !FileManager.default.fileExists(atPath: path) {
-      let copy = try await shop.start("cp /usr/bin/setpriv \(path) && chmod 4755 \(path)")
-      #expect(await copy.ended() == .exited(0))
-      copy.forget()
-    }
-    return try await shop.start(command) {
+    let path = "/var/tmp/v-root-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+    let copy = try await shop.start(
+      "cp /usr/bin/setpriv \(path) && chgrp \(Self.ann) \(path) && chmod 4710 \(path)")
+    #expect(await copy.ended() == .exited(0))
+    copy.forget()
+    let root = "\(path) --reuid=0 --regid=0 --clear-groups sh -c 'rm \(path); exec \"$@\"' sh"
+    return try await shop.start(command.replacingOccurrences(of: "$ROOT", with: root)) {
       $0.user = Self.ann
-      $0.environment = [Array("ROOT=\(path) --reuid=0 --regid=0 --clear-groups".utf8)]
     }
   }
 
