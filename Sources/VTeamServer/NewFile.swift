@@ -150,7 +150,7 @@ final class NewSession: TreeSession {
         }
         board.refusals.withLock { $0.note(nil, Self.file, principal) }
         // Who was told that it was interrupted has started nothing.
-        if !call.answer(count: count) { board.programs.forget(program) }
+        if !call.answer(count: count) { board.takeBack(program) { _ in } }
         if isClosed { release(program) }
       }
     }

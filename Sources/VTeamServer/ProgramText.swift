@@ -50,6 +50,7 @@ package enum SignalName {
   }
 
   package static let terminate: Int32 = 15
+  package static let kill: Int32 = 9
   private static let numberMax: Int32 = 64
   /// From 1 on, as all machines but a few old ones number them.
   private static let names = [

@@ -80,9 +80,23 @@ final class TeamBoard: Sendable {
       }
       change(.join, group, of: program) { [self] refusal in
         guard let refusal else { return completion(started) }
-        programs.forget(program)
-        completion(.failure(refusal))
+        takeBack(program) { [self] isGone in
+          if !isGone { programs.perform(program.release(), program) }
+          completion(.failure(refusal))
+        }
       }
+    }
+  }
+
+  /// Takes the start of a program back, as far as its user may end it: what has become another's
+  /// meanwhile goes on.
+  ///
+  /// Else whoever starts a set-user program could have it killed when it is half done.
+  func takeBack(_ program: Program, _ done: @escaping @Sendable (_ isGone: Bool) -> Void) {
+    program.hosted.control(.kill(signal: SignalName.kill), asUser: true) { [self] refusal in
+      let isGone = refusal == nil || refusal?.code == .noProcess
+      if isGone { programs.forget(program) }
+      done(isGone)
     }
   }
 

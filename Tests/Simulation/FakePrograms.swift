@@ -180,6 +180,9 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
     _ command: ProgramCommand, asUser: Bool, completion: @escaping @Sendable (Refusal?) -> Void
   ) {
     guard !state.isEnd else { return completion(Refusal(.noProcess, "it has ended")) }
+    guard !asUser || machine.runsAs[pid].map({ $0 == order.user }) ?? true else {
+      return completion(Refusal(.notOwner, "it is another user's"))
+    }
     commands.append(command)
     isLastAsUser = asUser
     switch command {
@@ -194,6 +197,7 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
 
   func hangUp() {
     isHungUp = true
+    guard machine.runsAs[pid].map({ $0 == order.user }) ?? true else { return }
     if !state.isEnd { become(.killed(signal: 1)) }
   }
 

@@ -83,6 +83,24 @@ struct JobTests {
     #expect(kea.list("group/birds/members") == [])
   }
 
+  @Test("what has become another's goes on when its start is taken back")
+  func setUser() throws {
+    let name = ContextName(kea.directory.nameSpace.root, Array("group/birds".utf8))
+    let made = kea.ask(
+      AddName(name, kind: .context, permissions: 0o755), of: kea.directory.server, as: "bob")
+    #expect(made?.refusal == nil)
+    for (number, attached) in [(101, "attached: yes\n"), (102, "")] {
+      kea.machine.runsAs[Int32(number)] = "root"
+      let new = try #require(kea.open("team/kea/new", [.read, .write]))
+      #expect(new.write("\(attached)group: birds\n\nsu") == .noPermission)
+      let program = kea.machine.last
+      #expect(program.pid == number && !program.isForgotten && program.state == .running)
+      // Its starter is gone.
+      #expect(program.isHungUp == !attached.isEmpty)
+      new.release()
+    }
+  }
+
   @Test("where no group server answers, a program that wants a group is not started")
   func noGroupServer() throws {
     let tui = TeamHost("tui", in: simulator)
