@@ -136,7 +136,6 @@ public final class NodeServer: Sendable {
         backplane.retire(client)
         switch answer {
         case .done(let found, let server):
-          noteClock(found.wallClock, of: server.kernel)
           completion(.done(found.server, by: server))
         case .refused(.userTimeout), .refused(.retransmissionTimeout):
           let isKnown = snapshot().peers.contains { $0.host == host }

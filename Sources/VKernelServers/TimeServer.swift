@@ -1,6 +1,6 @@
 import Synchronization
 import VObjects
-public import VProtocol
+package import VProtocol
 public import VRuntime
 
 /// The time server: tells the time, lets a process wait, and ends another one's wait.
@@ -47,7 +47,7 @@ public final class TimeServer: Sendable {
   }
 
   /// Processes whose delay is under way.
-  public var delayed: Set<EntityID> { state.withLock { Set($0.delays.keys) } }
+  package var delayed: Set<EntityID> { state.withLock { Set($0.delays.keys) } }
 
   private func serve(_ request: Request) {
     switch request.message.mcb.code {

@@ -112,5 +112,5 @@ public final class Waits: Sendable {
   }
 
   /// Requests that have not been answered.
-  public var count: Int { state.withLock { $0.waits.count } }
+  package var count: Int { state.withLock { $0.waits.count } }
 }
