@@ -62,7 +62,7 @@ final class TeamBoard: Sendable {
     let order = ProgramOrder(
       name: request.name, arguments: request.arguments, environment: request.environment,
       directory: request.directory, user: user, starter: "\(principal)",
-      isStarterFullRoot: principal.isRoot && principal.marks.contains(.fullRoot),
+      isStarterFullRoot: principal.isFullRoot,
       programClass: request.programClass, terminal: request.terminal,
       isAttached: request.isAttached)
     let share: TakenShare

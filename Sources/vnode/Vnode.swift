@@ -100,6 +100,7 @@ struct Running {
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     let users = LinuxUsers()
+    let nodeUsers = NodeUsers(table: users, backplane: node)
     let servers = try NodeServers(node, configuration, users)
     self.servers = servers
     machine.run(node)
@@ -110,15 +111,16 @@ struct Running {
     self.directory = directory
     // Every host has one more: what its kernel servers show.
     let unclaimed = Mutex(servers.prefixCount + 1)
-    @Sendable func noteClaim(of prefix: String, _ place: String, _ code: ReplyCode) {
+    @Sendable func noteClaim(of prefix: String, _ path: String?, _ code: ReplyCode) {
       unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
       let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
+      let place = path.map { " from \($0)" } ?? ""
       say("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
     }
     servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
     let place = address.map { "\(formatIPv4($0)):\(machine.port ?? 0)" }
-    let attachServer = try Self.listen(node, configuration, directory)
+    let attachServer = try Self.listen(node, configuration, nodeUsers, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
       node, address: place ?? "-", managers: { directory.managers }
@@ -129,7 +131,7 @@ struct Running {
         attached: attachServer)
     }
     kernelServers.tree.manager.claim(in: directory.server) {
-      noteClaim(of: "host/\(configuration.host)", "", $0)
+      noteClaim(of: "host/\(configuration.host)", nil, $0)
     }
     // Ready means that this host's own names are there; a claim takes half a second, or the 2 s
     // more in which a host that had the prefix falls silent.
@@ -146,7 +148,7 @@ struct Running {
     mount = try configuration.mount.map { path in
       try Mount(
         node, directory.nameSpace, mountPoint: path, source: configuration.host,
-        names: names, clients: clients, users: MountUsers(table: users, backplane: node),
+        names: names, clients: clients, users: nodeUsers,
         serveOwnFiles: { ownFiles(node, names, uio: $0) })
     }
     summary =
@@ -191,11 +193,13 @@ struct Running {
 
   /// Where only the default path cannot be used, the node does without.
   private static func listen(
-    _ node: Node, _ configuration: Configuration, _ directory: Directory
+    _ node: Node, _ configuration: Configuration, _ users: NodeUsers, _ directory: Directory
   ) throws -> AttachServer? {
     guard let path = configuration.socket else { return nil }
     do throws(AttachServerError) {
-      return try AttachServer(node, kernel: node.id, path: path) { directory.probeManagers() }
+      return try AttachServer(node, kernel: node.id, path: path, users: users) {
+        directory.probeManagers()
+      }
     } catch {
       if configuration.mustHaveSocket { throw error }
       say("\(error); no process can attach to this node")

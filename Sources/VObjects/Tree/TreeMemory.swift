@@ -45,7 +45,7 @@ public struct RefusedLines: Sendable {
       guard let own else { return }
       forget(own)
     }
-    lines.append((key, refusal.words.isEmpty ? "\(refusal.code)" : refusal.words))
+    lines.append((key, refusal.words.isEmpty ? "\(refusal.code)" : Refusal.shown(refusal.words)))
   }
 
   private mutating func forget(_ index: Int) {
