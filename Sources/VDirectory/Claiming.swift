@@ -12,7 +12,7 @@ extension Directory {
   ///
   /// Only root with all of its rights claims: who has a prefix gets everybody's requests below it.
   func claim(_ operation: ClaimName, _ caller: Caller, _ request: Request) {
-    guard caller.isRoot, caller.isLocal, caller.principal.marks.contains(.fullRoot),
+    guard caller.isLocal, caller.principal.isFullRoot,
       !operation.manager.isGroup, operation.manager.kernel == client.kernel
     else { return backplane.refuse(.noPermission, request) }
     if Self.localPrefixes.contains(operation.name.name) {
@@ -55,7 +55,7 @@ extension Directory {
     ) { [self] answer in
       if case .done(let holder, _) = answer {
         // A server speaks for no user: its principal is `@host`.
-        let host = holder.principal.split(separator: "@").last.map(String.init)
+        let host = holder.host
         state.withLock { state in
           if state.holders.count >= DirectoryLimits.holdersMax { state.holders = [:] }
           state.holders[prefix] = host

@@ -63,7 +63,7 @@ package enum GroupUser {
   package static func caller(of request: Request, at host: String) -> Caller {
     var caller = Caller(request, at: host)
     let principal = caller.principal
-    if principal.isRoot && !principal.marks.contains(.fullRoot) {
+    if principal.isRoot && !principal.isFullRoot {
       caller.user = nobody
     } else if principal.user.utf8.contains(UInt8(ascii: "@")) {
       caller.user = "\(principal)"
@@ -97,13 +97,13 @@ package enum GroupUser {
   /// The name of the sender of a message, for who gets it: root of a container is not passed for
   /// root.
   package static func sender(_ principal: Principal) -> String {
-    let isLimited = principal.isRoot && !principal.marks.contains(.fullRoot)
+    let isLimited = principal.isRoot && !principal.isFullRoot
     return isLimited ? "\(nobody)@\(principal.host)" : "\(principal)"
   }
 
   /// Boards ask each other as root of their host.
   package static func isBoard(_ principal: Principal) -> Bool {
-    principal.isRoot && principal.marks.contains(.fullRoot)
+    principal.isFullRoot
   }
 
   /// Whether it is short enough, and one word of a line.

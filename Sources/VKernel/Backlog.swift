@@ -18,15 +18,10 @@ struct Backlog<Entry: Sendable>: Sendable {
     return entries.count >= sweepAt
   }
 
-  /// Drops what is no longer alive.
-  mutating func sweep(_ isAlive: (Entry) -> Bool) {
-    entries.removeAll { !isAlive($0) }
-    sweepAt = max(Self.sweepMin, 2 * entries.count)
-    guard entries.capacity > 4 * sweepAt else { return }
-    var smaller: [Entry] = []
-    smaller.reserveCapacity(sweepAt)
-    smaller.append(contentsOf: entries)
-    entries = smaller
+  /// Goes on with those entries that are alive, in a new array: it is as large as they are.
+  mutating func keep(_ alive: [Entry]) {
+    entries = alive
+    sweepAt = max(Self.sweepMin, 2 * alive.count)
   }
 }
 

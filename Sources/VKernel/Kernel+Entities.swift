@@ -87,18 +87,14 @@ extension Kernel {
     _ client: EntityID, _ transaction: TransactionID, for target: EntityID
   ) {
     let entry = Waiting(client: client, transaction: transaction)
-    // Taken out to be swept: who is alive is asked of the whole kernel.
-    var list = Backlog<Waiting>()
     if target.isGroup {
       guard groups[target]?.waiting.add(entry) == true else { return }
-      swap(&list, &groups[target]!.waiting)
-      list.sweep { isWaiting($0, for: target) }
-      swap(&list, &groups[target]!.waiting)
+      let alive = groups[target]!.waiting.entries.filter { isWaiting($0, for: target) }
+      groups[target]!.waiting.keep(alive)
     } else {
       guard entities[target]?.waiting.add(entry) == true else { return }
-      swap(&list, &entities[target]!.waiting)
-      list.sweep { isWaiting($0, for: target) }
-      swap(&list, &entities[target]!.waiting)
+      let alive = entities[target]!.waiting.entries.filter { isWaiting($0, for: target) }
+      entities[target]!.waiting.keep(alive)
     }
   }
 
@@ -113,10 +109,8 @@ extension Kernel {
   mutating func noteWork(of server: EntityID, _ key: RecordKey, _ transaction: TransactionID) {
     guard entities[server]?.working.add(Work(key: key, transaction: transaction)) == true
     else { return }
-    var list = Backlog<Work>()
-    swap(&list, &entities[server]!.working)
-    list.sweep { isWorking(server, on: $0) }
-    swap(&list, &entities[server]!.working)
+    let alive = entities[server]!.working.entries.filter { isWorking(server, on: $0) }
+    entities[server]!.working.keep(alive)
   }
 
   private func isWorking(_ server: EntityID, on work: Work) -> Bool {

@@ -51,13 +51,7 @@ extension Kernel {
   mutating func believes(
     _ state: ProbeEntity.EntityState, from peer: KernelID, _ step: inout Step
   ) -> Bool {
-    let said = state.principal
-    guard state.entity.kernel == peer,
-      let at = said.utf8.lastIndex(of: UInt8(ascii: "@")),
-      at == said.startIndex || Principal(said) != nil
-    else { return false }
-    let host = String(said[said.utf8.index(after: at)...])
-    guard Principal.isName(host) else { return false }
+    guard state.entity.kernel == peer, let host = state.host else { return false }
     let (known, isNew) = withPeer(peer, at: step.now) { peer in
       defer { if peer.host == nil { peer.host = host } }
       return (peer.host ?? host, peer.host == nil)

@@ -88,10 +88,8 @@ extension Kernel {
       return peer.waiting.add(Waiting(client: client, transaction: transaction))
     }
     guard isFull else { return }
-    var list = Backlog<Waiting>()
-    swap(&list, &peers[kernel]!.waiting)
-    list.sweep { isPending($0, on: kernel) }
-    swap(&list, &peers[kernel]!.waiting)
+    let alive = peers[kernel]!.waiting.entries.filter { isPending($0, on: kernel) }
+    peers[kernel]!.waiting.keep(alive)
   }
 
   /// A transaction no longer waits for its kernel.
@@ -109,11 +107,12 @@ extension Kernel {
   /// Takes up the record of a client that `peer` sent a request of; false if that peer has its
   /// share of them.
   mutating func addRecord(
-    _ record: ServerTransaction, _ key: RecordKey, of peer: KernelID, at now: Time
+    _ record: @autoclosure () -> ServerTransaction, _ key: RecordKey, of peer: KernelID,
+    at now: Time
   ) -> Bool {
     let own = withPeer(peer, at: now) { $0.records.count }
     guard Limits.hasRoom(own, used: records.count, of: Limits.records) else { return false }
-    records[key] = record
+    records[key] = record()
     peers[peer]!.records.insert(key)
     return true
   }

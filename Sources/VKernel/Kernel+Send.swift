@@ -105,7 +105,8 @@ extension Kernel {
 
   /// Who a local client is; a server speaks for no user.
   func principal(of client: EntityID) -> Principal? {
-    entities[client].map { Principal(user: $0.user, host: host, marks: $0.marks) }
+    guard let known = entities[client], known.serverKind == nil else { return nil }
+    return Principal(user: known.user, host: host, marks: known.marks)
   }
 
   /// Sends the blocks of a request, or asks where its server is.

@@ -42,9 +42,10 @@ final class FuseRequest: Sendable {
   let mount: Mount
   /// The kernel's number of the request, which an INTERRUPT names.
   let unique: UInt64
-  /// Who asks: a user of this host, and the process.
-  private var name: String { names.user }
+  /// The names of the numbers in the request, of who asks among them.
   let names: RequestNames
+  private var name: String { names.user }
+  /// The process that asks; 0 where this node cannot see it.
   private let process: Int32
   /// The permissions in a mode that this request may give to a new object.
   private let permissionMask: UInt32

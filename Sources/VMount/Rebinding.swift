@@ -169,6 +169,7 @@ extension Mount {
       switch answer {
       case .done(let descriptor, let manager):
         guard descriptor.identity == object.identity else { return then(.invalidFileID) }
+        note(descriptor, of: manager)
         nodes.rebind(id, manager: manager, context: descriptor.context)
         then(.ok)
       case .refused(.notFound), .refused(.notContext): then(.invalidFileID)

@@ -48,7 +48,7 @@ package struct Users: Sendable {
     _ nameOfID: (UInt32) -> NameAnswer<String>
   ) -> UInt32? {
     if name.isEmpty { return nobody }
-    if name.hasPrefix("#"), let number = UInt32(name.dropFirst()) {
+    if let number = number(name) {
       switch nameOfID(number) {
       case .known: return nobody
       case .absent: return number

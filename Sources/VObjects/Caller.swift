@@ -39,7 +39,7 @@ extension Caller {
     let isOwn = principal.host == host
     let isNobody: Bool
     if principal.isRoot {
-      let isFull = isOwn && request.isLocal && principal.marks.contains(.fullRoot)
+      let isFull = isOwn && request.isLocal && principal.isFullRoot
       isNobody = !isFull && !trustsRoot(principal)
     } else {
       isNobody = !isOwn && principal.user.hasPrefix("#")

@@ -1,7 +1,7 @@
 /// Every operation that there is, and whom it is for.
 ///
-/// Servers check it, tests try it as everybody else, tools take names from it. An operation that is
-/// not here is not one of V's.
+/// Tests hold every server to it, as everybody else, and tools take names from it. An operation
+/// that is not here is not one of V's.
 public enum OperationTable {
   /// Whom an operation is for.
   ///

@@ -38,11 +38,11 @@ public struct Shares: Sendable {
   public mutating func take(_ principal: Principal?, _ amount: Int = 1) -> Bool {
     precondition(amount >= 0, "shares are given back by `give`")
     if amount == 0 { return true }
-    let isRoot = isOwnRoot(principal)
-    guard count + amount <= capacity, isRoot || fits(amount, payer(of: principal)) else {
+    let payer = payer(of: principal)
+    guard count + amount <= capacity, payer.map({ fits(amount, $0) }) ?? true else {
       return false
     }
-    add(principal, amount)
+    add(amount, to: payer)
     return true
   }
 
@@ -51,19 +51,22 @@ public struct Shares: Sendable {
       users[payer, default: 0] + amount <= capacity / ShareLimits.userPart
     else { return false }
     if payer.host == ownHost { return true }
-    let strangers = hosts.reduce(0) { $0 + ($1.key == ownHost ? 0 : $1.value) }
+    let strangers = count - rootCount - hosts[ownHost, default: 0]
     return hosts[payer.host, default: 0] + amount <= capacity * 3 / ShareLimits.hostParts
       && strangers + amount <= capacity / ShareLimits.strangersPart
   }
 
   /// Counts what `principal` has already, whatever its share is.
   public mutating func add(_ principal: Principal?, _ amount: Int = 1) {
+    add(amount, to: payer(of: principal))
+  }
+
+  private mutating func add(_ amount: Int, to payer: Payer?) {
     count += amount
-    if isOwnRoot(principal) {
+    guard let payer else {
       rootCount += amount
       return
     }
-    let payer = payer(of: principal)
     users[payer, default: 0] += amount
     hosts[payer.host, default: 0] += amount
   }
@@ -71,19 +74,13 @@ public struct Shares: Sendable {
   /// Gives back what was taken.
   public mutating func give(_ principal: Principal?, _ amount: Int = 1) {
     count -= amount
-    if isOwnRoot(principal) {
+    precondition(count >= 0, "a share is given back once")
+    guard let payer = payer(of: principal) else {
       rootCount -= amount
       return
     }
-    let payer = payer(of: principal)
     Self.subtract(amount, from: &users[payer])
     Self.subtract(amount, from: &hosts[payer.host])
-    precondition(count >= 0, "a share is given back once")
-  }
-
-  /// What `principal` has.
-  public func amount(of principal: Principal?) -> Int {
-    isOwnRoot(principal) ? rootCount : users[payer(of: principal), default: 0]
   }
 
   private static func subtract(_ amount: Int, from entry: inout Int?) {
@@ -92,13 +89,10 @@ public struct Shares: Sendable {
     entry = left == 0 ? nil : left
   }
 
-  private func isOwnRoot(_ principal: Principal?) -> Bool {
-    guard let principal else { return false }
-    return principal.host == ownHost && principal.isRoot && principal.marks.contains(.fullRoot)
-  }
-
-  private func payer(of principal: Principal?) -> Payer {
+  /// Nil for root of the own host, who pays for nothing.
+  private func payer(of principal: Principal?) -> Payer? {
     guard let principal else { return Payer(host: "", user: "") }
+    if principal.host == ownHost && principal.isFullRoot { return nil }
     return Payer(host: principal.host, user: principal.user.hasPrefix("#") ? "" : principal.user)
   }
 }

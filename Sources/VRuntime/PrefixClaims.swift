@@ -92,8 +92,7 @@ public final class PrefixClaims: Sendable {
   /// Takes up SpreadClaims, by which the directory of this host tells a manager of claims that are
   /// newer than its own; from anybody else it is `illegalRequest`.
   public func handleLoss(_ request: Request) {
-    guard request.isLocal, let principal = request.principal, principal.isRoot,
-      principal.marks.contains(.fullRoot),
+    guard request.isLocal, request.principal?.isFullRoot == true,
       request.message.mcb.flags.contains(.datagram),
       let news = try? SpreadClaims(parsing: request.message)
     else { return backplane.refuse(.illegalRequest, request) }

@@ -31,7 +31,7 @@ extension RunRules {
   /// Whether programs of somebody of another host run as the user of that name.
   private func runsAsItself(_ principal: Principal) -> Bool {
     guard principal.host != host, principal.user != Self.nobody else { return false }
-    guard !principal.isRoot || principal.marks.contains(.fullRoot) else { return false }
+    guard !principal.isRoot || principal.isFullRoot else { return false }
     return (try? user(startingFor: principal)) == principal.user
   }
 }

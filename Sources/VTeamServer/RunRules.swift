@@ -51,7 +51,7 @@ public struct RunRules: Equatable, Sendable {
     let isAccount = !principal.user.hasPrefix("#") && principal.user != Self.nobody
     if principal.host == host {
       guard isAccount else { throw hasNo(principal) }
-      guard !principal.isRoot || principal.marks.contains(.fullRoot) else {
+      guard !principal.isRoot || principal.isFullRoot else {
         throw Refusal(
           .noPermission, "root of a container, without all rights over \(host), runs no programs")
       }
@@ -59,7 +59,7 @@ public struct RunRules: Equatable, Sendable {
     }
     let fitting = rules.filter { $0.host == nil || $0.host == principal.host }
     if fitting.contains(where: { $0.user == principal.user }), isAccount,
-      !principal.isRoot || principal.marks.contains(.fullRoot)
+      !principal.isRoot || principal.isFullRoot
     {
       return principal.user
     }

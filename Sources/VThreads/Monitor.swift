@@ -11,7 +11,12 @@ import Glibc
     unsafe mutex = .allocate(capacity: 1)
     unsafe condition = .allocate(capacity: 1)
     unsafe pthread_mutex_init(mutex, nil)
-    unsafe pthread_cond_init(condition, nil)
+    // Its time limits go on when somebody sets the clock.
+    var attributes = pthread_condattr_t()
+    unsafe pthread_condattr_init(&attributes)
+    unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+    unsafe pthread_cond_init(condition, &attributes)
+    unsafe pthread_condattr_destroy(&attributes)
   }
 
   deinit {
@@ -29,13 +34,15 @@ import Glibc
     return body()
   }
 
-  /// Leaves the monitor until it is signalled, or for no reason at all; only inside `enter`.
+  /// Leaves the monitor until it is signalled; only inside `enter`.
+  ///
+  /// It may return for no reason: what was awaited is looked at again.
   package func wait() { unsafe pthread_cond_wait(condition, mutex) }
 
-  /// The same, for `nanoseconds` at most (less than a second); only inside `enter`.
+  /// The same, for `nanoseconds` at most, less than a second.
   package func wait(atMost nanoseconds: Int) {
     var end = timespec()
-    unsafe clock_gettime(CLOCK_REALTIME, &end)
+    unsafe clock_gettime(CLOCK_MONOTONIC, &end)
     end.tv_nsec += nanoseconds
     end.tv_sec += end.tv_nsec / 1_000_000_000
     end.tv_nsec %= 1_000_000_000

@@ -131,7 +131,7 @@ public struct ServerTransaction: Sendable {
     guard state == .awaitingProbe else { return .nothing }
     // An answer from before this request was sent says nothing about it: the timer asks again.
     if id.isNewer(than: answer.transaction) { return .nothing }
-    principal = Principal(answer.principal, marks: answer.marks)
+    principal = answer.client
     guard answer.transaction == id, answer.isAwaitingResponse else {
       // A late duplicate of a request that its client has long finished.
       state = .discarded

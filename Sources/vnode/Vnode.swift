@@ -100,6 +100,7 @@ struct Running {
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     let users = LinuxUsers()
+    let nodeUsers = NodeUsers(table: users, backplane: node)
     let servers = try NodeServers(node, configuration, users)
     self.servers = servers
     machine.run(node)
@@ -118,7 +119,7 @@ struct Running {
     }
     servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
     let place = address.map { "\(formatIPv4($0)):\(machine.port ?? 0)" }
-    let attachServer = try Self.listen(node, configuration, directory)
+    let attachServer = try Self.listen(node, configuration, nodeUsers, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
       node, address: place ?? "-", managers: { directory.managers }
@@ -146,7 +147,7 @@ struct Running {
     mount = try configuration.mount.map { path in
       try Mount(
         node, directory.nameSpace, mountPoint: path, source: configuration.host,
-        names: names, clients: clients, users: MountUsers(table: users, backplane: node),
+        names: names, clients: clients, users: nodeUsers,
         serveOwnFiles: { ownFiles(node, names, uio: $0) })
     }
     summary =
@@ -191,11 +192,13 @@ struct Running {
 
   /// Where only the default path cannot be used, the node does without.
   private static func listen(
-    _ node: Node, _ configuration: Configuration, _ directory: Directory
+    _ node: Node, _ configuration: Configuration, _ users: NodeUsers, _ directory: Directory
   ) throws -> AttachServer? {
     guard let path = configuration.socket else { return nil }
     do throws(AttachServerError) {
-      return try AttachServer(node, kernel: node.id, path: path) { directory.probeManagers() }
+      return try AttachServer(node, kernel: node.id, path: path, users: users) {
+        directory.probeManagers()
+      }
     } catch {
       if configuration.mustHaveSocket { throw error }
       say("\(error); no process can attach to this node")

@@ -36,8 +36,8 @@ extension LabTests {
       }
       // kea's own end is one more.
       let waiting = try shells[0].run(
-        "for i in {1..50}; do (($(grep -c ' pipe/kea/k' /v/host/kea/uio) == 3)) && break; "
-          + "sleep 0.1; done; grep -c ' pipe/kea/k' /v/host/kea/uio")
+        "await '(($(grep -c \" pipe/kea/k\" /v/host/kea/uio) == 3))'; "
+          + "grep -c ' pipe/kea/k' /v/host/kea/uio")
       #expect(waiting.output == "3\n", "\(waiting.output)")
       try await lab.command("kill", ["kea", "pipe"])
       for (host, shell) in zip(Lab.hosts, shells) {
@@ -51,7 +51,7 @@ extension LabTests {
         let outcome = try await lab.bash(
           on: host,
           """
-          for i in {1..20}; do : >/v/pipe/kea/new && break; sleep 0.1; done 2>/dev/null
+          await ': >/v/pipe/kea/new' 2>/dev/null
           ls /v/pipe/kea; rm /v/pipe/kea/new
           """)
         #expect(outcome.output == "new\n", "\(host): \(outcome.summary)")
@@ -79,7 +79,7 @@ extension LabTests {
       try await lab.command("start", ["kea", "file"])
       for shell in shells {
         let back = try shell.run(
-          "for i in {1..20}; do cat hello && break; sleep 0.1; done 2>/dev/null; \(Self.readFive)")
+          "await cat hello 2>/dev/null; \(Self.readFive)")
         #expect(back.output == "hello from kea\nlo from kea\n", "\(back.output)")
       }
     }
@@ -92,10 +92,7 @@ extension LabTests {
       for host in Lab.hosts {
         let outcome = try await lab.bash(
           on: host,
-          """
-          for i in {1..50}; do cat /v/storage/kea/hello && ls /v/pipe/kea && break; sleep 0.1
-          done 2>/dev/null
-          """)
+          "await 'cat /v/storage/kea/hello && ls /v/pipe/kea' 2>/dev/null")
         #expect(outcome.output == "hello from kea\n", "\(host): \(outcome.summary)")
       }
     }

@@ -108,7 +108,7 @@ extension LabTests {
         on: "kea",
         """
         cd /v/storage
-        until [[ -s kea/silence/down && -s moa/silence/up ]]; do sleep 0.01; done
+        await '[[ -s kea/silence/down && -s moa/silence/up ]]'
         """, limit: .seconds(20))
       expectSuccess(begun)
     }
@@ -131,20 +131,18 @@ extension LabTests {
         for i in {1..8}; do
           (exec cat /v/storage/\(other)/silence/small) >/dev/null 2>&1 & pids+=($!)
         done
-        sleep 0.2
+        # Who asks once that host is known to be silent has its answer at once.
+        for pid in ${pids[@]}; do await "asks $pid || ! kill -0 $pid" 2>/dev/null; done
         kill -9 ${pids[@]} 2>/dev/null
-        for i in {1..30}; do
-          kill -0 ${pids[@]} 2>/dev/null || break
-          sleep 0.1
-        done
-        kill -0 ${pids[@]} 2>/dev/null || echo all dead
+        start=$SECONDS; await '! kill -0 ${pids[@]}' 2>/dev/null
+        ((SECONDS - start <= 3)) && echo all dead
         """
     }
 
     private func waitForReturn(_ lab: Lab) async throws {
       let back = try await lab.bash(
         on: "kea",
-        "for i in {1..100}; do cat /v/storage/moa/silence/small && exit; sleep 0.1; done; exit 1")
+        "await cat /v/storage/moa/silence/small", limit: .seconds(20))
       #expect(back.output == "here\n", "\(back.summary)")
     }
   }

@@ -11,7 +11,7 @@ extension LabTests {
       _ = try board.run(
         """
         v serve ram 2>/run/ram.log & pid=$!
-        for i in {1..200}; do grep serving /run/ram.log && break; sleep 0.05; done
+        await grep serving /run/ram.log
         """)
       let outcome = try await lab.bash(
         on: "kea", as: "ann",

@@ -93,19 +93,18 @@ extension LabTests {
         on: "kea", as: "ann",
         """
         start() { exec 3<>/v/team/$1/new && cat <<<"$2" >&3 && read -r name <&3; exec 3>&-; }
-        states() { for i in {1..60}; do
-            s=$(sed -n 's/^state //p' $p/status $q/status | sort -u)
-            [[ $s == $1 ]] && break; sleep 0.05; done; echo $s; }
+        state() { s=$(sed -n 's/^state //p' $p/status $q/status | sort -u); [[ $s == $1 ]]; }
+        states() { await state "'$1'"; echo $s; }
         start kea $'group: job\n\nsleep 600'; p=/v/team/kea/$name; a=kea:$name
         start moa 'sleep 600'; q=/v/team/moa/$name; b=moa:$name
-        for i in {1..40}; do [[ -e /v/group/job ]] && break; sleep 0.05; done
+        await '[[ -e /v/group/job ]]'
         touch /v/group/job/members/$b; ls /v/group/job/members | sed 's/[0-9]*[.]/N./'
         grep groups $p/status $q/status | cut -d: -f2
         echo suspend >/v/group/job/send; sed 's/[0-9]*[.]/N./' /v/group/job/send; states suspended
         v group resume job | sed 's/[0-9]*[.]/N./'; states running
         v group send job dance | sed 's/[0-9]*[.]/N./'
         v group kill job >/dev/null; states 'killed TERM'
-        for i in {1..60}; do [[ -e /v/group/job ]] || break; sleep 0.05; done; ls -d /v/group/job
+        await '[[ ! -e /v/group/job ]]'; ls -d /v/group/job
         """, limit: .seconds(30))
       #expect(
         outcome.output == """

@@ -93,13 +93,28 @@ final class Lab: Sendable {
   func bash(
     on host: String, as user: String = "root", _ script: String, limit: Duration = .seconds(10)
   ) async throws -> Outcome {
-    try await run(on: host, as: user, ["bash", "-c", script], limit: limit)
+    try await run(on: host, as: user, ["bash", "-c", Self.functions + script], limit: limit)
   }
+
+  /// What every script can call, so that none waits for a time in place of what it waits for:
+  /// `await COMMAND` until that succeeds, 15 s at most; `asks PID` whether that process waits for
+  /// an answer of V; `locks PATTERN` whether the newest one whose command line matches waits so for
+  /// a lock, in fcntl or flock (their numbers on x86 and on ARM).
+  private static let functions = """
+    await() { local i
+      for ((i = 0; i < 300; i++)); do eval "$*" && return; sleep 0.05; done; false; }
+    asks() { grep -qs request_wait_answer "/proc/$1/wchan"; }
+    locks() { local p n rest; p=$(pgrep -nf -- "$1") && asks $p &&
+      read -r n rest <"/proc/$p/syscall" && [[ $n =~ ^(72|73|25|32)$ ]]; }
+
+    """
 
   /// A bash that stays, for tests that go back and forth.
   func shell(on host: String, as user: String = "root") throws -> Shell {
-    try Shell(
+    let shell = try Shell(
       host, Self.invocation(name, ["run", "--user", user, host, "--", "bash", "--norc"]))
+    _ = try shell.run(Self.functions)
+    return shell
   }
 
   /// A fresh directory of a host's storage in which anyone may write; gives its name.

@@ -19,7 +19,7 @@ extension LabTests {
     private func start(_ shell: Shell, _ command: String) throws {
       let started = try shell.run(
         """
-        coproc WORKER { \(command) 2>&1; }
+        coproc WORKER { exec \(command) 2>&1; }
         exec 4<&${WORKER[0]}- 5>&${WORKER[1]}-
         worker=$WORKER_PID
         read -t 8 -r line <&4 && echo "$line"
@@ -64,7 +64,7 @@ extension LabTests {
           #expect(!ended.output.contains("got") && ended.seconds < 5, "\(ended.summary)")
         }
         async let waiter = lab.bash(on: "kea", "\(Self.tool) \(file.shared) wait \(kind)")
-        try await Task.sleep(for: .milliseconds(300))
+        expectSuccess(try await lab.bash(on: "kea", "await locks python[3].*\(file.shared).wait"))
         _ = try shell.run("exec 5>&-; wait $worker")
         #expect(try await waiter.output == "got\n", "\(kind)")
         let left = try await lab.bash(on: "moa", "\(Self.tool) \(file.own) try \(kind)")
@@ -80,8 +80,7 @@ extension LabTests {
       let moa = try lab.shell(on: "moa")
       try start(kea, "\(Self.tool) \(file.shared) circle 0 1")
       try start(moa, "\(Self.tool) \(file.shared) circle 1 0")
-      _ = try kea.run("echo go >&5")
-      try await Task.sleep(for: .milliseconds(300))
+      #expect(try kea.run("echo go >&5; await asks $worker").status == 0)
       let told = try moa.run("echo go >&5; read -t 8 -r line <&4; echo \"$line\"")
       #expect(told.output == "EDEADLOCK\n" || told.output == "EDEADLK\n", "\(told.output)")
       let got = try kea.run("read -t 8 -r line <&4; echo \"$line\"")
@@ -94,7 +93,7 @@ extension LabTests {
       let file = try await file(lab, "frees")
       for kind in ["posix", "ofd", "flock"] {
         let shell = try lab.shell(on: "kea")
-        try start(shell, "exec \(Self.tool) \(file.shared) hold \(kind)")
+        try start(shell, "\(Self.tool) \(file.shared) hold \(kind)")
         _ = try shell.run("kill -9 $worker; wait $worker")
         let tried = try await lab.bash(on: "moa", "\(Self.tool) \(file.own) wait \(kind)")
         #expect(tried.output == "got\n" && tried.seconds < 5, "\(kind): \(tried.summary)")
@@ -124,10 +123,10 @@ extension LabTests {
         let kea = try lab.shell(on: "kea")
         _ = try kea.run(
           """
-          coproc WAITER { \(Self.tool) \(file.shared) wait \(kind) linger; }
+          coproc WAITER { exec \(Self.tool) \(file.shared) wait \(kind) linger; }
           exec 4<&${WAITER[0]}- 5>&${WAITER[1]}-
           read -t 8 -r line <&4
-          sleep 0.3
+          await asks $WAITER_PID
           """)
         try await lab.command("partition", ["kea", "moa"])
         let told = try kea.run("read -t 8 -r line <&4; echo \"$line\"")

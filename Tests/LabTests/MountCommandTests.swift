@@ -14,8 +14,7 @@ extension LabTests {
       _ = try await lab.bash(
         on: "moa",
         """
-        read -r pid rest </run/v/vnode.pid && kill $pid && while [[ -e /proc/$pid/exe ]]; do
-          sleep 0.05; done
+        read -r pid rest </run/v/vnode.pid && kill $pid && await '[[ ! -e /proc/$pid/exe ]]'
         rm -f /run/v/vnode.pid; while umount -l /v; do :; done 2>/dev/null
         """)
       try await lab.command("start", ["moa"])
@@ -26,13 +25,13 @@ extension LabTests {
       let lab = try await Lab.shared()
       let held = try await lab.bash(
         on: "moa",
-        "cd /v/storage && exec 5<moa/hello && exec sleep 30 & sleep 0.3; v unmount; s=$?"
-          + "; kill $!; exit $s")
+        "cd /v/storage && exec 5<moa/hello && exec sleep 30 & await '[[ -e /proc/$!/fd/5 ]]'; "
+          + "v unmount; s=$?; kill $!; wait $!; exit $s")
       #expect(held.status == 1, "\(held.summary)")
       #expect(held.errors.contains("works in /v/storage"), "\(held.errors)")
       #expect(held.errors.contains("as descriptor 5, /v/storage/moa/hello"), "\(held.errors)")
       expectSuccess(
-        try await lab.bash(on: "moa", "sleep 0.2; ls /v && v unmount && ! ls /v/storage"))
+        try await lab.bash(on: "moa", "ls /v && v unmount && ! ls /v/storage"))
       let again = try await lab.run(on: "moa", ["v", "unmount", "/v"])
       #expect(again.status == 1 && again.errors.contains("not mounted there"), "\(again.summary)")
       // The node serves on.
@@ -43,7 +42,7 @@ extension LabTests {
       let repaired = try await lab.bash(
         on: "moa",
         """
-        read -r pid rest </run/v/vnode.pid && kill -9 $pid && sleep 0.3
+        read -r pid rest </run/v/vnode.pid && kill -9 $pid && await '[[ ! -e /proc/$pid/exe ]]'
         ls /v/storage && exit 1
         v mount && cat /v/storage/moa/hello && grep -c ' - fuse.v ' /proc/self/mountinfo
         """, limit: .seconds(30))
@@ -122,7 +121,7 @@ extension LabTests {
         chmod 644 /etc/v/cluster.key
         python3 -c 'import socket, time
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        s.bind(("10.77.0.2", 61044)); time.sleep(20)' & sleep 0.3
+        s.bind(("10.77.0.2", 61044)); time.sleep(20)' & await 'ss -uln | grep -q 10.77.0.2:61044'
         v doctor --json; s=$?; v doctor >&2
         kill $!; chmod 600 /etc/v/cluster.key; exit $s
         """)
@@ -142,7 +141,8 @@ extension LabTests {
     func bench() async throws {
       let lab = try await Lab.shared()
       let echo = try lab.shell(on: "moa")
-      #expect(try echo.run("v bench echo --port 9998 & sleep 0.2").status == 0)
+      #expect(
+        try echo.run("v bench echo --port 9998 & await 'ss -uln | grep -q :9998'").status == 0)
       func rows(_ arguments: [String]) async throws -> [[String: Any]] {
         let outcome = try await lab.run(
           on: "kea", ["v", "bench"] + arguments + ["--json"], limit: .seconds(60))

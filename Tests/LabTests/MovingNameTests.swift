@@ -83,7 +83,7 @@ extension LabTests {
       try await lab.command("start", ["moa"])
       let back = try await lab.bash(
         on: "kea",
-        "for i in {1..20}; do test -d /v/storage/moa/\(directory) && exit; sleep .1; done; exit 1")
+        "await test -d /v/storage/moa/\(directory)")
       expectSuccess(back)
     }
 
@@ -96,11 +96,7 @@ extension LabTests {
       for name in names {
         let isForgotten = try await lab.bash(
           on: "kea",
-          """
-          for i in {1..90}; do
-            ls /v/$(dirname \(name)) | grep -qx $(basename \(name)) || exit 0; sleep .1
-          done; exit 1
-          """)
+          "await '! ls /v/$(dirname \(name)) | grep -qx $(basename \(name))'", limit: .seconds(20))
         expectSuccess(isForgotten)
       }
     }

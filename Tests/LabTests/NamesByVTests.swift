@@ -59,8 +59,8 @@ extension LabTests {
       #expect(all["host"] as? String == "kea" && (all["window_ms"] as? Int ?? 0) > 0)
       let reading = try await lab.bash(
         on: "kea",
-        "(sleep 0.2; for i in {1..50}; do stat /v/storage/moa >/dev/null; done) & "
-          + "v stat --json --window 1; wait")
+        "v stat --json --window 1 & "
+          + "while kill -0 $!; do [[ -d /v/storage/moa/. ]]; done 2>/dev/null; wait")
       let window = try json(reading)
       #expect((900...3000).contains(window["window_ms"] as? Int ?? 0))
       let counts = try #require(window["counts"] as? [[String: Any]])

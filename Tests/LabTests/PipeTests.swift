@@ -8,7 +8,7 @@ extension LabTests {
     private static let functions = """
       count() { grep -c " pipe/$1/" /v/host/$1/uio; }
       open() { # HOST COUNT: waits until so many are
-        for i in {1..300}; do [[ $(count $1) == $2 ]] && return; sleep 0.05; done; count $1
+        await '[[ $(count '$1') == '$2' ]]' || count $1
       }
 
       """
@@ -163,15 +163,15 @@ extension LabTests {
         boards,
         """
         p=/v/pipe/moa/full; : >$p
-        exec 3<>$p
+        exec 3<>$p; head -c 65536 /dev/zero >&3
         yes >$p & one=$!
         yes >$p & other=$!
-        open moa 3; sleep 0.3
+        open moa 3; await "asks $one && asks $other"
         kill -TERM $other; wait $other; echo $?
         timeout 2 chmod 600 $p && timeout 2 stat -c %a $p; timeout 2 rm $p; echo $?
         kill -KILL $one; wait $one 2>/dev/null; echo $?
         exec 3>&-
-        for i in {1..40}; do [[ $(grep -c ' pipe/' /v/host/moa/uio) == 0 ]] && break; done
+        await '! grep -q " pipe/" /v/host/moa/uio'
         grep -c ' pipe/' /v/host/moa/uio
         """)
       #expect(outcome.output == "143\n600\n0\n137\n0\n", "\(outcome.summary)")
@@ -211,7 +211,7 @@ extension LabTests {
         """
         p=/v/pipe/kea/dead; : >$p; chmod 666 $p
         (echo a; exec sleep 100) >$p & writer=$!
-        (sleep 0.5; kill -9 $writer) 2>/dev/null & cat $p
+        { read -r line; echo "$line"; kill -9 $writer; cat; } <$p 2>/dev/null
         """)
       #expect(killed.output == "a\n", "\(killed.summary)")
       let shell = try lab.shell(on: "moa")
@@ -223,8 +223,7 @@ extension LabTests {
       try await lab.command("start", ["moa"])
       let end = try await kea(
         boards,
-        "rm /v/pipe/kea/dead; for i in {1..50}; do cat /v/host/moa/status >/dev/null && exit; "
-          + "sleep 0.1; done")
+        "rm /v/pipe/kea/dead; await 'cat /v/host/moa/status >/dev/null'")
       expectSuccess(end)
     }
   }

@@ -82,11 +82,11 @@ extension LabTests {
         """
         count() { v ps moa | grep -c "sleep $1"; }
         v run --host moa sleep 3600 & v=$!
-        for i in {1..50}; do [[ $(count 3600) == 1 ]] && break; sleep 0.05; done; count 3600
+        await '[[ $(count 3600) == 1 ]]'; count 3600
         kill -9 $v
-        for i in {1..100}; do [[ $(count 3600) == 0 ]] && break; sleep 0.05; done; count 3600
+        await '[[ $(count 3600) == 0 ]]'; count 3600
         v run --host moa sleep 3600 & v=$!
-        for i in {1..50}; do [[ $(count 3600) == 1 ]] && break; sleep 0.05; done
+        await '[[ $(count 3600) == 1 ]]'
         kill -HUP $v; wait $v; echo $?
         name=$(v run --host moa --detach sleep 3601); echo ${name%%/*} ${name##*.}
         count 3601; v kill $name; v wait $name; echo $?
@@ -202,7 +202,8 @@ extension LabTests {
       let lab = try await Lab.shared()
       let shell = try lab.shell(on: "kea")
       _ = try shell.run(
-        "for i in 1 2; do v run --host moa sleep 3604 2>lost.$i & done; sleep 0.5")
+        "for i in 1 2; do v run --host moa sleep 3604 2>lost.$i & done; "
+          + "await '[[ $(v ps moa | grep -c \"sleep 3604\") == 2 ]]'")
       try await lab.command("cut", ["moa"])
       let lost = try shell.run("wait %1; echo $?; wait %2; echo $?; cat lost.*; rm lost.*")
       let then = try shell.run(
@@ -219,8 +220,8 @@ extension LabTests {
           .hasSuffix("1\nkea\nv: run moa: host is down\nkea: kea\n125\n"))
       let back = try await kea(
         """
-        for i in {1..100}; do v run --host moa true 2>/dev/null && break; sleep 0.1; done
-        for i in {1..150}; do v ps moa | grep -q 'sleep 3604' || exit 0; sleep 0.1; done; exit 1
+        await 'v run --host moa true 2>/dev/null'
+        await '! v ps moa | grep -q "sleep 3604"'
         """, limit: .seconds(40))
       expectSuccess(back)
     }

@@ -10,12 +10,10 @@ extension LabTests {
       try "hello\n".write(toFile: lab.disk("moa") + "/hello", atomically: false, encoding: .utf8)
       expectSuccess(try await lab.run(on: "kea", ["cat", "/v/storage/moa/hello"]))
       try await lab.command("pause", ["moa"])
-      let outcome = try await lab.run(on: "kea", ["bash", "-c", script])
+      let outcome = try await lab.bash(on: "kea", script)
       try await lab.command("resume", ["moa"])
       // It may be known as silent for a moment yet.
-      let back = try await lab.run(
-        on: "kea",
-        ["bash", "-c", "for i in {1..50}; do cat /v/storage/moa/hello && exit; sleep 0.1; done"])
+      let back = try await lab.bash(on: "kea", "await cat /v/storage/moa/hello")
       #expect(back.output.hasPrefix("hello\n"), "\(back.summary)")
       return outcome
     }
@@ -41,13 +39,9 @@ extension LabTests {
       let outcome = try await whileStopped(
         """
         cat /v/storage/moa/hello >/tmp/v-signal-$$ 2>&1 &
-        sleep 0.2
+        await asks $!
         kill -STOP $!
-        for i in {1..30}; do
-          read -r _ _ state _ </proc/$!/stat
-          [[ $state == T ]] && break
-          sleep 0.1
-        done
+        await 'read -r _ _ state _ </proc/$!/stat; [[ $state == T ]]'
         echo "state $state"
         kill -CONT $!
         wait $!

@@ -59,8 +59,7 @@ extension LabTests {
       for host in hosts { try await restart(host, lab) }
       for (host, other) in [("kea", "moa"), ("moa", "kea")] {
         expectSuccess(
-          try await lab.bash(
-            on: host, "for i in {1..50}; do v ping -c 1 \(other) && exit; sleep 0.1; done; exit 1"))
+          try await lab.bash(on: host, "await v ping -c 1 \(other)"))
       }
     }
 
@@ -114,12 +113,12 @@ extension LabTests {
         """
         cd /; LD_PRELOAD=\(library) setsid vnode --config \(Self.configuration) \
           </dev/null >/tmp-clock.log 2>&1 & echo $! >/tmp-clock.pid
-        for i in {1..100}; do grep -q ready /tmp-clock.log && exit; sleep 0.1; done; exit 1
+        await grep -q ready /tmp-clock.log
         """, on: "moa", lab)
       try await expect("clock", of: "moa", seenFrom: "kea", "1 h ahead of", on: lab)
       try await expect("clock", of: "kea", seenFrom: "moa", "behind", on: lab)
       try await bash(
-        "kill $(cat /tmp-clock.pid); while pgrep -x vnode; do sleep 0.1; done", on: "moa", lab)
+        "kill $(cat /tmp-clock.pid); await '! pgrep -x vnode'", on: "moa", lab)
       try await lab.command("start", ["moa"])
       try await heal(lab, restarting: [])
     }

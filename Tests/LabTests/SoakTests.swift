@@ -47,7 +47,12 @@ extension LabTests {
       let lab = try await Lab.shared()
       var chance = Chance(state: Self.seed)
       let shells = try Lab.hosts.map { try lab.shell(on: $0) }
-      for shell in shells { _ = try shell.run("touch /run/soak; sleep 0.1") }
+      for shell in shells {
+        // What begins from here on is newer.
+        let marked = try shell.run(
+          "touch /run/soak; await 'touch /run/now; [[ /run/now -nt /run/soak ]]'; rm /run/now")
+        #expect(marked.status == 0)
+      }
       _ = try shells[0].run("mkdir -p /v/group/soak; touch /v/group/soak/members/me")
       _ = try shells[0].run(": >/v/pipe/moa/soak; touch /v/storage/moa/lock")
       let serve = "v serve ram >/dev/null 2>&1 & ram=$!; disown"
@@ -59,7 +64,10 @@ extension LabTests {
           let client = Self.clients.randomElement(using: &chance)!
           // timeout(1) makes a process group, with its own number; bash must not tell of its end.
           let started = try shells[at].run(
-            "timeout 60 bash -c '\(client)' >/dev/null 2>&1 & echo $!; disown")
+            """
+            timeout 60 bash -c '\(client)' >/dev/null 2>&1 &
+            await "kill -0 -- -$! 2>/dev/null || ! kill -0 $! 2>/dev/null"; echo $!; disown
+            """)
           pids[at].append(started.output.trimmingCharacters(in: .whitespacesAndNewlines))
         }
         switch Int.random(in: 0..<10, using: &chance) {
@@ -80,14 +88,17 @@ extension LabTests {
         let pids = pids.joined(separator: " ")
         _ = try shell.run("for p in \(pids); do kill -9 -- -$p; done")
       }
-      _ = try shells[1].run("kill $ram; sleep 0.5")
+      _ = try shells[1].run("kill $ram; await '! kill -0 $ram' 2>/dev/null")
       _ = try shells[0].run(
         "for h in kea moa; do v kill -s KILL $(v ps $h | awk 'NR > 1 { print $1 }'); done",
         limit: .seconds(20))
       _ = try shells[0].run("rm /v/group/soak/members/me; rmdir /v/group/soak; rm /v/pipe/moa/soak")
-      try await Task.sleep(for: .seconds(12))
       for (host, shell) in zip(Lab.hosts, shells) {
-        let (_, output) = try shell.run(Self.remains)
+        let deadline = ContinuousClock.now + .seconds(12)
+        var output: String
+        repeat {
+          output = try shell.run(Self.remains).output
+        } while output != "" && ContinuousClock.now < deadline
         #expect(output == "", "\(host), V_SEED=\(Self.seed):\n\(output)")
       }
     }

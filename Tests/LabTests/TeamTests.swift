@@ -11,14 +11,12 @@ extension LabTests {
         local s=$?; exec 3>&-; return $s
       }
       field() { sed -n "s/^$1 //p" $p/status; }
-      until_is() { for i in {1..100}; do [[ $(field state) == $1 ]] && break; sleep 0.05; done
-        field state; }
+      until_is() { await '[[ $(field state) == '$1' ]]'; field state; }
+      count() { awk '$NF ~ "^[0-9]+[.].*/" || $NF == "new"' /v/host/moa/uio | wc -l; }
       open() { # COUNT: waits until moa has so many instances of /v/team open
-        for i in {1..100}; do
-          [[ $(awk '$NF ~ "^[0-9]+[.].*/" || $NF == "new"' /v/host/moa/uio | wc -l) == $1 ]] &&
-            return
-          sleep 0.05
-        done; cat /v/host/moa/uio; }
+        await '(($(count) == '$1'))' || cat /v/host/moa/uio; }
+      opened() { # NAME: waits until somebody has a file of that name open
+        await 'grep -q "/'$1'$" /v/host/moa/uio'; }
 
       """
 
@@ -150,7 +148,7 @@ extension LabTests {
       let outcome = try await bash(
         """
         start moa 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done'
-        cat $p/events & sleep 0.3
+        cat $p/events & opened events
         echo suspend >$p/ctl; until_is suspended
         a=$(timeout 1 cat $p/out | wc -l); b=$(timeout 1 cat $p/out | wc -l)
         ((a == b)) && echo still
@@ -179,12 +177,12 @@ extension LabTests {
       let outcome = try await bash(
         """
         exec 3<>/v/team/moa/new; echo $'attached: yes\\n\\nsleep 1000' >&3; read -r n <&3
-        p=/v/team/moa/$n; field attached; cat $p/wait 3>&- & sleep 0.2; exec 3>&-; wait
+        p=/v/team/moa/$n; field attached; cat $p/wait 3>&- & opened wait; exec 3>&-; wait
         f=$(mktemp)
         (exec 3<>/v/team/moa/new; echo $'attached: yes\\n\\nsleep 1000' >&3; read -r n <&3
           echo $n >$f; exec sleep 1000) & starter=$!
-        for i in {1..100}; do [[ -s $f ]] && break; sleep 0.05; done
-        p=/v/team/moa/$(<$f); rm $f; cat $p/wait & w=$!; sleep 0.3; kill -9 $starter; wait $w
+        await '[[ -s $f ]]'
+        p=/v/team/moa/$(<$f); rm $f; cat $p/wait & w=$!; opened wait; kill -9 $starter; wait $w
         ls -d $p 2>&1 | grep -o 'No such.*'
         """)
       #expect(
@@ -224,7 +222,7 @@ extension LabTests {
       let path = started.output.trimmingCharacters(in: .newlines)
       let outcome = try await bash(
         """
-        p=\(path); for i in {1..100}; do cat $p/wait 2>/dev/null && break; sleep 0.1; done
+        p=\(path); await 'cat $p/wait 2>/dev/null'
         cat $p/out | wc -l; cat $p/out | sort -u | wc -l; field state; field user
         """)
       #expect(outcome.output == "exited 7\n200\n200\nexited 7\nroot\n", "\(outcome.summary)")
@@ -262,13 +260,13 @@ extension LabTests {
         groups() { find /sys/fs/cgroup -maxdepth 2 -name "v.$(readlink /proc/self/ns/pid |
           tr -dc 0-9).*" 2>/dev/null | wc -l; }
         (($(groups) >= 5)) && echo grouped
-        start moa $'dir: /v/storage/moa\\n\\nexec sleep 1000'; for i in {1..100}; do
-          [[ $(readlink /proc/${name%%.*}/cwd) == /v/* ]] && break; sleep 0.05; done
+        start moa $'dir: /v/storage/moa\\n\\nexec sleep 1000'
+        await '[[ $(readlink /proc/${name%%.*}/cwd) == /v/* ]]'
         \(Lab.root)/mount/down 2>&1 | grep -o '(sleep) works in .*'; kill -0 $node && echo up
         echo kill >$p/ctl; cat $p/wait; \(Lab.root)/mount/down
         # Process 1 of the host reaps those whose node is gone.
         left() { pgrep -x 'vkeep|sleep' -a | grep -v 86400; }
-        for i in {1..100}; do [[ $(left) ]] || break; sleep 0.05; done; left
+        await '[[ ! $(left) ]]'; left
         ls /run/v/team | wc -l; groups
         grep -c ' /v ' /proc/self/mountinfo
         """, on: "moa")
@@ -281,7 +279,7 @@ extension LabTests {
       try await lab.command("start", ["moa"])
       expectSuccess(
         try await bash(
-          "for i in {1..50}; do cat /v/team/moa/status >/dev/null && exit; sleep 0.1; done; false"))
+          "await 'cat /v/team/moa/status >/dev/null'"))
     }
   }
 }

@@ -144,7 +144,8 @@ struct BoundsTests {
   @Test("replaces a socket that nobody answers on, and leaves alone one that somebody does")
   func socketFile() throws {
     func listen(at path: String) throws -> AttachServer {
-      try AttachServer(cluster.moa, kernel: cluster.moa.id, path: path)
+      try AttachServer(
+        cluster.moa, kernel: cluster.moa.id, path: path, users: DebianUsers())
     }
     let door = try Door(cluster.kea)
     #expect(throws: AttachServerError.self) { try listen(at: door.path) }

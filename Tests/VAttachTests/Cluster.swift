@@ -50,20 +50,34 @@ struct Cluster: Sendable {
   }
 }
 
+/// The users that every Debian host has, and no others.
+struct DebianUsers: UserNames {
+  private static let names: [UInt32: String] = [0: "root", 1: "daemon", 65534: "nobody"]
+
+  func userName(_ id: UInt32) -> NameAnswer<String> {
+    Self.names[id].map { .known($0) } ?? .absent
+  }
+  func groupName(_ id: UInt32) -> NameAnswer<String> { .absent }
+  func userID(_ name: String) -> NameAnswer<UInt32> { .absent }
+  func groupID(_ name: String) -> NameAnswer<UInt32> { .absent }
+  func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void) { done() }
+}
+
 /// A socket of its own on a node, so that what it counts is of one test only.
 final class Door: Sendable {
   let path: String
   let server: AttachServer
 
   init(
-    _ node: Node, _ limits: AttachLimits = AttachLimits(),
+    _ node: Node, _ limits: AttachLimits = AttachLimits(), users: any UserNames = DebianUsers(),
     trimMemory: @escaping @Sendable () -> Void = {}
   ) throws {
     path = "/tmp/v-attach-\(getpid())-\(UInt32.random(in: 0 ... .max))/run/node.sock"
     try FileManager.default.createDirectory(
       atPath: String(path.dropLast("/run/node.sock".count)), withIntermediateDirectories: true)
     server = try AttachServer(
-      node, kernel: node.id, path: path, limits: limits, processEnded: {}, trimMemory: trimMemory)
+      node, kernel: node.id, path: path, users: users, limits: limits, processEnded: {},
+      trimMemory: trimMemory)
   }
 
   deinit {

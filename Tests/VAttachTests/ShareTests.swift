@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 import VAttach
 import VNode
@@ -232,6 +233,33 @@ struct ShareTests {
     #expect(trimmed.values.count <= 2)
   }
 
+  @Test("a table of users that does not tell keeps its users waiting, and makes them nobody else")
+  func slowTable() throws {
+    let table = SilentUsers()
+    let door = try Door(cluster.kea, users: table)
+    let path = door.path
+    let waiting = Collected<RawProcess?>()
+    Thread.detachNewThread { waiting.append(try? RawProcess(path, as: 1)) }
+    #expect(eventually { table.questions == 1 })
+    // Others come in meanwhile.
+    let root = try RawProcess(path)
+    #expect(waiting.values.isEmpty && door.server.processCount == 2)
+    table.tell("ann")
+    #expect(eventually { waiting.values.count == 1 })
+    let process = try #require(waiting.values[0])
+    #expect(process.make(.makeClient(token: 1, "ann")) != nil)
+    #expect(process.make(.makeClient(token: 1, "daemon")) == nil)
+    // One that has not told in its time lets nobody in.
+    table.tell(nil)
+    let late = Collected<Bool>()
+    Thread.detachNewThread { late.append((try? RawProcess(path, as: 1)) == nil) }
+    #expect(eventually { table.questions == 2 })
+    table.tell(nil)
+    #expect(eventually { late.values == [true] })
+    #expect(door.server.endings["unknownUser"] == 1)
+    root.end()
+  }
+
   @Test("the more processes of a user are read, the fewer frames of each are in a turn")
   func turns() {
     let account = AttachAccount(AttachLimits(), isOwner: false)
@@ -324,6 +352,41 @@ struct ShareTests {
         continue
       }
       #expect(try CreateInstance(parsing: request.message).owner == client)
+    }
+  }
+}
+
+/// A table of users that tells of user 1 what the test says, once it says so.
+private final class SilentUsers: UserNames {
+  private struct State {
+    var name: String?
+    var questions = 0
+    var waiting: [@Sendable () -> Void] = []
+  }
+  private let state = Mutex(State())
+
+  var questions: Int { state.withLock { $0.questions } }
+
+  /// Ends the waits; with nil the table still does not tell.
+  func tell(_ name: String?) {
+    let waiting = state.withLock { state in
+      state.name = name
+      defer { state.waiting = [] }
+      return state.waiting
+    }
+    for done in waiting { done() }
+  }
+
+  func userName(_ id: UInt32) -> NameAnswer<String> {
+    state.withLock { $0.name }.map { .known($0) } ?? .unknown
+  }
+  func groupName(_ id: UInt32) -> NameAnswer<String> { .absent }
+  func userID(_ name: String) -> NameAnswer<UInt32> { .absent }
+  func groupID(_ name: String) -> NameAnswer<UInt32> { .absent }
+  func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void) {
+    state.withLock {
+      $0.questions += 1
+      $0.waiting.append(done)
     }
   }
 }

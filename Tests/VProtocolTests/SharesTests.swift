@@ -79,13 +79,14 @@ struct SharesTests {
     for _ in 0..<1000 {
       let (isFirst, isMore) = (shares.take(Self.ann, 16), shares.take(Self.ann))
       #expect(isFirst && !isMore)
-      #expect(shares.amount(of: Self.ann) == 16)
+      #expect(shares.count == 16)
       shares.give(Self.ann, 16)
     }
     #expect(shares.count == 0)
     let isTooMuch = shares.take(Self.ann, 17)
     #expect(!isTooMuch)
-    #expect(shares.amount(of: Self.ann) == 0)
+    #expect(shares.count == 0)
+    #expect(fill(&shares, Self.ann) == 16)
   }
 }
 
@@ -113,7 +114,10 @@ struct NameTests {
     }
     let contained = Principal("root@kea")
     #expect(contained != Principal("root@kea", marks: .fullRoot))
-    #expect(
-      contained?.isSameUser(as: Principal(user: "root", host: "kea", marks: .fullRoot)) == true)
+    #expect(contained?.isRoot == true && contained?.isFullRoot == false)
+    #expect(Principal("root@kea", marks: .fullRoot)?.isFullRoot == true)
+    #expect(Principal("ann@kea", marks: .fullRoot)?.isFullRoot == false)
+    let longest = String(repeating: "a", count: Principal.userBytesMax)
+    #expect(Principal("\(longest)@kea") != nil && Principal("\(longest)a@kea") == nil)
   }
 }

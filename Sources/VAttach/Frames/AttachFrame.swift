@@ -61,8 +61,6 @@ public enum AttachFrame: Sendable {
 
   /// A datagram is one packet: it is not known which part of it is lost.
   public static let datagramBytesMax = 1024
-  /// A longer name cannot be a principal's user: those travel in at most 255 octets.
-  public static let userBytesMax = Principal.userBytesMax
   /// One year: a longer limit is no limit, and sums of times stay far from overflowing.
   public static let timeLimitMax = TimeSpan.seconds(366 * 86_400)
   /// Where a node listens unless it is told otherwise.

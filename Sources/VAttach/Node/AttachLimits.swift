@@ -32,7 +32,7 @@ public struct AttachLimits: Sendable {
   /// Some 300 octets each: 2.5 MB.
   public var requestsOfUser = 8192
   /// Numbers of entities that a user may use up at once, and afterwards in a second: 28 bits last
-  /// for 300,000 a second (`EntityNumbers`), so that thirty users at full speed take nothing away
+  /// for 149,000 a second (`EntityNumbers`), so that thirty users at full speed take nothing away
   /// from others, and 64 programs may start at once.
   public var numbersAtOnce = 65_536
   public var numbersPerSecond = 4096
@@ -42,7 +42,7 @@ public struct AttachLimits: Sendable {
   public var requestFrames = 4096
   public var requestOctets = 4 << 20
   /// Answers that it has not read may be as many as its clients, and as many again.
-  public var frames = 4096 + 2 * 1024
+  var frames: Int { requestFrames + 2 * entitiesOfProcess }
   public var octets = 36 << 20
   /// Of one user, over all of its processes: one of them may be as slow as it can.
   public var octetsOfUser = 48 << 20

@@ -15,9 +15,7 @@ struct AttachRights: Sendable {
 
   /// The processes of a user speak for that user, or for nobody at all.
   func mayBe(_ name: String) -> Bool {
-    guard name.utf8.count <= AttachFrame.userBytesMax, Principal.isName(name),
-      !name.utf8.contains(UInt8(ascii: "@"))
-    else { return false }
+    guard Principal.isUser(name) else { return false }
     return isOwner || name == "nobody" || name.utf8.elementsEqual(user.utf8)
   }
 

@@ -15,6 +15,12 @@ public struct AttachServerError: Error, CustomStringConvertible {
 /// connect; what a process may do follows from the user that Linux says it is.
 public final class AttachServer: Sendable {
   private struct State: ~Copyable {
+    /// A user who is connected, or was a short time ago.
+    struct User {
+      let account: AttachAccount
+      var connections = 0
+    }
+
     var endings: [String: Int] = [:]
     /// What ended processes had is soon given back to the machine.
     var isTrimming = false
@@ -24,32 +30,27 @@ public final class AttachServer: Sendable {
     /// What users have, by name; all that have none are one.
     ///
     /// That of a user without connections stays until it could as well be made anew.
-    var accounts: [String: AttachAccount] = [:]
-    var connections: [String: Int] = [:]
+    var users: [String: User] = [:]
 
     /// The account of a user who has one connection more now.
     mutating func enter(_ user: Principal, _ limits: AttachLimits, at now: Time) -> AttachAccount {
       let key = AttachServer.key(user)
-      connections[key, default: 0] += 1
-      if let known = accounts[key] { return known }
-      for (other, account) in accounts
-      where connections[other] == nil && account.isForgettable(at: now) {
-        accounts[other] = nil
+      if users[key] == nil {
+        users = users.filter { _, user in
+          user.connections > 0 || !user.account.isForgettable(at: now)
+        }
       }
-      let account = AttachAccount(limits, isOwner: false)
-      accounts[key] = account
-      return account
+      users[key, default: User(account: AttachAccount(limits, isOwner: false))].connections += 1
+      return users[key]!.account
     }
 
-    mutating func leave(_ user: Principal) {
-      let left = (connections[AttachServer.key(user)] ?? 1) - 1
-      connections[AttachServer.key(user)] = left == 0 ? nil : left
-    }
+    mutating func leave(_ user: Principal) { users[AttachServer.key(user)]?.connections -= 1 }
   }
 
   private let node: any Backplane
   private let kernel: KernelID
   private let path: String
+  private let users: any UserNames
   private let processEnded: @Sendable () -> Void
   private let trimMemory: @Sendable () -> Void
   private let listener: Int32
@@ -66,26 +67,29 @@ public final class AttachServer: Sendable {
   /// Listens at `path` for processes that are to join `node`, which is `kernel`; makes the
   /// directory of `path` if that is missing.
   ///
+  /// `users` names who connects.
   /// A socket there that nobody answers on is replaced. `processEnded` is called whenever a process
   /// and all its entities are gone.
   public convenience init(
-    _ node: any Backplane, kernel: KernelID, path: String, limits: AttachLimits = AttachLimits(),
-    processEnded: @escaping @Sendable () -> Void = {}
+    _ node: any Backplane, kernel: KernelID, path: String, users: any UserNames,
+    limits: AttachLimits = AttachLimits(), processEnded: @escaping @Sendable () -> Void = {}
   ) throws(AttachServerError) {
     try self.init(
-      node, kernel: kernel, path: path, limits: limits, processEnded: processEnded,
-      trimMemory: { v_memory_trim() })
+      node, kernel: kernel, path: path, users: users, limits: limits,
+      processEnded: processEnded, trimMemory: { v_memory_trim() })
   }
 
   /// With another way to give memory back to the machine, for tests.
   package init(
-    _ node: any Backplane, kernel: KernelID, path: String, limits: AttachLimits,
-    processEnded: @escaping @Sendable () -> Void, trimMemory: @escaping @Sendable () -> Void
+    _ node: any Backplane, kernel: KernelID, path: String, users: any UserNames,
+    limits: AttachLimits, processEnded: @escaping @Sendable () -> Void,
+    trimMemory: @escaping @Sendable () -> Void
   ) throws(AttachServerError) {
     self.trimMemory = trimMemory
     self.node = node
     self.kernel = kernel
     self.path = path
+    self.users = users
     self.processEnded = processEnded
     self.limits = limits
     ownersAccount = AttachAccount(limits, isOwner: true)
@@ -125,7 +129,9 @@ public final class AttachServer: Sendable {
   /// What is kept for processes of users that have not read it, in octets.
   public var unreadOctets: Int {
     state.withLock {
-      $0.accounts.values.reduce(ownersAccount.octets.count) { $0 + $1.octets.count }
+      $0.users.values.reduce(ownersAccount.octets.count) { sum, user in
+        sum + user.account.octets.count
+      }
     }
   }
 
@@ -159,28 +165,42 @@ public final class AttachServer: Sendable {
     guard state.withLock({ $0.unnamed.take(unnamed) }) else {
       return refuse(socket, "tooManyProcesses")
     }
+    let enter: @Sendable (String?) -> Void = { [self] name in
+      state.withLock { $0.unnamed.give(unnamed) }
+      // Not taken for somebody without a name: that would be somebody else.
+      guard let name else { return refuse(socket, "unknownUser") }
+      start(socket, name, isOwner: isOwner)
+    }
+    if let name = name(of: peer.uid) { return enter(name) }
     // The table of users may be on another machine.
-    node.disk { [self] in
-      let name = Self.userName(peer.uid) ?? (isOwner && peer.uid == 0 ? "root" : nil)
-      guard let name else {
-        state.withLock { $0.unnamed.give(unnamed) }
-        // Not taken for somebody without a name: that would be somebody else.
-        return refuse(socket, "unknownUser")
-      }
-      let user = payer(name, isOwner: isOwner)
-      let account = state.withLock { state in
-        state.unnamed.give(unnamed)
-        guard state.named.take(user) else { return AttachAccount?.none }
-        return isOwner ? ownersAccount : state.enter(user, limits, at: node.now)
-      }
-      guard let account else { return refuse(socket, "tooManyProcesses") }
-      let process = AttachedProcess(
-        node, kernel, socket: socket, AttachRights(user: name, isOwner: isOwner), account
-      ) { [weak self, processEnded] ending, octets in
-        self?.leave(user, ending, octets)
-        processEnded()
-      }
-      process.start()
+    users.find([.userName(peer.uid)]) { [self] in enter(name(of: peer.uid)) }
+  }
+
+  private func start(_ socket: Int32, _ name: String, isOwner: Bool) {
+    let user = payer(name, isOwner: isOwner)
+    let account = state.withLock { state in
+      guard state.named.take(user) else { return AttachAccount?.none }
+      return isOwner ? ownersAccount : state.enter(user, limits, at: node.now)
+    }
+    guard let account else { return refuse(socket, "tooManyProcesses") }
+    let process = AttachedProcess(
+      node, kernel, socket: socket, AttachRights(user: name, isOwner: isOwner), account
+    ) { [weak self, processEnded] ending, octets in
+      self?.leave(user, isOwner: isOwner, ending, octets)
+      processEnded()
+    }
+    process.start()
+  }
+
+  /// The name of a user; `#uid` where there is none that could be a principal's, and nil where
+  /// the table of users has not told.
+  private func name(of uid: UInt32) -> String? {
+    // Root has its name on every host, and needs no table.
+    if uid == 0 { return "root" }
+    switch users.userName(uid) {
+    case .known(let name): return Principal.user(ofAccount: name, number: uid)
+    case .absent: return Principal.user(ofAccount: nil, number: uid)
+    case .unknown: return nil
     }
   }
 
@@ -199,11 +219,13 @@ public final class AttachServer: Sendable {
     user.user.hasPrefix("#") ? "#" : user.user
   }
 
-  private func leave(_ user: Principal, _ ending: AttachEnding, _ octets: Int) {
+  private func leave(
+    _ user: Principal, isOwner: Bool, _ ending: AttachEnding, _ octets: Int
+  ) {
     let trims = state.withLock { state in
       state.endings[ending.rawValue, default: 0] += 1
       state.named.give(user)
-      if !user.marks.contains(.fullRoot) { state.leave(user) }
+      if !isOwner { state.leave(user) }
       guard octets >= limits.octetsWorthTrimming, !state.isTrimming else { return false }
       state.isTrimming = true
       return true
@@ -214,23 +236,4 @@ public final class AttachServer: Sendable {
       node.disk(trimMemory)
     }
   }
-
-  /// The name of a user; `#uid` where there is none that could be a principal's, and nil where
-  /// the table of users cannot say.
-  private static func userName(_ uid: UInt32) -> String? {
-    let size = userEntryBytes
-    return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: size) { buffer in
-      var entry = unsafe passwd()
-      var found: UnsafeMutablePointer<passwd>?
-      let error = unsafe getpwuid_r(uid, &entry, buffer.baseAddress!, size, &found)
-      guard unsafe found != nil, let name = unsafe entry.pw_name else {
-        let isAbsent = error == 0 || error == ENOENT || error == ESRCH
-        return isAbsent ? Principal.user(ofAccount: nil, number: uid) : nil
-      }
-      return unsafe Principal.user(ofAccount: String(cString: name), number: uid)
-    }
-  }
-
-  /// Room for one line of the table of users.
-  private static let userEntryBytes = 16_384
 }

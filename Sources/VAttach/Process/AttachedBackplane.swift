@@ -114,7 +114,7 @@ public final class AttachedBackplane: Backplane {
 
   /// `none` where the node refuses: an entity that all Sends from are refused.
   public func makeClient(_ user: ClientUser) -> EntityID {
-    guard user.name.utf8.count <= AttachFrame.userBytesMax else { return .none }
+    guard user.name.utf8.count <= Principal.userBytesMax else { return .none }
     guard case .done(let entity, _) = ask(nil, { .makeClient(token: $0, user) }) else {
       return .none
     }

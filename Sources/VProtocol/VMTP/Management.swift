@@ -54,6 +54,16 @@ public struct ProbeEntity: ProcessOperation {
       principal = try message.text()
     }
 
+    /// Who the entity is; nil for a server, which speaks for no user, and for what is no principal.
+    public var client: Principal? { Principal(principal, marks: marks) }
+
+    /// The host of the entity, a client or a server; nil where that is no name.
+    public var host: String? {
+      if principal.utf8.first != UInt8(ascii: "@") { return client?.host }
+      let host = String(principal.dropFirst())
+      return Principal.isName(host) ? host : nil
+    }
+
     public var message: Message {
       Message(
         Self.answer.word(1, transaction.rawValue).pair(2, entity.rawValue)

@@ -26,15 +26,13 @@ public struct Principal: Hashable, Sendable, CustomStringConvertible {
     self.marks = marks
   }
 
-  /// Reads `user@host`; nil where it is none: both parts are visible ASCII without `@`, so that no
-  /// two texts are one name, and no name of a user is a principal.
+  /// Reads `user@host`; nil where it is none: both parts are visible ASCII, the user without `@`,
+  /// so that no two texts are one name, and no name of a user is a principal.
   public init?(_ text: some StringProtocol, marks: Marks = []) {
     guard let at = text.lastIndex(of: "@"), at != text.startIndex else { return nil }
     self.init(
       user: String(text[..<at]), host: String(text[text.index(after: at)...]), marks: marks)
-    guard Self.isName(user), !user.utf8.contains(UInt8(ascii: "@")), Self.isName(host) else {
-      return nil
-    }
+    guard Self.isUser(user), Self.isName(host) else { return nil }
   }
 
   /// The longest name of a user.
@@ -43,10 +41,13 @@ public struct Principal: Hashable, Sendable, CustomStringConvertible {
   /// The user for an account of this host: its name, or `#number` where it has none or one that
   /// no principal can have.
   public static func user(ofAccount name: String?, number: UInt32) -> String {
-    guard let name, isName(name), name.utf8.count <= userBytesMax,
-      !name.utf8.contains(UInt8(ascii: "@")), !name.hasPrefix("#")
-    else { return "#\(number)" }
+    guard let name, isUser(name), !name.hasPrefix("#") else { return "#\(number)" }
     return name
+  }
+
+  /// Whether a text can be a user: a name of at most `userBytesMax` octets without `@`.
+  public static func isUser(_ text: String) -> Bool {
+    isName(text) && text.utf8.count <= userBytesMax && !text.utf8.contains(UInt8(ascii: "@"))
   }
 
   /// Whether a text can be a user or a host: at least one octet, each of them visible ASCII.
@@ -54,11 +55,10 @@ public struct Principal: Hashable, Sendable, CustomStringConvertible {
     !text.isEmpty && text.utf8.allSatisfy { 0x21...0x7E ~= $0 }
   }
 
+  /// Root of a host, or of a container in it.
   public var isRoot: Bool { user == "root" }
-  /// The same user of the same host, however they came.
-  public func isSameUser(as other: Principal) -> Bool {
-    user == other.user && host == other.host
-  }
+  /// Root of a host with all of Linux's rights there.
+  public var isFullRoot: Bool { isRoot && marks.contains(.fullRoot) }
 
   public var description: String { "\(user)@\(host)" }
 }

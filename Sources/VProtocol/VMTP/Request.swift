@@ -9,7 +9,8 @@ public struct Request: Sendable {
   /// Times forwarded; part of the transaction's name.
   public var forwardCount: UInt8
   public var message: Message
-  /// Who the client is, where the server asked to know it.
+  /// Who the client is: nil for a server, for a datagram's client on another host, and for each
+  /// client there where the server did not ask to know it.
   public var principal: Principal?
   /// The client is on the server's own host, as its kernel saw the request arrive.
   public var isLocal: Bool

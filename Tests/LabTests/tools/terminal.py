@@ -42,6 +42,14 @@ class Session:
             if not self.more(deadline):
                 sys.exit(f"no {pattern!r} in {self.seen!r}")
 
+    def until(self, condition, seconds=10):
+        """Waits until something is so, and reads what is shown meanwhile."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                sys.exit(f"not {condition.__name__}; it showed {self.seen!r}")
+            self.more(time.monotonic() + 0.01)
+
     def is_raw(self):
         return not termios.tcgetattr(self.terminal)[3] & termios.ICANON
 

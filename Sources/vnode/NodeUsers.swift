@@ -1,9 +1,8 @@
-import VMount
 import VRuntime
 import VStore
 
-/// The user table of this host as the mount asks it: never waiting.
-struct MountUsers: UserNames {
+/// The user table of this host as the mount and the node's socket ask it: never waiting.
+struct NodeUsers: UserNames {
   let table: any UserTable
   let backplane: any Backplane
 
