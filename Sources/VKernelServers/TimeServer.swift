@@ -134,8 +134,7 @@ public final class TimeServer: Sendable {
 
   private static func mayWake(_ asker: Principal?, delayOf owner: Principal?) -> Bool {
     guard let asker, let owner else { return false }
-    let isFullRoot = asker.isRoot && asker.marks.contains(.fullRoot)
-    return asker == owner || isFullRoot && asker.host == owner.host
+    return asker == owner || asker.isFullRoot && asker.host == owner.host
   }
 
   /// Drops the delay of a process that is dead or does not wait for it any more.
