@@ -172,6 +172,24 @@ struct NameAttackTests {
     try changes(of: path, host)
   }
 
+  @Test("a file that may be run and written but not read is only run, by a node's own mount")
+  func unreadable() throws {
+    let host = try AttackedHost()
+    let path = "storage/kea/tool"
+    _ = try host.open(path, [.read, .write, .create], permissions: 0o733)
+    for (mode, byAttached, byMount) in [
+      (.write, .ok, .ok), (.execute, .noPermission, .ok), (.read, .noPermission, .noPermission),
+      ([.execute, .write], .noPermission, .noPermission),
+      ([.execute, .read], .noPermission, .noPermission),
+    ] as [(OpenMode, ReplyCode, ReplyCode)] {
+      let operation = CreateInstance(host.name(path), mode: mode).message
+      for (who, expected) in [(Who.other, byAttached), (.mountedOther, byMount), (.owner, .ok)] {
+        let answer = host.send(operation, host.directory.server, as: who).code
+        #expect(answer == expected, "\(mode.rawValue) by \(who): \(answer)")
+      }
+    }
+  }
+
   private func changes(of path: String, _ host: AttackedHost) throws {
     var readable = Modification()
     readable.permissions = 0o666

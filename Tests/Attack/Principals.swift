@@ -11,6 +11,8 @@ enum Who: CaseIterable, CustomStringConvertible {
   case namesake
   /// An ordinary user of the same host.
   case other
+  /// The same by the node's own mount, which may open what is only to be run.
+  case mountedOther
   /// Who has no rights anywhere.
   case nobody
   /// A number of the same host that has no name.
@@ -45,6 +47,7 @@ enum Who: CaseIterable, CustomStringConvertible {
     case .owner, .namesake: ClientUser("ann", marks: [])
     case .mounted: ClientUser("ann", marks: .mountMade)
     case .other: ClientUser("bob", marks: [])
+    case .mountedOther: ClientUser("bob", marks: .mountMade)
     case .nobody: ClientUser("nobody", marks: [])
     case .number: ClientUser("#7", marks: [])
     case .foreignRoot, .root: ClientUser("root", marks: .fullRoot)
