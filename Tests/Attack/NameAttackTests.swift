@@ -82,6 +82,15 @@ struct NameAttackTests {
     }
   }
 
+  /// What its owner sees of the directory and of what an attack is about.
+  private static func state(
+    _ host: AttackedHost, _ directory: String, _ object: String
+  ) -> [Message] {
+    ["", "/\(object)", "/new"].map {
+      host.send(QueryObject(host.name(directory + $0)).message, host.directory.server).message
+    }
+  }
+
   /// Root of a container has root's rights on file data.
   private static func mayPass(_ who: Who, _ directory: String) -> Bool {
     !Who.strangers.contains(who) || who.isContainedHere && directory.hasPrefix("storage")
@@ -104,7 +113,11 @@ struct NameAttackTests {
       for who in Who.allCases {
         let mayPass = Self.mayPass(who, directory)
         try Self.furnish(host, directory, object, isAnew: code != LinkName.code)
+        let before = Self.state(host, directory, object)
         let answer = host.send(request, host.directory.server, as: who).code
+        #expect(
+          answer == .ok || Self.state(host, directory, object) == before,
+          "\(operation) in \(directory) was refused to \(who), and changed something")
         #expect(
           answer == (mayPass || !isSupported ? expected : refusal),
           "\(operation) in \(directory) by \(who): \(answer)")
