@@ -69,6 +69,7 @@ public final class Directory: Sendable {
     objects = ObjectServer(backplane)
     objects.start(
       ObjectServer<SharedContext>.Handlers(
+        create: { [weak self] in self?.serveName($2, $1, opening: $0) },
         serve: { [weak self] in self?.serve($0, $1) },
         serveInstance: { [weak self] in self?.serveInstance($0, $1) },
         label: { $0.content.name.isEmpty ? "." : "\($0.content.name)" }),

@@ -34,7 +34,7 @@ extension Directory {
     } catch {
       return objects.refuse(error, request)
     }
-    let instance = objects.enter(SharedContext(name: Name(name)), for: operation, caller, request)
+    let instance = objects.enter(SharedContext(name: Name(name)), for: operation, caller)
     backplane.reply(
       CreateInstance.Answer(
         instance: instance.id, attributes: [.readable], isNew: false,

@@ -9,15 +9,14 @@ extension Directory {
     switch request.message.mcb.code {
     case ClaimName.code:
       backplane.serve(ClaimName.self, request) { claim($0, caller, request) }
-    case QueryName.code...QueryStore.code, QueryAttribute.code...ChangeAttribute.code,
-      CreateInstance.code:
+    case QueryName.code...QueryStore.code, QueryAttribute.code...ChangeAttribute.code:
       serveName(request, caller)
     default: backplane.refuse(.illegalRequest, request)
     }
   }
 
   /// Any request with a name: ours, or handed on to the manager of its prefix.
-  private func serveName(_ request: Request, _ caller: Caller) {
+  func serveName(_ request: Request, _ caller: Caller, opening: CreateInstance? = nil) {
     guard let name = try? ContextName(parsing: request.message) else {
       return backplane.refuse(.badArguments, request)
     }
@@ -27,8 +26,10 @@ extension Directory {
     let (front, rest) = (context.octets, Array(name.rest))
     let full = front.isEmpty || rest.isEmpty ? front + rest : front + [slash] + rest
     if request.message.mcb.code == QueryName.code { return answerName(name, full, request) }
-    if rest.isEmpty { return serveOwn(full, isNamed: false, caller, request) }
-    if target(ofLink: full) != nil { return serveOwn(full, isNamed: true, caller, request) }
+    if rest.isEmpty { return serveOwn(full, isNamed: false, caller, request, opening) }
+    if target(ofLink: full) != nil {
+      return serveOwn(full, isNamed: true, caller, request, opening)
+    }
     let place = state.withLock { $0.place(of: full) }
     switch place {
     case .claimed(let claim, let prefixBytes):
@@ -36,14 +37,14 @@ extension Directory {
         request, name, leaving: full.count - prefixBytes,
         to: claim.state == .away ? .none : claim.manager, claim.context)
     case .shared:
-      serveOwn(full, isNamed: true, caller, request)
+      serveOwn(full, isNamed: true, caller, request, opening)
     case .unknown:
       search(full, for: caller) { [self] result in
         switch result {
         case .failure(let refusal): objects.refuse(refusal, request)
         case .success(nil): backplane.refuse(refusalOfUnknown(request), request)
         case .success(let answer?) where answer.kind == .sharedContext:
-          serveOwn(full, isNamed: true, caller, request)
+          serveOwn(full, isNamed: true, caller, request, opening)
         case .success(let answer?):
           handOn(
             request, name, leaving: full.count - answer.prefixBytes, to: answer.manager,
@@ -119,8 +120,10 @@ extension Directory {
   }
 
   private func serveOwn(
-    _ name: [UInt8], isNamed: Bool, _ caller: Caller, _ request: Request
+    _ name: [UInt8], isNamed: Bool, _ caller: Caller, _ request: Request,
+    _ opening: CreateInstance?
   ) {
+    if let opening { return open(name, opening, caller, request) }
     switch request.message.mcb.code {
     case QueryObject.code: backplane.reply(descriptor(of: name), to: request)
     case ReadLink.code:
@@ -135,8 +138,6 @@ extension Directory {
       }
     case QueryStore.code: backplane.reply(QueryStore.Answer(), to: request)
     case QueryAttribute.code...ChangeAttribute.code: backplane.refuse(.notSupported, request)
-    case CreateInstance.code:
-      backplane.serve(CreateInstance.self, request) { open(name, $0, caller, request) }
     case AddName.code where isNamed, LinkName.code where isNamed:
       backplane.refuse(.duplicateName, request)
     default: backplane.refuse(.notOwner, request)

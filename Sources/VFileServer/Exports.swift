@@ -42,7 +42,7 @@ public struct ExportFailure: Error, CustomStringConvertible {
 
 extension Export {
   /// More exports than a host has directories worth a name; their roots stay open.
-  package static let exportsMax = 256
+  public static let exportsMax = 256
 
   /// As whom a principal is taken here.
   package enum Standing: Equatable, Sendable {

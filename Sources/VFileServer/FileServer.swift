@@ -1,5 +1,5 @@
 import Synchronization
-public import VObjects
+import VObjects
 public import VProtocol
 package import VRuntime
 package import VStore
@@ -55,7 +55,8 @@ public final class FileServer: Sendable {
     locks = Locks(objects, store, limits)
     objects.start(
       ObjectServer.Handlers(
-        serve: { [self] in serve($0, $1) }, serveInstance: { [self] in serveInstance($0, $1) },
+        create: { [self] in create($0, $1, $2) }, serve: { [self] in serve($0, $1) },
+        serveInstance: { [self] in serveInstance($0, $1) },
         close: { [self] in close($0, $1) }, label: { [self] in label(of: $0) }))
   }
 
@@ -70,14 +71,12 @@ public final class FileServer: Sendable {
   }
 
   /// Instances open now.
-  public var instanceCount: Int { objects.instances.count }
+  package var instanceCount: Int { objects.instances.count }
 
   /// Requests that wait for a lock now.
-  public var lockWaiterCount: Int { objects.waits.count }
+  package var lockWaiterCount: Int { objects.waits.count }
 
-  /// Every open instance as a line, for `caller`: the prefix and the inode of the object.
-  public func lines(for caller: Caller) -> String { objects.lines(for: caller) }
-
+  /// The prefix and the inode of the object.
   private func label(of instance: FileInstance) -> String {
     let key = instance.content.key
     let prefix = String(decoding: exports[key.export].prefix, as: UTF8.self)
@@ -98,7 +97,6 @@ public final class FileServer: Sendable {
     case QueryAttribute.code: perform(request, caller, .mayWait, queryAttribute)
     case ListAttributes.code: perform(request, caller, .mayWait, listAttributes)
     case ChangeAttribute.code: perform(request, caller, .mayWait, changeAttribute)
-    case CreateInstance.code: create(request, caller)
     default: backplane.refuse(.illegalRequest, request)
     }
   }
@@ -174,16 +172,14 @@ extension FileServer {
   }
 
   /// Opens, once there is a place for the instance: nothing is made in vain.
-  private func create(_ request: Request, _ caller: Caller) {
-    backplane.serve(CreateInstance.self, request) { operation in
-      do throws(Refusal) {
-        try objects.instances.reserve(for: caller)
-      } catch {
-        return objects.refuse(error, request)
-      }
-      let turn = Turn(request: request, caller: caller, patience: .atOnce, keepsPlace: true)
-      attempt(turn) { [self] turn throws(StoreFailure) in try createInstance(operation, turn) }
+  private func create(_ operation: CreateInstance, _ caller: Caller, _ request: Request) {
+    do throws(Refusal) {
+      try objects.instances.reserve(for: caller)
+    } catch {
+      return objects.refuse(error, request)
     }
+    let turn = Turn(request: request, caller: caller, patience: .atOnce, keepsPlace: true)
+    attempt(turn) { [self] turn throws(StoreFailure) in try createInstance(operation, turn) }
   }
 
   private func attempt(_ turn: Turn, _ work: @escaping Try) {

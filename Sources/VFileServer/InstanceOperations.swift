@@ -31,7 +31,7 @@ extension FileServer {
     let file = try instance.content.file
     // One handle for the object, however often it is open: the context's, if it has one.
     let object: HeldObject
-    if let known = contexts.context(of: instance.content.key).flatMap({ contexts[$0] }) {
+    if let known = contexts[key: instance.content.key] {
       object = known
     } else {
       object = HeldObject(try store.object(of: file.handle), of: store, export: file.export)

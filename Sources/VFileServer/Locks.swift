@@ -93,9 +93,7 @@ final class Locks: Sendable {
 
   private func wait(_ waiter: LockWaiter) {
     do throws(Refusal) {
-      try objects.waits.add(waiter.request, waiter.instance.caller, in: waiter.instance.id) {
-        [self] code in cancel(waiter, code)
-      }
+      try objects.wait(waiter.request, in: waiter.instance) { [self] in cancel(waiter, $0) }
     } catch {
       return objects.refuse(error, waiter.request)
     }
@@ -155,22 +153,14 @@ final class Locks: Sendable {
     }
   }
 
-  /// Takes away the locks and waits of an instance that has ended, and gives their room to who
-  /// waits.
+  /// Takes away the locks of an instance that has ended, and gives their room to who waits; its own
+  /// waits have ended.
   func release(_ instance: FileInstance) {
     let replies = state.withLock { state -> Replies in
-      var replies: Replies = []
-      for isWhole in [false, true] {
-        let place = Place(object: instance.content.key.identity, isWhole: isWhole)
-        for waiter in state.waiters.all(at: place) where waiter.instance.id == instance.id {
-          state.waiters.remove(waiter)
-          replies.append(waiter.decide(.failure(.refused(.invalidFileID))))
-        }
-      }
       let keys = state.keys.removeValue(forKey: instance.id) ?? []
       // All that an owner has is always taken away.
       for key in keys { try? giveUp(key, LockWaiter.all, &state) }
-      return Set(keys.map(\.place)).reduce(into: replies) { $0 += serveWaiters(of: $1, &state) }
+      return Set(keys.map(\.place)).reduce(into: []) { $0 += serveWaiters(of: $1, &state) }
     }
     finish(replies)
   }

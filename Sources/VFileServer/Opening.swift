@@ -13,11 +13,9 @@ extension FileServer {
     if !mode.isDisjoint(with: [.create, .truncate]) { try turn.mustBeAbleToWait() }
     let place = try place(operation.name, turn)
     let opened = try open(operation, place, turn)
-    let content = FileContent(
-      opened.file, opened.key,
-      openedBy: operation.owner.isValid ? operation.owner : turn.request.client)
+    let content = FileContent(opened.file, opened.key, openedBy: operation.owner)
     openings.withLock { $0[opened.key, default: 0] += 1 }
-    let instance = objects.enter(content, for: operation, turn.caller, turn.request)
+    let instance = objects.enter(content, for: operation, turn.caller)
     let answer = CreateInstance.Answer(
       instance: instance.id, attributes: opened.descriptor.attributes, isNew: opened.isNew,
       descriptor: opened.descriptor)

@@ -5,7 +5,7 @@ import VRuntime
 extension NodeServer {
   /// Asks the peers that were not heard of lately, for at most 200 ms, then calls its argument.
   var askingPeers: @Sendable (@escaping @Sendable () -> Void) -> Void {
-    { [self] body in askPeers(all: true, completion: body) }
+    { [self] body in askPeers(completion: body) }
   }
 
   /// The node, without its counters and peers.
@@ -30,10 +30,9 @@ extension NodeServer {
 
   /// Where each known kernel, and with it every entity that it made, is: kernel, address, host.
   var mapText: String {
-    let hosts = hosts
     let own = "\(kernel) \(address) \(backplane.host)"
     let others = snapshot().peers.map { peer in
-      "\(peer.kernel) \(peer.locator) \(peer.host ?? hosts[peer.kernel] ?? "-")"
+      "\(peer.kernel) \(peer.locator) \(peer.host ?? "-")"
     }
     return Self.text([own] + others)
   }

@@ -6,11 +6,9 @@ public import VRuntime
 /// The server that stands for a whole node: says which host it is, how it is, and times Sends.
 ///
 /// A host's name leads to its node by asking the node group, so there is no table of hosts that
-/// could be wrong. Only for people who look at a list of kernels, each new kernel is asked once
-/// what its host is called.
+/// could be wrong: what the kernel knows of its peers' names is for people who look at a list.
 public final class NodeServer: Sendable {
   private struct State: Sendable {
-    var hosts: [KernelID: String] = [:]
     /// How far other hosts' clocks are ahead of this one's.
     var clocks: [KernelID: TimeSpan] = [:]
     /// Samples of all measurements under way.
@@ -24,15 +22,14 @@ public final class NodeServer: Sendable {
   let snapshot: @Sendable () -> NodeSnapshot
   private let startedAt: Time
   private let state: Mutex<State>
+  private let asking = JointAsking()
 
   /// A node of that name answers in this time, or there is none.
   private static let findTimeLimit = TimeSpan.seconds(1)
-  /// A kernel that says nothing within this is nameless, or silent, in this answer.
+  /// A kernel that says nothing within this is silent in this answer.
   private static let askTimeLimit = TimeSpan.milliseconds(200)
   /// A kernel that was heard more recently is there.
   private static let quietLimit = TimeSpan.seconds(2)
-  /// How soon a new kernel is asked for its name.
-  private static let nameInterval = TimeSpan.seconds(10)
   /// Kernels asked at once.
   private static let questionsMax = 256
   /// All measurements together keep 6.4 MB: a user may have four of the longest under way, even if
@@ -57,7 +54,6 @@ public final class NodeServer: Sendable {
     server = register { own.object?.serve($0) }
     own.bind(self)
     backplane.join(server, group: .nodeGroup)
-    nameLater()
   }
 
   private func serve(_ request: Request) {
@@ -77,7 +73,7 @@ public final class NodeServer: Sendable {
         }
       }
     case QueryNode.code where !request.addressee.isGroup:
-      askPeers(all: true) { [self] in
+      askPeers { [self] in
         backplane.reply(QueryNode.Answer(text: report()), to: request)
       }
     case EchoSegment.code where !request.addressee.isGroup:
@@ -140,10 +136,9 @@ public final class NodeServer: Sendable {
         backplane.retire(client)
         switch answer {
         case .done(let found, let server):
-          remember(found, server.kernel)
           completion(.done(found.server, by: server))
         case .refused(.userTimeout), .refused(.retransmissionTimeout):
-          let isKnown = state.withLock { $0.hosts.values.contains(host) }
+          let isKnown = snapshot().peers.contains { $0.host == host }
           completion(.refused(isKnown ? .retransmissionTimeout : .notFound))
         case .refused(let code):
           completion(.refused(code))
@@ -152,27 +147,19 @@ public final class NodeServer: Sendable {
     }
   }
 
-  // MARK: the names of other kernels' hosts
+  // MARK: other kernels
 
-  private func nameLater() {
-    backplane.after(Self.nameInterval) { [weak self] in
-      self?.askPeers(all: false) { [weak self] in self?.nameLater() }
-    }
+  /// Asks the other kernels, unless that is under way, what time it is on their hosts, which also
+  /// shows whether they are there; then calls `completion`.
+  func askPeers(completion: @escaping @Sendable () -> Void) {
+    asking.join(completion) { askAll($0) }
   }
 
-  /// Asks the kernels that have no name yet what it is, or all of them, which also shows whether
-  /// they are there and what time it is on their hosts; then calls `completion`.
-  func askPeers(all: Bool, completion: @escaping @Sendable () -> Void) {
-    let peers = snapshot().peers
-    let known = Set(peers.map(\.kernel))
-    let asked: [KernelID] = state.withLock { state in
-      for kernel in state.hosts.keys where !known.contains(kernel) {
-        state.hosts[kernel] = nil
-        state.clocks[kernel] = nil
-      }
-      return peers.filter { all || state.hosts[$0.kernel] == nil && !$0.isSilent }
-        .prefix(Self.questionsMax).map(\.kernel)
-    }
+  private func askAll(_ completion: @escaping @Sendable () -> Void) {
+    let peers = snapshot().peers.map(\.kernel)
+    let known = Set(peers)
+    state.withLock { state in state.clocks = state.clocks.filter { known.contains($0.key) } }
+    let asked = peers.prefix(Self.questionsMax)
     guard !asked.isEmpty else { return completion() }
     let left = Countdown(asked.count, completion)
     for kernel in asked {
@@ -182,21 +169,16 @@ public final class NodeServer: Sendable {
         options: SendOptions(timeLimit: Self.askTimeLimit)
       ) { [self] answer in
         backplane.retire(client)
-        if case .done(let found, _) = answer { remember(found, kernel) }
+        if case .done(let found, _) = answer { noteClock(found.wallClock, of: kernel) }
         left.countDown()
       }
     }
   }
 
-  private func remember(_ found: FindNode.Answer, _ kernel: KernelID) {
-    let host = found.host
-    let isText = !host.isEmpty && host.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F }
-    guard isText, kernel != self.kernel else { return }
-    let ahead = found.wallClock.subtractingReportingOverflow(backplane.wallClock).partialValue
-    state.withLock { state in
-      state.hosts[kernel] = host
-      state.clocks[kernel] = TimeSpan(nanoseconds: ahead)
-    }
+  private func noteClock(_ wallClock: Int64, of kernel: KernelID) {
+    guard kernel != self.kernel else { return }
+    let ahead = wallClock.subtractingReportingOverflow(backplane.wallClock).partialValue
+    state.withLock { $0.clocks[kernel] = TimeSpan(nanoseconds: ahead) }
   }
 
   // MARK: how this node is
@@ -227,9 +209,6 @@ public final class NodeServer: Sendable {
 
   var uptime: Int64 { (backplane.now - startedAt).nanoseconds / 1_000_000 }
 
-  /// The hosts of the kernels that have said it.
-  var hosts: [KernelID: String] { state.withLock { $0.hosts } }
-
   /// What tells why a peer is not heard: where the node looks for peers, and what it did not take.
   func rejectionLines(_ snapshot: NodeSnapshot) -> [String] {
     snapshot.configuredPeers.prefix(64).map { "configured \($0)" }
@@ -241,17 +220,17 @@ public final class NodeServer: Sendable {
   func peerLines(_ snapshot: NodeSnapshot, room: Int = .max) -> [String] {
     var room = room
     var lines: [String] = []
-    let (hosts, clocks) = state.withLock { ($0.hosts, $0.clocks) }
+    let clocks = state.withLock { $0.clocks }
     var present: Set<String> = []
     // The quiet ones come last and have just been asked. One whose host is there with another
     // kernel is of an earlier boot.
     let peers = snapshot.peers.filter { peer in
-      guard let host = peer.host ?? hosts[peer.kernel] else { return true }
+      guard let host = peer.host else { return true }
       if !Self.isQuiet(peer) { present.insert(host) }
       return !Self.isQuiet(peer) || !present.contains(host)
     }
     for (index, peer) in peers.enumerated() {
-      let line = Self.line(peer, peer.host ?? hosts[peer.kernel], clocks[peer.kernel])
+      let line = Self.line(peer, clocks[peer.kernel])
       room -= line.utf8.count + 1
       guard room >= 0 else {
         lines.append("peers_left_out \(peers.count - index)")
@@ -262,13 +241,12 @@ public final class NodeServer: Sendable {
     return lines
   }
 
-  private static func line(
-    _ peer: NodeSnapshot.Peer, _ host: String?, _ clock: TimeSpan?
-  ) -> String {
+  private static func line(_ peer: NodeSnapshot.Peer, _ clock: TimeSpan?) -> String {
     let roundTrip = peer.roundTrip.map { "\($0.nanoseconds / 1000)" } ?? "-"
     let ahead = clock.map { "\($0.nanoseconds / 1_000_000)" } ?? "-"
-    return "peer \(peer.kernel) \(host ?? "-") \(peer.locator) \(peer.age.nanoseconds / 1_000_000) "
-      + "\(roundTrip) \(isQuiet(peer) ? "silent" : "alive") \(ahead)"
+    let age = peer.age.nanoseconds / 1_000_000
+    return "peer \(peer.kernel) \(peer.host ?? "-") \(peer.locator) \(age) \(roundTrip) "
+      + "\(isQuiet(peer) ? "silent" : "alive") \(ahead)"
   }
 
   private static func isQuiet(_ peer: NodeSnapshot.Peer) -> Bool {

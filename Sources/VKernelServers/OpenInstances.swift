@@ -8,6 +8,7 @@ final class OpenInstances: Sendable {
   private let clients: ClientPool
   private let managers: @Sendable () -> Set<EntityID>
   private let latest = Mutex("")
+  private let asking = JointAsking()
 
   /// A manager that is held up is left out.
   private static let timeLimit = TimeSpan.seconds(1)
@@ -23,11 +24,13 @@ final class OpenInstances: Sendable {
     caller.view(ofInstances: latest.withLock { $0 })
   }
 
-  /// Asks all managers, then calls `then`.
+  /// Asks all managers, unless that is under way, then calls `then`.
   @Sendable func ask(_ then: @escaping @Sendable () -> Void) {
-    ask(managers().sorted { $0.rawValue < $1.rawValue }[...], "", from: 0) { [self] text in
-      latest.withLock { $0 = text }
-      then()
+    asking.join(then) { answered in
+      ask(managers().sorted { $0.rawValue < $1.rawValue }[...], "", from: 0) { [self] text in
+        latest.withLock { $0 = text }
+        answered()
+      }
     }
   }
 

@@ -1,6 +1,6 @@
 import Synchronization
 import VObjects
-public import VProtocol
+package import VProtocol
 public import VRuntime
 
 /// The time server: tells the time, lets a process wait, and ends another one's wait.
@@ -33,25 +33,21 @@ public final class TimeServer: Sendable {
 
   private let backplane: any Backplane
   private let state: Mutex<State>
-  private let own = LateBound<TimeServer>()
-  private let watch = Mutex<LifeWatch?>(nil)
+  private let watch: LifeWatch
 
   /// Joins the time group.
   public init(_ backplane: any Backplane) {
     self.backplane = backplane
     state = Mutex(State(shares: Shares(capacity: Self.delaysMax, ownHost: backplane.host)))
-    let server = backplane.makeServer(knowsPrincipals: true) { [own] in own.object?.serve($0) }
-    watch.withLock { watch in
-      watch = LifeWatch(backplane, of: { [weak self] in self?.delayed ?? [] }) {
-        [weak self] process, state in self?.judge(process, state)
-      }
-    }
+    let own = LateBound<TimeServer>()
+    watch = LifeWatch(backplane, of: { own.object?.delayed ?? [] }) { own.object?.judge($0, $1) }
+    let server = backplane.makeServer(knowsPrincipals: true) { own.object?.serve($0) }
     own.bind(self)
     backplane.join(server, group: .timeGroup)
   }
 
   /// Processes whose delay is under way.
-  public var delayed: Set<EntityID> { state.withLock { Set($0.delays.keys) } }
+  package var delayed: Set<EntityID> { state.withLock { Set($0.delays.keys) } }
 
   private func serve(_ request: Request) {
     switch request.message.mcb.code {
@@ -75,7 +71,7 @@ public final class TimeServer: Sendable {
       return true
     }
     guard hasRoom else { return backplane.refuse(.busy, request) }
-    watch.withLock { $0 }?.watchLater()
+    watch.watchLater()
     arm()
   }
 

@@ -18,10 +18,13 @@ public struct Caller: Hashable, Sendable {
   /// Has root's rights at this manager.
   public var isRoot: Bool { user == "root" }
 
-  /// What the caller sees of a list of open instances: only root of this host sees the numbers,
-  /// which are the first word of each line.
+  /// Only root of this host sees the numbers of open instances.
+  public var seesInstanceNumbers: Bool { isRoot && isLocal }
+
+  /// What the caller sees of a list of open instances; their numbers are the first word of each
+  /// line.
   public func view(ofInstances lines: String) -> String {
-    if isRoot && isLocal { return lines }
+    if seesInstanceNumbers { return lines }
     return lines.split(separator: "\n").map { "-" + $0.drop { $0 != " " } + "\n" }.joined()
   }
 }
@@ -35,7 +38,7 @@ extension Caller {
   /// host, where it may mean anybody.
   public init(_ request: Request, at host: String, trustsRoot: (Principal) -> Bool = { _ in false })
   {
-    let principal = request.principal ?? Principal(user: "nobody", host: "-")
+    let principal = request.principal ?? .unnamed
     let isOwn = principal.host == host
     let isNobody: Bool
     if principal.isRoot {
@@ -50,6 +53,11 @@ extension Caller {
   }
 }
 
+extension Principal {
+  /// Who sent a request that no kernel says the sender of.
+  public static let unnamed = Principal(user: "nobody", host: "-")
+}
+
 /// Why a manager does not do what it was asked, in its own words too: they go with the code.
 public struct Refusal: Error, Equatable, Sendable {
   public var code: ReplyCode
@@ -62,6 +70,11 @@ public struct Refusal: Error, Equatable, Sendable {
 
   /// More is cut off.
   public static let wordsBytesMax = 512
+
+  /// Words as far as they are shown.
+  static func shown(_ words: String) -> String {
+    String(decoding: words.utf8.prefix(wordsBytesMax), as: UTF8.self)
+  }
 
   /// As a reply: the words are its segment.
   public var message: Message {

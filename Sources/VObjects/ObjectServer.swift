@@ -5,8 +5,8 @@ public import VRuntime
 /// The server of a manager: every request comes in here, and only what its sender may do goes on.
 ///
 /// ```
-///  request --> who asks? --> of an instance: whose is it? --> serveInstance, close
-///                       \--> of a name, or the manager's own --------> serve
+///  request --> of an instance: whose is it? ----------------------> serveInstance, close
+///         \--> who asks? --> of a name, or the manager's own -----> create, serve
 /// ```
 /// It keeps the instances and the waits, shares them among principals, ends what dead processes
 /// left, answers for the manager's prefixes, and lists what is open. A manager cannot forget to ask
@@ -15,7 +15,9 @@ public import VRuntime
 public final class ObjectServer<Content: Sendable>: Sendable {
   /// What the manager does for those who may.
   public struct Handlers: Sendable {
-    /// An operation on a name, CreateInstance among them, or one of the manager's own.
+    /// Opens by name; the operation names the owner that the instance is to have.
+    public var create: @Sendable (CreateInstance, Caller, Request) -> Void
+    /// Another operation on a name, or one of the manager's own.
     public var serve: @Sendable (Request, Caller) -> Void
     /// An operation on an instance, for the principal that it belongs to.
     public var serveInstance: @Sendable (Request, Instance<Content>) -> Void
@@ -25,6 +27,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     public var label: @Sendable (Instance<Content>) -> String
 
     public init(
+      create: @escaping @Sendable (CreateInstance, Caller, Request) -> Void,
       serve: @escaping @Sendable (Request, Caller) -> Void,
       serveInstance: @escaping @Sendable (Request, Instance<Content>) -> Void,
       close: @escaping @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void = {
@@ -32,6 +35,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
       },
       label: @escaping @Sendable (Instance<Content>) -> String
     ) {
+      self.create = create
       self.serve = serve
       self.serveInstance = serveInstance
       self.close = close
@@ -49,6 +53,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   private let owners: LifeWatch
 
   private struct State: Sendable {
+    /// For what no request brings.
     var handlers: Handlers?
     var server = EntityID.none
   }
@@ -69,7 +74,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     let instances = InstanceTable<Content>(backplane, capacity: capacity)
     self.instances = instances
     let own = LateBound<ObjectServer<Content>>()
-    let waits = Waits(backplane, capacity: waitsMax) { own.object?.owners.watchLater() }
+    let waits = Waits(backplane, capacity: waitsMax)
     self.waits = waits
     owners = LifeWatch(
       backplane, of: { instances.owners.union(waits.owners) }
@@ -87,7 +92,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     _ handlers: Handlers, register: ((@escaping Procedure) -> EntityID)? = nil
   ) -> EntityID {
     state.withLock { $0.handlers = handlers }
-    let procedure: Procedure = { [self] in serve($0) }
+    let procedure: Procedure = { [self] in serve($0, handlers) }
     let server =
       register?(procedure) ?? backplane.makeServer(knowsPrincipals: true, procedure)
     state.withLock { $0.server = server }
@@ -107,45 +112,52 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 
   // MARK: requests
 
-  private func serve(_ request: Request) {
-    let caller = identify(request)
+  private func serve(_ request: Request, _ handlers: Handlers) {
     switch request.message.mcb.code {
+    // Whose an instance is, is asked of every read: as whom its sender is taken, is not.
+    case QueryInstance.code...QueryLock.code, ChangeOwner.code: serveInstance(request, handlers)
+    case CancelWait.code:
+      backplane.serve(CancelWait.self, request) { operation in
+        let isEnded = waits.cancel(operation.client, by: request.principal ?? .unnamed)
+        backplane.refuse(isEnded ? .ok : .notFound, request)
+      }
     case SpreadClaims.code:
       guard let claims else { return backplane.refuse(.illegalRequest, request) }
       claims.handleLoss(request)
     case QueryName.code:
-      guard let claims else { return handlers.serve(request, caller) }
+      guard let claims else { return handlers.serve(request, identify(request)) }
       backplane.serve(QueryName.self, request) { query in
         guard let answer = claims.answer(query) else {
           return backplane.refuse(.notFound, request)
         }
         backplane.reply(answer, to: request)
       }
-    case ListInstances.code: backplane.serveInstances(lines(for: caller), request)
-    case CancelWait.code:
-      backplane.serve(CancelWait.self, request) { operation in
-        let isEnded = waits.cancel(operation.client, by: caller.principal)
-        backplane.refuse(isEnded ? .ok : .notFound, request)
-      }
-    case CreateInstance.code:
-      backplane.serve(CreateInstance.self, request) { operation in
-        guard operation.mode.isPossible else { return refuse(Refusal(.modeNotSupported), request) }
-        guard Self.isOwn(operation.owner, of: request) else {
-          return refuse(Self.foreignOwner, request)
-        }
-        handlers.serve(request, caller)
-      }
-    case QueryInstance.code...QueryLock.code, ChangeOwner.code: serveInstance(request, caller)
-    default: handlers.serve(request, caller)
+    case ListInstances.code:
+      let lines = instances.all.lazy.map(line(for: identify(request), handlers.label))
+      backplane.serveInstances(lines, request)
+    case CreateInstance.code: create(request, handlers)
+    default: handlers.serve(request, identify(request))
     }
   }
 
-  private func serveInstance(_ request: Request, _ caller: Caller) {
+  private func create(_ request: Request, _ handlers: Handlers) {
+    backplane.serve(CreateInstance.self, request) { operation in
+      guard operation.mode.isPossible else { return refuse(Refusal(.modeNotSupported), request) }
+      guard Self.isOwn(operation.owner, of: request) else {
+        return refuse(Self.foreignOwner, request)
+      }
+      var operation = operation
+      if !operation.owner.isValid { operation.owner = request.client }
+      handlers.create(operation, identify(request), request)
+    }
+  }
+
+  private func serveInstance(_ request: Request, _ handlers: Handlers) {
     let code = request.message.mcb.code
     let instance: Instance<Content>
     do throws(Refusal) {
       let id = InstanceID(rawValue: request.message.mcb.pair(1))
-      instance = try instances.find(id, for: caller.principal)
+      instance = try instances.find(id, for: request.principal ?? .unnamed)
     } catch {
       let isGone = code == ReleaseInstance.code && error.code == .invalidFileID
       return refuse(isGone ? Refusal(.ok) : error, request)
@@ -185,10 +197,10 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 extension ObjectServer {
   /// Enters what was opened for `operation`, for which a place was kept.
   public func enter(
-    _ content: Content, for operation: CreateInstance, _ caller: Caller, _ request: Request
+    _ content: Content, for operation: CreateInstance, _ caller: Caller
   ) -> Instance<Content> {
-    let owner = operation.owner.isValid ? operation.owner : request.client
-    let instance = instances.enter(content, mode: operation.mode, caller, owner: owner)
+    let instance = instances.enter(
+      content, mode: operation.mode, caller, owner: operation.owner)
     owners.watchLater()
     return instance
   }
@@ -210,6 +222,27 @@ extension ObjectServer {
     handlers.close(instance, done)
   }
 
+  /// Keeps a request that waits in an instance; the wait ends with it, at the latest.
+  ///
+  /// `cancel` is called as `Waits` says: before this returns, if the instance has ended already.
+  public func wait(
+    _ request: Request, in instance: Instance<Content>,
+    cancel: @escaping @Sendable (ReplyCode) -> Void
+  ) throws(Refusal) {
+    try waits.add(request, instance.caller, until: .instance(instance.id), cancel: cancel)
+    // Its end may have come before there was a wait to end.
+    if instances[instance.id] == nil { waits.cancelAll(in: instance.id) }
+  }
+
+  /// Keeps an opening that waits; the wait ends with the death of who is to own the instance.
+  public func wait(
+    _ request: Request, for operation: CreateInstance, _ caller: Caller,
+    cancel: @escaping @Sendable (ReplyCode) -> Void
+  ) throws(Refusal) {
+    try waits.add(request, caller, until: .owner(operation.owner), cancel: cancel)
+    owners.watchLater()
+  }
+
   private func endAll(of owner: EntityID) {
     for instance in instances.removeAll(of: owner) {
       waits.cancelAll(in: instance.id)
@@ -218,24 +251,26 @@ extension ObjectServer {
     waits.cancelAll(of: owner)
   }
 
-  /// Every open instance as a line: its number, the manager, its owner, the host that it was opened
-  /// from, how, and its object.
-  ///
-  /// Numbers are told to root of this host only.
-  public func lines(for caller: Caller) -> String {
-    let seesNumbers = caller.isRoot && caller.isLocal
-    let (server, label) = (server, handlers.label)
-    return instances.all.map { instance in
+  /// What makes a line of an open instance: its number, the manager, its owner, the host that it
+  /// was opened from, how, and its object.
+  private func line(
+    for caller: Caller, _ label: @escaping @Sendable (Instance<Content>) -> String
+  ) -> (Instance<Content>) -> String {
+    let (server, seesNumbers) = (server, caller.seesInstanceNumbers)
+    return { instance in
       "\(seesNumbers ? "\(instance.id.rawValue)" : "-") \(server) \(instance.owner) "
         + "\(instance.caller.principal.host) \(instance.mode.words) "
-        + "\(Self.inLine(label(instance)))\n"
-    }.joined()
+        + "\(Self.inLine(label(instance)))"
+    }
   }
+
+  /// A line is much shorter than an answer, whatever its object is called.
+  private static var labelBytesMax: Int { 1024 }
 
   /// A name may hold any octets: none of them ends a line, or moves a terminal's cursor.
   private static func inLine(_ text: String) -> String {
     var line = ""
-    for scalar in text.unicodeScalars {
+    for scalar in String(decoding: text.utf8.prefix(labelBytesMax), as: UTF8.self).unicodeScalars {
       let isControl = scalar.value < 0x20 || 0x7F...0x9F ~= scalar.value
       line.unicodeScalars.append(isControl ? "?" : scalar)
     }

@@ -14,7 +14,7 @@ extension PipeOperations {
     if operation.mode.contains(.directory) { return list(operation, pending) }
     let now = backplane.wallClock
     // Found, asked for rights and opened in one step: names change hands.
-    pipes.begin(pending) { state, wait in
+    pipes.begin(pending, opening: operation) { state, wait in
       do throws(Refusal) {
         let identifier = try pipe(for: operation, caller, at: now, &state.table)
         return try open(identifier, operation, wait, &state.table)
@@ -70,7 +70,7 @@ extension PipeOperations {
     case .pipe: pipes.fail(pending, Refusal(.notContext))
     case .root:
       let root = pipes.rootDescriptor()
-      let instance = objects.enter(.context, for: operation, pending.caller, pending.request)
+      let instance = objects.enter(.context, for: operation, pending.caller)
       backplane.reply(
         CreateInstance.Answer(
           instance: instance.id, attributes: root.attributes, isNew: false, descriptor: root),
@@ -97,7 +97,7 @@ extension PipeOperations {
           return backplane.refuse(.notWriteable, request)
         }
         let pending = Pipes.Pending(request: request, caller: instance.caller)
-        pipes.begin(pending, in: instance.id) { state, wait in
+        pipes.begin(pending, in: instance) { state, wait in
           state.table.write(end, operation.data, wait)
         }
       }
@@ -121,7 +121,7 @@ extension PipeOperations {
     switch instance.content {
     case .end(let end, _):
       let pending = Pipes.Pending(request: request, caller: instance.caller)
-      pipes.begin(pending, in: instance.id) { state, wait in
+      pipes.begin(pending, in: instance) { state, wait in
         state.table.read(end, count: count, wait)
       }
     case .context:

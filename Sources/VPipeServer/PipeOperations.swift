@@ -12,7 +12,8 @@ final class PipeOperations: Sendable {
 
   var handlers: ObjectServer<PipeContent>.Handlers {
     ObjectServer<PipeContent>.Handlers(
-      serve: { [self] in serve($0, $1) }, serveInstance: { [self] in serveInstance($0, $1) },
+      create: { [self] in create($0, $1, $2) }, serve: { [self] in serve($0, $1) },
+      serveInstance: { [self] in serveInstance($0, $1) },
       close: { [pipes] instance, done in
         if case .end(let end, _) = instance.content {
           pipes.update { ((), $0.table.release(end)) }
@@ -43,8 +44,6 @@ final class PipeOperations: Sendable {
     case QueryStore.code: backplane.reply(QueryStore.Answer(), to: request)
     case AddName.code, LinkName.code, RenameObject.code: backplane.refuse(.notSupported, request)
     case RemoveName.code: backplane.serve(RemoveName.self, request) { remove($0, caller, request) }
-    case CreateInstance.code:
-      backplane.serve(CreateInstance.self, request) { create($0, caller, request) }
     default: backplane.refuse(.illegalRequest, request)
     }
   }

@@ -86,8 +86,26 @@ extension Pipes {
   ///
   /// It can be called away from here on, whether the change has been made or not.
   func begin(
-    _ pending: Pending, in instance: InstanceID? = nil,
+    _ pending: Pending, in instance: Instance<PipeContent>,
     _ change: (inout State, Pipe.Wait) -> [Pipe.Action]
+  ) {
+    begin(pending, change) { cancel throws(Refusal) in
+      try objects.wait(pending.request, in: instance, cancel: cancel)
+    }
+  }
+
+  func begin(
+    _ pending: Pending, opening operation: CreateInstance,
+    _ change: (inout State, Pipe.Wait) -> [Pipe.Action]
+  ) {
+    begin(pending, change) { cancel throws(Refusal) in
+      try objects.wait(pending.request, for: operation, pending.caller, cancel: cancel)
+    }
+  }
+
+  private func begin(
+    _ pending: Pending, _ change: (inout State, Pipe.Wait) -> [Pipe.Action],
+    keep: (_ cancel: @escaping @Sendable (ReplyCode) -> Void) throws(Refusal) -> Void
   ) {
     let wait = state.withLock { state in
       state.lastWait += 1
@@ -95,9 +113,7 @@ extension Pipes {
       return state.lastWait
     }
     do throws(Refusal) {
-      try objects.waits.add(
-        pending.request, pending.caller, in: instance, owner: pending.opening?.owner ?? .none
-      ) { [weak self] code in self?.cancel(wait, code) }
+      try keep { [weak self] code in self?.cancel(wait, code) }
     } catch {
       state.withLock { $0.pending[wait] = nil }
       return fail(pending, error)
@@ -144,7 +160,7 @@ extension Pipes {
         preconditionFailure("only an opening opens an end, of a pipe that is there")
       }
       let instance = objects.enter(
-        .end(answer.action.wait, of: pipe), for: operation, caller, request)
+        .end(answer.action.wait, of: pipe), for: operation, caller)
       let descriptor = descriptor(pipe, entry)
       backplane.reply(
         CreateInstance.Answer(

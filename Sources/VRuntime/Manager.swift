@@ -18,11 +18,12 @@ extension Backplane {
     reply(answer.message, to: request)
   }
 
-  /// Answers ListInstances from all lines that there are.
-  public func serveInstances(_ lines: String, _ request: Request) {
+  /// Answers ListInstances from all lines that there are, without their newlines; of a lazy
+  /// collection only those of the answer are made.
+  public func serveInstances(_ lines: some Collection<String>, _ request: Request) {
     serve(ListInstances.self, request) { operation in
       var octets: [UInt8] = []
-      for line in lines.split(separator: "\n").dropFirst(Int(operation.start)) {
+      for line in lines.dropFirst(Int(operation.start)) {
         guard octets.count + line.utf8.count < Message.segmentBytesMax else { break }
         octets += Array(line.utf8) + [UInt8(ascii: "\n")]
       }

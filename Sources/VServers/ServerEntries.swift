@@ -35,7 +35,8 @@ extension ServerEntry {
     do throws(StoreFailure) {
       store = try LinuxStore()
     } catch {
-      throw ServerFailure(description: "the disk cannot be served: \(error)")
+      guard case .refused(let code) = error else { preconditionFailure("opening /proc waits") }
+      throw ServerFailure(description: "/proc/self/fd, by which files are opened: \(code)")
     }
     return { node throws(ServerFailure) in
       let exports =
@@ -50,7 +51,7 @@ extension ServerEntry {
         throw ServerFailure(description: "\(error)")
       }
       return RunningServer(
-        prefixes: exports.map { (String(decoding: $0.prefix, as: UTF8.self), " from \($0.path)") },
+        prefixes: exports.map { (String(decoding: $0.prefix, as: UTF8.self), $0.path) },
         claim: { directory, told in
           server.claim(in: directory) { told(String(decoding: $0.prefix, as: UTF8.self), $1) }
         })
@@ -73,7 +74,7 @@ extension ServerEntry {
       let server = PipeServer(node)
       let prefix = "pipe/\(node.host)"
       return RunningServer(
-        prefixes: [(prefix, "")],
+        prefixes: [(prefix, nil)],
         claim: { directory, told in server.claim(in: directory) { told(prefix, $0) } })
     }
   }
@@ -94,7 +95,7 @@ extension ServerEntry {
       let server = TeamServer(node, programs, rules: rules)
       let prefix = "team/\(node.host)"
       return RunningServer(
-        prefixes: [(prefix, "")],
+        prefixes: [(prefix, nil)],
         claim: { directory, told in server.claim(in: directory) { told(prefix, $0) } },
         end: {
           server.endPrograms()
@@ -113,7 +114,7 @@ extension ServerEntry {
     { node throws(ServerFailure) in
       let server = GroupServer(node)
       return RunningServer(
-        prefixes: [(GroupServer.prefix, "")],
+        prefixes: [(GroupServer.prefix, nil)],
         claim: { directory, told in server.claim(in: directory) { told(GroupServer.prefix, $0) } })
     }
   }
@@ -125,7 +126,7 @@ extension ServerEntry {
       let prefix = "ram/\(node.host)"
       let server = RAMFileServer(node, prefix: prefix)
       return RunningServer(
-        prefixes: [(prefix, "")],
+        prefixes: [(prefix, nil)],
         claim: { directory, told in server.manager.claim(in: directory) { told(prefix, $0) } })
     }
   }

@@ -1,7 +1,8 @@
 public import VProtocol
 public import VRuntime
 
-/// Every server that runs inside a node or, unchanged, in a process of its own (`v serve`).
+/// Every server that `v serve` runs in a process of its own; the usual ones run, unchanged, inside
+/// a node too.
 ///
 /// A new one has its own room and one line here.
 public enum ServerRegistry {
@@ -9,7 +10,7 @@ public enum ServerRegistry {
     .fileServer, .pipeServer, .teamServer, .groupServer, .ramFileServer,
   ]
 
-  /// Those that a node runs unless its configuration says otherwise.
+  /// Those that a node runs unless its configuration leaves them out; it runs no others.
   public static var usualNames: [String] { all.filter(\.isUsual).map(\.name) }
 
   public static subscript(name: String) -> ServerEntry? { all.first { $0.name == name } }
@@ -21,7 +22,7 @@ public struct ServerEntry: Sendable {
   public let name: String
   /// What it serves, for people.
   public let summary: String
-  /// A node runs it unless its configuration says otherwise.
+  /// A node runs it unless its configuration leaves it out; no node runs the others.
   public let isUsual: Bool
   /// Does what has to be done before there are threads, then says how it is plugged in.
   public let prepare: @Sendable (ServerOptions) throws(ServerFailure) -> Plug
@@ -35,15 +36,15 @@ public struct RunningServer {
   /// What became of a claim; once more `duplicateName` for one that is lost later.
   public typealias Told = @Sendable (_ prefix: String, ReplyCode) -> Void
 
-  /// Each with what stands behind it, for people: nothing, or ` from PATH`.
-  public let prefixes: [(prefix: String, place: String)]
+  /// Each with the directory of this host that it stands for, if it is one.
+  public let prefixes: [(prefix: String, path: String?)]
   /// Claims every prefix.
   public let claim: (_ directory: EntityID, _ told: @escaping Told) -> Void
   /// Ends what would outlive the process, and waits for that.
   public let end: () -> Void
 
   init(
-    prefixes: [(prefix: String, place: String)],
+    prefixes: [(prefix: String, path: String?)],
     claim: @escaping (_ directory: EntityID, _ told: @escaping Told) -> Void,
     end: @escaping () -> Void = {}
   ) {

@@ -12,6 +12,9 @@ public struct Credentials: Hashable, Sendable {
   }
 
   public var isRoot: Bool { uid == 0 }
+  /// Strangers may be taken for this user, who has neither root's rights nor those of all who
+  /// cannot be told.
+  public var canBeGuest: Bool { !isRoot && uid != Self.nobody.uid }
 
   public static let root = Credentials(uid: 0, gid: 0)
   /// Whoever cannot be told: Linux's overflow user.

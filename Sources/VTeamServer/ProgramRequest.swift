@@ -48,9 +48,10 @@ extension ProgramRequest {
     guard let (header, value) = header(octets.prefix { $0 != newline }), header == .length else {
       return nil
     }
-    guard let length = number(value, in: 1...octetsMax) else {
-      throw mistake("length: a number of octets up to \(octetsMax)")
+    guard let length = number(value, in: 1...Int.max) else {
+      throw mistake("length: a number of octets")
     }
+    guard length <= octetsMax else { throw isTooLong }
     return length
   }
 
@@ -73,9 +74,7 @@ extension ProgramRequest {
 
   package init(parsing octets: [UInt8]) throws(Refusal) {
     self.init(arguments: [], name: "")
-    guard octets.count <= Self.octetsMax else {
-      throw Self.mistake("a request has at most \(Self.octetsMax) octets")
-    }
+    guard octets.count <= Self.octetsMax else { throw Self.isTooLong }
     var rest = octets[...]
     if Self.header(rest.prefix { $0 != Self.newline }) != nil {
       try takeHeaders(&rest)
@@ -209,6 +208,10 @@ extension ProgramRequest {
   }
 
   private static func mistake(_ words: String) -> Refusal { Refusal(.badArguments, words) }
+
+  private static var isTooLong: Refusal {
+    mistake("arguments, environment and other lines have at most \(octetsMax) octets together")
+  }
 
   /// What to show of octets that somebody wrote: not much, and nothing that moves a cursor.
   static func text(_ octets: some Collection<UInt8>) -> String {

@@ -92,6 +92,9 @@ struct Serve: ParsableCommand {
     if let guestUser, !RunRules.canBeGuest(guestUser) {
       throw ValidationError("--guest-user takes a user who is neither root nor nobody.")
     }
+    guard export.count <= Export.exportsMax else {
+      throw ValidationError("--export is given at most \(Export.exportsMax) times.")
+    }
     for export in export where Self.parts(of: export) == nil {
       throw ValidationError("--export takes PREFIX=PATH, and the path is absolute: '\(export)'.")
     }
@@ -132,7 +135,7 @@ extension Serve {
     options.run = starter
     if let guestUser {
       let found = try? options.users.credentials(ofUser: guestUser, .mayWait)
-      guard let found, !found.isRoot, found.uid != Credentials.nobody.uid else {
+      guard let found, found.canBeGuest else {
         throw Failure(
           status: .usage,
           description: "\(what): \(guestUser): no such user, or one who is root or nobody")

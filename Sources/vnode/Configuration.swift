@@ -165,7 +165,7 @@ extension Configuration {
     return "\(String(cString: directory))/v/node.sock"
   }
 
-  /// Half of the claims that a whole cluster has room for: one host leaves some to the others.
+  /// As many as a host's directory tells others of, beside its other servers.
   private static let exportsMax = 64
 
   private static func isHostName(_ name: String) -> Bool {

@@ -49,8 +49,7 @@ func check(_ configuration: Configuration) throws {
   if let guest = configuration.guestUser {
     // A table of users that does not tell now may when somebody comes.
     let found = Result { try LinuxUsers().credentials(ofUser: guest, .mayWait) }
-    guard case .success(let who) = found else { return }
-    if who.map({ $0.isRoot || $0.uid == Credentials.nobody.uid }) ?? true {
+    if case .success(let who) = found, who?.canBeGuest != true {
       throw configuration.error("guest_user", guest, "no such user, or one who is root or nobody")
     }
   }

@@ -19,14 +19,15 @@ struct NodeServers {
 
   var prefixCount: Int { running.reduce(0) { $0 + $1.prefixes.count } }
 
-  /// Claims every prefix; `told` gets each with what stands behind it, and what became of it.
+  /// Claims every prefix; `told` gets each with the directory that it stands for, if it is one, and
+  /// what became of it.
   func claim(
     in directory: EntityID,
-    told: @escaping @Sendable (_ prefix: String, _ place: String, ReplyCode) -> Void
+    told: @escaping @Sendable (_ prefix: String, _ path: String?, ReplyCode) -> Void
   ) {
     for server in running {
-      let places = Dictionary(server.prefixes.map { ($0.prefix, $0.place) }) { $1 }
-      server.claim(directory) { prefix, code in told(prefix, places[prefix] ?? "", code) }
+      let paths = Dictionary(server.prefixes.map { ($0.prefix, $0.path) }) { $1 }
+      server.claim(directory) { prefix, code in told(prefix, paths[prefix] ?? nil, code) }
     }
   }
 

@@ -111,10 +111,11 @@ struct Running {
     self.directory = directory
     // Every host has one more: what its kernel servers show.
     let unclaimed = Mutex(servers.prefixCount + 1)
-    @Sendable func noteClaim(of prefix: String, _ place: String, _ code: ReplyCode) {
+    @Sendable func noteClaim(of prefix: String, _ path: String?, _ code: ReplyCode) {
       unclaimed.withLock { $0 -= 1 }
       guard !code.isOK else { return }
       let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
+      let place = path.map { " from \($0)" } ?? ""
       say("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
     }
     servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
@@ -130,7 +131,7 @@ struct Running {
         attached: attachServer)
     }
     kernelServers.tree.manager.claim(in: directory.server) {
-      noteClaim(of: "host/\(configuration.host)", "", $0)
+      noteClaim(of: "host/\(configuration.host)", nil, $0)
     }
     // Ready means that this host's own names are there; a claim takes half a second, or the 2 s
     // more in which a host that had the prefix falls silent.

@@ -187,17 +187,28 @@ struct ConfigurationTests {
       "\(nowhere.summary)")
   }
 
-  @Test("without a key a node opens no network socket")
-  func noSocket() async throws {
-    let folder = try Folder(Self.alone)
-    let script = """
-      import os, re, socket, subprocess
+  /// Starts a node, waits for what it tells its supervisor, `said`, and goes on with a script of
+  /// Python that has the node as `p`.
+  private func supervise(_ configuration: String, _ script: String) async throws -> Outcome {
+    let folder = try Folder(configuration)
+    let start = """
+      import os, socket, subprocess
       s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
       s.bind('\(folder.path)/notify')
       s.settimeout(10)
       p = subprocess.Popen(['\(Self.vnode)', '--config', '\(folder.file)'],
           env=dict(os.environ, NOTIFY_SOCKET='\(folder.path)/notify'))
-      s.recv(200)
+      said = s.recv(200).decode()
+
+      """
+    return try await Program.run(["python3", "-c", start + script], limit: .seconds(30))
+  }
+
+  @Test("without a key a node opens no network socket")
+  func noSocket() async throws {
+    let outcome = try await supervise(
+      Self.alone,
+      """
       fds = '/proc/%d/fd/' % p.pid
       own = {os.readlink(fds + fd)[8:-1] for fd in os.listdir(fds)
              if os.readlink(fds + fd).startswith('socket:')}
@@ -208,26 +219,19 @@ struct ConfigurationTests {
       print(len(own) > 0, found)
       p.terminate()
       p.wait(10)
-      """
-    let outcome = try await Program.run(["python3", "-c", script], limit: .seconds(30))
+      """)
     #expect(outcome.output == "True []\n", "\(outcome.summary)")
   }
 
   @Test("the supervisor is told when the node is ready and when it ends")
   func notify() async throws {
-    let folder = try Folder("port = 0\n" + Self.alone)
-    let script = """
-      import os, signal, socket, subprocess
-      s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-      s.bind('\(folder.path)/notify')
-      s.settimeout(10)
-      p = subprocess.Popen(['\(Self.vnode)', '--config', '\(folder.file)'],
-          env=dict(os.environ, NOTIFY_SOCKET='\(folder.path)/notify'))
-      print(s.recv(200).decode())
+    let outcome = try await supervise(
+      "port = 0\n" + Self.alone,
+      """
+      print(said)
       p.terminate()
       print(s.recv(100).decode(), p.wait(10))
-      """
-    let outcome = try await Program.run(["python3", "-c", script], limit: .seconds(30))
+      """)
     #expect(
       outcome.output == "READY=1\nSTATUS=kea alone, no key\nSTOPPING=1 0\n",
       "\(outcome.summary)")

@@ -14,6 +14,8 @@ private final class KernelServing: Sendable {
   let tree: HostTree
   let clients: ClientPool
   let traces = Shared<[Bool]>([])
+  /// How often one of its managers was asked what it has open.
+  let listings = Shared(0)
 
   init(_ host: String, in simulator: Simulator) {
     let node = simulator.start(host)
@@ -37,11 +39,12 @@ private final class KernelServing: Sendable {
           peers: node.peers.map {
             NodeSnapshot.Peer(
               kernel: $0.kernel, locator: "\($0.locator)", age: $0.age, roundTrip: $0.roundTrip,
-              isSilent: $0.isSilent)
+              isSilent: $0.isSilent, host: $0.host)
           })
       })
-    let elsewhere = node.makeServer(knowsPrincipals: false) { [node] request in
-      node.serveInstances("9 elsewhere\n", request)
+    let elsewhere = node.makeServer(knowsPrincipals: false) { [node, listings] request in
+      listings.value += 1
+      node.after(.milliseconds(100)) { node.serveInstances(["9 elsewhere"], request) }
     }
     tree = HostTree(
       node, nodeServer,
@@ -179,6 +182,23 @@ struct HostTreeTests {
       #expect(descriptor.size == first.descriptor.size)
     }
     #expect(kea.read("host/moa/time", simulator)?.text.utf8.elementsEqual(before ?? []) == false)
+  }
+
+  @Test("who opens the list of what is open while it is asked for waits for the same answer")
+  func jointAsking() {
+    #expect(kea.read("host/moa/uio", simulator) != nil)
+    let once = moa.listings.value
+    let opened = Shared<[ReplyCode]>([])
+    for _ in 0..<8 {
+      let operation = CreateInstance(kea.name("host/moa/uio"), mode: .read)
+      kea.clients.send(operation, as: "root", to: kea.directory.server) { answer in
+        opened.value.append(answer.refusal ?? .ok)
+      }
+    }
+    simulator.run(for: .seconds(5)) { opened.value.count == 8 }
+    #expect(opened.value == Array(repeating: .ok, count: 8))
+    #expect(once > 0 && moa.listings.value == 2 * once)
+    #expect(kea.read("host/moa/uio", simulator) != nil && moa.listings.value == 3 * once)
   }
 
   @Test("each process is a name, and is found by its entity alone")

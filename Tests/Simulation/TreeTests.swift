@@ -6,61 +6,6 @@ import VProtocol
 import VRAMServer
 import VRuntime
 
-/// What one user of one host asks of a manager.
-private struct Asker {
-  let simulator: Simulator
-  let clients: ClientPool
-  let manager: EntityID
-  var user = "ann"
-
-  init(_ node: Node, of manager: EntityID, _ simulator: Simulator, as user: String = "ann") {
-    self.simulator = simulator
-    self.manager = manager
-    self.user = user
-    clients = ClientPool(node)
-  }
-
-  func ask<Op: Operation>(_ operation: Op) -> Answer<Op.Answer>? {
-    outcome(simulator) {
-      clients.send(operation, as: ClientUser(own: user), to: manager, completion: $0)
-    }
-  }
-  func code(_ operation: some Operation) -> ReplyCode? { ask(operation).map { $0.refusal ?? .ok } }
-  func name(_ path: String) -> ContextName { ContextName(.none, Array(path.utf8)) }
-
-  func open(_ path: String, _ mode: OpenMode, permissions: UInt32 = 0o644) -> InstanceID? {
-    let operation = CreateInstance(name(path), mode: mode, permissions: permissions)
-    guard case .done(let opened, _) = ask(operation) else { return nil }
-    return opened.instance
-  }
-  func read(_ instance: InstanceID, at position: UInt64 = 0) -> [UInt8]? {
-    guard case .done(let block, _) = ask(ReadInstance(instance, position: position, count: 16_384))
-    else { return nil }
-    return block.data
-  }
-  func text(_ path: String) -> String? {
-    guard let instance = open(path, .read) else { return nil }
-    defer { _ = code(ReleaseInstance(instance)) }
-    return read(instance).map { String(decoding: $0, as: UTF8.self) }
-  }
-  func write(_ text: String, to path: String, _ mode: OpenMode = [.write]) -> ReplyCode? {
-    guard let instance = open(path, mode) else { return nil }
-    defer { _ = code(ReleaseInstance(instance)) }
-    return code(WriteInstance(instance, position: 0, data: Array(text.utf8)))
-  }
-  func names(_ path: String) -> [String]? {
-    guard let instance = open(path, [.read, .directory]), let octets = read(instance) else {
-      return nil
-    }
-    var reader = SegmentReader(octets)
-    var names: [String] = []
-    while reader.remaining > 0, let record = try? Descriptor(parsing: &reader) {
-      names.append(String(decoding: record.name, as: UTF8.self))
-    }
-    return names
-  }
-}
-
 /// Whose reads wait until it is rung; every write rings it for one of them.
 private final class Bell: TreeFile, TreeSession {
   let access = TreeAccess(permissions: 0o666)
@@ -102,7 +47,7 @@ struct TreeTests {
   func waits() throws {
     let bell = Bell()
     let manager = TreeManager(moa, TreeContext([("bell", .file(bell))]))
-    let asker = Asker(kea, of: manager.server, simulator)
+    let asker = TreeAsker(kea, of: manager.server, simulator)
     let instance = try #require(asker.open("bell", [.read, .write]))
     let answers = Shared<[String: ReplyCode]>([:])
     // One after another: the first come is the first served.
@@ -121,7 +66,7 @@ struct TreeTests {
     #expect(manager.waitCount == 3 && answers.value.isEmpty)
     // Nobody ends another one's wait.
     #expect(
-      Asker(kea, of: manager.server, simulator, as: "bob").code(CancelWait(first)) == .notFound)
+      TreeAsker(kea, of: manager.server, simulator, as: "bob").code(CancelWait(first)) == .notFound)
     #expect(asker.code(CancelWait(first)) == .ok)
     simulator.run(for: .seconds(1))
     #expect(answers.value == ["first": .interrupted] && bell.cancelled.withLock { $0 } == 1)
@@ -140,7 +85,7 @@ struct TreeTests {
   func owners() throws {
     let bell = Bell()
     let manager = TreeManager(moa, TreeContext([("bell", .file(bell))]))
-    let asker = Asker(kea, of: manager.server, simulator)
+    let asker = TreeAsker(kea, of: manager.server, simulator)
     let owner = kea.makeClient(user: "ann")
     let client = kea.makeClient(user: "ann")
     let open = CreateInstance(asker.name("bell"), mode: .read, owner: owner)
@@ -174,7 +119,7 @@ struct TreeTests {
       }
     ) { "go\n" }
     let manager = TreeManager(moa, TreeContext([("ctl", .text(text))]))
-    let ann = Asker(kea, of: manager.server, simulator)
+    let ann = TreeAsker(kea, of: manager.server, simulator)
     let instance = try #require(ann.open("ctl", .write))
     let client = kea.makeClient(user: "ann")
     let response: Response? = outcome(simulator) {
@@ -185,7 +130,7 @@ struct TreeTests {
     #expect(response?.code == .badArguments)
     #expect(response?.message.segment == Array("go, not stop".utf8))
     #expect(ann.text("ctl") == "go\nrefused: go, not stop\n")
-    let bob = Asker(kea, of: manager.server, simulator, as: "bob")
+    let bob = TreeAsker(kea, of: manager.server, simulator, as: "bob")
     #expect(bob.text("ctl") == "go\n")
     #expect(ann.write("go\nstop\n", to: "ctl") == .badArguments)
     #expect(ann.text("ctl") == "go\nrefused: one line of text at a time\n")
@@ -193,7 +138,7 @@ struct TreeTests {
     #expect(ann.write("go\n", to: "ctl") == .ok)
     #expect(ann.text("ctl") == "go\n")
     // Root of another host is nobody here; root of this one is root.
-    let roots = [kea, moa].map { Asker($0, of: manager.server, simulator, as: "root") }
+    let roots = [kea, moa].map { TreeAsker($0, of: manager.server, simulator, as: "root") }
     #expect(roots.map { $0.write("go\n", to: "ctl") } == [nil, .ok])
   }
 
@@ -210,7 +155,7 @@ struct TreeTests {
       }
     }
     let manager = TreeManager(moa, TreeContext([("group", .context(context))]))
-    let asker = Asker(kea, of: manager.server, simulator)
+    let asker = TreeAsker(kea, of: manager.server, simulator)
     #expect(asker.text("group/near") == "here\n")
     #expect(asker.code(QueryObject(asker.name("group/far"))) == .notFound)
     #expect(asker.names("group") == ["far", "near"])
@@ -224,14 +169,14 @@ struct TreeTests {
 @Suite("The RAM file server in the simulator")
 struct RAMFileServerTests {
   private let simulator = Simulator(seed: 12)
-  private let ann: Asker
-  private let bob: Asker
+  private let ann: TreeAsker
+  private let bob: TreeAsker
 
   init() {
     let server = RAMFileServer(simulator.start("moa"), prefix: "ram")
     let kea = simulator.start("kea")
-    ann = Asker(kea, of: server.manager.server, simulator)
-    bob = Asker(kea, of: server.manager.server, simulator, as: "bob")
+    ann = TreeAsker(kea, of: server.manager.server, simulator)
+    bob = TreeAsker(kea, of: server.manager.server, simulator, as: "bob")
   }
 
   @Test("keeps what was written where it was written")
@@ -287,6 +232,8 @@ struct RAMFileServerTests {
     #expect(rename("d/f", "d/l", .noReplace) == .duplicateName)
     #expect(rename("d/f", "d/g") == .ok && ann.names("d") == ["g", "l"])
     #expect(rename("d/g", "f") == .differentManager && rename("d/x", "d/y") == .notFound)
+    // Why the new name leads nowhere.
+    #expect(rename("d/g", "d/g/x") == .notContext && rename("d/g", "x/y") == .notFound)
     #expect(rename("d/g", "d/f") == .ok && ann.text("d/f") == "x")
     for (name, isContext) in [("d/f", false), ("d/l", false), ("d", true)] {
       #expect(ann.code(RemoveName(ann.name(name), isContext: isContext)) == .ok)

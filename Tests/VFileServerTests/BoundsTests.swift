@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 import VFileServer
 import VLinuxStore
@@ -92,9 +93,32 @@ struct BoundsTests {
     #expect(table[root] != nil && table[granted[0]] != nil && table[granted[1]] == nil)
     #expect(dropped == nil)
     #expect(table.all.count == 4 && Set(granted).count == 1000)
-    #expect(table.grant(1, Thing()) == granted[0] && table.context(of: 1) == granted[0])
+    #expect(table.grant(1, Thing()) == granted[0] && table[key: 1] === table[granted[0]])
     table.drop(1)
-    #expect(table[granted[0]] == nil && table.context(of: 1) == nil)
+    #expect(table[granted[0]] == nil && table[key: 1] == nil)
+  }
+
+  @Test("a wait in an instance that has ended meanwhile ends at once, with a refusal")
+  func lateWait() throws {
+    let backplane = TestBackplane()
+    let objects = ObjectServer<Int>(backplane)
+    let ended = Mutex<[ReplyCode]>([])
+    let handlers = ObjectServer<Int>.Handlers(
+      create: { operation, caller, request in
+        do throws(VObjects.Refusal) {
+          try objects.instances.reserve(for: caller)
+          let instance = objects.enter(0, for: operation, caller)
+          objects.end(instance)
+          try objects.wait(request, in: instance) { code in ended.withLock { $0.append(code) } }
+        } catch {
+          objects.refuse(error, request)
+        }
+      },
+      serve: { _, _ in }, serveInstance: { _, _ in }, label: { _ in "" })
+    let server = objects.start(handlers)
+    let create = CreateInstance(ContextName(.none, []), mode: .read)
+    _ = backplane.begin(create.message, to: server, as: Served.local)
+    #expect(ended.withLock { $0 } == [.invalidFileID] && objects.waits.count == 0)
   }
 
   @Test("an object that is open outlives its context, which makes room for others'")

@@ -22,7 +22,7 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
   fileprivate struct State: Sendable {
     var entries: [Entry] = []
     var places: [ContextID: Int] = [:]
-    var contexts: [Key: ContextID] = [:]
+    var placesByKey: [Key: Int] = [:]
     /// Where the search for an entry to drop goes on.
     var hand = 0
     var pinnedCount = 0
@@ -55,9 +55,9 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
     _ key: Key, _ value: Value, isPinned: Bool = false, as wellKnown: ContextID? = nil
   ) -> ContextID {
     let (context, dropped) = state.withLock { state -> (ContextID, Value?) in
-      if let context = state.contexts[key], let place = state.places[context] {
+      if let place = state.placesByKey[key] {
         state.entries[place].isRecent = true
-        return (context, nil)
+        return (state.entries[place].context, nil)
       }
       var context = wellKnown ?? .none
       while context == .none || state.places[context] != nil {
@@ -72,12 +72,12 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
     return context
   }
 
-  /// The context that a thing has; nil where it has none now.
-  public func context(of key: Key) -> ContextID? {
+  /// What stands behind the context of a thing; nil where it has none now.
+  public subscript(key key: Key) -> Value? {
     state.withLock { state in
-      guard let context = state.contexts[key], let place = state.places[context] else { return nil }
+      guard let place = state.placesByKey[key] else { return nil }
       state.entries[place].isRecent = true
-      return context
+      return state.entries[place].value
     }
   }
 
@@ -102,11 +102,9 @@ extension ContextTable.State {
   fileprivate mutating func insert(
     _ entry: ContextTable.Entry, _ capacity: Int
   ) -> Value? {
-    contexts[entry.key] = entry.context
     if entry.isPinned { pinnedCount += 1 }
     guard !entry.isPinned, entries.count - pinnedCount >= capacity else {
-      places[entry.context] = entries.count
-      entries.append(entry)
+      put(entry, at: entries.count)
       return nil
     }
     while entries[hand].isPinned || entries[hand].isRecent {
@@ -115,24 +113,26 @@ extension ContextTable.State {
     }
     let old = entries[hand]
     places[old.context] = nil
-    contexts[old.key] = nil
-    places[entry.context] = hand
-    entries[hand] = entry
+    placesByKey[old.key] = nil
+    put(entry, at: hand)
     hand = (hand + 1) % entries.count
     return old.value
   }
 
+  /// Puts an entry in a place, or behind the last one.
+  private mutating func put(_ entry: ContextTable.Entry, at place: Int) {
+    places[entry.context] = place
+    placesByKey[entry.key] = place
+    if place < entries.count { entries[place] = entry } else { entries.append(entry) }
+  }
+
   fileprivate mutating func remove(_ key: Key) -> Value? {
-    guard let context = contexts.removeValue(forKey: key),
-      let place = places.removeValue(forKey: context)
-    else { return nil }
+    guard let place = placesByKey.removeValue(forKey: key) else { return nil }
     let old = entries[place]
+    places[old.context] = nil
     if old.isPinned { pinnedCount -= 1 }
     let last = entries.removeLast()
-    if last.context != context {
-      entries[place] = last
-      places[last.context] = place
-    }
+    if place < entries.count { put(last, at: place) }
     hand = entries.isEmpty ? 0 : hand % entries.count
     return old.value
   }

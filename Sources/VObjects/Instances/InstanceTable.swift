@@ -119,12 +119,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
       .sorted { ($0.openedAt, $0.id.rawValue) < ($1.openedAt, $1.id.rawValue) }
   }
 
-  /// Looks at all: for rare use.
-  public func contains(where predicate: (Instance<Content>) -> Bool) -> Bool {
-    state.withLock { $0.instances.values }.contains(where: predicate)
-  }
-
-  public var count: Int { state.withLock { $0.instances.count } }
+  package var count: Int { state.withLock { $0.instances.count } }
 }
 
 /// The bounds of what managers keep for clients, shared as `Shares` says.

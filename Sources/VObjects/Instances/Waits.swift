@@ -7,7 +7,7 @@ import VRuntime
 /// A client entity has one transaction at a time, and so at most one wait.
 public final class Waits: Sendable {
   /// What ends a wait at the latest.
-  private enum End: Hashable, Sendable {
+  enum End: Hashable, Sendable {
     case instance(InstanceID)
     /// The death of a process.
     case owner(EntityID)
@@ -41,31 +41,24 @@ public final class Waits: Sendable {
   }
 
   private let state: Mutex<State>
-  /// Called for each wait whose owner nobody else watches.
-  private let watchLater: @Sendable () -> Void
+  private let host: String
 
-  init(
-    _ backplane: any Backplane, capacity: Int = InstanceLimits.waitsMax,
-    watchLater: @escaping @Sendable () -> Void
-  ) {
-    state = Mutex(State(shares: Shares(capacity: capacity, ownHost: backplane.host)))
-    self.watchLater = watchLater
+  init(_ backplane: any Backplane, capacity: Int = InstanceLimits.waitsMax) {
+    host = backplane.host
+    state = Mutex(State(shares: Shares(capacity: capacity, ownHost: host)))
   }
 
   /// Keeps a request that is not answered yet; `cancel` is called, once and outside every lock, if
   /// somebody ends the wait, and answers it with the code.
   ///
-  /// A wait in an instance ends with it, at the latest; any other with the death of its `owner`,
-  /// who is the client where nobody is named. An earlier wait of the same client is over: its
-  /// client no longer waits for that.
-  public func add(
-    _ request: Request, _ caller: Caller, in instance: InstanceID? = nil, owner: EntityID = .none,
+  /// An earlier wait of the same client is over: its client no longer waits for that.
+  func add(
+    _ request: Request, _ caller: Caller, until end: End,
     cancel: @escaping @Sendable (ReplyCode) -> Void
   ) throws(Refusal) {
     let (hasRoom, stale) = state.withLock { state -> (Bool, Wait?) in
       let stale = state.remove(request.client)
       guard state.shares.take(caller.principal) else { return (false, stale) }
-      let end = instance.map(End.instance) ?? .owner(owner.isValid ? owner : request.client)
       state.add(
         Wait(transaction: request.transaction, caller: caller, end: end, cancel: cancel),
         of: request.client)
@@ -73,9 +66,9 @@ public final class Waits: Sendable {
     }
     stale?.cancel(.interrupted)
     guard hasRoom else {
-      throw Refusal(.noServerResources, "\(caller.principal) waits for too much here")
+      throw Refusal(
+        .noServerResources, "\(caller.principal) has too many requests waiting at \(host)")
     }
-    if instance == nil { watchLater() }
   }
 
   /// The request is answered; false if its wait was ended by somebody.
@@ -119,5 +112,5 @@ public final class Waits: Sendable {
   }
 
   /// Requests that have not been answered.
-  public var count: Int { state.withLock { $0.waits.count } }
+  package var count: Int { state.withLock { $0.waits.count } }
 }

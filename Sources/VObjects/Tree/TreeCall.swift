@@ -25,7 +25,7 @@ public final class TreeCall: Sendable {
     caller = instance.caller
     isAppending = instance.mode.contains(.append)
     self.server = server
-    try server.waits.add(request, caller, in: instance.id) { [self] in cancel($0) }
+    try server.wait(request, in: instance) { [self] in cancel($0) }
   }
 
   /// Answers a read; false if it has ended, and then nobody has the octets.

@@ -102,12 +102,12 @@ extension TreeOperations {
         return objects.backplane.refuse(.noPermission, request)
       }
       find(ContextName(operation.newContext, operation.newName), caller) { [self] found in
-        let (new, isTaken): (TreePath, Bool) =
-          switch found {
-          case .object(let path, _, _): (path, true)
-          case .free(let path, _, _): (path, false)
-          case .refused: ([], false)
-          }
+        let (new, isTaken): (TreePath, Bool)
+        switch found {
+        case .object(let path, _, _): (new, isTaken) = (path, true)
+        case .free(let path, _, _): (new, isTaken) = (path, false)
+        case .refused(let code): return objects.backplane.refuse(code, request)
+        }
         if isTaken && operation.mode == .noReplace {
           return objects.backplane.refuse(.duplicateName, request)
         }

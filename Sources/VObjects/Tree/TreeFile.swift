@@ -16,12 +16,14 @@ public protocol TreeFile: Sendable {
 }
 
 extension TreeFile {
-  /// What programs do around writing is no error: cutting to a size and setting times.
   public func modify(_ modification: Modification, _ caller: Caller) -> Refusal? {
-    let isHarmless =
-      modification.permissions == nil && modification.owner == nil && modification.group == nil
-    return isHarmless ? nil : Refusal(.notOwner)
+    modification.isHarmless ? nil : Refusal(.notOwner)
   }
+}
+
+extension Modification {
+  /// What programs do around writing is no error: cutting to a size and setting times.
+  var isHarmless: Bool { permissions == nil && owner == nil && group == nil }
 }
 
 /// Gets the session that was opened, or why none was.
@@ -31,8 +33,6 @@ public typealias TreeOpened = @Sendable (Result<any TreeSession, Refusal>) -> Vo
 public struct TreeOpening: Sendable {
   public var mode: OpenMode
   public var caller: Caller
-  /// The process that the instance belongs to.
-  public var owner: EntityID
 }
 
 /// One instance of a file.

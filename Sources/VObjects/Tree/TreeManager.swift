@@ -36,13 +36,6 @@ public final class TreeManager: Sendable {
     server = objects.start(operations.handlers)
   }
 
-  /// A manager of texts alone.
-  public convenience init(
-    _ backplane: any Backplane, texts: [(name: Name, text: @Sendable () -> String)]
-  ) {
-    self.init(backplane, TreeContext(texts.map { ($0.name, .text(TreeText($0.text))) }))
-  }
-
   /// Claims the prefix in this host's directory; `completion` is called once, and again with
   /// `duplicateName` if it is lost to a newer claim.
   ///
@@ -54,7 +47,7 @@ public final class TreeManager: Sendable {
   }
 
   /// Reads and writes that have not been answered.
-  public var waitCount: Int { operations.objects.waits.count }
+  package var waitCount: Int { operations.objects.waits.count }
   /// Instances that are open.
-  public var instanceCount: Int { operations.objects.instances.count }
+  package var instanceCount: Int { operations.objects.instances.count }
 }

@@ -34,7 +34,7 @@ public struct RefusedLines: Sendable {
 
   public mutating func note(_ refusal: Refusal?, _ file: Name, _ principal: Principal) {
     if words.count >= Self.linesMax { words.removeAll() }
-    let text = refusal.map { $0.words.isEmpty ? "\($0.code)" : $0.words }
+    let text = refusal.map { $0.words.isEmpty ? "\($0.code)" : Refusal.shown($0.words) }
     words[Key(file: file, principal: principal)] = text
   }
 

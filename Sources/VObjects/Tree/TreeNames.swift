@@ -15,6 +15,9 @@ enum FoundName: Sendable {
 }
 
 extension TreeOperations {
+  /// Each context keeps its whole path, and each component takes some stack.
+  private static let depthMax = 128
+
   /// Finds what a name stands for, by contexts that the caller may pass; they may have to prepare
   /// first.
   func find(
@@ -23,7 +26,9 @@ extension TreeOperations {
     let context = name.context == .none ? TreeManager.root : name.context
     guard let base = contexts[context] else { return found(.refused(.invalidContext)) }
     let rest = name.rest.split(separator: UInt8(ascii: "/")).map { Name($0) }
-    guard rest.allSatisfy({ $0.octets.count <= Descriptor.nameBytesMax }) else {
+    guard base.count + rest.count <= Self.depthMax,
+      rest.allSatisfy({ $0.octets.count <= Descriptor.nameBytesMax })
+    else {
       return found(.refused(.nameTooLong))
     }
     find(base + rest, caller, found)
@@ -100,6 +105,7 @@ extension TreeObject {
 extension TreeOperations {
   /// An object as it is now, or as the one who asks has it open.
   func descriptor(_ path: TreePath, _ object: TreeObject, for caller: Caller) -> Descriptor {
+    guard case .text = object else { return descriptor(path, object, caller, as: nil) }
     let newest = objects.instances.newest(openedBy: caller.principal) { $0.path == path }
     return descriptor(path, object, caller, as: newest?.content)
   }

@@ -1,3 +1,4 @@
+import Synchronization
 import VProtocol
 import VRuntime
 
@@ -68,11 +69,7 @@ extension TreeOperations {
       }
       if let prepare = text.prepare { prepare(make) } else { make() }
     case .file(let file):
-      let owner = opening.operation.owner
-      let how = TreeOpening(
-        mode: mode, caller: opening.caller,
-        owner: owner.isValid ? owner : opening.request.client)
-      file.open(how) { [self] result in
+      file.open(TreeOpening(mode: mode, caller: opening.caller)) { [self] result in
         switch result {
         case .success(let session): finish(.session(session))
         case .failure(let refusal): fail(opening, refusal)
@@ -84,12 +81,25 @@ extension TreeOperations {
   private func add(
     _ content: TreeContent, _ object: TreeObject, _ opening: Opening, isNew: Bool
   ) {
-    let instance = objects.enter(content, for: opening.operation, opening.caller, opening.request)
+    let (principal, count) = (opening.caller.principal, content.octets)
+    guard octets.withLock({ $0.take(principal, count) }) else {
+      return fail(
+        opening,
+        Refusal(
+          .noServerResources,
+          "what \(principal) has open of \(objects.backplane.host) holds too much memory there"))
+    }
+    let instance = objects.enter(content, for: opening.operation, opening.caller)
     let descriptor = descriptor(content.path, object, opening.caller, as: content)
     objects.backplane.reply(
       CreateInstance.Answer(
         instance: instance.id, attributes: descriptor.attributes, isNew: isNew,
         descriptor: descriptor), to: opening.request)
+  }
+
+  /// Gives back what an ended instance kept.
+  func giveBack(_ instance: Instance<TreeContent>) {
+    octets.withLock { $0.give(instance.caller.principal, instance.content.octets) }
   }
 
   private func records(of context: TreeContext, _ path: TreePath) -> [Descriptor] {

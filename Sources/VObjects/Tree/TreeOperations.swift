@@ -11,6 +11,8 @@ final class TreeOperations: Sendable {
   let startedAt: Int64
   let changes = Mutex(TextChanges())
   let refused = Mutex(RefusedLines())
+  /// Octets that instances of texts and listings keep.
+  let octets: Mutex<Shares>
   private let serveOwn: (@Sendable (Request, Caller) -> Bool)?
 
   init(
@@ -20,6 +22,8 @@ final class TreeOperations: Sendable {
     self.objects = objects
     self.root = root
     serveOwn = serve
+    octets = Mutex(
+      Shares(capacity: TreeContent.octetsMax, ownHost: objects.backplane.host))
     startedAt = objects.backplane.wallClock
     contexts = ContextTable(objects.backplane)
     _ = contexts.grant([], [], isPinned: true, as: TreeManager.root)
@@ -27,8 +31,10 @@ final class TreeOperations: Sendable {
 
   var handlers: ObjectServer<TreeContent>.Handlers {
     ObjectServer<TreeContent>.Handlers(
-      serve: { [self] in serve($0, $1) }, serveInstance: { [self] in serveInstance($0, $1) },
-      close: { instance, done in
+      create: { [self] in create($0, $1, $2) }, serve: { [self] in serve($0, $1) },
+      serveInstance: { [self] in serveInstance($0, $1) },
+      close: { [self] instance, done in
+        giveBack(instance)
         if case .session(let session) = instance.content.object { session.close() }
         done()
       },
@@ -67,8 +73,6 @@ final class TreeOperations: Sendable {
     case RemoveName.code: backplane.serve(RemoveName.self, request) { remove($0, caller, request) }
     case RenameObject.code:
       backplane.serve(RenameObject.self, request) { rename($0, caller, request) }
-    case CreateInstance.code:
-      backplane.serve(CreateInstance.self, request) { create($0, caller, request) }
     case LinkName.code: backplane.refuse(.notOwner, request)
     case QueryName.code: backplane.refuse(.notFound, request)
     case QueryAttribute.code...ChangeAttribute.code: backplane.refuse(.notSupported, request)
@@ -93,15 +97,12 @@ final class TreeOperations: Sendable {
     }
   }
 
-  /// What programs do around writing is no error: cutting to a size and setting times.
   func modify(
     _ path: TreePath, _ object: TreeObject, _ modification: Modification, _ caller: Caller,
     _ request: Request
   ) {
     guard object.rights(of: caller) & 2 != 0 else { return backplane.refuse(.notOwner, request) }
-    let isHarmless =
-      modification.permissions == nil && modification.owner == nil && modification.group == nil
-    var refusal = isHarmless ? nil : Refusal(.notOwner)
+    var refusal = modification.isHarmless ? nil : Refusal(.notOwner)
     if case .file(let file) = object { refusal = file.modify(modification, caller) }
     if let refusal { return objects.refuse(refusal, request) }
     backplane.reply(descriptor(path, object, for: caller), to: request)

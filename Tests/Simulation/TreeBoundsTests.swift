@@ -1,0 +1,86 @@
+import Testing
+import VNode
+import VObjects
+import VProtocol
+import VRAMServer
+import VRuntime
+
+@Suite("What a tree keeps for those who use it, in the simulator")
+struct TreeBoundsTests {
+  private let simulator = Simulator(seed: 19)
+  private let moa: Node
+  private let kea: Node
+
+  init() {
+    moa = simulator.start("moa")
+    kea = simulator.start("kea")
+  }
+
+  @Test("the octets of open texts and listings are a share of who holds them")
+  func octets() throws {
+    let text = String(repeating: "x", count: 1 << 20)
+    let bell = TreeText { "short" }
+    let manager = TreeManager(
+      moa, TreeContext([("large", .text(TreeText { text })), ("small", .text(bell))]))
+    let ann = TreeAsker(kea, of: manager.server, simulator)
+    let bob = TreeAsker(kea, of: manager.server, simulator, as: "bob")
+    let held = (0..<16).compactMap { _ in ann.open("large", .read) }
+    #expect(held.count == 16)
+    for (name, mode) in [("large", OpenMode.read), ("small", .read), ("", [.read, .directory])] {
+      #expect(
+        ann.code(CreateInstance(ann.name(name), mode: mode)) == .noServerResources, "\(name)")
+    }
+    // The place that was kept for each has been given back, and others have their own share.
+    #expect(manager.instanceCount == 16)
+    #expect(bob.text("small") == "short" && bob.names("") == ["large", "small"])
+    #expect(bob.open("large", .read) != nil)
+    #expect(ann.code(ReleaseInstance(held[0])) == .ok)
+    #expect(ann.text("small") == "short" && ann.open("large", .read) != nil)
+  }
+
+  @Test("no name is deeper than 128 contexts, from whatever context it is named")
+  func depth() throws {
+    let server = RAMFileServer(moa, prefix: "ram")
+    let ann = TreeAsker(kea, of: server.manager.server, simulator)
+    func add(_ name: ContextName) -> ReplyCode? {
+      ann.code(AddName(name, kind: .context, permissions: 0o755))
+    }
+    let path = { Array(repeating: "d", count: $0).joined(separator: "/") }
+    for depth in 1...128 { #expect(add(ann.name(path(depth))) == .ok) }
+    #expect(add(ann.name(path(129))) == .nameTooLong)
+    guard case .done(let last, _) = ann.ask(QueryObject(ann.name(path(128)))) else {
+      Issue.record("the last is not there")
+      return
+    }
+    #expect(add(ContextName(last.context, Array("d".utf8))) == .nameTooLong)
+  }
+
+  @Test("an object with a long name hides nothing of the list of what is open")
+  func longNames() throws {
+    let component = Name(Array(repeating: UInt8(ascii: "n"), count: 255))
+    var object = TreeObject.text(TreeText { "short" })
+    for _ in 0..<100 { object = .context(TreeContext([(component, object)])) }
+    guard case .context(let root) = object else { return }
+    let manager = TreeManager(moa, root)
+    let ann = TreeAsker(kea, of: manager.server, simulator)
+    let part = Array(Array(repeating: component.octets, count: 10).joined(separator: [0x2F]))
+    var context = ContextID.none
+    for _ in 0..<9 {
+      guard case .done(let found, _) = ann.ask(QueryObject(ContextName(context, part))) else {
+        Issue.record("a context is not there")
+        return
+      }
+      context = found.context
+    }
+    let long = CreateInstance(ContextName(context, part), mode: .read)
+    let second = CreateInstance(ann.name(""), mode: [.read, .directory])
+    #expect(ann.code(long) == .ok && ann.code(second) == .ok)
+    var lines: [Substring] = []
+    while case .done(let page, _) = ann.ask(ListInstances(from: UInt32(lines.count))),
+      !page.data.isEmpty
+    {
+      lines += String(decoding: page.data, as: UTF8.self).split(separator: "\n")
+    }
+    #expect(lines.count == 2 && lines.last?.hasSuffix(" .") == true)
+  }
+}
