@@ -73,7 +73,7 @@ public enum OperationTable {
   private static let byCode = Dictionary(uniqueKeysWithValues: entries.map { ($0.code, $0) })
 
   private static let ofKernels = Access.nodes(
-    because: "a kernel believes of a transaction only the kernel at its other end")
+    because: "a kernel believes other kernels, which have the cluster key, and no process")
 
   private static let management: [Entry] = [
     Entry(
