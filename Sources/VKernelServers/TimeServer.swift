@@ -103,7 +103,8 @@ public final class TimeServer: Sendable {
     arm()
   }
 
-  /// Whoever is the process's user, or root of this host or of the process's, may end its delay.
+  /// Whoever is the process's principal may end its delay, and so may root with all rights of this
+  /// host or of the process's own.
   private func wakeUp(_ process: EntityID, _ request: Request) {
     let now = backplane.now
     enum Outcome {
@@ -112,11 +113,9 @@ public final class TimeServer: Sendable {
     }
     let outcome: Outcome = state.withLock { state in
       guard let delay = state.delays[process] else { return .refused(.noProcess) }
-      let owner = delay.request.principal
       let mayWake =
-        request.principal == owner || Caller(request, at: backplane.host).isRoot
-        || request.principal?.isRoot == true && owner?.host != backplane.host
-          && request.principal?.host == owner?.host
+        Caller(request, at: backplane.host).isRoot
+        || Self.mayWake(request.principal, delayOf: delay.request.principal)
       guard mayWake else { return .refused(.noPermission) }
       _ = state.remove(process)
       return .woken(delay)
@@ -127,6 +126,11 @@ public final class TimeServer: Sendable {
       backplane.reply(Nanoseconds(max(1, (delay.until - now).nanoseconds)), to: delay.request)
       backplane.reply(Done(), to: request)
     }
+  }
+
+  private static func mayWake(_ asker: Principal?, delayOf owner: Principal?) -> Bool {
+    guard let asker, let owner else { return false }
+    return asker == owner || asker.isFullRoot && asker.host == owner.host
   }
 
   /// Drops the delay of a process that is dead or does not wait for it any more.

@@ -73,7 +73,7 @@ public enum OperationTable {
   private static let byCode = Dictionary(uniqueKeysWithValues: entries.map { ($0.code, $0) })
 
   private static let ofKernels = Access.nodes(
-    because: "a kernel believes of a transaction only the kernel at its other end")
+    because: "a kernel believes other kernels, which have the cluster key, and no process")
 
   private static let management: [Entry] = [
     Entry(
@@ -151,7 +151,7 @@ public enum OperationTable {
     Entry(
       WakeUp.self,
       .only(
-        "the principal of the process, and root of its host",
+        "the principal of the process, and root with all rights of its host and of the server's",
         because: "whoever waits goes on as if its time were over")),
     Entry(
       QueryProcess.self,
@@ -173,18 +173,18 @@ public enum OperationTable {
     Entry(
       GroupMessage.self,
       .only(
-        "whoever may write to the group, or may control the program that it is sent to",
+        "whoever may pass the group and write to it, or may control the program that it is sent to",
         because: "a message is a command to programs and is read by people")),
     Entry(
       QueryGroup.self,
       .only(
-        "whoever may read the group, and the group servers of all hosts",
+        "whoever may pass the group, and the group servers of all hosts",
         because: "its members are its users' own affair")),
     Entry(
       ChangeGroup.self,
       .only(
-        "to join, whoever may write to the group; to leave, the owners of the member and of the "
-          + "group; to remove, the owner of the group; and root of the named host",
+        "to join, whoever may pass the group and write to it; to leave, the owners of the member "
+          + "and of the group; to remove, the owner of the group; and root of the named host",
         because: "a member hears the group's messages and answers them")),
   ]
 }

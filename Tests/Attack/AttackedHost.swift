@@ -9,6 +9,7 @@ import VPipeServer
 import VProtocol
 import VRAMServer
 import VRuntime
+import VStore
 import VTeamServer
 
 /// A host with every server there is, another one from which strangers come, and what ann of the
@@ -22,7 +23,12 @@ final class AttackedHost {
   /// Servers live as long as somebody holds them.
   private var servers: [any Sendable] = []
   private var clients: [Who: EntityID] = [:]
+  /// What the manager of pipes has been told of its claim.
+  let claims = Box<[ReplyCode]>([])
+  /// The name of ann's program.
   private(set) var program = ""
+  /// Both ends of ann's pipe `ends`, which she keeps.
+  private(set) var ends: (instance: InstanceID, manager: EntityID)?
 
   init(seed: UInt64 = 1) throws {
     let simulator = Simulator(seed: seed)
@@ -35,9 +41,10 @@ final class AttackedHost {
     moa.announce()
     directory = Directory(kea)
     machine.users = ["root", "ann", "bob", "nobody"]
+    machine.others = [HostProcess(pid: 7, command: Array("init".utf8))]
     try plug(in: directory.server)
     simulator.run(for: .seconds(2))
-    for who in Who.allCases { clients[who] = (who.host == "kea" ? kea : moa).makeClient(who.user) }
+    for who in Who.allCases { clients[who] = node(of: who).makeClient(who.user) }
     try furnish()
   }
 
@@ -47,7 +54,7 @@ final class AttackedHost {
       exports: [Export(prefix: Array("storage/kea".utf8), path: "/srv")])
     files.claim(in: directory) { #expect($1 == .ok) }
     let pipes = PipeServer(kea)
-    pipes.claim(in: directory) { #expect($0 == .ok) }
+    pipes.claim(in: directory) { [claims] in claims.value.append($0) }
     let groups = GroupServer(kea)
     groups.claim(in: directory) { #expect($0 == .ok) }
     let team = TeamServer(kea, machine, rules: RunRules(["*@*"], host: "kea")!)
@@ -87,7 +94,11 @@ final class AttackedHost {
     let answer = send(ReadInstance(new.instance, position: 0, count: 99).message, new.manager)
     program = String(decoding: answer.message.segment.dropLast(), as: UTF8.self)
     #expect(program.hasSuffix("sleep"))
+    ends = try open("pipe/kea/ends", [.read, .write, .create])
   }
+
+  /// What ann's program is on the machine.
+  var running: FakeProgram { machine.programs.values.min { $0.pid < $1.pid }! }
 
   // MARK: asking
 
@@ -96,9 +107,11 @@ final class AttackedHost {
     ContextName(directory.nameSpace.root, Array(path.utf8))
   }
 
+  func node(of who: Who) -> Node { who.host == "kea" ? kea : moa }
+
   /// The answer to a message, or `userTimeout` where it waits for something.
   func send(_ message: Message, _ manager: EntityID, as who: Who = .owner) -> Response {
-    let node = who.host == "kea" ? kea : moa
+    let node = node(of: who)
     // A wait is the client's last word, so each has a client of its own.
     let client = node.makeClient(who.user)
     defer { node.retire(client) }
@@ -132,13 +145,76 @@ final class AttackedHost {
     return (answer.instance, response.server)
   }
 
+  /// A process of `who` that lives.
+  func process(of who: Who) -> EntityID { clients[who]! }
+
+  /// What root of the host is shown of all that a manager has open, numbers and owners too.
+  func open(at manager: EntityID) -> String {
+    let lines = send(ListInstances(from: 0).message, manager, as: .root)
+    return String(decoding: lines.message.segment, as: UTF8.self)
+  }
+
   /// The time server of kea.
   var timeServer: EntityID? {
     kea.entities().first { $0.groups.contains(.timeGroup) }?.entity
   }
+}
 
-  /// A process of the owner that lives.
-  var process: EntityID { clients[.owner]! }
+// MARK: - what is open
+
+extension AttackedHost {
+  /// The path of a kind on this host.
+  func path(_ path: String) -> String {
+    path.replacing("PROGRAM", with: program).replacing("PROCESS", with: "\(process(of: .owner))")
+  }
+
+  /// Puts a text where a stream takes its octets from; what is read of it then, nil where the kind
+  /// is no stream.
+  @discardableResult
+  func put(_ text: String, in kind: OpenKind) throws -> String? {
+    switch kind.source {
+    case .kept, .changing, .none, .later: return nil
+    case .pipe:
+      let isOwn = kind.mode.contains(.write)
+      let ends = try isOwn ? open(kind.path, .write) : #require(ends)
+      try done(
+        WriteInstance(ends.instance, position: 0, data: Array(text.utf8)), at: ends.manager)
+      if isOwn { try done(ReleaseInstance(ends.instance), at: ends.manager) }
+      return text
+    case .mailbox:
+      let message = GroupMessage(sender: "", text: text)
+      try done(message, at: EntityID(groupNamed: "own"))
+      return "ann@kea: \(text)\n"
+    case .output(let stream):
+      running.say(text, stream == .out ? .out : .err)
+      return text
+    }
+  }
+
+  /// What an attack on an instance could change.
+  struct InstanceState: Equatable {
+    var descriptor: Message
+    /// Everything that its manager has open, for whom, and whose death ends it.
+    var open: String
+    var content: [UInt8]?
+    var input: [UInt8]
+    var isInputEnded: Bool
+    var commands: [ProgramCommand]
+    var programs: Int
+  }
+
+  func state(of instance: InstanceID, _ manager: EntityID, _ kind: OpenKind) -> InstanceState {
+    var content: [UInt8]?
+    if case .kept = kind.source, kind.can.contains(.read) {
+      content =
+        send(ReadInstance(instance, position: 0, count: 1024).message, manager).message.segment
+    }
+    return InstanceState(
+      descriptor: send(QueryInstance(instance).message, manager).message,
+      open: open(at: manager), content: content, input: running.input,
+      isInputEnded: running.isInputEnded, commands: running.commands,
+      programs: machine.programs.count)
+  }
 }
 
 /// A place for one value.

@@ -7,34 +7,22 @@ import VRuntime
 /// Every operation on an instance, on every kind of instance, by everybody but whose it is.
 @Suite("Attacks on instances")
 struct InstanceAttackTests {
-  /// What the owner has open: a path, how, and whether everybody could open it too.
-  private static let kinds: [(path: String, mode: OpenMode)] = [
-    ("storage/kea/own/file", [.read, .write, .create]), ("storage/kea/own", [.read, .directory]),
-    ("storage", [.read, .directory]), ("pipe/kea/own", [.read, .write, .create]),
-    ("pipe/kea", [.read, .directory]), ("ram/kea/own/file", [.read, .write, .create]),
-    ("ram/kea/own", [.read, .directory]), ("group/own/send", [.read, .write]),
-    ("group/own/members/ann", .read), ("group/own/members", [.read, .directory]),
-    ("group/own/status", .read), ("team/kea/new", [.read, .write]),
-    ("team/kea/PROGRAM/in", .write), ("team/kea/PROGRAM/out", .read),
-    ("team/kea/PROGRAM/wait", .read), ("team/kea/PROGRAM/events", .read),
-    ("team/kea/PROGRAM/ctl", [.read, .write]), ("team/kea/PROGRAM/mem", .read),
-    ("team/kea/PROGRAM", [.read, .directory]), ("host/kea/status", .read),
-    ("host/kea/device/null", [.read, .write]), ("host/kea/uio", .read),
-  ]
-
   /// The operations that the table says are the instance's principal's.
   static let operations = OperationTable.entries.filter { $0.access == .instance }
 
   /// A request of the operation for an instance: an operation without a line here is sent with
   /// nothing but the instance.
-  static func request(_ code: UInt32, _ instance: InstanceID, owner: EntityID) -> Message {
+  private static func request(
+    _ code: UInt32, _ instance: InstanceID, of kind: OpenKind, owner: EntityID
+  ) -> Message {
     let lock = ObjectLock(.shared, isWhole: false, owner: 1, range: 0...9, process: 1)
     var touched = Modification()
     touched.modified = .now
     switch code {
     case ModifyInstance.code: return ModifyInstance(instance, touched).message
     case ReadInstance.code: return ReadInstance(instance, position: 0, count: 1024).message
-    case WriteInstance.code: return WriteInstance(instance, position: 0, data: [0x31]).message
+    case WriteInstance.code:
+      return WriteInstance(instance, position: 0, data: kind.data).message
     case SyncInstance.code: return SyncInstance(instance, isDataOnly: false).message
     case LockInstance.code: return LockInstance(instance, lock, .atOnce).message
     case QueryLock.code: return QueryLock(instance, lock).message
@@ -49,30 +37,58 @@ struct InstanceAttackTests {
   @Test("are refused, with the octets that work for whose it is", arguments: operations.map(\.code))
   func instances(code: UInt32) throws {
     let host = try AttackedHost()
+    for kind in OpenKind.all { try attack(code, kind, host) }
+  }
+
+  private func attack(_ code: UInt32, _ kind: OpenKind, _ host: AttackedHost) throws {
     let operation = try #require(OperationTable.entry(code)).name
-    var worked = 0
-    for kind in Self.kinds {
-      let path = kind.path.replacing("PROGRAM", with: host.program)
-      let (instance, manager) = try host.open(path, kind.mode)
-      let request = Self.request(code, instance, owner: host.process)
-      // What ends the instance works last.
-      if code != ReleaseInstance.code {
-        let answer = host.send(request, manager).code
-        #expect(answer != .noPermission, "\(operation) of \(path) by its owner")
-        if answer == .ok { worked += 1 }
+    let name = host.path(kind.path)
+    let (instance, manager) = try host.open(name, kind.mode)
+    let request = Self.request(code, instance, of: kind, owner: host.process(of: .mounted))
+    let works = kind.works(code)
+    if code == ReadInstance.code { try host.put("a", in: kind) }
+    // What ends the instance works last.
+    if code != ReleaseInstance.code {
+      let answer = host.send(request, manager).code
+      #expect((answer == .ok) == works, "\(operation) of \(name) by its owner: \(answer)")
+      #expect(answer != .noPermission, "\(operation) of \(name) by its owner")
+    }
+    let before = host.state(of: instance, manager, kind)
+    for who in Who.attackers {
+      var requests = [request]
+      if code == ChangeOwner.code {
+        requests.append(ChangeOwner(instance, to: host.process(of: who)).message)
       }
-      for who in Who.attackers {
+      for request in requests {
         let answer = host.send(request, manager, as: who).code
-        #expect(answer == .noPermission, "\(operation) of \(path) by \(who): \(answer)")
-      }
-      if code == ReleaseInstance.code {
-        // It is still there, and still its owner's.
-        #expect(host.send(QueryInstance(instance).message, manager).code != .invalidFileID)
-        #expect(host.send(request, manager).code == .ok)
-        worked += 1
+        #expect(answer == .noPermission, "\(operation) of \(name) by \(who): \(answer)")
       }
     }
-    #expect(worked > 0, "\(operation) works for nobody: the attack would prove nothing")
+    let after = host.state(of: instance, manager, kind)
+    #expect(after == before, "\(operation) of \(name) was refused, and changed something")
+    try expectNothingTaken(from: instance, manager, kind, by: code, host)
+    if code == ReleaseInstance.code {
+      #expect(host.send(request, manager).code == .ok)
+      #expect(host.send(QueryInstance(instance).message, manager).code == .invalidFileID)
+    }
+  }
+
+  /// What is read once is all there after the attack, and nothing else is.
+  private func expectNothingTaken(
+    from instance: InstanceID, _ manager: EntityID, _ kind: OpenKind, by code: UInt32,
+    _ host: AttackedHost
+  ) throws {
+    guard let put = try host.put("z", in: kind) else { return }
+    let isWritten = code == WriteInstance.code && kind.can.contains(.write)
+    let expected = (isWritten ? String(decoding: kind.data, as: UTF8.self) : "") + put
+    var text = ""
+    // A read joins no two writes.
+    while text.utf8.count < expected.utf8.count {
+      let read = host.send(ReadInstance(instance, position: 0, count: 1024).message, manager)
+      guard read.code == .ok, !read.message.segment.isEmpty else { break }
+      text += String(decoding: read.message.segment, as: UTF8.self)
+    }
+    #expect(text == expected, "\(kind.path) after \(code)")
   }
 
   @Test("numbers are told to root of the host only, and cannot be counted")

@@ -69,6 +69,33 @@ struct NameAttackTests {
     try host.done(ReleaseInstance(made.instance), at: made.manager)
   }
 
+  /// What the owner is answered: who has the same rights is answered the same.
+  private static func answer(_ code: UInt32, in directory: String) -> ReplyCode {
+    guard directory.hasPrefix("ram") else {
+      return code == QueryAttribute.code ? .noAttribute : .ok
+    }
+    // What there is not in memory, whoever asks.
+    switch code {
+    case LinkName.code: return .notOwner
+    case QueryAttribute.code, ListAttributes.code, ChangeAttribute.code: return .notSupported
+    default: return .ok
+    }
+  }
+
+  /// What its owner sees of the directory and of what an attack is about.
+  private static func state(
+    _ host: AttackedHost, _ directory: String, _ object: String
+  ) -> [Message] {
+    ["", "/\(object)", "/new"].map {
+      host.send(QueryObject(host.name(directory + $0)).message, host.directory.server).message
+    }
+  }
+
+  /// Root of a container has root's rights on file data.
+  private static func mayPass(_ who: Who, _ directory: String) -> Bool {
+    !Who.strangers.contains(who) || who.isContainedHere && directory.hasPrefix("storage")
+  }
+
   @Test(
     "in a directory that is closed to them are refused, with the octets that work for its owner",
     arguments: operations.map(\.code))
@@ -76,30 +103,26 @@ struct NameAttackTests {
     let host = try AttackedHost()
     let operation = try #require(OperationTable.entry(code)).name
     let object = code == ReadLink.code ? "link" : "file"
-    var worked = 0
     for directory in Self.directories {
       try Self.furnish(host, directory, object)
       let request = try Self.request(code, host, directory, object)
-      let answer = host.send(request, host.directory.server).code
-      #expect(answer != .noPermission, "\(operation) in \(directory) by its owner")
-      if answer == .ok || answer == .noAttribute { worked += 1 }
-      for who in Who.strangers {
-        // Where root of a container has root's rights on file data, it may.
-        if who == .containedRoot && directory.hasPrefix("storage") { continue }
+      let expected = Self.answer(code, in: directory)
+      let isSupported = expected == .ok || expected == .noAttribute
+      // An object is linked by its owner, whoever may write in the directory.
+      let refusal = code == LinkName.code ? ReplyCode.notOwner : .noPermission
+      for who in Who.allCases {
+        let mayPass = Self.mayPass(who, directory)
         try Self.furnish(host, directory, object, isAnew: code != LinkName.code)
-        let refusal = host.send(request, host.directory.server, as: who).code
+        let before = Self.state(host, directory, object)
+        let answer = host.send(request, host.directory.server, as: who).code
         #expect(
-          refusal == .noPermission || refusal == .notOwner
-            || (answer == .notSupported && refusal == answer),
-          "\(operation) in \(directory) by \(who): \(refusal)")
+          answer == .ok || Self.state(host, directory, object) == before,
+          "\(operation) in \(directory) was refused to \(who), and changed something")
+        #expect(
+          answer == (mayPass || !isSupported ? expected : refusal),
+          "\(operation) in \(directory) by \(who): \(answer)")
       }
-      try Self.furnish(host, directory, object, isAnew: code != LinkName.code)
-      let byRoot = host.send(request, host.directory.server, as: .root).code
-      #expect(
-        byRoot != .noPermission && byRoot != .notOwner || answer == byRoot,
-        "\(operation) in \(directory) by root: \(byRoot)")
     }
-    #expect(worked > 0, "\(operation) works for nobody: the attack would prove nothing")
   }
 
   @Test("by the number of a closed directory are refused as by its name")
@@ -119,47 +142,84 @@ struct NameAttackTests {
         RemoveName(file, isContext: false).message,
         CheckAccess(file, mask: 4).message, CheckAccess(ContextName(context), mask: 1).message,
       ] {
-        for who in Who.strangers {
-          if who == .containedRoot && directory.hasPrefix("storage") { continue }
+        for who in Who.allCases {
           let answer = host.send(message, manager, as: who).code
-          #expect(answer == .noPermission, "\(directory) \(message.mcb.code) by \(who): \(answer)")
+          #expect(
+            answer == (Self.mayPass(who, directory) ? .ok : .noPermission),
+            "\(directory) \(message.mcb.code) by \(who): \(answer)")
+          if answer == .ok { try Self.furnish(host, directory, "file") }
         }
-        #expect(host.send(message, manager).code == .ok, "\(directory) \(message.mcb.code)")
-        try Self.furnish(host, directory, "file")
       }
     }
   }
 
   @Test(
-    "objects of mode 600 in open directories are neither read, written nor changed",
+    "objects of mode 600 or 700 in open directories are neither read, written, run nor changed",
     arguments: [
       "storage/kea/private", "ram/kea/private", "pipe/kea/private", "team/kea/PROGRAM/mem",
       "team/kea/PROGRAM/out", "team/kea/PROGRAM/in", "team/kea/PROGRAM/environ",
+      "team/kea/PROGRAM/err", "team/kea/PROGRAM/regions",
     ])
   func privateObjects(path: String) throws {
     let host = try AttackedHost()
     let isMade = !path.contains("PROGRAM")
-    let path = path.replacing("PROGRAM", with: host.program)
-    if isMade { _ = try host.open(path, [.read, .write, .create]) }
+    let path = host.path(path)
+    if isMade { _ = try host.open(path, [.read, .write, .create], permissions: 0o700) }
+    func code(_ mode: OpenMode, _ who: Who) -> ReplyCode {
+      host.send(CreateInstance(host.name(path), mode: mode).message, host.directory.server, as: who)
+        .code
+    }
+    let modes = [OpenMode.read, .write, [.read, .write], [.write, .truncate], .execute].filter {
+      code($0, .owner) == .ok
+    }
+    #expect(!modes.isEmpty, "its owner can do nothing with \(path)")
+    for who in Who.attackers {
+      for mode in modes {
+        let answer = code(mode, who)
+        #expect(
+          answer == (Self.mayPass(who, path) ? .ok : .noPermission),
+          "\(path) \(mode.rawValue) by \(who): \(answer)")
+      }
+    }
+    guard isMade else { return }
+    try changes(of: path, host)
+  }
+
+  @Test("a file that may be run and written but not read is only run, by a node's own mount")
+  func unreadable() throws {
+    let host = try AttackedHost()
+    let path = "storage/kea/tool"
+    _ = try host.open(path, [.read, .write, .create], permissions: 0o733)
+    for (mode, byAttached, byMount) in [
+      (.write, .ok, .ok), (.execute, .noPermission, .ok), (.read, .noPermission, .noPermission),
+      ([.execute, .write], .noPermission, .noPermission),
+      ([.execute, .read], .noPermission, .noPermission),
+    ] as [(OpenMode, ReplyCode, ReplyCode)] {
+      let operation = CreateInstance(host.name(path), mode: mode).message
+      for (who, expected) in [(Who.other, byAttached), (.mountedOther, byMount), (.owner, .ok)] {
+        let answer = host.send(operation, host.directory.server, as: who).code
+        #expect(answer == expected, "\(mode.rawValue) by \(who): \(answer)")
+      }
+    }
+  }
+
+  private func changes(of path: String, _ host: AttackedHost) throws {
     var readable = Modification()
     readable.permissions = 0o666
-    for who in Who.strangers {
-      if who == .containedRoot && path.hasPrefix("storage") { continue }
-      for mode in [OpenMode.read, .write, [.read, .write], [.write, .truncate], .execute] {
-        let answer = host.send(
-          CreateInstance(host.name(path), mode: mode).message, host.directory.server, as: who)
-        #expect(answer.code == .noPermission, "\(path) \(mode.rawValue) by \(who): \(answer.code)")
-      }
-      let changed = host.send(
-        ModifyObject(host.name(path), readable).message, host.directory.server, as: who)
-      #expect([.notOwner, .noPermission].contains(changed.code), "\(path) by \(who)")
+    let change = ModifyObject(host.name(path), readable).message
+    let remove = RemoveName(host.name(path), isContext: false).message
+    for who in Who.attackers where !Self.mayPass(who, path) {
+      let changed = host.send(change, host.directory.server, as: who).code
+      #expect(changed == .notOwner, "\(path) by \(who): \(changed)")
       // The disk's directory is everybody's, without the sticky bit: there anybody may.
-      if isMade && !path.hasPrefix("storage") {
-        let removed = host.send(
-          RemoveName(host.name(path), isContext: false).message, host.directory.server, as: who)
-        #expect(
-          [.notOwner, .noPermission].contains(removed.code), "\(path) by \(who): \(removed.code)")
-      }
+      guard !path.hasPrefix("storage") else { continue }
+      let removed = host.send(remove, host.directory.server, as: who).code
+      #expect(removed == .notOwner, "\(path) by \(who): \(removed)")
+    }
+    for who in Who.allCases where Self.mayPass(who, path) {
+      #expect(host.send(change, host.directory.server, as: who).code == .ok, "\(path) by \(who)")
+      #expect(host.send(remove, host.directory.server, as: who).code == .ok, "\(path) by \(who)")
+      _ = try host.open(path, [.read, .write, .create])
     }
   }
 }

@@ -208,6 +208,59 @@ struct MovingNameTests {
     _ = tui
   }
 
+  @Test("a full table has room for a new claim when a holder is away, and not before")
+  func fullTable() throws {
+    let simulator = Simulator(seed: 27)
+    let share = DirectoryLimits.claimsOfOneMax
+    let kea = try ClaimingHost("kea", in: simulator, prefixes: [])
+    // As many as fill what the own host does not keep for itself, without servers.
+    let others = (0...((Claim.claimsMax - share) / share)).map { Claimant("h\($0)", simulator) }
+    func tellForHalfAMinute(_ claimants: some Sequence<Claimant>) {
+      for claimant in claimants { claimant.tell() }
+      simulator.run(for: .seconds(30))
+    }
+    tellForHalfAMinute(others)
+    let tui = try ClaimingHost("tui", in: simulator, prefixes: ["src"])
+    let name = Array("src".utf8)
+    tellForHalfAMinute(others)
+    #expect(kea.directory.holder(of: name) == nil)
+    #expect(server(of: "src", from: kea, simulator) == .success(tui.node.id), "found by asking")
+    // The first one is silent from now on; it was heard half a minute ago.
+    simulator.crash("h0")
+    tellForHalfAMinute(others.dropFirst())
+    #expect(kea.directory.holder(of: name) == nil)
+    for _ in 0..<2 { tellForHalfAMinute(others.dropFirst()) }
+    #expect(kea.directory.holder(of: name) == "tui")
+    for claimant in others.dropFirst() {
+      #expect(kea.directory.holder(of: claimant.claims[0].prefix) == claimant.node.host)
+    }
+  }
+
+  /// A host that tells of a whole share of claims.
+  private struct Claimant {
+    let node: Node
+    let claims: [Claim]
+
+    init(_ host: String, _ simulator: Simulator) {
+      node = simulator.start(host)
+      node.announce()
+      let manager = node.makeServer(knowsPrincipals: true) { _ in }
+      claims = (0..<DirectoryLimits.claimsOfOneMax).map { number in
+        Claim(
+          prefix: Array("\(host)-\(number)".utf8), manager: manager,
+          context: ContextID(rawValue: 1), host: host, clock: 1, state: .present)
+      }
+    }
+
+    func tell() {
+      let client = node.makeClient(user: "root")
+      for message in SpreadClaims.messages(claims, wantsAnswer: false) {
+        node.sendDatagram(message.message, from: client, to: .nameHandlingGroup)
+      }
+      node.retire(client)
+    }
+  }
+
   @Test("a silent host that is back is found back before anybody asks for it")
   func foundBack() throws {
     let simulator = Simulator(seed: 25)

@@ -12,13 +12,22 @@ enum Rule {
   static let functionLinesMax = 70
   static let columnsMax = 100
   static let kernelLinesMax = 5_500
+  static let protocolLinesMax = 4_000
   static let roomLinesMax = 3_000
 
   /// The parts every message runs through; their size is what a reader must hold in his head.
   static let kernel: Set = ["VTransport", "VKernel", "VRuntime", "VThreads", "VNode"]
 
-  /// What may be larger: VProtocol holds no state, and `v` is a row of commands, each on its own.
-  static let largeRooms: Set = ["VProtocol", "v"]
+  /// A row of commands, each on its own, may be larger.
+  static let largeRooms: Set = ["v"]
+
+  /// The most lines of a room beside the kernel's; nil where there is no bound.
+  ///
+  /// VProtocol holds no state, and has an operation for each thing that there is to ask.
+  static func linesMax(ofRoom room: String) -> Int? {
+    if kernel.contains(room) || largeRooms.contains(room) { return nil }
+    return room == "VProtocol" ? protocolLinesMax : roomLinesMax
+  }
 
   static let withoutConcurrency: Set = ["VProtocol", "VTransport", "VKernel"]
 

@@ -191,7 +191,11 @@ struct BoundsTests {
     print(kind)
     kind, server, code = ask(frame(2, 4))
     print(ask(frame(3, 5, server, 0x6000000000000000 | 2 << 32 | 0xE0000100))[2])
+    print(ask(frame(3, 6, server, int(sys.argv[2])))[2])
     print(ask(frame(5, 0, client, 0x4000000000000000 | 1 << 32 | 0xE0000100, code=0x10F))[2])
+    for claims in 0x100B, 0x100C:
+        print(ask(frame(5, 0, client, int(sys.argv[3]), code=claims))[2])
+    print(ask(frame(5, 0, client, server, code=0x10FF))[0])
     """
 
   @Test(
@@ -205,6 +209,7 @@ struct BoundsTests {
     process.executableURL = URL(fileURLWithPath: "/usr/bin/setpriv")
     process.arguments = [
       "--reuid=65534", "--clear-groups", "/usr/bin/python3", "-c", Self.script, door.path,
+      "\(EntityID(groupNamed: "own").rawValue)", "\(EntityID.nameHandlingGroup.rawValue)",
     ]
     let output = Pipe()
     process.standardOutput = output
@@ -214,7 +219,8 @@ struct BoundsTests {
     let noPermission = "\(ReplyCode.noPermission.rawValue)"
     #expect(
       text.split(separator: "\n").map(String.init) == [
-        "nobody@kea", noPermission, noPermission, "129", noPermission, noPermission,
+        "nobody@kea", noPermission, noPermission, "129", noPermission, noPermission, noPermission,
+        noPermission, noPermission, "132",
       ])
   }
 }

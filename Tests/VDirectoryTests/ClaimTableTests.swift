@@ -66,6 +66,31 @@ struct ClaimTableTests {
     #expect(table.merge(known, from: holder, at: Self.now) == .known)
   }
 
+  @Test("a full table has room for a new claim when a holder has been silent for 90 s, not before")
+  func away() {
+    var table = ClaimTable()
+    let share = DirectoryLimits.claimsOfOneMax
+    let silent = KernelID(2)
+    #expect(tell(&table, share, "a", of: silent, from: silent) == share)
+    let later = Self.now + .seconds(30)
+    for number in 3..<10 as Range<UInt32> {
+      _ = tell(
+        &table, share, "b\(number)/", of: KernelID(number), from: KernelID(number), at: later)
+    }
+    let new = Self.claim("src", of: KernelID(20))
+    func merge(after span: TimeSpan) -> ClaimTable.Outcome {
+      table.merge(new, from: KernelID(20), at: Self.now + span)
+    }
+    #expect(merge(after: .seconds(30)) == .refused)
+    #expect(merge(after: .milliseconds(89_999)) == .refused)
+    #expect(merge(after: .seconds(90)) == .news(replaced: nil))
+    // The present ones of others have all stayed.
+    #expect(table.place(of: Array("b3/0".utf8)) != .unknown)
+    #expect(
+      table.components(below: []).filter { $0.component.starts(with: Array("a".utf8)) }.count
+        == share - 1)
+  }
+
   @Test("a full share has room again when what it holds is withdrawn")
   func withdrawn() {
     var table = ClaimTable()

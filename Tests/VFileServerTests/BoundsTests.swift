@@ -121,6 +121,26 @@ struct BoundsTests {
     #expect(ended.withLock { $0 } == [.invalidFileID] && objects.waits.count == 0)
   }
 
+  @Test("an object that is open outlives its context, which makes room for others'")
+  func held() throws {
+    var limits = FileLimits(descriptors: 20_000)
+    limits.contexts = 4
+    let served = try Served(limits: limits)
+    for number in 0..<100 { try served.put("\(number)", at: "f\(number)") }
+    let context = try served.ask(QueryObject(served.name("f0"))).context
+    #expect(served.code(QueryObject(ContextName(context))) == .ok)
+    let instance = try served.open("f0", .read)
+    for number in 1..<100 { _ = try served.ask(QueryObject(served.name("f\(number)"))) }
+    #expect(served.code(QueryObject(ContextName(context))) == .invalidContext)
+    #expect(try served.read(instance) == "0")
+    #expect(try served.ask(QueryInstance(instance)).size == 1)
+    // The export itself is not found anew: it has stayed.
+    #expect(served.code(QueryObject(ContextName(served.root))) == .ok)
+    _ = try served.ask(ReleaseInstance(instance))
+    for number in 1..<100 { _ = try served.ask(QueryObject(served.name("f\(number)"))) }
+    #expect(served.descriptorCount(of: "f0") == 0)
+  }
+
   @Test("who has opened too much is refused, nothing is made for it, and others go on")
   func instances() throws {
     var limits = FileLimits(descriptors: 20_000)

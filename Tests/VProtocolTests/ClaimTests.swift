@@ -39,6 +39,23 @@ struct ClaimTests {
     }
   }
 
+  @Test("a message has room for fewer claims than a table, however small they are")
+  func most() throws {
+    let smallest = claim("a", host: "h")
+    #expect(smallest.byteCount == 34)
+    let count = Message.segmentBytesMax / smallest.byteCount
+    #expect(count == 481 && count < Claim.claimsMax)
+    #expect(try parse([Claim](repeating: smallest, count: count)).count == count)
+    // What is left of the segment is no claim.
+    let rest = [UInt8](repeating: 0, count: Message.segmentBytesMax - count * smallest.byteCount)
+    let segment =
+      SpreadClaims([Claim](repeating: smallest, count: count), wantsAnswer: false).message.segment
+      + rest
+    #expect(throws: WireError.self) {
+      try SpreadClaims(parsing: Message(MessageControlBlock(), segment: segment))
+    }
+  }
+
   @Test("a record may be longer than what it holds, and not shorter")
   func recordLength() throws {
     let bytes = SpreadClaims([claim("a")], wantsAnswer: false).message.segment
