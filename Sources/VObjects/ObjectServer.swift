@@ -1,4 +1,4 @@
-import Synchronization
+public import Synchronization
 public import VProtocol
 public import VRuntime
 
@@ -12,6 +12,8 @@ public import VRuntime
 /// left, answers for the manager's prefixes, and lists what is open. A manager cannot forget to ask
 /// who is calling, because it never sees a request that failed it. What a name leads to is the
 /// manager's to check: there the caller's rights on each object decide.
+///
+/// Every request passes here: `@inlinable` lets each manager have it made for its own content.
 public final class ObjectServer<Content: Sendable>: Sendable {
   /// What the manager does for those who may.
   public struct Handlers: Sendable {
@@ -46,16 +48,19 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   public let backplane: any Backplane
   public let instances: InstanceTable<Content>
   public let waits: Waits
-  private let claims: PrefixClaims?
-  private let identify: @Sendable (Request) -> Caller
-  private let state = Mutex(State())
+  @usableFromInline let claims: PrefixClaims?
+  @usableFromInline let identify: @Sendable (Request) -> Caller
+  @usableFromInline let state = Mutex(State())
   /// Processes that own instances, or wait.
-  private let owners: LifeWatch
+  @usableFromInline let owners: LifeWatch
 
-  private struct State: Sendable {
+  @usableFromInline
+  struct State: Sendable {
     /// For what no request brings.
-    var handlers: Handlers?
-    var server = EntityID.none
+    @usableFromInline var handlers: Handlers?
+    @usableFromInline var server = EntityID.none
+
+    @usableFromInline init() {}
   }
 
   /// `identify` says as whom a request's sender is taken: without it as `Caller` says.
@@ -88,6 +93,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   ///
   /// `register` makes it where it is to have a well-known place.
   @discardableResult
+  @inlinable
   public func start(
     _ handlers: Handlers, register: ((@escaping Procedure) -> EntityID)? = nil
   ) -> EntityID {
@@ -103,7 +109,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   /// The entity of the server; `none` before its start.
   public var server: EntityID { state.withLock { $0.server } }
 
-  private var handlers: Handlers {
+  @inlinable var handlers: Handlers {
     guard let handlers = state.withLock({ $0.handlers }) else {
       preconditionFailure("a server is started before it is asked")
     }
@@ -112,7 +118,8 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 
   // MARK: requests
 
-  private func serve(_ request: Request, _ handlers: Handlers) {
+  @inlinable
+  func serve(_ request: Request, _ handlers: Handlers) {
     switch request.message.mcb.code {
     // Whose an instance is, is asked of every read: as whom its sender is taken, is not.
     case QueryInstance.code...QueryLock.code, ChangeOwner.code: serveInstance(request, handlers)
@@ -132,15 +139,14 @@ public final class ObjectServer<Content: Sendable>: Sendable {
         }
         backplane.reply(answer, to: request)
       }
-    case ListInstances.code:
-      let lines = instances.all.lazy.map(line(for: identify(request), handlers.label))
-      backplane.serveInstances(lines, request)
+    case ListInstances.code: list(request, handlers)
     case CreateInstance.code: create(request, handlers)
     default: handlers.serve(request, identify(request))
     }
   }
 
-  private func create(_ request: Request, _ handlers: Handlers) {
+  @inlinable
+  func create(_ request: Request, _ handlers: Handlers) {
     backplane.serve(CreateInstance.self, request) { operation in
       guard operation.mode.isPossible else { return refuse(Refusal(.modeNotSupported), request) }
       guard Self.isOwn(operation.owner, of: request) else {
@@ -152,7 +158,8 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     }
   }
 
-  private func serveInstance(_ request: Request, _ handlers: Handlers) {
+  @inlinable
+  func serveInstance(_ request: Request, _ handlers: Handlers) {
     let code = request.message.mcb.code
     let instance: Instance<Content>
     do throws(Refusal) {
@@ -178,15 +185,24 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     }
   }
 
+  @usableFromInline
+  func list(_ request: Request, _ handlers: Handlers) {
+    let lines = instances.all.lazy.map(line(for: identify(request), handlers.label))
+    backplane.serveInstances(lines, request)
+  }
+
   /// An owner is a process of the client's own kernel, or is left to be the client itself.
-  private static func isOwn(_ owner: EntityID, of request: Request) -> Bool {
+  @inlinable
+  static func isOwn(_ owner: EntityID, of request: Request) -> Bool {
     owner == .none || !owner.isGroup && owner.kernel == request.client.kernel
   }
 
-  private static var foreignOwner: Refusal {
+  @inlinable
+  static var foreignOwner: Refusal {
     Refusal(.noPermission, "the owner is no process of the client's kernel")
   }
 
+  @inlinable
   public func refuse(_ refusal: Refusal, _ request: Request) {
     backplane.reply(refusal.message, to: request)
   }
@@ -196,6 +212,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 
 extension ObjectServer {
   /// Enters what was opened for `operation`, for which a place was kept.
+  @inlinable
   public func enter(
     _ content: Content, for operation: CreateInstance, _ caller: Caller
   ) -> Instance<Content> {
@@ -216,6 +233,7 @@ extension ObjectServer {
   }
 
   /// Ends an instance; `done` is called when nothing is left of it.
+  @inlinable
   public func end(_ instance: Instance<Content>, _ done: @escaping @Sendable () -> Void = {}) {
     guard instances.remove(instance.id) != nil else { return done() }
     waits.cancelAll(in: instance.id)

@@ -1,4 +1,4 @@
-import Synchronization
+public import Synchronization
 public import VProtocol
 public import VRuntime
 
@@ -10,29 +10,44 @@ public import VRuntime
 ///
 /// A number says which object is meant, not that its user may do something with it: that is asked
 /// at each use.
+///
+/// Managers use it at each request: `@inlinable` lets each of them have it made for its own types.
 public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-  fileprivate struct Entry: Sendable {
-    var context: ContextID
-    var key: Key
-    var value: Value
-    var isRecent: Bool
-    var isPinned: Bool
+  @usableFromInline
+  struct Entry: Sendable {
+    @usableFromInline var context: ContextID
+    @usableFromInline var key: Key
+    @usableFromInline var value: Value
+    @usableFromInline var isRecent = false
+    @usableFromInline var isPinned: Bool
+
+    @inlinable
+    init(context: ContextID, key: Key, value: Value, isPinned: Bool) {
+      self.context = context
+      self.key = key
+      self.value = value
+      self.isPinned = isPinned
+    }
   }
 
-  fileprivate struct State: Sendable {
-    var entries: [Entry] = []
-    var places: [ContextID: Int] = [:]
-    var placesByKey: [Key: Int] = [:]
+  @usableFromInline
+  struct State: Sendable {
+    @usableFromInline var entries: [Entry] = []
+    @usableFromInline var places: [ContextID: Int] = [:]
+    @usableFromInline var placesByKey: [Key: Int] = [:]
     /// Where the search for an entry to drop goes on.
-    var hand = 0
-    var pinnedCount = 0
+    @usableFromInline var hand = 0
+    @usableFromInline var pinnedCount = 0
+
+    @inlinable init() {}
   }
 
-  private let backplane: any Backplane
-  private let capacity: Int
-  private let state = Mutex(State())
+  @usableFromInline let backplane: any Backplane
+  @usableFromInline let capacity: Int
+  @usableFromInline let state = Mutex(State())
 
   /// `capacity` counts what is not pinned.
+  @inlinable
   public init(_ backplane: any Backplane, capacity: Int = InstanceLimits.contextsMax) {
     precondition(capacity > 0, "a table has room for one")
     self.backplane = backplane
@@ -40,6 +55,7 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
   }
 
   /// What a context stands for; nil where it was never granted or has been dropped.
+  @inlinable
   public subscript(context: ContextID) -> Value? {
     state.withLock { state in
       guard let place = state.places[context] else { return nil }
@@ -51,6 +67,7 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
   /// The context of a thing: the one that it has, or a new one with `value`.
   ///
   /// A root that everybody knows has a number of its own.
+  @inlinable
   public func grant(
     _ key: Key, _ value: Value, isPinned: Bool = false, as wellKnown: ContextID? = nil
   ) -> ContextID {
@@ -64,7 +81,7 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
         context = ContextID(rawValue: backplane.random())
       }
       let entry = Entry(
-        context: context, key: key, value: value, isRecent: false, isPinned: isPinned)
+        context: context, key: key, value: value, isPinned: isPinned)
       return (context, state.insert(entry, capacity))
     }
     // Let go of here, outside the lock.
@@ -73,6 +90,7 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
   }
 
   /// What stands behind the context of a thing; nil where it has none now.
+  @inlinable
   public subscript(key key: Key) -> Value? {
     state.withLock { state in
       guard let place = state.placesByKey[key] else { return nil }
@@ -82,16 +100,19 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
   }
 
   /// Everything that is not pinned.
+  @inlinable
   public var all: [Value] {
     state.withLock { $0.entries.filter { !$0.isPinned }.map(\.value) }
   }
 
   /// Drops the context of a thing.
+  @inlinable
   public func drop(_ key: Key) {
     let dropped = state.withLock { $0.remove(key) }
     withExtendedLifetime(dropped) {}
   }
 
+  @inlinable
   public var holdsMoreThanPinned: Bool {
     state.withLock { $0.entries.count > $0.pinnedCount }
   }
@@ -99,7 +120,8 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
 
 extension ContextTable.State {
   /// Puts an entry in; what had to make room for it, if anything, is the caller's to drop.
-  fileprivate mutating func insert(
+  @inlinable
+  mutating func insert(
     _ entry: ContextTable.Entry, _ capacity: Int
   ) -> Value? {
     if entry.isPinned { pinnedCount += 1 }
@@ -120,13 +142,15 @@ extension ContextTable.State {
   }
 
   /// Puts an entry in a place, or behind the last one.
-  private mutating func put(_ entry: ContextTable.Entry, at place: Int) {
+  @inlinable
+  mutating func put(_ entry: ContextTable.Entry, at place: Int) {
     places[entry.context] = place
     placesByKey[entry.key] = place
     if place < entries.count { entries[place] = entry } else { entries.append(entry) }
   }
 
-  fileprivate mutating func remove(_ key: Key) -> Value? {
+  @inlinable
+  mutating func remove(_ key: Key) -> Value? {
     guard let place = placesByKey.removeValue(forKey: key) else { return nil }
     let old = entries[place]
     places[old.context] = nil

@@ -1,4 +1,4 @@
-import Synchronization
+public import Synchronization
 public import VProtocol
 
 /// An open object: what was opened, how, and whose it is.
@@ -12,8 +12,9 @@ public final class Instance<Content: Sendable>: Sendable {
   public let caller: Caller
   /// Nanoseconds since 1970.
   public let openedAt: Int64
-  private let process: Atomic<UInt64>
+  @usableFromInline let process: Atomic<UInt64>
 
+  @inlinable
   init(
     _ id: InstanceID, _ content: Content, mode: OpenMode, _ caller: Caller, owner: EntityID,
     openedAt: Int64
@@ -27,8 +28,10 @@ public final class Instance<Content: Sendable>: Sendable {
   }
 
   /// The process whose death frees it.
+  @inlinable
   public var owner: EntityID { EntityID(rawValue: process.load(ordering: .relaxed)) }
 
+  @inlinable
   func give(to owner: EntityID) { process.store(owner.rawValue, ordering: .relaxed) }
 
   public var isReadable: Bool { !mode.isDisjoint(with: [.read, .execute, .directory]) }

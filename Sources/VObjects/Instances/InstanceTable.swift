@@ -1,16 +1,22 @@
-import Synchronization
+public import Synchronization
 public import VProtocol
 public import VRuntime
 
 /// The instances of a manager: a bounded table of which every principal has a share.
+///
+/// Managers use it at each request: `@inlinable` lets each of them have it made for its own types.
 public final class InstanceTable<Content: Sendable>: Sendable {
-  private struct State: Sendable {
-    var instances: [InstanceID: Instance<Content>] = [:]
+  @usableFromInline
+  struct State: Sendable {
+    @usableFromInline var instances: [InstanceID: Instance<Content>] = [:]
     /// Places promised to openings at work are in it too.
-    var shares: Shares
-    var owners: [EntityID: Set<InstanceID>] = [:]
-    var principals: [Principal: Set<InstanceID>] = [:]
+    @usableFromInline var shares: Shares
+    @usableFromInline var owners: [EntityID: Set<InstanceID>] = [:]
+    @usableFromInline var principals: [Principal: Set<InstanceID>] = [:]
 
+    @inlinable init(shares: Shares) { self.shares = shares }
+
+    @inlinable
     mutating func remove(_ id: InstanceID) -> Instance<Content>? {
       guard let instance = instances.removeValue(forKey: id) else { return nil }
       let principal = instance.caller.principal
@@ -21,15 +27,17 @@ public final class InstanceTable<Content: Sendable>: Sendable {
       return instance
     }
 
+    @inlinable
     mutating func forget(_ id: InstanceID, of owner: EntityID) {
       owners[owner]?.remove(id)
       if owners[owner]?.isEmpty == true { owners[owner] = nil }
     }
   }
 
-  private let backplane: any Backplane
-  private let state: Mutex<State>
+  @usableFromInline let backplane: any Backplane
+  @usableFromInline let state: Mutex<State>
 
+  @inlinable
   public init(_ backplane: any Backplane, capacity: Int = InstanceLimits.instancesMax) {
     self.backplane = backplane
     state = Mutex(State(shares: Shares(capacity: capacity, ownHost: backplane.host)))
@@ -38,6 +46,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
   /// Keeps a place for what is about to be opened, so that nothing is made in vain.
   ///
   /// `enter` uses it, or `cancel` gives it back.
+  @inlinable
   public func reserve(for caller: Caller) throws(Refusal) {
     guard state.withLock({ $0.shares.take(caller.principal) }) else {
       throw Refusal(
@@ -46,6 +55,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
   }
 
   /// Gives a kept place back.
+  @inlinable
   public func cancel(for caller: Caller) {
     state.withLock { $0.shares.give(caller.principal) }
   }
@@ -53,6 +63,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
   /// Puts what was opened in the place that was kept for it.
   ///
   /// Its number is one that nobody can guess.
+  @inlinable
   public func enter(
     _ content: Content, mode: OpenMode, _ caller: Caller, owner: EntityID
   ) -> Instance<Content> {
@@ -71,6 +82,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
   }
 
   /// The instance for whom it belongs to: no other principal may do anything with it.
+  @inlinable
   public func find(_ id: InstanceID, for principal: Principal) throws(Refusal) -> Instance<Content>
   {
     guard let instance = self[id] else { throw Refusal(.invalidFileID) }
@@ -79,11 +91,14 @@ public final class InstanceTable<Content: Sendable>: Sendable {
   }
 
   /// The instance, whoever asks: for managers that have asked already.
+  @inlinable
   public subscript(id: InstanceID) -> Instance<Content>? { state.withLock { $0.instances[id] } }
 
   /// Takes an instance out; nil where another has.
+  @inlinable
   func remove(_ id: InstanceID) -> Instance<Content>? { state.withLock { $0.remove(id) } }
 
+  @inlinable
   func change(_ instance: Instance<Content>, to owner: EntityID) {
     state.withLock { state in
       guard state.instances[instance.id] != nil else { return }
@@ -94,9 +109,11 @@ public final class InstanceTable<Content: Sendable>: Sendable {
   }
 
   /// The processes that instances belong to.
+  @inlinable
   var owners: Set<EntityID> { state.withLock { Set($0.owners.keys) } }
 
   /// Takes out what belongs to `owner`.
+  @inlinable
   func removeAll(of owner: EntityID) -> [Instance<Content>] {
     state.withLock { state in
       (state.owners[owner] ?? []).compactMap { state.remove($0) }
@@ -104,6 +121,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
   }
 
   /// What `principal` opened last of what `predicate` says; looks at all that it has open.
+  @inlinable
   public func newest(
     openedBy principal: Principal, where predicate: (Content) -> Bool
   ) -> Instance<Content>? {
@@ -114,6 +132,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
   }
 
   /// In the order of opening.
+  @inlinable
   public var all: [Instance<Content>] {
     state.withLock { Array($0.instances.values) }
       .sorted { ($0.openedAt, $0.id.rawValue) < ($1.openedAt, $1.id.rawValue) }

@@ -81,6 +81,7 @@ public final class Waits: Sendable {
   }
 
   /// Ends the wait of a client, for the principal whose request it is; false if there is none.
+  @usableFromInline
   func cancel(_ client: EntityID, by principal: Principal) -> Bool {
     let wait = state.withLock { state in
       state.waits[client]?.caller.principal == principal ? state.remove(client) : nil
@@ -90,6 +91,7 @@ public final class Waits: Sendable {
   }
 
   /// Ends all waits in an instance.
+  @usableFromInline
   func cancelAll(in instance: InstanceID) { cancelAll(.instance(instance), .invalidFileID) }
 
   /// Ends what a dead process waited for outside of instances.
