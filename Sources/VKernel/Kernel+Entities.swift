@@ -49,16 +49,17 @@ extension Kernel {
     numbers.giveBack(entity.discriminator, at: step.now)
     if let current = removed.current { endPending(current) }
     guard removed.serverKind != nil else { return }
-    for work in removed.working.entries where isWorking(entity, on: work) {
+    let works = working.removeValue(forKey: entity)?.entries ?? []
+    for work in works where isWorking(entity, on: work) {
       let action = records[work.key]!.failForward(.outcomeUnknown, at: step.now)
       perform(action, of: work.key, &step)
     }
-    abandon(removed.waiting.entries, of: entity, &step)
+    abandon(waiting.removeValue(forKey: entity)?.entries ?? [], of: entity, &step)
     for group in removed.groups {
       groups[group]?.members.removeAll { $0 == entity }
       guard groups[group]?.members.isEmpty == true else { continue }
-      let waiting = groups.removeValue(forKey: group)?.waiting.entries ?? []
-      abandon(waiting, of: group, &step)
+      groups[group] = nil
+      abandon(waiting.removeValue(forKey: group)?.entries ?? [], of: group, &step)
     }
   }
 
@@ -87,15 +88,9 @@ extension Kernel {
     _ client: EntityID, _ transaction: TransactionID, for target: EntityID
   ) {
     let entry = Waiting(client: client, transaction: transaction)
-    if target.isGroup {
-      guard groups[target]?.waiting.add(entry) == true else { return }
-      let alive = groups[target]!.waiting.entries.filter { isWaiting($0, for: target) }
-      groups[target]!.waiting.keep(alive)
-    } else {
-      guard entities[target]?.waiting.add(entry) == true else { return }
-      let alive = entities[target]!.waiting.entries.filter { isWaiting($0, for: target) }
-      entities[target]!.waiting.keep(alive)
-    }
+    guard waiting[target, default: Backlog()].add(entry) else { return }
+    let alive = waiting[target]!.entries.filter { isWaiting($0, for: target) }
+    waiting[target]!.keep(alive)
   }
 
   private func isWaiting(_ entry: Waiting, for target: EntityID) -> Bool {
@@ -107,10 +102,10 @@ extension Kernel {
 
   /// Remembers that a local server was given the request of a record.
   mutating func noteWork(of server: EntityID, _ key: RecordKey, _ transaction: TransactionID) {
-    guard entities[server]?.working.add(Work(key: key, transaction: transaction)) == true
+    guard working[server, default: Backlog()].add(Work(key: key, transaction: transaction))
     else { return }
-    let alive = entities[server]!.working.entries.filter { isWorking(server, on: $0) }
-    entities[server]!.working.keep(alive)
+    let alive = working[server]!.entries.filter { isWorking(server, on: $0) }
+    working[server]!.keep(alive)
   }
 
   private func isWorking(_ server: EntityID, on work: Work) -> Bool {

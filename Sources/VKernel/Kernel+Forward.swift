@@ -104,9 +104,7 @@ extension Kernel {
   public mutating func sendDatagram(
     _ message: Message, from client: EntityID, to server: EntityID, _ step: inout Step
   ) {
-    precondition(entities[client]?.current == nil, "a datagram of a client that waits")
-    guard let transaction = entities[client]?.lastTransaction.next else { return }
-    entities[client]!.lastTransaction = transaction
+    guard let transaction = entities[client]?.begin() else { return }
     var message = message
     message.mcb.flags.insert(.datagram)
     let members =

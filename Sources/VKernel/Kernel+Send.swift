@@ -17,10 +17,9 @@ extension Kernel {
     precondition(!collects || limit != nil, "all responses are waited for up to a limit")
     var message = message
     if collects { message.mcb.flags.insert(.multipleResponses) }
-    precondition(entities[client] != nil, "send from an entity that was retired")
-    precondition(entities[client]?.current == nil, "one transaction at a time for each client")
-    let transaction = entities[client]!.lastTransaction.next
-    entities[client]!.lastTransaction = transaction
+    guard let transaction = entities[client]?.begin() else {
+      preconditionFailure("send from an entity that was retired")
+    }
     if server == manager {
       step.append(.complete(client: client, server: manager, answerOwnManager(message)))
       return transaction
@@ -105,8 +104,10 @@ extension Kernel {
 
   /// Who a local client is; a server speaks for no user.
   func principal(of client: EntityID) -> Principal? {
-    guard let known = entities[client], known.serverKind == nil else { return nil }
-    return Principal(user: known.user, host: host, marks: known.marks)
+    entities[client].flatMap { known in
+      known.serverKind == nil
+        ? Principal(user: known.user, host: host, marks: known.marks) : nil
+    }
   }
 
   /// Sends the blocks of a request, or asks where its server is.

@@ -26,6 +26,13 @@ public struct Kernel: ~Copyable {
 
   var entities: [EntityID: Entity] = [:]
   var groups: [EntityID: Group] = [:]
+  /// By server or group of this kernel: local clients that it is to answer, of a group those that
+  /// asked the members of this kernel alone.
+  ///
+  /// Not in the entity: a message that adds to it would copy that.
+  var waiting: [EntityID: Backlog<Waiting>] = [:]
+  /// By local server: requests of remote clients that it was given.
+  var working: [EntityID: Backlog<Work>] = [:]
   var records: [RecordKey: ServerTransaction] = [:]
   var peers: [KernelID: Peer] = [:]
   /// How many peers there may be before idle ones are forgotten.
@@ -85,17 +92,18 @@ struct Entity: Sendable {
   var queuedAt: Time?
   /// What a server has joined.
   var groups: [EntityID] = []
-  /// Local clients that a server is to answer.
-  var waiting = Backlog<Waiting>()
-  /// Requests of remote clients that a server was given.
-  var working = Backlog<Work>()
+
+  /// The number of its next transaction, which it starts now.
+  mutating func begin() -> TransactionID {
+    precondition(current == nil, "one transaction at a time for each client")
+    lastTransaction = lastTransaction.next
+    return lastTransaction
+  }
 }
 
 /// A group as this kernel has it: there is one where it has members.
 struct Group: Sendable {
   var members: [EntityID] = []
-  /// Local clients that asked the members of this kernel alone.
-  var waiting = Backlog<Waiting>()
 }
 
 /// Names the record of a remote client: one for its own requests to single entities, and one

@@ -1,14 +1,22 @@
-import Synchronization
+public import Synchronization
 
 /// Leads what exists first, such as a server's procedure, to the object that it belongs to; weak,
 /// so that neither keeps the other.
 public final class LateBound<Object: AnyObject & Sendable>: Sendable {
-  private struct Reference: Sendable { weak var value: Object? }
-  private let reference = Mutex(Reference())
+  @usableFromInline
+  struct Reference: Sendable {
+    @usableFromInline weak var value: Object?
 
+    @inlinable init() {}
+  }
+  @usableFromInline let reference = Mutex(Reference())
+
+  @inlinable
   public init() {}
 
   /// Nil before it was bound, and once the object is gone.
+  @inlinable
   public var object: Object? { reference.withLock { $0.value } }
+  @inlinable
   public func bind(_ object: Object) { reference.withLock { $0.value = object } }
 }
