@@ -36,7 +36,8 @@ extension GroupServer {
     switch change.change {
     case .join: join(change, caller, done)
     case .leave:
-      look(at: change.group) { [self] view in
+      guard change.group.isGroupName else { return done(Self.noGroup(change.group)) }
+      look(for: caller, at: change.group, done) { [self] view in
         let member = table.withLock { $0.groups[change.group]?.members[change.member] }
         guard let view else { return done(Self.noGroup(change.group)) }
         let isTheirs = caller.isRoot || [member?.owner, view.about.owner].contains(user)
@@ -76,7 +77,7 @@ extension GroupServer {
     let isTold = caller.isRoot && caller.isLocal && change.program != .none
     let joiner = isTold && !change.owner.isEmpty ? self.caller(for: change.owner) : caller
     let owner = GroupUser.name(of: joiner.user, at: backplane.host)
-    look(at: change.group) { [self] view in
+    look(for: caller, at: change.group, done) { [self] view in
       guard let about = view?.about ?? (isTold ? newTraits(owner, 0o755) : nil) else {
         return done(Self.noGroup(change.group))
       }

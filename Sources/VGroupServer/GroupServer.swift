@@ -118,18 +118,32 @@ public final class GroupServer: Sendable {
     looks.add(name, look, found)
   }
 
-  /// Looks for somebody who uses a name, or lists all of them: as often at once as their share is.
-  func look(for caller: Caller, at name: Name?, _ done: @escaping Outcome) {
-    let principal = caller.principal
-    guard lookups.withLock({ $0.take(principal) }) else {
-      return done(
-        Refusal(.busy, "\(principal) looks for too many groups at once on \(backplane.host)"))
+  /// Looks for somebody who uses a name or changes its group: as often at once as their share is;
+  /// `refused` is called in place of `found` where they have none left.
+  func look(
+    for caller: Caller, at name: Name, _ refused: Outcome,
+    _ found: @escaping @Sendable (GroupView?) -> Void
+  ) {
+    guard takeLookup(for: caller.principal, refused) else { return }
+    look(at: name) { [self] view in
+      lookups.withLock { $0.give(caller.principal) }
+      found(view)
     }
-    let finish: @Sendable () -> Void = { [self] in
-      lookups.withLock { $0.give(principal) }
+  }
+
+  /// The same for somebody who lists all names.
+  func lookAround(for caller: Caller, _ done: @escaping Outcome) {
+    guard takeLookup(for: caller.principal, done) else { return }
+    lookAround { [self] in
+      lookups.withLock { $0.give(caller.principal) }
       done(nil)
     }
-    if let name { look(at: name) { _ in finish() } } else { lookAround(finish) }
+  }
+
+  private func takeLookup(for principal: Principal, _ refused: Outcome) -> Bool {
+    if lookups.withLock({ $0.take(principal) }) { return true }
+    refused(Refusal(.busy, "\(principal) looks for too many groups at once on \(backplane.host)"))
+    return false
   }
 
   /// Ends a group of this board where another one of its name is older.

@@ -13,8 +13,9 @@ extension GroupServer {
     root.isKeptWhileOpen = true
     root.prepare = { name, caller, done in
       guard let server = own.object else { return done(gone) }
-      guard name.map({ GroupTable.refusal(ofGroup: $0) == nil }) ?? true else { return done(nil) }
-      server.look(for: caller, at: name, done)
+      guard let name else { return server.lookAround(for: caller, done) }
+      guard GroupTable.refusal(ofGroup: name) == nil else { return done(nil) }
+      server.look(for: caller, at: name, done) { _ in done(nil) }
     }
     root.make = { making, done in
       if let server = own.object { server.make(making, done) } else { done(gone) }

@@ -149,10 +149,10 @@ public final class NodeServer: Sendable {
 
   // MARK: other kernels
 
-  /// Asks the other kernels, unless that is under way, what time it is on their hosts, which also
-  /// shows whether they are there; then calls `completion`.
+  /// Asks the other kernels what time it is on their hosts, together with whoever wants that too,
+  /// which also shows whether they are there; then calls `completion`.
   func askPeers(completion: @escaping @Sendable () -> Void) {
-    asking.join(completion) { askAll($0) }
+    asking.join(completion) { [self] in askAll($0) }
   }
 
   private func askAll(_ completion: @escaping @Sendable () -> Void) {

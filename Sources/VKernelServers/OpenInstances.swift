@@ -24,9 +24,9 @@ final class OpenInstances: Sendable {
     caller.view(ofInstances: latest.withLock { $0 })
   }
 
-  /// Asks all managers, unless that is under way, then calls `then`.
+  /// Asks all managers, together with whoever wants that too, then calls `then`.
   @Sendable func ask(_ then: @escaping @Sendable () -> Void) {
-    asking.join(then) { answered in
+    asking.join(then) { [self] answered in
       ask(managers().sorted { $0.rawValue < $1.rawValue }[...], "", from: 0) { [self] text in
         latest.withLock { $0 = text }
         answered()

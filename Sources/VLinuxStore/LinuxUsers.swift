@@ -65,8 +65,10 @@ public final class LinuxUsers: UserTable {
   }
 
   public func prepare(_ question: UserQuestion, _ done: @escaping @Sendable () -> Void) {
-    guard case .unknown = verdict(question) else { return done() }
-    search(question)
+    switch verdict(question) {
+    case .known, .refused: return done()
+    case .old, .unknown: search(question)
+    }
     // Where nothing is under way it was answered a moment ago, or there is no room.
     if !memory.withLock({ $0.add(done, to: question) }) { done() }
   }

@@ -5,8 +5,8 @@ public protocol UserNames: Sendable {
   func groupName(_ id: UInt32) -> NameAnswer<String>
   func userID(_ name: String) -> NameAnswer<UInt32>
   func groupID(_ name: String) -> NameAnswer<UInt32>
-  /// Looks for what was unknown, and calls `done` once, on any thread: when all of it is known, or
-  /// after some seconds at most.
+  /// Looks for what is unknown, and anew for what is only known from earlier; calls `done` once, on
+  /// any thread: when all of it is known, or after some seconds at most.
   func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void)
 }
 

@@ -19,8 +19,8 @@ public protocol UserTable: Sendable {
   func userName(_ uid: UInt32, _ patience: Patience) throws(StoreFailure) -> String?
   func groupName(_ gid: UInt32, _ patience: Patience) throws(StoreFailure) -> String?
 
-  /// Calls `done` once, on any thread, when the question is answered or refused `atOnce`; or when
-  /// no more can wait, and then the answer is still `wouldWait`.
+  /// Calls `done` once, on any thread, when the question is answered or refused `atOnce`, and the
+  /// answer is no old one; or when no more can wait, and then it is still `wouldWait`, or old.
   ///
   /// A table that hangs does not call it: see `prepare(_:on:)`.
   func prepare(_ question: UserQuestion, _ done: @escaping @Sendable () -> Void)

@@ -16,6 +16,7 @@ final class Program: Sendable {
     /// Nobody will come any more once all holders are gone.
     var isGivenUp: Bool
     var isEnded = false
+    var isForgotten = false
     /// What it takes of its starter's share, until it is forgotten.
     var share: TakenShare?
     var inputs = 0
@@ -58,7 +59,15 @@ final class Program: Sendable {
 
   func isOf(_ caller: Caller) -> Bool { caller.user == owner }
 
-  func giveBackShare() { _ = state.withLock { $0.share.take() } }
+  /// Gives its share back; whether nobody has forgotten it before.
+  func beginForgetting() -> Bool {
+    let (isFirst, share) = state.withLock { state in
+      defer { state.isForgotten = true }
+      return (!state.isForgotten, state.share.take())
+    }
+    withExtendedLifetime(share) {}
+    return isFirst
+  }
 }
 
 // MARK: - Changes

@@ -120,7 +120,8 @@ final class Programs: Sendable {
         state.programs[program.hosted.pid] = nil
       }
     }
-    program.giveBackShare()
+    // A number is its entity's once only: it may be another's by the second time.
+    guard program.beginForgetting() else { return }
     program.hosted.forget()
     backplane.retire(program.entity)
   }

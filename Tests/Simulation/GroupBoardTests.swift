@@ -101,6 +101,24 @@ struct GroupBoardTests {
     #expect(others.count { $0 == .notFound } == share && others.count { $0 == .busy } == 20)
     // What was looked up is given back.
     #expect(codes(["x"], as: "eve") == [.notFound])
+    // Who changes groups looks for them too; for no name nobody is asked.
+    func leave(_ names: [Name]) -> [ReplyCode] {
+      let codes = Shared<[ReplyCode]>([])
+      for name in names {
+        var change = ChangeGroup(.leave, name, host: "kea")
+        change.member = "kea:eve"
+        kea.clients.send(change, as: "eve", to: .groupManagerGroup) { answer in
+          codes.value.append(answer.refusal ?? .ok)
+        }
+      }
+      simulator.run(for: .seconds(10)) { codes.value.count == names.count }
+      return codes.value
+    }
+    let left = leave((0..<share + 20).map { Name("y\($0)") })
+    #expect(left.count { $0 == .notFound } == share && left.count { $0 == .busy } == 20)
+    let listing = kea.node.counters.multicastsSent
+    #expect(leave([""]) == [.notFound])
+    #expect(kea.node.counters.multicastsSent == listing + 1)
   }
 
   @Test("at 5 % loss every reply comes, and each member hears once")

@@ -171,8 +171,10 @@ public final class AttachServer: Sendable {
       guard let name else { return refuse(socket, "unknownUser") }
       start(socket, name, isOwner: isOwner)
     }
-    if let name = name(of: peer.uid) { return enter(name) }
-    // The table of users may be on another machine.
+    // Root has its name on every host, and needs no table.
+    if peer.uid == 0 { return enter("root") }
+    // The table may be on another machine. What it said earlier may be about another user by now,
+    // and a connection lasts: so that is asked for anew.
     users.find([.userName(peer.uid)]) { [self] in enter(name(of: peer.uid)) }
   }
 
@@ -195,8 +197,6 @@ public final class AttachServer: Sendable {
   /// The name of a user; `#uid` where there is none that could be a principal's, and nil where
   /// the table of users has not told.
   private func name(of uid: UInt32) -> String? {
-    // Root has its name on every host, and needs no table.
-    if uid == 0 { return "root" }
     switch users.userName(uid) {
     case .known(let name): return Principal.user(ofAccount: name, number: uid)
     case .absent: return Principal.user(ofAccount: nil, number: uid)
