@@ -61,7 +61,7 @@ struct JobTests {
     #expect(kea.list("group/job") == nil)
   }
 
-  @Test("a program that may not be in the group it wants is not started, and it is said why")
+  @Test("a program that may not be in the group it wants does not stay, and it is said why")
   func refusedJoin() throws {
     let name = ContextName(kea.directory.nameSpace.root, Array("group/birds".utf8))
     let made = kea.ask(

@@ -77,14 +77,18 @@ struct LookTests {
     copy.forget()
     // It becomes the other one by itself, as su does when it is run by a shell.
     let program = try await shop.start("exec \(path) 1000") { $0.user = Self.ann }
-    await expect("it has become the other program") {
-      let name = try? String(contentsOfFile: "/proc/\(program.pid)/comm", encoding: .utf8)
-      return name?.hasPrefix("v-look") == true
-    }
+    await expectCopy(program)
     #expect(await codes(program.pid, as: .user(Self.ann)) == Self.refused)
     #expect(await codes(program.pid, as: .user("bin")) == Self.refused)
     #expect(await codes(program.pid, as: .fullRoot) == Self.shown)
     await shop.close(program)
+  }
+
+  private func expectCopy(_ program: any HostedProgram) async {
+    await expect("it has become the other program") {
+      let name = try? String(contentsOfFile: "/proc/\(program.pid)/comm", encoding: .utf8)
+      return name?.hasPrefix("v-look") == true
+    }
   }
 
   /// As below a mount whose server, and not Linux, knows who may read.
@@ -96,10 +100,7 @@ struct LookTests {
     #expect(await copy.ended() == .exited(0))
     copy.forget()
     let program = try await shop.start("exec \(path) 1000") { $0.user = Self.ann }
-    await expect("it has become the other program") {
-      let name = try? String(contentsOfFile: "/proc/\(program.pid)/comm", encoding: .utf8)
-      return name?.hasPrefix("v-look") == true
-    }
+    await expectCopy(program)
     #expect(await codes(program.pid, as: .user(Self.ann)) == Self.shown)
     // Linux has asked at the start only.
     #expect(chmod(path, 0o711) == 0)

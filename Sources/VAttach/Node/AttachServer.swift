@@ -67,9 +67,8 @@ public final class AttachServer: Sendable {
   /// Listens at `path` for processes that are to join `node`, which is `kernel`; makes the
   /// directory of `path` if that is missing.
   ///
-  /// `users` names who connects.
-  /// A socket there that nobody answers on is replaced. `processEnded` is called whenever a process
-  /// and all its entities are gone.
+  /// A socket there that nobody answers on is replaced. `users` names who connects.
+  /// `processEnded` is called whenever a process and all its entities are gone.
   public convenience init(
     _ node: any Backplane, kernel: KernelID, path: String, users: any UserNames,
     limits: AttachLimits = AttachLimits(), processEnded: @escaping @Sendable () -> Void = {}
