@@ -10,8 +10,140 @@ let common: [SwiftSetting] = [
   .treatAllWarnings(as: .error),
 ]
 
+/// A room of the system: `Sources/FOLDER/NAME`.
+///
 /// Shipped libraries also mark every unsafe expression.
-let library = common + [.strictMemorySafety()]
+func room(
+  _ folder: String, _ name: String, _ dependencies: [Target.Dependency] = [],
+  linkerSettings: [LinkerSetting] = []
+) -> Target {
+  .target(
+    name: name, dependencies: dependencies, path: "Sources/\(folder)/\(name)",
+    swiftSettings: common + [.strictMemorySafety()], linkerSettings: linkerSettings)
+}
+
+/// A server: written with VObjects, on what VStore asks of a machine.
+func server(_ name: String) -> Target {
+  room("Servers", name, ["VObjects", "VStore", "VRuntime", "VProtocol"])
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .executableTarget(
+    name: name, dependencies: dependencies, path: "Sources/Programs/\(name)",
+    swiftSettings: common)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: common)
+}
+
+let argumentParser = Target.Dependency.product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+
+let system: [Target] = [
+  room("Protocol", "VProtocol"),
+  room("Kernel", "VTransport", ["VProtocol"]),
+  room("Kernel", "VKernel", ["VTransport", "VProtocol"]),
+  room("Runtime", "VRuntime", ["VProtocol"]),
+  room("Runtime", "VObjects", ["VRuntime", "VProtocol"]),
+  room("Runtime", "VClient", ["VRuntime", "VProtocol"]),
+  room("Runtime", "VStore", ["VRuntime", "VProtocol"]),
+  .target(name: "CVLinux", path: "Sources/Linux/CVLinux"),
+  room("Linux", "VLoop", ["CVLinux"]),
+  room(
+    "Linux", "VNode", ["VKernel", "VTransport", "VRuntime", "VProtocol", "VLoop", "CVLinux"],
+    linkerSettings: [.linkedLibrary("crypto")]),
+  room("Linux", "VAttach", ["VRuntime", "VProtocol", "VLoop", "CVLinux"]),
+  room("Linux", "VLinuxStore", ["VStore", "VRuntime", "VProtocol", "VLoop", "CVLinux"]),
+  room("Linux", "VKeeping", ["VStore", "VProtocol", "CVLinux"]),
+  room(
+    "Linux", "VLinuxPrograms",
+    ["VKeeping", "VStore", "VRuntime", "VProtocol", "VLoop", "CVLinux"]),
+  server("VDirectory"),
+  server("VFileServer"),
+  server("VGroupServer"),
+  server("VKernelServers"),
+  server("VPipeServer"),
+  server("VRAMServer"),
+  server("VTeamServer"),
+  .systemLibrary(
+    name: "CFuse3", path: "Sources/Mount/CFuse3", pkgConfig: "fuse3",
+    providers: [.apt(["libfuse3-dev"])]),
+  room("Mount", "VMount", ["VRuntime", "VProtocol", "CVLinux", "CFuse3"]),
+]
+
+let programs: [Target] = [
+  room(
+    "Programs", "VServers",
+    [
+      "VFileServer", "VGroupServer", "VLinuxPrograms", "VLinuxStore", "VPipeServer", "VRAMServer",
+      "VObjects", "VStore", "VTeamServer", "VRuntime", "VProtocol",
+    ]),
+  program("vkeep", ["VKeeping"]),
+  program(
+    "v",
+    [
+      "VAttach", "VServers", "VFileServer", "VLinuxStore", "VClient", "VObjects", "VStore",
+      "VTeamServer", "VRuntime", "VProtocol", argumentParser,
+    ]),
+  program(
+    "vnode",
+    [
+      "VNode", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
+      "VTeamServer", "VMount", "VAttach", "VRuntime", "VProtocol", argumentParser,
+      .product(name: "TOMLKit", package: "TOMLKit"),
+    ]),
+]
+
+let testing: [Target] = [
+  .target(
+    name: "Fixtures", dependencies: ["VProtocol"], path: "Tests/Fixtures",
+    exclude: ["vmtp", "seal.py"], swiftSettings: common),
+  .executableTarget(
+    name: "vfuzz", dependencies: ["VTeamServer", "VObjects", "VProtocol", "Fixtures"],
+    path: "Tests/Fuzz", swiftSettings: common),
+  .target(name: "NetworkFaults", path: "Tests/NetworkFaults", swiftSettings: common),
+  .executableTarget(
+    name: "vswitch", dependencies: ["NetworkFaults"], path: "Tests/Switch",
+    swiftSettings: common),
+  tests("VProtocolTests", ["VProtocol", "Fixtures"]),
+  tests("VTransportTests", ["VTransport", "VProtocol", "NetworkFaults"]),
+  tests("VKernelTests", ["VKernel", "VTransport", "VProtocol"]),
+  tests("VNodeTests", ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"]),
+  tests("VMountTests", ["VMount", "VNode", "VDirectory", "VRuntime", "VProtocol"]),
+  tests("VRuntimeTests", ["VRuntime"]),
+  tests("VClientTests", ["VClient", "VRuntime", "VProtocol"]),
+  tests(
+    "VFileServerTests",
+    ["VFileServer", "VObjects", "VStore", "VLinuxStore", "VRuntime", "VProtocol"]),
+  tests("VPipeServerTests", ["VPipeServer", "VProtocol", "NetworkFaults"]),
+  tests("VDirectoryTests", ["VDirectory", "VProtocol"]),
+  tests("VGroupServerTests", ["VGroupServer", "VObjects", "VRuntime", "VProtocol"]),
+  tests("VTeamServerTests", ["VTeamServer", "VObjects", "VStore", "VProtocol"]),
+  tests(
+    "Simulation",
+    [
+      "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
+      "VObjects", "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer",
+      "VGroupServer", "VProtocol", "NetworkFaults",
+    ]),
+  tests(
+    "Attack",
+    [
+      "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VObjects",
+      "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VGroupServer",
+      "VProtocol", "NetworkFaults", "Fixtures",
+    ]),
+  tests("VAttachTests", ["VAttach", "VNode", "VKernelServers", "VRuntime", "VProtocol"]),
+  tests(
+    "VLinuxProgramsTests",
+    [
+      "VLinuxPrograms", "VKeeping", "VLinuxStore", "VStore", "VNode", "VRuntime", "VProtocol",
+      "CVLinux", "vkeep",
+    ]),
+  tests("LabTests", [], exclude: ["tools"]),
+  tests("TidyTests", []),
+]
 
 let package = Package(
   name: "v",
@@ -24,160 +156,4 @@ let package = Package(
     .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
   ],
-  targets: [
-    .target(name: "CVLinux"),
-    .systemLibrary(name: "CFuse3", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
-    .target(name: "VProtocol", swiftSettings: library),
-    .target(name: "VTransport", dependencies: ["VProtocol"], swiftSettings: library),
-    .target(name: "VKernel", dependencies: ["VTransport", "VProtocol"], swiftSettings: library),
-    .target(name: "VRuntime", dependencies: ["VProtocol"], swiftSettings: library),
-    .target(name: "VStore", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
-    .target(name: "VObjects", dependencies: ["VRuntime", "VProtocol"], swiftSettings: library),
-    .target(name: "VThreads", dependencies: ["CVLinux"], swiftSettings: library),
-    .target(
-      name: "VNode",
-      dependencies: ["VKernel", "VTransport", "VRuntime", "VProtocol", "VThreads", "CVLinux"],
-      swiftSettings: library,
-      linkerSettings: [.linkedLibrary("crypto")]),
-    .target(
-      name: "VFileServer", dependencies: ["VObjects", "VStore", "VRuntime", "VProtocol"],
-      swiftSettings: library),
-    .target(
-      name: "VLinuxStore",
-      dependencies: ["VStore", "VRuntime", "VProtocol", "VThreads", "CVLinux"],
-      swiftSettings: library),
-    .target(
-      name: "VKernelServers", dependencies: ["VObjects", "VRuntime", "VProtocol"],
-      swiftSettings: library),
-    .target(
-      name: "VDirectory", dependencies: ["VObjects", "VRuntime", "VProtocol"],
-      swiftSettings: library),
-    .target(
-      name: "VGroupServer", dependencies: ["VObjects", "VRuntime", "VProtocol"],
-      swiftSettings: library),
-    .target(
-      name: "VRAMServer", dependencies: ["VObjects", "VRuntime", "VProtocol"],
-      swiftSettings: library),
-    .target(
-      name: "VPipeServer", dependencies: ["VObjects", "VRuntime", "VProtocol"],
-      swiftSettings: library),
-    .target(
-      name: "VTeamServer", dependencies: ["VObjects", "VStore", "VRuntime", "VProtocol"],
-      swiftSettings: library),
-    .target(
-      name: "VMount", dependencies: ["VRuntime", "VProtocol", "CVLinux", "CFuse3"],
-      swiftSettings: library),
-    .target(
-      name: "VAttach", dependencies: ["VRuntime", "VProtocol", "VThreads", "CVLinux"],
-      swiftSettings: library),
-    .target(
-      name: "VLinuxPrograms",
-      dependencies: ["VStore", "VRuntime", "VProtocol", "VThreads", "CVLinux"],
-      swiftSettings: library),
-    .executableTarget(
-      name: "vkeep", dependencies: ["VLinuxPrograms", "VStore", "VProtocol", "CVLinux"],
-      swiftSettings: common),
-    .target(
-      name: "VServers",
-      dependencies: [
-        "VFileServer", "VGroupServer", "VLinuxPrograms", "VLinuxStore", "VPipeServer", "VRAMServer",
-        "VObjects", "VStore", "VTeamServer", "VRuntime", "VProtocol",
-      ],
-      swiftSettings: library),
-    .target(name: "VRun", swiftSettings: library),
-    .executableTarget(
-      name: "v",
-      dependencies: [
-        "VAttach", "VServers", "VFileServer", "VLinuxStore", "VObjects", "VStore", "VTeamServer",
-        "VRun", "VRuntime", "VProtocol",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ],
-      swiftSettings: common),
-    .executableTarget(
-      name: "vnode",
-      dependencies: [
-        "VNode", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer",
-        "VLinuxStore", "VTeamServer", "VMount", "VAttach", "VRuntime", "VProtocol",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "TOMLKit", package: "TOMLKit"),
-      ],
-      swiftSettings: common),
-    .target(
-      name: "Fixtures", dependencies: ["VProtocol"], path: "Tests/Fixtures",
-      exclude: ["vmtp", "seal.py"],
-      swiftSettings: common),
-    .executableTarget(
-      name: "vfuzz", dependencies: ["VTeamServer", "VObjects", "VProtocol", "Fixtures"],
-      path: "Tests/Fuzz", swiftSettings: common),
-    .target(name: "NetworkFaults", path: "Tests/NetworkFaults", swiftSettings: common),
-    .executableTarget(
-      name: "vswitch", dependencies: ["NetworkFaults"], path: "Tests/Switch",
-      swiftSettings: common),
-    .testTarget(
-      name: "VProtocolTests", dependencies: ["VProtocol", "Fixtures"], swiftSettings: common),
-    .testTarget(
-      name: "VTransportTests", dependencies: ["VTransport", "VProtocol", "NetworkFaults"],
-      swiftSettings: common),
-    .testTarget(
-      name: "VKernelTests", dependencies: ["VKernel", "VTransport", "VProtocol"],
-      swiftSettings: common),
-    .testTarget(
-      name: "VNodeTests",
-      dependencies: ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"],
-      swiftSettings: common),
-    .testTarget(
-      name: "VMountTests",
-      dependencies: ["VMount", "VNode", "VDirectory", "VRuntime", "VProtocol"],
-      swiftSettings: common),
-    .testTarget(
-      name: "VRunTests", dependencies: ["VRun", "VTeamServer", "VObjects", "VStore", "VProtocol"],
-      swiftSettings: common),
-    .testTarget(name: "VRuntimeTests", dependencies: ["VRuntime"], swiftSettings: common),
-    .testTarget(
-      name: "VFileServerTests",
-      dependencies: ["VFileServer", "VObjects", "VStore", "VLinuxStore", "VRuntime", "VProtocol"],
-      swiftSettings: common),
-    .testTarget(
-      name: "VPipeServerTests", dependencies: ["VPipeServer", "VProtocol", "NetworkFaults"],
-      swiftSettings: common),
-    .testTarget(
-      name: "VDirectoryTests", dependencies: ["VDirectory", "VProtocol"], swiftSettings: common),
-    .testTarget(
-      name: "VGroupServerTests",
-      dependencies: ["VGroupServer", "VObjects", "VRuntime", "VProtocol"],
-      swiftSettings: common),
-    .testTarget(
-      name: "VTeamServerTests", dependencies: ["VTeamServer", "VObjects", "VStore", "VProtocol"],
-      swiftSettings: common),
-    .testTarget(
-      name: "Simulation",
-      dependencies: [
-        "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
-        "VObjects", "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer",
-        "VGroupServer", "VProtocol",
-        "NetworkFaults",
-      ],
-      swiftSettings: common),
-    .testTarget(
-      name: "Attack",
-      dependencies: [
-        "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VObjects",
-        "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VGroupServer",
-        "VProtocol", "NetworkFaults", "Fixtures",
-      ],
-      swiftSettings: common),
-    .testTarget(
-      name: "VAttachTests",
-      dependencies: ["VAttach", "VNode", "VKernelServers", "VRuntime", "VProtocol"],
-      swiftSettings: common),
-    .testTarget(
-      name: "VLinuxProgramsTests",
-      dependencies: [
-        "VLinuxPrograms", "VLinuxStore", "VStore", "VNode", "VRuntime", "VProtocol", "CVLinux",
-        "vkeep",
-      ],
-      swiftSettings: common),
-    .testTarget(name: "LabTests", exclude: ["tools"], swiftSettings: common),
-    .testTarget(name: "TidyTests", swiftSettings: common),
-  ]
-)
+  targets: system + programs + testing)

@@ -2,15 +2,14 @@
 ///
 /// The build alone does not hold them: it lets a target import what its dependencies import.
 struct ImportTable {
-  /// Every target, as the folder names in Sources say.
+  /// Every target: the folders in the folders of Sources.
   var targets: Set<String>
 
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
-    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VObjects", "VThreads",
-    "VStore", "VNode", "VAttach", "VLinuxStore", "VLinuxPrograms", "VMount", "VRun", "VServers",
-    "vnode",
-    "vkeep", "v",
+    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VObjects", "VClient",
+    "VStore", "VLoop", "VNode", "VAttach", "VLinuxStore", "VKeeping", "VLinuxPrograms", "VMount",
+    "VServers", "vnode", "vkeep", "v",
   ]
 
   static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
@@ -26,19 +25,18 @@ struct ImportTable {
     case "VTransport": return core.union(["VProtocol"])
     case "VKernel": return core.union(["VTransport", "VProtocol"])
     case "VRuntime": return core.union(["VProtocol"])
-    case "VRun": return core
-    case "VObjects", "VStore": return core.union(["VRuntime", "VProtocol"])
-    case "VThreads": return system.union(["CVLinux"])
+    case "VObjects", "VClient", "VStore": return core.union(["VRuntime", "VProtocol"])
+    case "VLoop": return system.union(["CVLinux"])
     case "VNode":
       return system.union(
-        ["VKernel", "VTransport", "VRuntime", "VProtocol", "VThreads", "CVLinux"])
-    case "VAttach": return system.union(["VRuntime", "VProtocol", "VThreads", "CVLinux"])
+        ["VKernel", "VTransport", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
+    case "VAttach": return system.union(["VRuntime", "VProtocol", "VLoop", "CVLinux"])
     case "VLinuxStore":
-      return system.union(["VStore", "VRuntime", "VProtocol", "VThreads", "CVLinux"])
+      return system.union(["VStore", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
     case "VLinuxPrograms":
-      return system.union(["VStore", "VRuntime", "VProtocol", "VThreads", "CVLinux"])
-    case "vkeep":
-      return system.union(["VLinuxPrograms", "VStore", "VProtocol", "CVLinux"])
+      return system.union(["VKeeping", "VStore", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
+    case "VKeeping": return system.union(["VStore", "VProtocol", "CVLinux"])
+    case "vkeep": return system.union(["VKeeping"])
     case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
     case "vnode":
       return system.union([
@@ -54,7 +52,7 @@ struct ImportTable {
     // A composition root too: it runs boards as processes of their own.
     case "v":
       return system.union([
-        "VAttach", "VLinuxStore", "VServers", "VRun", "VObjects", "VStore", "VRuntime",
+        "VAttach", "VLinuxStore", "VServers", "VClient", "VObjects", "VStore", "VRuntime",
         "VProtocol",
       ])
       .union(boards).union(Self.packages)

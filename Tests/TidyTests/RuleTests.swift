@@ -146,9 +146,9 @@ struct RuleTests {
     arguments: [
       ("VProtocol", "Glibc"), ("VFileServer", "Glibc"), ("VTransport", "VKernel"),
       ("VKernel", "VRuntime"),
-      ("VRuntime", "CVLinux"), ("VThreads", "VRuntime"), ("VNode", "VMount"), ("VAttach", "VNode"),
+      ("VRuntime", "CVLinux"), ("VLoop", "VRuntime"), ("VNode", "VMount"), ("VAttach", "VNode"),
       ("VMount", "VNode"),
-      ("VFileServer", "VPipeServer"), ("VFileServer", "VThreads"), ("VFileServer", "VKernel"),
+      ("VFileServer", "VPipeServer"), ("VFileServer", "VLoop"), ("VFileServer", "VKernel"),
       ("vnode", "Foundation"),
       ("v", "VNode"), ("VNode", "FoundationEssentials"), ("VMount", "Logging"),
     ]
@@ -162,7 +162,7 @@ struct RuleTests {
     "an arrow of the table is allowed",
     arguments: [
       ("VProtocol", "Synchronization"), ("VTransport", "VProtocol"), ("VKernel", "VTransport"),
-      ("VRuntime", "VProtocol"), ("VNode", "VKernel"), ("VAttach", "VThreads"),
+      ("VRuntime", "VProtocol"), ("VNode", "VKernel"), ("VAttach", "VLoop"),
       ("VMount", "CFuse3"), ("VLinuxStore", "Glibc"), ("vnode", "VPipeServer"),
       ("vnode", "TOMLKit"), ("v", "VAttach"), ("v", "ArgumentParser"),
     ]

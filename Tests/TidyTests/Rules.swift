@@ -12,21 +12,18 @@ enum Rule {
   static let functionLinesMax = 70
   static let columnsMax = 100
   static let kernelLinesMax = 5_500
-  static let protocolLinesMax = 4_000
   static let roomLinesMax = 3_000
 
   /// The parts every message runs through; their size is what a reader must hold in his head.
-  static let kernel: Set = ["VTransport", "VKernel", "VRuntime", "VThreads", "VNode"]
+  static let kernel: Set = ["VTransport", "VKernel", "VRuntime", "VLoop", "VNode"]
 
-  /// A row of commands, each on its own, may be larger.
-  static let largeRooms: Set = ["v"]
+  /// A row of commands or of operations, each on its own and none with a state, may be larger.
+  static let largeRooms: Set = ["v", "VProtocol"]
 
   /// The most lines of a room beside the kernel's; nil where there is no bound.
-  ///
-  /// VProtocol holds no state, and has an operation for each thing that there is to ask.
   static func linesMax(ofRoom room: String) -> Int? {
     if kernel.contains(room) || largeRooms.contains(room) { return nil }
-    return room == "VProtocol" ? protocolLinesMax : roomLinesMax
+    return roomLinesMax
   }
 
   static let withoutConcurrency: Set = ["VProtocol", "VTransport", "VKernel"]

@@ -8,7 +8,7 @@ struct OperationTableTests {
   /// The text of each file of the protocol.
   private static func sources() throws -> [(file: String, text: String)] {
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-      .appending(path: "../../Sources/VProtocol")
+      .appending(path: "../../Sources/Protocol/VProtocol")
     return try FileManager.default.subpathsOfDirectory(atPath: folder.path)
       .filter { $0.hasSuffix(".swift") }
       .map { ($0, try String(contentsOf: folder.appending(path: $0), encoding: .utf8)) }

@@ -62,7 +62,7 @@ struct ProtocolPage {
 
   private static func load(file: String = #filePath) -> [Section] {
     let folder = URL(fileURLWithPath: file).deletingLastPathComponent()
-      .appending(path: "../../Sources/VProtocol/VProtocol.docc")
+      .appending(path: "../../Sources/Protocol/VProtocol/VProtocol.docc")
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
     var sections: [Section] = []
     for name in names.sorted() where name.hasSuffix(".md") {

@@ -190,9 +190,9 @@ struct ControlLineTests {
 
   @Test("signals and states have Linux's names")
   func states() {
-    #expect(SignalName.name(of: 2) == "INT" && SignalName.name(of: 40) == "40")
+    #expect(Signal.name(of: 2) == "INT" && Signal.name(of: 40) == "40")
     for signal in 1...Int32(31) {
-      #expect(SignalName.number(of: SignalName.name(of: signal)) == signal)
+      #expect(Signal.number(of: Signal.name(of: signal)) == signal)
     }
     let states: [ProgramState] = [
       .running, .stopped, .suspended, .exited(3), .killed(signal: 11), .killed(signal: 35),

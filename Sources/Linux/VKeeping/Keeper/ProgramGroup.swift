@@ -1,0 +1,65 @@
+import CVLinux
+import Glibc
+import VStore
+
+/// The cgroups of one program: its share of the processor, and the freezer.
+struct ProgramGroup {
+  private let resources: HostResources
+  private let paths: [String]
+
+  /// Of the keeper that runs.
+  init(_ resources: HostResources) {
+    self.resources = resources
+    paths = resources.groups(ofKeeper: getpid())
+  }
+
+  /// The error number of what failed, negative.
+  func make() -> Int32 {
+    for path in paths where mkdir(path, 0o755) != 0 && errno != EEXIST { return -errno }
+    return 0
+  }
+
+  /// The files that a process enters the groups by.
+  var entrances: [String] { paths.map { $0 + "/cgroup.procs" } }
+
+  /// The processes in it, process 1 of the program too.
+  var members: [Int32] {
+    guard let path = paths.first else { return [] }
+    return ProcessFiles.lines(of: path + "/cgroup.procs").compactMap { Int32($0) }
+  }
+
+  func remove() { resources.removeGroups(ofKeeper: getpid()) }
+
+  var hasFreezer: Bool { !resources.cgroup2.isEmpty }
+
+  func setFrozen(_ isFrozen: Bool) -> Int32 { put(isFrozen ? "1" : "0", "cgroup.freeze", paths[0]) }
+
+  /// Foreground programs have the weight that everything else on the host has, so that they leave
+  /// its owner an equal share; a guest has only what nobody else wants.
+  func setClass(_ programClass: ProgramClass) -> Int32 {
+    let isOwn = resources.mechanism == .cgroup2
+    guard isOwn || resources.mechanism == .cgroup1, let path = paths.last else { return 0 }
+    let isIdle = programClass == .guest
+    let error = put(isIdle ? "1" : "0", "cpu.idle", path)
+    if isIdle || error != 0 { return error }
+    let isForeground = programClass == .foreground
+    return isOwn
+      ? put(isForeground ? "100" : "6", "cpu.weight", path)
+      : put(isForeground ? "1024" : "64", "cpu.shares", path)
+  }
+
+  private func put(_ text: String, _ file: String, _ path: String) -> Int32 {
+    v_put_text("\(path)/\(file)", text)
+  }
+}
+
+extension ProgramClass {
+  /// Where nice(2) tells classes apart, between sessions or processes.
+  var nice: Int32 {
+    switch self {
+    case .foreground: 0
+    case .background: 10
+    case .guest: 19
+    }
+  }
+}

@@ -1,0 +1,177 @@
+import CVLinux
+import Glibc
+import VProtocol
+import VStore
+
+/// The processes of a program, and the keeper's ends of its streams: descriptors, -1 where closed.
+struct ProgramProcess {
+  /// Process 1 of the namespace.
+  let initPid: Int32
+  /// Readable once process 1 has ended.
+  private(set) var death: Int32 = -1
+  private(set) var reports: Int32 = -1
+  private(set) var input: Int32 = -1
+  private(set) var output: Int32 = -1
+  private(set) var error: Int32 = -1
+  /// With a terminal: one end for both ways, and the other end, held so that it stays one.
+  private let slave: Int32
+
+  /// Starts process 1 of a program that `order` describes; how it goes on, `reports` says.
+  init(_ order: KeeperOrder, _ group: ProgramGroup) throws(Refusal) {
+    var streams: [Int32] = []
+    var slave: Int32 = -1
+    if let size = order.program.terminal {
+      input = v_terminal_open(order.uid, &slave)
+      guard input >= 0 else { throw .system(input, "no terminal") }
+      _ = v_terminal_resize(input, size.rows, size.columns)
+      output = input
+      streams = [slave, slave, slave]
+    } else {
+      let (standard, out, err) = (try Self.pipe(), try Self.pipe(), try Self.pipe())
+      (input, output, error) = (standard.writer, out.reader, err.reader)
+      streams = [standard.reader, out.writer, err.writer]
+    }
+    self.slave = slave
+    for own in [input, output, error] where own >= 0 { _ = fcntl(own, F_SETFL, O_NONBLOCK) }
+    var channel: [Int32] = [-1, -1]
+    let made = v_report_channel(&channel)
+    guard made == 0 else { throw .system(made, "no channel to the program") }
+    reports = channel[0]
+    var death: Int32 = -1
+    initPid = Self.start(order, group, streams, reports: channel[1], &death)
+    self.death = death
+    guard initPid > 0 else { throw .system(initPid, "no namespace for the program") }
+    close(channel[1])
+    if slave < 0 { for stream in streams { close(stream) } }
+  }
+
+  private static func pipe() throws(Refusal) -> (reader: Int32, writer: Int32) {
+    var ends: [Int32] = [-1, -1]
+    guard pipe2(&ends, O_CLOEXEC) == 0 else { throw .system(-errno, "no pipe") }
+    return (ends[0], ends[1])
+  }
+
+  private static func start(
+    _ order: KeeperOrder, _ group: ProgramGroup, _ streams: [Int32], reports: Int32,
+    _ death: inout Int32
+  ) -> Int32 {
+    let (program, mechanism) = (order.program, order.resources.mechanism)
+    let nice = program.programClass.nice
+    var plan = v_program_plan()
+    // Never freed: the keeper starts one program.
+    plan.arguments = texts(program.arguments)
+    plan.environment = texts(program.environment)
+    plan.directory = text(program.directory)
+    plan.home = text(order.home)
+    plan.groups_joined = texts(group.entrances.map { Array($0.utf8) })
+    plan.uid = order.uid
+    plan.gid = order.gid
+    plan.session_nice = mechanism == .autogroup ? nice : 0
+    plan.process_nice = mechanism == .nice ? nice : 0
+    plan.streams = (streams[0], streams[1], streams[2])
+    plan.has_terminal = program.terminal == nil ? 0 : 1
+    return order.groups.withUnsafeBufferPointer { groups in
+      plan.groups = groups.baseAddress
+      plan.group_count = groups.count
+      return v_program_start(&plan, reports, &death)
+    }
+  }
+
+  private static func text(_ octets: [UInt8]) -> UnsafePointer<CChar> {
+    let copy = UnsafeMutablePointer<CChar>.allocate(capacity: octets.count + 1)
+    for (index, octet) in octets.enumerated() { copy[index] = CChar(bitPattern: octet) }
+    copy[octets.count] = 0
+    return UnsafePointer(copy)
+  }
+
+  private static func texts(_ parts: [[UInt8]]) -> UnsafePointer<UnsafePointer<CChar>?> {
+    let copy = UnsafeMutablePointer<UnsafePointer<CChar>?>.allocate(capacity: parts.count + 1)
+    for (index, part) in parts.enumerated() { copy[index] = text(part) }
+    copy[parts.count] = nil
+    return UnsafePointer(copy)
+  }
+
+  var hasTerminal: Bool { slave >= 0 }
+
+  // MARK: Streams
+
+  func resize(_ size: TerminalSize) -> Int32 { v_terminal_resize(input, size.rows, size.columns) }
+
+  /// With a terminal the program sees no end of its input.
+  mutating func closeInput() {
+    guard !hasTerminal, input >= 0 else { return }
+    close(input)
+    input = -1
+  }
+
+  mutating func closeOutput(_ stream: OutputStream) {
+    if stream == .out {
+      if !hasTerminal { close(output) }
+      output = -1
+    } else {
+      close(error)
+      error = -1
+    }
+  }
+
+  mutating func closeReports() {
+    close(reports)
+    reports = -1
+  }
+
+  func descriptor(of stream: OutputStream) -> Int32 { stream == .out ? output : error }
+
+  /// Reaps process 1, which has ended or is about to; its wait status, and milliseconds used.
+  mutating func reap() -> (status: Int32, processorMilliseconds: UInt64) {
+    var status: Int32 = 0
+    var milliseconds: UInt64 = 0
+    _ = v_program_reap(initPid, &status, &milliseconds)
+    close(death)
+    death = -1
+    if slave >= 0 { close(slave) }
+    return (status, milliseconds)
+  }
+
+  // MARK: Signals
+
+  /// Ends everything in the namespace.
+  func killAll() { kill(initPid, SIGKILL) }
+
+  /// Kills `root`, the program itself, with which everything in the namespace ends.
+  func end(root: Int32, _ rights: SignalRights) -> Int32 {
+    if !rights.isRoot {
+      let error = rights.send(SIGKILL, to: [root])
+      guard error == 0 || error == -ESRCH else { return error }
+    }
+    // At once, also what is suspended.
+    killAll()
+    return 0
+  }
+
+  /// To the process group in the foreground of the terminal, else to the one of `root`.
+  func signal(_ number: Int32, root: Int32, _ rights: SignalRights) -> Int32 {
+    let foreground = hasTerminal ? tcgetpgrp(input) : -1
+    return rights.send(number, to: [-(foreground > 0 ? foreground : root)])
+  }
+
+  /// What a lost terminal line does: also to the group that is not in the foreground.
+  func hangUp(root: Int32, _ rights: SignalRights) {
+    for number in [SIGHUP, SIGCONT] {
+      _ = rights.send(number, to: [-root])
+      _ = signal(number, root: root, rights)
+    }
+  }
+
+  /// Where there is no freezer: process 1 stops or continues all others.
+  func setStopped(_ isStopped: Bool) { kill(initPid, isStopped ? SIGUSR1 : SIGUSR2) }
+
+  func setClass(_ programClass: ProgramClass, _ mechanism: ClassMechanism, root: Int32) -> Int32 {
+    switch mechanism {
+    case .cgroup2, .cgroup1: return 0
+    case .autogroup: return v_put_text("/proc/\(initPid)/autogroup", "\(programClass.nice)")
+    case .nice:
+      let group = __priority_which_t(PRIO_PGRP.rawValue)
+      return setpriority(group, id_t(root), programClass.nice) == 0 ? 0 : -errno
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import CVLinux
+import Glibc
+
+/// The keeper's end of the socket to a team server.
+final class ServerChannel {
+  let descriptor: Int32
+  /// What there was no room for.
+  private var waiting: [KeeperFrame] = []
+  private var buffer = [UInt8](repeating: 0, count: KeeperFrame.byteCountMax)
+
+  init(takingOver descriptor: Int32) {
+    self.descriptor = descriptor
+    v_attach_room(descriptor)
+  }
+
+  deinit { close(descriptor) }
+
+  enum Received {
+    case frame(KeeperFrame)
+    case nothing
+    /// It is gone, or does not speak as we do.
+    case end
+  }
+
+  func receive() -> Received {
+    let count = Int(v_frame_receive(descriptor, &buffer, buffer.count))
+    if count == -Int(EAGAIN) { return .nothing }
+    guard count > 0, count <= buffer.count,
+      let frame = try? KeeperFrame(parsing: Array(buffer[..<count]))
+    else { return .end }
+    return .frame(frame)
+  }
+
+  var hasWaiting: Bool { !waiting.isEmpty }
+
+  /// Sends a frame, or keeps it until `flush`.
+  func send(_ frame: KeeperFrame) {
+    // A program that keeps changing its state must not fill the memory: the last one counts.
+    if case .changed = frame, case .changed = waiting.last { waiting.removeLast() }
+    waiting.append(frame)
+    flush()
+  }
+
+  /// Sends what waits, as far as there is room.
+  func flush() {
+    while let frame = waiting.first {
+      let octets = frame.octets
+      if v_frame_send(descriptor, octets, octets.count, 0) == -EAGAIN { return }
+      waiting.removeFirst()
+    }
+  }
+}

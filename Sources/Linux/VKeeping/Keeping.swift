@@ -1,0 +1,25 @@
+import CVLinux
+import Glibc
+
+/// The keeper of one program: its parent's parent, which holds its streams and its status.
+///
+/// The team server starts it with a socket to itself as descriptor 3, and it ends when the server
+/// forgets the program. It has one thread, and does one thing after the other.
+public enum Keeping {
+  /// What the program `vkeep` is.
+  public static func main() -> Never {
+    // Writing to a program that does not read is no reason to die.
+    unsafe signal(SIGPIPE, SIG_IGN)
+    // It keeps no file system busy.
+    chdir("/")
+    let channel = ServerChannel(takingOver: 3)
+    guard fcntl(3, F_SETFD, FD_CLOEXEC) == 0, v_frame_wait(3, -1) > 0,
+      case .frame(.start(let order)) = channel.receive()
+    else {
+      let text = "vkeep: the team server of vnode starts this program\n"
+      _ = unsafe text.withCString { unsafe write(2, $0, strlen($0)) }
+      exit(2)
+    }
+    Keeper(order, channel).run()
+  }
+}

@@ -1,0 +1,100 @@
+import ArgumentParser
+import Glibc
+import VProtocol
+
+/// `v attach`: the streams of a program that runs already.
+struct Attach: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Connects this terminal, or these streams, to a program that was detached.",
+    discussion: """
+      Example: v attach moa/12.bash
+
+      First comes what it has written so far. Of a program with a terminal every key goes to it, \
+      and ^\\ leaves it, as in dtach(1); a program without one is left by ^C, and gets what is \
+      typed as its input, with ^D at the end of it. Whoever leaves does not end it.
+
+      Exit status: that of the program, 0 after leaving it, 125 if it is not there.
+      """)
+
+  @OptionGroup var options: NodeOptions
+
+  @Argument(help: ArgumentHelp("Which one.", valueName: "program"), completion: .program)
+  var program: String
+
+  /// The key ^\.
+  private static let leaveKey: UInt8 = 0x1C
+
+  func run() throws {
+    let signals = SignalRelay()
+    signals.start()
+    let node = try options.attach()
+    let found = try options.program(program, "attach", node)
+    let size: String?
+    do throws(Refused) {
+      size = try found.status()["terminal"]
+    } catch {
+      throw Failure.ofProgram(program, "attach", error, node)
+    }
+    let terminal = size == nil ? nil : Terminal()
+    if let terminal {
+      signals.relay(to: WindowKeeper(found, terminal))
+      terminal.makeRaw()
+      try? found.control("size \(Terminal.size.text)")
+    }
+    Background.run { feed(found, terminal) }
+    do throws(Failure) {
+      let end = try found.attend(terminal)
+      Terminal.leave(end.status, terminal)
+    } catch {
+      terminal?.restore()
+      throw error
+    }
+  }
+
+  /// Its input is opened with the first octet, and ended only by whoever gave it some, or typed its
+  /// end.
+  private func feed(_ program: RemoteProgram, _ terminal: Terminal?) {
+    var file: OpenObject?
+    while let octets = InputFeed.next() {
+      var keys = octets[...]
+      let end = terminal == nil ? nil : keys.firstIndex(of: Self.leaveKey)
+      if let end { keys = keys[..<end] }
+      do throws(Refused) {
+        if file == nil { file = try program.open("in", .write) }
+        if !keys.isEmpty { try file?.write(Array(keys)) }
+      } catch {
+        return
+      }
+      if end != nil {
+        terminal?.restore()
+        say("\nv: left \(program.host)/\(program.name)", to: 2)
+        Glibc.exit(0)
+      }
+    }
+    if file == nil && isatty(0) == 1 { file = try? program.open("in", .write) }
+    file?.release()
+  }
+}
+
+/// Signals of one who looks at a program: only the size of the terminal is for it.
+private final class WindowKeeper: SignalTaker {
+  private let program: RemoteProgram
+  private let terminal: Terminal
+
+  init(_ program: RemoteProgram, _ terminal: Terminal) {
+    self.program = program
+    self.terminal = terminal
+  }
+
+  func take(_ number: Int32) {
+    switch number {
+    case SIGWINCH, SIGCONT:
+      terminal.makeRaw()
+      try? program.control("size \(Terminal.size.text)")
+    case SIGTSTP:
+      terminal.restore()
+      SignalRelay.obey(number)
+    default: SignalRelay.end(by: number, terminal)
+    }
+  }
+}

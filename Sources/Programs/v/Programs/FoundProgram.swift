@@ -1,0 +1,76 @@
+import ArgumentParser
+import VAttach
+import VProtocol
+import VRuntime
+
+/// A host's programs, as its listing has them.
+enum Listing {
+  /// An entry of `team/HOST`.
+  struct Entry {
+    /// `12.sort`.
+    var name: String
+    /// Started through the team server, not by the host itself.
+    var isProgram: Bool
+  }
+
+  /// By number.
+  static func entries(
+    of host: String, _ node: AttachedBackplane, limit: TimeSpan
+  ) throws(Refused) -> [Entry] {
+    let team = try OpenObject(
+      "team/\(host)", [.read, .directory], Conversation(node), limit: limit)
+    defer { team.release() }
+    return try team.records(limit: limit).compactMap { record in
+      let name = String(decoding: record.name, as: UTF8.self)
+      guard record.kind.isContext, ProgramName(name) != nil else { return nil }
+      // Only what was started there is told from an earlier one of its name.
+      return Entry(name: name, isProgram: record.identity.generation != 0)
+    }
+  }
+}
+
+extension NodeOptions {
+  /// The program that somebody named; the host is asked only for a name that is not whole.
+  func program(
+    _ text: String, _ verb: String, _ node: AttachedBackplane
+  ) throws(Failure) -> RemoteProgram {
+    guard let name = ProgramName(text) else {
+      throw Failure(
+        status: .usage,
+        description: "\(verb): '\(text)' names no program; moa/12.sort, moa/12 or 12 would")
+    }
+    let host = name.host ?? node.host
+    if let full = name.full { return RemoteProgram(full, on: host, node) }
+    do throws(Refused) {
+      let entries = try Listing.entries(
+        of: host, node, limit: .milliseconds(timeoutMilliseconds))
+      if let found = entries.first(where: { $0.isProgram && name.matches($0.name) }) {
+        return RemoteProgram(found.name, on: host, node)
+      }
+      throw Refused(.notFound)
+    } catch {
+      throw Failure.ofProgram(text, verb, error, node)
+    }
+  }
+}
+
+extension Failure {
+  /// What a manager said about a program that somebody named.
+  static func ofProgram(
+    _ text: String, _ verb: String, _ refused: Refused, _ node: AttachedBackplane
+  ) -> Failure {
+    guard node.isAttached else { return .nodeLost }
+    if refused.code == .userTimeout {
+      return Failure(status: .timeLimit, description: "\(verb) \(text): no answer in time")
+    }
+    let isGone = [.notFound, .invalidFileID].contains(refused.code) && refused.words.isEmpty
+    return Failure(
+      status: .refused,
+      description: "\(verb) \(text): \(isGone ? "no such program" : "\(refused)")")
+  }
+}
+
+extension CompletionKind {
+  /// Programs that were started through team servers.
+  static let program = CompletionKind.shellCommand("v ps --quiet 2>/dev/null")
+}

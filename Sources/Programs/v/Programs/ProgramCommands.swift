@@ -1,0 +1,135 @@
+import ArgumentParser
+import Glibc
+import VProtocol
+
+/// `v kill`: a signal for programs, wherever they are.
+struct Kill: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Sends a signal to programs on any host.",
+    discussion: """
+      Example: v kill -s INT moa/12.sort
+
+      KILL ends all processes of a program, another signal goes to its process group. A program is \
+      named moa/12.sort, moa/12 or, on this host, 12; v ps lists them.
+      """)
+
+  @Option(
+    name: [.short, .long],
+    help: ArgumentHelp("A name with or without SIG, or a number.", valueName: "signal"))
+  var signal = "TERM"
+
+  @OptionGroup var options: NodeOptions
+
+  @Argument(help: ArgumentHelp("What to send it to.", valueName: "program"), completion: .program)
+  var programs: [String]
+
+  func validate() throws {
+    guard Signal.number(of: signal) != nil else {
+      throw ValidationError("There is no signal '\(signal)'.")
+    }
+  }
+
+  func run() throws {
+    let node = try options.attach()
+    var failures: [Failure] = []
+    for text in programs {
+      do throws(Failure) {
+        let program = try options.program(text, "kill", node)
+        do throws(Refused) {
+          try program.control("kill \(signal)")
+        } catch {
+          throw Failure.ofProgram(text, "kill", error, node)
+        }
+      } catch {
+        failures.append(error)
+      }
+    }
+    for failure in failures.dropLast() { say("v: \(failure)", to: 2) }
+    if let last = failures.last { throw last }
+  }
+}
+
+/// `v wait`: the end of programs.
+struct Wait: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Waits until programs have ended, on any host.",
+    discussion: """
+      Example: v wait moa/12.sort
+
+      Exit status: that of the program, of the last one if there are several; 128 + N if signal N \
+      ended it; 125 if a program is not there or its host is lost.
+      """)
+
+  @OptionGroup var options: NodeOptions
+
+  @Argument(help: ArgumentHelp("What to wait for.", valueName: "program"), completion: .program)
+  var programs: [String]
+
+  func run() throws {
+    let node = try options.attach()
+    var status: Int32 = 0
+    for text in programs {
+      let program = try options.program(text, "wait", node)
+      do throws(Refused) {
+        status = try program.waitForEnd().status
+      } catch {
+        throw Failure.ofProgram(text, "wait", error, node)
+      }
+    }
+    Glibc.exit(status)
+  }
+}
+
+/// `v logs`: what a program has written.
+struct Logs: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Prints what a program has written so far, the last megabyte of each stream.",
+    discussion: """
+      Example: v logs -f moa/12.make
+
+      Its standard output goes to standard output, its standard error to standard error.
+      """)
+
+  @Flag(name: .shortAndLong, help: "Go on with what it writes from now on, until it has ended.")
+  var follow = false
+
+  @OptionGroup var options: NodeOptions
+
+  @Argument(help: ArgumentHelp("Whose output.", valueName: "program"), completion: .program)
+  var program: String
+
+  /// What is kept is there at once: after so long without anything there is no more.
+  private static let silence = TimeSpan.milliseconds(300)
+
+  func run() throws {
+    let node = try options.attach()
+    let found = try options.program(program, "logs", node)
+    do throws(Refused) {
+      if follow {
+        let err = Background.start { try? Self.copy(found, "err", to: 2, limit: nil) }
+        try Self.copy(found, "out", to: 1, limit: nil)
+        pthread_join(err, nil)
+      } else {
+        try Self.copy(found, "out", to: 1, limit: Self.silence)
+        try Self.copy(found, "err", to: 2, limit: Self.silence)
+      }
+    } catch {
+      throw Failure.ofProgram(program, "logs", error, node)
+    }
+  }
+
+  private static func copy(
+    _ program: RemoteProgram, _ stream: String, to descriptor: Int32, limit: TimeSpan?
+  ) throws(Refused) {
+    let file = try program.open(stream, .read)
+    do throws(Refused) {
+      while true {
+        let octets = try file.read(limit: limit)
+        if octets.isEmpty { return }
+        Own.write(octets, to: descriptor, nil)
+      }
+    } catch {
+      if limit == nil || error.code != .userTimeout { throw error }
+    }
+  }
+}

@@ -1,0 +1,188 @@
+import ArgumentParser
+import Glibc
+import VAttach
+import VProtocol
+import VRuntime
+
+/// `v run`: a program on a host of the cluster, as if it were here.
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Runs a program on another host, or on several, as if it ran here.",
+    discussion: """
+      Example: v run --host moa sort -u big.txt >sorted
+
+      The program gets the arguments, the environment (without what tells of the account and the \
+      session: HOME, USER, XDG_* and such), the current directory where the host has it, and \
+      standard input, output and error. INT, TERM, HUP, QUIT, USR1, USR2 and the size of the \
+      terminal go to it; ^Z suspends it. Where standard input and output are a terminal the \
+      program has one too. It ends when v does, unless it is detached.
+
+      A loop that reads its lines by while read needs </dev/null for v run, as for ssh.
+
+      Exit status: the program's; 128 + N if signal N ended it; 127 no such program, \
+      126 not executable, 125 anything else.
+      """)
+
+  @Option(help: ArgumentHelp("Run on this host (default: this one).", valueName: "host"))
+  var host: String?
+
+  @Flag(help: "Run on the least loaded host that is willing.")
+  var any = false
+
+  @Flag(help: "Run on every host; its name stands before each line of output.")
+  var each = false
+
+  @Option(
+    name: .customLong("class"),
+    help: "foreground, background or guest: how it stands to other programs.",
+    completion: .list(["foreground", "background", "guest"]))
+  var programClass = "foreground"
+
+  @Flag(help: "Print the program's name and leave it to itself; v attach and v logs find it.")
+  var detach = false
+
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Whether it has a terminal (default: if input and output are one).")
+  var pty: Bool?
+
+  @Option(help: ArgumentHelp("Make it a member of a group.", valueName: "group"))
+  var group: String?
+
+  @OptionGroup var options: NodeOptions
+
+  @Argument(parsing: .captureForPassthrough, help: "The program and its arguments.")
+  var command: [String]
+
+  func validate() throws {
+    guard let first = words.first else { throw ValidationError("Which program?") }
+    // Everything from the first word on that is no option of v is the program's.
+    guard !first.hasPrefix("-") || command.first == "--" || asksForHelp else {
+      throw ValidationError("Unknown option '\(first)'")
+    }
+    guard [host != nil, any, each].count(where: { $0 }) <= 1 else {
+      throw ValidationError("--host, --any and --each exclude each other.")
+    }
+    guard ["foreground", "background", "guest"].contains(programClass) else {
+      throw ValidationError("--class takes foreground, background or guest.")
+    }
+    if let host { try validateHost(host) }
+    guard !each || pty != true else {
+      throw ValidationError("--each gives no terminal.")
+    }
+  }
+
+  private var asksForHelp: Bool { ["-h", "--help"].contains(command.first) }
+
+  /// Without the `--` that may stand before them.
+  private var words: ArraySlice<String> {
+    command.first == "--" ? command.dropFirst() : command[...]
+  }
+
+  func run() throws {
+    if asksForHelp { throw CleanExit.helpRequest(Self.self) }
+    // Before there are threads: only one of them takes signals.
+    let signals = SignalRelay()
+    signals.start()
+    let node = try options.attach()
+    let limit = TimeSpan.milliseconds(options.timeoutMilliseconds)
+    if detach {
+      for host in try hosts(node) {
+        let program = try RemoteProgram.start(
+          request(onTerminal: pty == true), on: host, node, limit: limit)
+        if pty != true { program.endInput() }
+        say("\(host)/\(program.name)")
+      }
+      return
+    }
+    guard each else {
+      return try runHere(on: try hosts(node)[0], node, signals, limit)
+    }
+    try runEverywhere(try hosts(node), node, signals, limit)
+  }
+
+  private func hosts(_ node: AttachedBackplane) throws -> [String] {
+    if each { return try TeamHosts.all(node) }
+    if any { return [try TeamHosts.leastLoaded(for: programClass, node)] }
+    return [host.map { $0 == "self" ? node.host : $0 } ?? node.host]
+  }
+
+  private func request(onTerminal: Bool) -> RunRequest {
+    var request = RunRequest(Own.arguments.suffix(words.count))
+    request.environment = Own.environment.filter(CarriedEnvironment.carries)
+    request.directory = Own.directory
+    request.programClass = programClass
+    request.isAttached = !detach
+    request.group = group
+    if onTerminal { request.terminal = Terminal.size }
+    return request
+  }
+
+  // MARK: one program
+
+  private func runHere(
+    on host: String, _ node: AttachedBackplane, _ signals: SignalRelay, _ limit: TimeSpan
+  ) throws {
+    let isOnTerminal = pty ?? (isatty(0) == 1 && isatty(1) == 1)
+    let program = try RemoteProgram.start(
+      request(onTerminal: isOnTerminal), on: host, node, limit: limit)
+    let terminal = isOnTerminal ? Terminal() : nil
+    let job = Job(program, terminal)
+    signals.relay(to: job)
+    terminal?.makeRaw()
+    if isOnTerminal { job.watchStops() }
+    let feed = InputFeed(program, hasTerminal: isOnTerminal)
+    Background.run { feed.run() }
+    program.tellDirectory()
+    do throws(Failure) {
+      let end = try program.attend(terminal)
+      program.release()
+      // So that a shell ends its loop, as it does after a program of its own.
+      if end == .killed("INT") { SignalRelay.end(by: SIGINT, terminal) }
+      Terminal.leave(end.status, terminal)
+    } catch {
+      terminal?.restore()
+      throw error
+    }
+  }
+
+  // MARK: one on each host
+
+  private func runEverywhere(
+    _ hosts: [String], _ node: AttachedBackplane, _ signals: SignalRelay, _ limit: TimeSpan
+  ) throws {
+    let request = request(onTerminal: false)
+    let jobs = Jobs()
+    signals.relay(to: jobs)
+    var workers: [pthread_t] = []
+    for host in hosts {
+      workers.append(
+        Background.start { jobs.note(host, Self.runOne(request, host, node, jobs, limit)) })
+    }
+    for worker in workers { pthread_join(worker, nil) }
+    Glibc.exit(jobs.status(of: hosts))
+  }
+
+  /// The exit status of one of them, after everything that it wrote.
+  private static func runOne(
+    _ request: RunRequest, _ host: String, _ node: AttachedBackplane, _ jobs: Jobs,
+    _ limit: TimeSpan
+  ) -> Int32 {
+    do throws(Failure) {
+      let program = try RemoteProgram.start(request, on: host, node, limit: limit)
+      jobs.add(Job(program, nil))
+      program.endInput()
+      program.tellDirectory()
+      let out = PrefixedOutput(host, 1)
+      let err = PrefixedOutput(host, 2)
+      let end = try program.attend(out: { out.write($0) }, err: { err.write($0) })
+      out.finish()
+      err.finish()
+      program.release()
+      return end.status
+    } catch {
+      say("v: \(error)", to: 2)
+      return error.status.rawValue
+    }
+  }
+}

@@ -1,0 +1,6 @@
+import VKeeping
+
+@main
+enum Vkeep {
+  static func main() { Keeping.main() }
+}

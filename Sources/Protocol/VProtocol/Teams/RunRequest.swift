@@ -1,0 +1,95 @@
+/// What is written to a host's `team/HOST/new` to start a program there.
+///
+/// ```
+/// length: OCTETS          where it is too long for one message
+/// dir: PATH
+/// class: guest
+/// attached: yes
+/// terminal: ROWS COLUMNS
+/// group: NAME
+/// env: NAME=VALUE         as often as needed
+///
+/// ARGUMENT NUL ARGUMENT NUL ...
+/// ```
+public struct RunRequest: Equatable, Sendable {
+  /// At least one.
+  public var arguments: [[UInt8]]
+  /// `NAME=VALUE` each.
+  public var environment: [[UInt8]] = []
+  /// Absolute; nil leaves it to the host.
+  public var directory: [UInt8]?
+  public var programClass = "foreground"
+  /// Whether the program is to end with whoever started it.
+  public var isAttached = false
+  public var terminal: TerminalSize?
+  public var group: String?
+
+  public init(_ arguments: [[UInt8]]) {
+    precondition(!arguments.isEmpty, "a program has a name")
+    self.arguments = arguments
+  }
+
+  /// Octets that one message takes; a request that has more says first how many.
+  public static let messageBytesMax = 16_383
+
+  /// The request as it is written.
+  public var octets: [UInt8] {
+    // There is a header always: a command alone could look like one.
+    var lines = [Array("class: \(programClass)".utf8)]
+    // A path can have newlines, a line not: then the host chooses.
+    if let directory, !directory.contains(Self.newline) {
+      lines.append(Array("dir: ".utf8) + directory)
+    }
+    if isAttached { lines.append(Array("attached: yes".utf8)) }
+    if let terminal { lines.append(Array("terminal: \(terminal.text)".utf8)) }
+    if let group { lines.append(Array("group: \(group)".utf8)) }
+    lines += environment.map { Array("env: ".utf8) + Self.escaped($0) }
+    var text: [UInt8] = []
+    for line in lines { text += line + [Self.newline] }
+    text.append(Self.newline)
+    for argument in arguments { text += argument + [0] }
+    if text.count <= Self.messageBytesMax { return text }
+    return Self.withLength(text)
+  }
+
+  /// Puts a line with the length of everything in front, that line included.
+  private static func withLength(_ text: [UInt8]) -> [UInt8] {
+    var length = text.count
+    while true {
+      let line = Array("length: \(length)\n".utf8)
+      if line.count + text.count == length { return line + text }
+      length = line.count + text.count
+    }
+  }
+
+  private static func escaped(_ variable: [UInt8]) -> [UInt8] {
+    variable.flatMap { octet -> [UInt8] in
+      switch octet {
+      case newline: Array(#"\n"#.utf8)
+      case UInt8(ascii: "\\"): Array(#"\\"#.utf8)
+      default: [octet]
+      }
+    }
+  }
+
+  private static let newline = UInt8(ascii: "\n")
+}
+
+/// Which variables go along with a program: not those that tell of a user's account or session on
+/// one host.
+public enum CarriedEnvironment {
+  /// Of `NAME=VALUE`.
+  public static func carries(_ variable: [UInt8]) -> Bool {
+    guard let equals = variable.firstIndex(of: UInt8(ascii: "=")), equals > 0 else { return false }
+    let name = String(decoding: variable[..<equals], as: UTF8.self)
+    return !names.contains(name) && !prefixes.contains { name.hasPrefix($0) }
+  }
+
+  private static let names: Set = [
+    "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "PWD", "OLDPWD", "HOSTNAME", "SHLVL", "_",
+    "LINES", "COLUMNS", "WINDOWID", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "GPG_TTY", "TMUX",
+    "TMUX_PANE", "STY", "NOTIFY_SOCKET", "JOURNAL_STREAM", "INVOCATION_ID", "V_SOCKET",
+  ]
+  /// Of the session, and of whoever logged in from elsewhere.
+  private static let prefixes = ["XDG_", "SSH_", "DBUS_", "SUDO_", "LISTEN_"]
+}

@@ -1,0 +1,193 @@
+import Synchronization
+import VObjects
+import VProtocol
+import VRuntime
+import VStore
+
+/// What the files of a team server share: its programs, the machine, and who may do what.
+final class TeamBoard: Sendable {
+  let backplane: any Backplane
+  let machine: any ProgramMachine
+  let rules: RunRules
+  let programs: Programs
+  let processes: HostProcesses
+  let refusals: Mutex<RefusedLines>
+  let shares: TeamShares
+  private let guests = Mutex(true)
+
+  init(_ backplane: any Backplane, _ machine: any ProgramMachine, _ rules: RunRules) {
+    self.backplane = backplane
+    self.machine = machine
+    self.rules = rules
+    shares = TeamShares(host: backplane.host)
+    refusals = Mutex(RefusedLines(host: backplane.host))
+    let own = LateBound<TeamBoard>()
+    programs = Programs(
+      backplane, serve: { program, request in own.object?.receive(request, for: program) },
+      ended: { program in own.object?.leaveGroups(program) })
+    processes = HostProcesses(backplane, machine)
+    own.bind(self)
+  }
+
+  /// Whether guest programs may be started here.
+  var takesGuests: Bool {
+    get { guests.withLock { $0 } }
+    set { guests.withLock { $0 = newValue } }
+  }
+
+  /// Programs that want the processor, and what Linux says of it, times 1,000.
+  var loadThousandths: Int { programs.busyCount * 1000 + machine.loadThousandths }
+
+  /// Starts what a request says, for a principal; the program is held by its starter then.
+  func start(
+    _ request: ProgramRequest, for principal: Principal,
+    completion: @escaping @Sendable (Result<Program, Refusal>) -> Void
+  ) {
+    guard request.programClass != .guest || takesGuests else {
+      return completion(
+        .failure(Refusal(.noPermission, "\(backplane.host) takes no guests")))
+    }
+    account(for: principal) { [self] result in
+      switch result {
+      case .failure(let refusal): completion(.failure(refusal))
+      case .success(let user): start(request, as: user, for: principal, completion)
+      }
+    }
+  }
+
+  private func start(
+    _ request: ProgramRequest, as user: String, for principal: Principal,
+    _ completion: @escaping @Sendable (Result<Program, Refusal>) -> Void
+  ) {
+    let order = ProgramOrder(
+      name: request.name, arguments: request.arguments, environment: request.environment,
+      directory: request.directory, user: user, starter: "\(principal)",
+      isStarterFullRoot: principal.isFullRoot,
+      programClass: request.programClass, terminal: request.terminal,
+      isAttached: request.isAttached)
+    let share: TakenShare
+    do throws(Refusal) {
+      share = try shares.take(programs: 1, octets: order.footprint, by: principal)
+    } catch {
+      return completion(.failure(error))
+    }
+    machine.start(order) { [self] outcome in
+      let started = outcome.map { hosted in
+        programs.add(hosted, owner: owner(of: order), share, isRecovered: false)
+      }
+      guard let group = request.group, case .success(let program) = started else {
+        return completion(started)
+      }
+      change(.join, group, of: program) { [self] refusal in
+        guard let refusal else { return completion(started) }
+        takeBack(program) { [self] isGone in
+          if !isGone { programs.perform(program.release(), program) }
+          completion(.failure(refusal))
+        }
+      }
+    }
+  }
+
+  /// Takes the start of a program back, as far as its user may end it: what has become another's
+  /// meanwhile goes on.
+  ///
+  /// Else whoever starts a set-user program could have it killed when it is half done.
+  func takeBack(_ program: Program, _ done: @escaping @Sendable (_ isGone: Bool) -> Void) {
+    program.hosted.control(.kill(signal: Signal.kill), asUser: true) { [self] refusal in
+      let isGone = refusal == nil || refusal?.code == .noProcess
+      if isGone { programs.forget(program) }
+      done(isGone)
+    }
+  }
+
+  /// The user of this host that a principal's programs run as, or why they do not.
+  func account(
+    for principal: Principal,
+    completion: @escaping @Sendable (Result<String, Refusal>) -> Void
+  ) {
+    do throws(Refusal) {
+      guard let user = try rules.user(startingFor: principal) else {
+        return guest(for: principal, completion)
+      }
+      machine.hasUser(user) { [self] outcome in
+        switch outcome {
+        case .success(true): completion(.success(user))
+        case .success(false): guest(for: principal, completion)
+        case .failure(let refusal): completion(.failure(refusal))
+        }
+      }
+    } catch {
+      completion(.failure(error))
+    }
+  }
+
+  private func guest(
+    for principal: Principal, _ completion: @escaping @Sendable (Result<String, Refusal>) -> Void
+  ) {
+    do throws(Refusal) {
+      let guest = try rules.guest(for: principal)
+      machine.hasUser(guest) { [rules] outcome in
+        completion(
+          outcome.flatMap { isKnown in
+            isKnown ? .success(guest) : .failure(rules.hasNo(principal))
+          })
+      }
+    } catch {
+      completion(.failure(error))
+    }
+  }
+
+  /// Takes up a program of an earlier server, whose starter pays for it as before.
+  func takeUp(_ hosted: any HostedProgram) {
+    let order = hosted.order
+    let starter = order.principal ?? Principal(user: order.user, host: backplane.host)
+    let share = try? shares.take(
+      programs: 1, octets: order.footprint, by: starter, isTaken: true)
+    _ = programs.add(hosted, owner: owner(of: order), share, isRecovered: true)
+  }
+
+  /// To whom the files of a program belong: whom it runs as, or, for one who runs it as a guest,
+  /// its starter, so that not every guest has them.
+  func owner(of order: ProgramOrder) -> String {
+    guard let starter = order.principal, starter.user != order.user else {
+      return order.user
+    }
+    return rules.identity(of: starter)
+  }
+
+  /// Whose rights a look into a program is checked with, for one who may use its files.
+  func onlooker(_ caller: Caller, _ program: Program) -> Onlooker {
+    caller.isRoot ? .fullRoot : .user(program.hosted.order.user)
+  }
+
+  /// Does what a line says to a program, for whom its files belong to, and for root.
+  func control(
+    _ program: Program, _ line: [UInt8], by caller: Caller,
+    completion: @escaping @Sendable (Refusal?) -> Void
+  ) {
+    guard program.isOf(caller) || caller.isRoot else {
+      return completion(Refusal(.noPermission, "\(program.name) is \(program.owner)'s"))
+    }
+    do throws(Refusal) {
+      switch try ControlLine(parsing: line) {
+      case .program(.setClass(.guest)) where !takesGuests:
+        completion(Refusal(.noPermission, "\(backplane.host) takes no guests"))
+      case .program(let command):
+        program.hosted.control(command, asUser: !caller.isRoot, completion: completion)
+      case .join(let group):
+        change(.join, group, of: program, completion)
+      case .leave(let group):
+        change(.leave, group, of: program, completion)
+      }
+    } catch {
+      completion(error)
+    }
+  }
+}
+
+extension ProgramOrder {
+  /// Who wanted it, with the rights over their host that they had.
+  fileprivate var principal: Principal? {
+    Principal(starter, marks: isStarterFullRoot ? .fullRoot : [])
+  }
+}
