@@ -1,4 +1,5 @@
 import Testing
+import VKeeping
 import VLinuxPrograms
 import VProtocol
 import VStore

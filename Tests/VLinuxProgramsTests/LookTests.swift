@@ -1,6 +1,7 @@
 import Foundation
 import Synchronization
 import Testing
+import VKeeping
 import VLinuxPrograms
 import VProtocol
 import VStore

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import VKeeping
 import VLinuxPrograms
 import VProtocol
 import VStore

@@ -1,6 +1,7 @@
 import CVLinux
 import Foundation
 import Testing
+import VKeeping
 import VLinuxPrograms
 import VProtocol
 import VStore

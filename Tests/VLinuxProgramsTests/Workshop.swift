@@ -2,6 +2,7 @@ import CVLinux
 import Foundation
 import Synchronization
 import Testing
+import VKeeping
 import VLinuxPrograms
 import VLinuxStore
 import VNode

@@ -77,7 +77,7 @@ public struct HostResources: Equatable, Sendable {
   }
 
   /// Removes the groups of keepers that are no more.
-  func removeRemains() {
+  package func removeRemains() {
     for root in Set([cgroup2, cgroup1Processor]) where !root.isEmpty {
       for name in ProcessFiles.entries(of: root) where name.hasPrefix(groupPrefix) {
         guard let pid = Int32(name.dropFirst(groupPrefix.count)),

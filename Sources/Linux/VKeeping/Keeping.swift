@@ -9,9 +9,9 @@ public enum Keeping {
   /// What the program `vkeep` is.
   public static func main() -> Never {
     // Writing to a program that does not read is no reason to die.
-    unsafe signal(SIGPIPE, SIG_IGN)
+    signal(SIGPIPE, SIG_IGN)
     // It keeps no file system busy.
-    chdir("/")
+    unsafe chdir("/")
     let channel = ServerChannel(takingOver: 3)
     guard fcntl(3, F_SETFD, FD_CLOEXEC) == 0, v_frame_wait(3, -1) > 0,
       case .frame(.start(let order)) = channel.receive()

@@ -4,13 +4,13 @@ import Glibc
 /// Small files of the kernel, and directories.
 package enum ProcessFiles {
   /// At most `count` octets of a file, or its error number, negative.
-  static func read(_ path: String, count: Int) -> (octets: [UInt8], error: Int32) {
+  package static func read(_ path: String, count: Int) -> (octets: [UInt8], error: Int32) {
     let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
     return read(file >= 0 ? file : -errno, count: count)
   }
 
   /// Of a file that was opened, which is closed then; or the error number that came of that.
-  static func read(_ file: Int32, count: Int) -> (octets: [UInt8], error: Int32) {
+  package static func read(_ file: Int32, count: Int) -> (octets: [UInt8], error: Int32) {
     guard file >= 0 else { return ([], file) }
     defer { close(file) }
     var octets: [UInt8] = []
@@ -34,10 +34,10 @@ package enum ProcessFiles {
     return String(decoding: text, as: UTF8.self).split(separator: "\n")
   }
 
-  static func mayWrite(_ path: String) -> Bool { unsafe access(path, W_OK) == 0 }
+  package static func mayWrite(_ path: String) -> Bool { unsafe access(path, W_OK) == 0 }
 
   /// What a symbolic link says; empty where there is none.
-  static func link(_ path: String) -> String {
+  package static func link(_ path: String) -> String {
     let octets = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, filled in
       filled = unsafe buffer.withMemoryRebound(to: CChar.self) {
         unsafe max(0, readlink(path, $0.baseAddress!, $0.count))
@@ -47,7 +47,7 @@ package enum ProcessFiles {
   }
 
   /// The names in a directory; none where it cannot be read.
-  static func entries(of path: String) -> [String] {
+  package static func entries(of path: String) -> [String] {
     guard let directory = unsafe opendir(path) else { return [] }
     defer { unsafe _ = closedir(directory) }
     var names: [String] = []

@@ -1,19 +1,19 @@
 import Glibc
-import VStore
+package import VStore
 
 /// The processes of the host at one moment, as `/proc` has them.
 package struct ProcessTable {
   package struct Entry {
     package var pid: Int32
-    var parent: Int32
-    var command: [UInt8]
-    var isKernelThread: Bool
+    package var parent: Int32
+    package var command: [UInt8]
+    package var isKernelThread: Bool
     /// Of itself and of the children it waited for.
-    var ticks: UInt64
-    var residentPages: UInt64
+    package var ticks: UInt64
+    package var residentPages: UInt64
   }
 
-  private(set) var entries: [Int32: Entry] = [:]
+  package private(set) var entries: [Int32: Entry] = [:]
 
   package init() {
     for name in ProcessFiles.entries(of: "/proc") {
@@ -39,7 +39,7 @@ package struct ProcessTable {
   }
 
   /// What a program uses whose process 1 is `root`; memory that is shared counts for each process.
-  func usage(below root: Int32) -> ProgramUsage {
+  package func usage(below root: Int32) -> ProgramUsage {
     let members = descendants(of: root)
     let all = members + [entries[root]].compactMap { $0 }
     let perSecond = UInt64(max(1, sysconf(Int32(_SC_CLK_TCK))))

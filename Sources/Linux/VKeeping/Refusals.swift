@@ -10,7 +10,7 @@ extension Refusal {
     return Refusal(code, "\(words): \(code)")
   }
 
-  static func process(_ pid: Int32, _ error: Int32) -> Refusal {
+  package static func process(_ pid: Int32, _ error: Int32) -> Refusal {
     if error == -ENOENT || error == -ESRCH {
       return Refusal(.noProcess, "no such process: \(pid)")
     }

@@ -1,6 +1,7 @@
 import CVLinux
 import Glibc
 import Synchronization
+import VKeeping
 import VProtocol
 import VRuntime
 

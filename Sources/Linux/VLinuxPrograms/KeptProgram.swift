@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import VKeeping
 import VProtocol
 import VRuntime
 import VStore

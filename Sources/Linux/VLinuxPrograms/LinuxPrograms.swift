@@ -1,6 +1,7 @@
 import CVLinux
 import Glibc
 import Synchronization
+package import VKeeping
 import VProtocol
 public import VRuntime
 public import VStore

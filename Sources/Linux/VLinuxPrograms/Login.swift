@@ -1,3 +1,4 @@
+import VKeeping
 import VProtocol
 import VStore
 

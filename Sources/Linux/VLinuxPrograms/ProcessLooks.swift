@@ -1,5 +1,6 @@
 import CVLinux
 import Glibc
+import VKeeping
 import VProtocol
 import VRuntime
 public import VStore

@@ -46,7 +46,7 @@ package enum KeeperFrame: Equatable, Sendable {
   /// Arguments and variables together.
   package static let partsMax = ProgramOrder.partsMax
   /// Those that every login has.
-  static let variablesAdded = 5
+  package static let variablesAdded = 5
 }
 
 /// What a keeper needs to start a program, so that it asks nobody else.

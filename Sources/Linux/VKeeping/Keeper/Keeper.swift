@@ -61,7 +61,7 @@ final class Keeper {
       _ = program.reap()
     }
     group.remove()
-    if listener >= 0 { unlink(socketPath) }
+    if listener >= 0 { unsafe unlink(socketPath) }
     exit(0)
   }
 
@@ -92,7 +92,7 @@ final class Keeper {
     wait(listener, POLLIN) { [self] in acceptServer() }
     var timeout: Int32 = -1
     if let killAt { timeout = Int32(max(0, min(killAt - Self.clock, 60_000))) }
-    if poll(&entries, nfds_t(entries.count), timeout) > 0 {
+    if unsafe poll(&entries, nfds_t(entries.count), timeout) > 0 {
       for (entry, action) in zip(entries, actions) where entry.revents != 0 { action() }
     }
     if let killAt, Self.clock >= killAt {
@@ -104,13 +104,13 @@ final class Keeper {
 
   static var clock: Int64 {
     var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
+    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
     return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
   }
 
   private static var wallClock: Int64 {
     var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
+    unsafe clock_gettime(CLOCK_REALTIME, &time)
     return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
   }
 
@@ -152,7 +152,7 @@ final class Keeper {
 
   private func acceptServer() {
     var peer = v_peer_credentials()
-    let descriptor = v_attach_accept(listener, &peer)
+    let descriptor = unsafe v_attach_accept(listener, &peer)
     guard descriptor >= 0 else { return }
     guard peer.uid == 0 || peer.uid == geteuid(), let status else {
       close(descriptor)
@@ -176,7 +176,7 @@ final class Keeper {
     var report = v_report()
     var sender: Int32 = 0
     while true {
-      switch v_report_receive(descriptor, &report, &sender) {
+      switch unsafe v_report_receive(descriptor, &report, &sender) {
       case 1: handleReport(v_report_kind(UInt32(report.kind)), report.value, sender)
       case -EAGAIN: return
       default:
@@ -217,8 +217,8 @@ final class Keeper {
 
   private func handleRunning() {
     guard let started, let program else { return }
-    listener = v_attach_listen(socketPath)
-    guard listener >= 0, chmod(socketPath, 0o600) == 0 else {
+    listener = unsafe v_attach_listen(socketPath)
+    guard listener >= 0, unsafe chmod(socketPath, 0o600) == 0 else {
       refuse(.system(listener, socketPath))
     }
     let new = KeptStatus(
@@ -270,7 +270,7 @@ final class Keeper {
 
   /// Whether there may be more.
   private func readOutput(_ stream: OutputStream, _ descriptor: Int32, _ room: Int) -> Bool {
-    let count = read(descriptor, &buffer, room)
+    let count = unsafe read(descriptor, &buffer, room)
     if count > 0 {
       if stream == .out {
         out.handleOutput(buffer[..<count])
@@ -300,7 +300,7 @@ final class Keeper {
   func writeInput() {
     guard let descriptor = program?.input, descriptor >= 0 else { return }
     while let head = input.head {
-      let count = head.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+      let count = unsafe head.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
       if count < 0 {
         if errno == EINTR { continue }
         if errno != EAGAIN { input.handleBroken() }

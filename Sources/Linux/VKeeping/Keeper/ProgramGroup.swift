@@ -15,7 +15,7 @@ struct ProgramGroup {
 
   /// The error number of what failed, negative.
   func make() -> Int32 {
-    for path in paths where mkdir(path, 0o755) != 0 && errno != EEXIST { return -errno }
+    for path in paths where unsafe mkdir(path, 0o755) != 0 && errno != EEXIST { return -errno }
     return 0
   }
 
@@ -49,7 +49,7 @@ struct ProgramGroup {
   }
 
   private func put(_ text: String, _ file: String, _ path: String) -> Int32 {
-    v_put_text("\(path)/\(file)", text)
+    unsafe v_put_text("\(path)/\(file)", text)
   }
 }
 

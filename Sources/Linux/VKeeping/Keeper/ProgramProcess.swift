@@ -21,7 +21,7 @@ struct ProgramProcess {
     var streams: [Int32] = []
     var slave: Int32 = -1
     if let size = order.program.terminal {
-      input = v_terminal_open(order.uid, &slave)
+      input = unsafe v_terminal_open(order.uid, &slave)
       guard input >= 0 else { throw .system(input, "no terminal") }
       _ = v_terminal_resize(input, size.rows, size.columns)
       output = input
@@ -34,7 +34,7 @@ struct ProgramProcess {
     self.slave = slave
     for own in [input, output, error] where own >= 0 { _ = fcntl(own, F_SETFL, O_NONBLOCK) }
     var channel: [Int32] = [-1, -1]
-    let made = v_report_channel(&channel)
+    let made = unsafe v_report_channel(&channel)
     guard made == 0 else { throw .system(made, "no channel to the program") }
     reports = channel[0]
     var death: Int32 = -1
@@ -47,7 +47,7 @@ struct ProgramProcess {
 
   private static func pipe() throws(Refusal) -> (reader: Int32, writer: Int32) {
     var ends: [Int32] = [-1, -1]
-    guard pipe2(&ends, O_CLOEXEC) == 0 else { throw .system(-errno, "no pipe") }
+    guard unsafe pipe2(&ends, O_CLOEXEC) == 0 else { throw .system(-errno, "no pipe") }
     return (ends[0], ends[1])
   }
 
@@ -57,38 +57,38 @@ struct ProgramProcess {
   ) -> Int32 {
     let (program, mechanism) = (order.program, order.resources.mechanism)
     let nice = program.programClass.nice
-    var plan = v_program_plan()
+    var plan = unsafe v_program_plan()
     // Never freed: the keeper starts one program.
-    plan.arguments = texts(program.arguments)
-    plan.environment = texts(program.environment)
-    plan.directory = text(program.directory)
-    plan.home = text(order.home)
-    plan.groups_joined = texts(group.entrances.map { Array($0.utf8) })
-    plan.uid = order.uid
-    plan.gid = order.gid
-    plan.session_nice = mechanism == .autogroup ? nice : 0
-    plan.process_nice = mechanism == .nice ? nice : 0
-    plan.streams = (streams[0], streams[1], streams[2])
-    plan.has_terminal = program.terminal == nil ? 0 : 1
-    return order.groups.withUnsafeBufferPointer { groups in
-      plan.groups = groups.baseAddress
-      plan.group_count = groups.count
-      return v_program_start(&plan, reports, &death)
+    unsafe plan.arguments = unsafe texts(program.arguments)
+    unsafe plan.environment = unsafe texts(program.environment)
+    unsafe plan.directory = unsafe text(program.directory)
+    unsafe plan.home = unsafe text(order.home)
+    unsafe plan.groups_joined = unsafe texts(group.entrances.map { Array($0.utf8) })
+    unsafe plan.uid = order.uid
+    unsafe plan.gid = order.gid
+    unsafe plan.session_nice = mechanism == .autogroup ? nice : 0
+    unsafe plan.process_nice = mechanism == .nice ? nice : 0
+    unsafe plan.streams = (streams[0], streams[1], streams[2])
+    unsafe plan.has_terminal = program.terminal == nil ? 0 : 1
+    return unsafe order.groups.withUnsafeBufferPointer { groups in
+      unsafe plan.groups = groups.baseAddress
+      unsafe plan.group_count = groups.count
+      return unsafe v_program_start(&plan, reports, &death)
     }
   }
 
   private static func text(_ octets: [UInt8]) -> UnsafePointer<CChar> {
     let copy = UnsafeMutablePointer<CChar>.allocate(capacity: octets.count + 1)
-    for (index, octet) in octets.enumerated() { copy[index] = CChar(bitPattern: octet) }
-    copy[octets.count] = 0
-    return UnsafePointer(copy)
+    for (index, octet) in octets.enumerated() { unsafe copy[index] = CChar(bitPattern: octet) }
+    unsafe copy[octets.count] = 0
+    return unsafe UnsafePointer(copy)
   }
 
   private static func texts(_ parts: [[UInt8]]) -> UnsafePointer<UnsafePointer<CChar>?> {
     let copy = UnsafeMutablePointer<UnsafePointer<CChar>?>.allocate(capacity: parts.count + 1)
-    for (index, part) in parts.enumerated() { copy[index] = text(part) }
-    copy[parts.count] = nil
-    return UnsafePointer(copy)
+    for (index, part) in parts.enumerated() { unsafe copy[index] = unsafe text(part) }
+    unsafe copy[parts.count] = nil
+    return unsafe UnsafePointer(copy)
   }
 
   var hasTerminal: Bool { slave >= 0 }
@@ -125,7 +125,7 @@ struct ProgramProcess {
   mutating func reap() -> (status: Int32, processorMilliseconds: UInt64) {
     var status: Int32 = 0
     var milliseconds: UInt64 = 0
-    _ = v_program_reap(initPid, &status, &milliseconds)
+    _ = unsafe v_program_reap(initPid, &status, &milliseconds)
     close(death)
     death = -1
     if slave >= 0 { close(slave) }
@@ -168,7 +168,7 @@ struct ProgramProcess {
   func setClass(_ programClass: ProgramClass, _ mechanism: ClassMechanism, root: Int32) -> Int32 {
     switch mechanism {
     case .cgroup2, .cgroup1: return 0
-    case .autogroup: return v_put_text("/proc/\(initPid)/autogroup", "\(programClass.nice)")
+    case .autogroup: return unsafe v_put_text("/proc/\(initPid)/autogroup", "\(programClass.nice)")
     case .nice:
       let group = __priority_which_t(PRIO_PGRP.rawValue)
       return setpriority(group, id_t(root), programClass.nice) == 0 ? 0 : -errno

@@ -23,7 +23,7 @@ final class ServerChannel {
   }
 
   func receive() -> Received {
-    let count = Int(v_frame_receive(descriptor, &buffer, buffer.count))
+    let count = unsafe Int(v_frame_receive(descriptor, &buffer, buffer.count))
     if count == -Int(EAGAIN) { return .nothing }
     guard count > 0, count <= buffer.count,
       let frame = try? KeeperFrame(parsing: Array(buffer[..<count]))
@@ -45,7 +45,7 @@ final class ServerChannel {
   func flush() {
     while let frame = waiting.first {
       let octets = frame.octets
-      if v_frame_send(descriptor, octets, octets.count, 0) == -EAGAIN { return }
+      if unsafe v_frame_send(descriptor, octets, octets.count, 0) == -EAGAIN { return }
       waiting.removeFirst()
     }
   }

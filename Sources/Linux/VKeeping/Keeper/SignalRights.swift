@@ -21,7 +21,7 @@ enum SignalRights {
   /// Answers 0, or that error number, negative; `-ESRCH` is that none of them is there.
   func send(_ number: Int32, to targets: [Int32]) -> Int32 {
     if case .user(let uid, let gid) = self, !isRoot {
-      return v_kill_as(uid, gid, targets, targets.count, number)
+      return unsafe v_kill_as(uid, gid, targets, targets.count, number)
     }
     var result = -ESRCH
     for target in targets {

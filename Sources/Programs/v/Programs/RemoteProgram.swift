@@ -1,6 +1,7 @@
 import Glibc
 import Synchronization
 import VAttach
+import VClient
 import VProtocol
 import VRuntime
 
