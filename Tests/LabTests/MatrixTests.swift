@@ -43,8 +43,10 @@ struct Matrix {
   static let toolsOnBadNetwork = ["make", "sqlite3", "cp", "sed"]
   static let inputs = "/srv/storage/inputs"
 
-  /// A tool that takes longer hangs. One of them makes some 300,000 calls where others make a few
-  /// thousand; each of its calls may take as long as theirs.
+  /// A tool that takes longer hangs.
+  ///
+  /// One of them makes some 300,000 calls where others make a few thousand, and each of its calls
+  /// may take as long as theirs.
   static func limit(of tool: String) -> Duration { .seconds(tool == "many" ? 300 : 60) }
   /// When all hang, nobody wants to wait for each of them.
   static let totalLimit = Duration.seconds(900)

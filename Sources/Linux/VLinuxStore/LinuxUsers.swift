@@ -1,8 +1,8 @@
 import CVLinux
 import Synchronization
+import VLoop
 import VProtocol
 public import VStore
-import VLoop
 
 /// The user table of this host, as the name service switch gives it.
 ///

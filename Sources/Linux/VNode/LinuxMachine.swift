@@ -1,8 +1,8 @@
 import CVLinux
 import Glibc
 import Synchronization
-public import VProtocol
 import VLoop
+public import VProtocol
 public import VTransport
 
 /// The machine a node runs on: one epoll set shared by as many workers as there are CPUs.

@@ -1,8 +1,8 @@
 import CVLinux
 import Glibc
 import Synchronization
-import VProtocol
 import VLoop
+import VProtocol
 
 /// The one thread of an attached process that watches descriptors and keeps timers.
 final class AttachLoop: Sendable {

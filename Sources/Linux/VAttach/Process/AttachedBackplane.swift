@@ -1,8 +1,8 @@
 import Glibc
 import Synchronization
+import VLoop
 public import VProtocol
 public import VRuntime
-import VLoop
 
 /// The backplane for a Linux process of its own: the same slot, over the node's local socket.
 ///
