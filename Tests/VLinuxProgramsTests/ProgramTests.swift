@@ -109,9 +109,25 @@ struct ProgramTests {
     #expect(nobody == Refusal(.notFound, "no such user: no-such-user"))
     #expect(await refusal { $0.arguments = [] }?.code == .badArguments)
     #expect(await refusal { $0.arguments.append([65, 0, 66]) }?.code == .badArguments)
-    let octets = [UInt8](repeating: 65, count: ProgramOrder.octetsMax)
-    #expect(await refusal { $0.arguments.append(octets) }?.code == .badArguments)
+    let octets = [UInt8](repeating: 65, count: 131_071)
+    let tooMany = Refusal(.badArguments, "/bin/sh: too many arguments")
+    // A longer one is too long for Linux, and more of them than three quarters of 8 MB.
+    #expect(await refusal { $0.arguments.append(octets + [65]) } == tooMany)
+    #expect(await refusal { $0.arguments += Array(repeating: octets, count: 50) } == tooMany)
     await shop.close()
+  }
+
+  @Test("it has as many arguments as Linux gives a program, and all of them")
+  func manyArguments() async throws {
+    let shop = Workshop()
+    let program = try await shop.start("echo $# ${#9000}; cat /proc/$$/cmdline | wc -c; umask") {
+      $0.arguments.append(Array("sh".utf8))
+      $0.arguments += (1...100_000).map { Array("\($0)".utf8) }
+      $0.arguments += Array(repeating: [UInt8](repeating: 65, count: 100_000), count: 4)
+      $0.umask = 0o27
+    }
+    #expect(await program.text() == "100004 4\n988967\n0027\n")
+    await shop.close(program)
   }
 
   @Test("it runs as its user, alone in its namespace, and nothing is open but its streams")

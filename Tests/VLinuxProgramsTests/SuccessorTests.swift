@@ -38,7 +38,7 @@ final class MortalServer {
 
   func receive() throws -> KeeperFrame {
     try #require(v_frame_wait(socket, 10_000) > 0)
-    var octets = [UInt8](repeating: 0, count: KeeperFrame.byteCountMax)
+    var octets = [UInt8](repeating: 0, count: KeeperFrame.packetBytesMax)
     let count = Int(v_frame_receive(socket, &octets, octets.count))
     return try KeeperFrame(parsing: Array(octets[..<max(0, count)]))
   }

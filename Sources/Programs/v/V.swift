@@ -27,6 +27,7 @@ struct V: ParsableCommand {
     ])
 
   static func main() {
+    openStandardStreams()
     do {
       var command = try parseAsRoot()
       try command.run()
@@ -50,6 +51,13 @@ struct V: ParsableCommand {
 }
 
 extension V {
+  /// Makes those of the standard streams that are closed something that is empty: else the next
+  /// thing that is opened, the socket of the node perhaps, would be taken for one of them.
+  private static func openStandardStreams() {
+    // The lowest number that is free is the first that is closed.
+    for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) < 0 { _ = open("/dev/null", O_RDWR) }
+  }
+
   /// The verb that was perhaps meant, where the first argument is none.
   private static var nearestVerb: (wrong: String, near: String)? {
     guard CommandLine.arguments.count > 1, !CommandLine.arguments[1].hasPrefix("-") else {

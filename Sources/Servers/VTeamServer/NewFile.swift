@@ -63,7 +63,10 @@ final class NewSession: TreeSession {
         _ = call.answer(count: data.count)
         return
       }
-      start(try ProgramRequest(parsing: whole), data.count, call)
+      // Before it is taken apart, which takes more memory than it has octets.
+      let share = try board.shares.take(
+        programs: 1, octets: ProgramRequest.footprint(whole), by: principal)
+      start(try ProgramRequest(parsing: whole), share, data.count, call)
     } catch {
       refuse(error, call)
     }
@@ -138,8 +141,10 @@ final class NewSession: TreeSession {
     "a request of \(ProgramRequest.unsaidOctetsMax) octets or more begins with a line "
     + "\"length: OCTETS\""
 
-  private func start(_ request: ProgramRequest, _ count: Int, _ call: TreeCall) {
-    board.start(request, for: principal) { [self] result in
+  private func start(
+    _ request: ProgramRequest, _ share: TakenShare, _ count: Int, _ call: TreeCall
+  ) {
+    board.start(request, share, for: principal) { [self] result in
       switch result {
       case .failure(let refusal): refuse(refusal, call)
       case .success(let program):

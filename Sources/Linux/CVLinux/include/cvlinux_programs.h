@@ -171,6 +171,7 @@ struct v_program_plan {
   int32_t process_nice;
   int32_t streams[3];  // what become descriptors 0, 1 and 2
   int32_t has_terminal;
+  uint32_t mask;  // as umask(2)
 };
 
 static inline int v_put_text(const char *path, const char *text) {
@@ -206,7 +207,7 @@ static inline void v_program_become(const struct v_program_plan *plan, int repor
     v_report_send(reports, v_report_no_user, errno);
     _exit(127);
   }
-  umask(022);
+  umask(plan->mask);
   int place = 0;
   if (plan->directory[0] == 0 || chdir(plan->directory) < 0) {
     place = chdir(plan->home) == 0 ? 1 : 2;

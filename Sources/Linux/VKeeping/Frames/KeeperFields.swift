@@ -16,7 +16,8 @@ extension SegmentReader {
 
   mutating func list() throws(WireError) -> [[UInt8]] {
     let count = try integer(UInt32.self)
-    guard count <= KeeperFrame.partsMax else { throw .badLength }
+    // Each has a length at least.
+    guard Int(count) <= remaining / 4 else { throw .badLength }
     var parts: [[UInt8]] = []
     for _ in 0..<count { parts.append(try data()) }
     return parts
@@ -43,7 +44,8 @@ extension ProgramOrder {
       name: try reader.text(), arguments: try reader.list(), environment: try reader.list(),
       directory: try reader.data(), user: try reader.text(), starter: try reader.text(),
       isStarterFullRoot: try reader.flag(), programClass: try ProgramClass(&reader),
-      terminal: try TerminalSize.optional(&reader), isAttached: try reader.flag())
+      terminal: try TerminalSize.optional(&reader), umask: try reader.integer(),
+      isAttached: try reader.flag())
   }
 
   func emit(_ writer: inout SegmentWriter) {
@@ -56,6 +58,7 @@ extension ProgramOrder {
     writer.flag(isStarterFullRoot)
     programClass.emit(&writer)
     TerminalSize.emit(terminal, &writer)
+    writer.integer(umask)
     writer.flag(isAttached)
   }
 }

@@ -16,7 +16,8 @@ package import VStore
 ///    |  <----------------- changed --|     every new state
 ///    |-- endInput, hangUp, forget > |
 /// ```
-/// The socket keeps the frames whole and in order.
+/// The socket keeps packets whole and in order; a frame that is too long for one packet goes in
+/// several.
 package enum KeeperFrame: Equatable, Sendable {
   case start(KeeperOrder)
   case read(token: UInt32, OutputStream, position: UInt64, count: UInt32)
@@ -41,12 +42,9 @@ package enum KeeperFrame: Equatable, Sendable {
 
   /// Octets of one write or of one answer to a read.
   package static let dataBytesMax = 65_536
-  /// The largest is the order: its octets, the lengths of its parts, names and paths.
-  package static let byteCountMax = ProgramOrder.octetsMax + 4 * partsMax + 32_768
-  /// Arguments and variables together.
-  package static let partsMax = ProgramOrder.partsMax
-  /// Those that every login has.
-  package static let variablesAdded = 5
+  /// The largest is the order: its parts, each with its length; then names, paths, and the
+  /// variables that every login has.
+  package static let byteCountMax = ProgramOrder.octetsMax + 65_536
 }
 
 /// What a keeper needs to start a program, so that it asks nobody else.

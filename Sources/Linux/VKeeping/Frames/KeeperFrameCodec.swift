@@ -8,7 +8,7 @@ import VStore
 /// says whether it is there. Parsing accepts exactly what `octets` gives.
 extension KeeperFrame {
   /// Changes whenever the meaning of a frame does: a successor may be a newer program.
-  private static let version: UInt8 = 2
+  static let version: UInt8 = 3
 
   private enum Kind: UInt8 {
     case start = 1
@@ -16,6 +16,9 @@ extension KeeperFrame {
     case program = 128
     case refused, output, taken, controlled, changed
   }
+
+  /// In the place of a kind: the packet is a piece of a frame.
+  static let pieceKind: UInt8 = 64
 
   /// Reads one whole frame.
   package init(parsing octets: [UInt8]) throws(WireError) {

@@ -207,7 +207,7 @@ final class Keeper {
     case v_report_no_program where error == ENOENT:
       return Refusal(.notFound, "no such program: \(name)")
     case v_report_no_program where error == E2BIG:
-      return Refusal(.badArguments, "\(name): too many arguments")
+      return .tooManyArguments(of: order.program.arguments[0])
     case v_report_no_program: return .system(-error, name)
     case v_report_no_group: return .system(-error, "the cgroup takes no program")
     case v_report_no_user: return .system(-error, "cannot become \(order.program.user)")

@@ -69,6 +69,7 @@ struct ProgramProcess {
     unsafe plan.session_nice = mechanism == .autogroup ? nice : 0
     unsafe plan.process_nice = mechanism == .nice ? nice : 0
     unsafe plan.streams = (streams[0], streams[1], streams[2])
+    unsafe plan.mask = program.umask
     unsafe plan.has_terminal = program.terminal == nil ? 0 : 1
     return unsafe order.groups.withUnsafeBufferPointer { groups in
       unsafe plan.groups = groups.baseAddress

@@ -111,6 +111,7 @@ struct Run: ParsableCommand {
     var request = RunRequest(Own.arguments.suffix(words.count))
     request.environment = Own.environment.filter(CarriedEnvironment.carries)
     request.directory = Own.directory
+    request.umask = Own.umask
     request.programClass = programClass
     request.isAttached = !detach
     request.group = group

@@ -6,6 +6,7 @@
 /// class: guest
 /// attached: yes
 /// terminal: ROWS COLUMNS
+/// umask: 027
 /// group: NAME
 /// env: NAME=VALUE         as often as needed
 ///
@@ -22,6 +23,8 @@ public struct RunRequest: Equatable, Sendable {
   /// Whether the program is to end with whoever started it.
   public var isAttached = false
   public var terminal: TerminalSize?
+  /// As umask(2); nil leaves it to the host.
+  public var umask: UInt32?
   public var group: String?
 
   public init(_ arguments: [[UInt8]]) {
@@ -42,6 +45,7 @@ public struct RunRequest: Equatable, Sendable {
     }
     if isAttached { lines.append(Array("attached: yes".utf8)) }
     if let terminal { lines.append(Array("terminal: \(terminal.text)".utf8)) }
+    if let umask { lines.append(Array("umask: \(String(umask, radix: 8))".utf8)) }
     if let group { lines.append(Array("group: \(group)".utf8)) }
     lines += environment.map { Array("env: ".utf8) + Self.escaped($0) }
     var text: [UInt8] = []
@@ -76,7 +80,7 @@ public struct RunRequest: Equatable, Sendable {
 }
 
 /// Which variables go along with a program: not those that tell of a user's account or session on
-/// one host.
+/// one host, of places on its disk, or of descriptors of a process there.
 public enum CarriedEnvironment {
   /// Of `NAME=VALUE`.
   public static func carries(_ variable: [UInt8]) -> Bool {
@@ -88,8 +92,8 @@ public enum CarriedEnvironment {
   private static let names: Set = [
     "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "PWD", "OLDPWD", "HOSTNAME", "SHLVL", "_",
     "LINES", "COLUMNS", "WINDOWID", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "GPG_TTY", "TMUX",
-    "TMUX_PANE", "STY", "NOTIFY_SOCKET", "JOURNAL_STREAM", "INVOCATION_ID", "V_SOCKET",
+    "TMUX_PANE", "STY", "TMPDIR", "MAKEFLAGS", "MFLAGS", "GNUMAKEFLAGS", "NOTIFY_SOCKET", "JOURNAL_STREAM", "INVOCATION_ID", "V_SOCKET",
   ]
-  /// Of the session, and of whoever logged in from elsewhere.
-  private static let prefixes = ["XDG_", "SSH_", "DBUS_", "SUDO_", "LISTEN_"]
+  /// Of the session, of whoever logged in from elsewhere, and of the loader.
+  private static let prefixes = ["XDG_", "SSH_", "DBUS_", "SUDO_", "LISTEN_", "LD_"]
 }
