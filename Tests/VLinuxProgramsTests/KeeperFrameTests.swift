@@ -55,11 +55,13 @@ struct KeeperFrameTests {
     }
     frames += reads.map { .output(token: 11, $0) }
     frames += states.map { .changed($0, at: -1, processorMilliseconds: 1 << 35) }
+    frames.append(.emptied(processorMilliseconds: 1 << 36))
     frames += states.map {
       .program(
         KeptStatus(
           order: order, pid: 17, initPid: 16, directory: [0x2F], startedAt: 1 << 60, endedAt: 5,
-          state: $0, terminal: TerminalSize(rows: 2, columns: 3), processorMilliseconds: 6))
+          state: $0, isEmpty: $0.isEnd, terminal: TerminalSize(rows: 2, columns: 3),
+          processorMilliseconds: 6))
     }
     return frames
   }

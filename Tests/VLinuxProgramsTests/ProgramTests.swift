@@ -130,11 +130,11 @@ struct ProgramTests {
     await shop.close(program)
   }
 
-  @Test("it runs as its user, alone in its namespace, and nothing is open but its streams")
+  @Test("it runs as its user, among the host's processes, and nothing is open but its streams")
   func surroundings() async throws {
     let shop = Workshop()
     let command = """
-      id -un; id -Gn; umask; echo /proc/[0-9]*; echo $$; ls /proc/self/fd | wc -l
+      id -un; id -Gn; umask; kill -0 \(getpid()) 2>&1 | grep -o permitted; echo $$; ls /proc/self/fd | wc -l
       grep -cE 'Sig(Blk|Ign):.0000000000000000' /proc/self/status; echo "$HOME $X"
       ulimit -Sn
       """
@@ -146,7 +146,8 @@ struct ProgramTests {
     // ls has its directory open as well.
     #expect(
       lines == [
-        "nobody", "nogroup", "0022", "/proc/1 /proc/2", "2", "4", "2", "/nonexistent a b", "1024",
+        "nobody", "nogroup", "0022", "permitted", "\(program.pid)", "4", "2", "/nonexistent a b",
+        "1024",
       ])
     #expect(await program.text(.err) == "")
     await shop.close(program)
@@ -187,21 +188,60 @@ struct ProgramTests {
     #expect(pids.count == 2 && pids.contains(program.pid))
     #expect(await program.control(.kill(signal: SIGKILL)) == nil)
     #expect(await program.ended() == .killed(signal: SIGKILL))
+    await expect("nothing is left") { program.isEmpty }
     #expect(pids.allSatisfy { !Workshop.isAlive($0) })
     #expect(await program.control(.kill(signal: SIGTERM)) == .ended)
     await shop.close(program)
   }
 
-  @Test("what it leaves in the background ends with it")
-  func background() async throws {
-    let shop = Workshop()
-    let program = try await shop.start("setsid sleep 1000 & read line")
+  @Test(
+    "what it leaves in the background goes on without it, and takes its commands",
+    arguments: [true, false])
+  func background(hasFreezer: Bool) async throws {
+    let shop = Workshop { if !hasFreezer { $0.cgroup2 = "" } }
+    let program = try await shop.start(
+      "setsid sh -c 'echo up; read x; while :; do :; done' & nohup sleep 1000 & read line; exit 5")
     let groups = shop.keepers.flatMap { shop.resources.groups(ofKeeper: $0) }
-    #expect(!groups.isEmpty && groups.allSatisfy { FileManager.default.fileExists(atPath: $0) })
+    #expect(groups.allSatisfy { FileManager.default.fileExists(atPath: $0) })
+    #expect(await program.text(until: "up") == "up\n")
     #expect(await program.write("\n") == .ok)
-    #expect(await program.ended() == .exited(0))
+    #expect(await program.ended() == .exited(5))
+    // Its output is whole, though others could write to it.
+    #expect(await program.read(at: 3) == .end)
+    #expect(await program.write("x") == .brokenPipe)
+    let left = { await answer { program.processes(completion: $0) } }
+    await expect("two are left") { await left().count == 2 }
+    #expect(await !left().contains(program.pid) && !program.isEmpty)
+    // Its number is no other's as long as something is left.
+    #expect(kill(program.pid, 0) == 0)
+    #expect(await program.control(.setClass(.background)) == nil)
+    #expect(await program.control(.suspend) == nil)
+    let time = { await answer { program.usage(completion: $0) }.processorMilliseconds }
+    await expect("they do nothing") {
+      let before = await time()
+      try? await Task.sleep(for: .milliseconds(50))
+      return await time() == before
+    }
+    #expect(await program.control(.resume) == nil && program.state == .exited(5))
+    #expect(await program.control(.kill(signal: SIGTERM)) == nil)
+    await expect("nothing is left") { program.isEmpty }
+    #expect(await left() == [] && program.state == .exited(5))
+    #expect(await program.control(.kill(signal: SIGTERM)) == .ended)
     #expect(groups.allSatisfy { !FileManager.default.fileExists(atPath: $0) })
-    #expect(await answer { program.processes(completion: $0) } == [])
+    await shop.close(program)
+  }
+
+  @Test("its end is known at once, however much those it leaves write", arguments: [false, true])
+  func endsBesideOutput(isAttached: Bool) async throws {
+    let shop = Workshop()
+    let program = try await shop.start("setsid yes & echo first; sleep 0.1") {
+      $0.isAttached = isAttached
+    }
+    async let output = program.output(until: { $0.count > 1 << 22 })
+    #expect(await program.ended() == .exited(0))
+    #expect(await output.starts(with: Array("first\n".utf8)) || !isAttached)
+    #expect(await !answer { program.processes(completion: $0) }.isEmpty)
+    // Forgotten, nothing of it is left.
     await shop.close(program)
   }
 

@@ -83,7 +83,8 @@ struct RunRequestTests {
     }
     for variable in [
       "HOME=/root", "USER=ann", "PWD=/", "TMPDIR=/tmp/x", "LD_PRELOAD=a.so", "LD_LIBRARY_PATH=/x",
-      "MAKEFLAGS= -j4 --jobserver-auth=3,4", "MFLAGS=-j4", "GNUMAKEFLAGS=-j4", "XDG_RUNTIME_DIR=/run/user/1", "SSH_TTY=/dev/pts/1", "=x",
+      "MAKEFLAGS= -j4 --jobserver-auth=3,4", "MFLAGS=-j4", "GNUMAKEFLAGS=-j4",
+      "XDG_RUNTIME_DIR=/run/user/1", "SSH_TTY=/dev/pts/1", "=x",
       "novalue",
     ] {
       #expect(!CarriedEnvironment.carries(Array(variable.utf8)), "\(variable)")

@@ -104,9 +104,11 @@ final class KeeperLink: Sendable {
       switch receivePacket() {
       case .packet(let octets):
         // A keeper that this server does not understand has ended for it.
-        guard let frame = try? assembly.withLock({ assembly throws(WireError) in
-          try assembly.take(octets)
-        }) else { return .end }
+        guard
+          let frame = try? assembly.withLock({ assembly throws(WireError) in
+            try assembly.take(octets)
+          })
+        else { return .end }
         if let frame { return .frame(frame) }
       case .nothing: return .nothing
       case .end: return .end

@@ -6,7 +6,7 @@ import VProtocol
 public import VRuntime
 public import VStore
 
-/// Programs of this host, each in namespaces of its own and in the hands of a keeper (`vkeep`), a
+/// Programs of this host, each in a cgroup of its own and in the hands of a keeper (`vkeep`), a
 /// process that outlives this one: it holds the program's streams and its status.
 ///
 /// A keeper listens at a socket that has its pid for a name; so a successor of this server finds
@@ -21,7 +21,7 @@ public final class LinuxPrograms: ProgramMachine {
   private let keeper: String
   private let outlivesServer: Bool
   private struct State: Sendable {
-    /// By the pid of their process 1; until their keeper is gone.
+    /// By the pid of their supervisor; until their keeper is gone.
     var programs: [Int32: KeptProgram] = [:]
     var startingCount = 0
   }
@@ -244,7 +244,9 @@ public final class LinuxPrograms: ProgramMachine {
   // MARK: Looking
 
   public func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void) {
-    let roots = state.withLock { Array($0.programs.keys) }
+    // That of one of which nothing is left may be another process by now.
+    let programs = state.withLock { $0.programs }
+    let roots = programs.filter { !$0.value.isEmpty }.map(\.key)
     backplane.disk {
       let table = ProcessTable()
       let ours = Set(roots + roots.flatMap { table.descendants(of: $0).map(\.pid) })

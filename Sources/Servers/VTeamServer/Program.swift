@@ -16,6 +16,8 @@ final class Program: Sendable {
     /// Nobody will come any more once all holders are gone.
     var isGivenUp: Bool
     var isEnded = false
+    /// Nor is there anything that it left behind.
+    var isEmpty = false
     var isForgotten = false
     /// What it takes of its starter's share, until it is forgotten.
     var share: TakenShare?
@@ -56,6 +58,7 @@ final class Program: Sendable {
   }
 
   var isEnded: Bool { state.withLock { $0.isEnded } }
+  var isEmpty: Bool { state.withLock { $0.isEmpty } }
 
   func isOf(_ caller: Caller) -> Bool { caller.user == owner }
 
@@ -73,20 +76,25 @@ final class Program: Sendable {
 // MARK: - Changes
 
 extension Program {
-  /// A state that the machine tells of; told twice, an end is one.
-  func handle(_ change: ProgramState) -> Next {
-    let (watchers, next) = state.withLock { state -> ([StateSession], Next) in
-      guard !state.isEnded else { return ([], .nothing) }
-      state.isEnded = change.isEnd
-      var next = Next.nothing
-      if change.isEnd {
-        let isUnheld = state.holders == 0 && state.isGivenUp
-        if !hosted.order.isAttached { next = .keepForAWhile } else if isUnheld { next = .forget }
+  /// What the machine tells of; told twice, an end is one.
+  func handle(_ change: ProgramChange) -> Next {
+    switch change {
+    case .state(let new):
+      let watchers = state.withLock { state -> [StateSession] in
+        guard !state.isEnded else { return [] }
+        state.isEnded = new.isEnd
+        return Array(state.watchers.values)
       }
-      return (Array(state.watchers.values), next)
+      for watcher in watchers { watcher.note(new) }
+      return .nothing
+    case .empty:
+      return state.withLock { state in
+        guard !state.isEmpty else { return .nothing }
+        state.isEmpty = true
+        if !hosted.order.isAttached { return .keepForAWhile }
+        return state.holders == 0 && state.isGivenUp ? .forget : .nothing
+      }
     }
-    for watcher in watchers { watcher.note(change) }
-    return next
   }
 
   /// Tells a session of every change from now on; whether there is none to come.
@@ -124,7 +132,8 @@ extension Program {
   private static func next(_ state: inout State) -> Next {
     if state.holders > 0 { return .nothing }
     state.isGivenUp = true
-    return state.isEnded ? .forget : .hangUp
+    // What is left behind is not hung up, and is there until it ends.
+    return state.isEmpty ? .forget : state.isEnded ? .nothing : .hangUp
   }
 
   func note(_ change: ChangeGroup.Change, _ group: Name) {

@@ -17,12 +17,12 @@ extension TeamBoard {
     backplane.ask(change, as: "root") { [self] refusal in
       if refusal == nil { program.note(kind, group) }
       // It may have ended in between.
-      if program.isEnded && kind == .join { leaveGroups(program) }
+      if program.isEmpty && kind == .join { leaveGroups(program) }
       done(refusal)
     }
   }
 
-  /// A program that has ended is in no group.
+  /// A program of which nothing is left is in no group.
   func leaveGroups(_ program: Program) {
     for group in program.groups { change(.leave, group, of: program) { _ in } }
   }

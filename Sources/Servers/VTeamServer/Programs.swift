@@ -74,10 +74,11 @@ final class Programs: Sendable {
     if let before { forget(before) }
     hosted.observe { [weak self, weak program] change in
       guard let self, let program else { return }
-      if change.isEnd { ended(program) }
+      if change == .empty { ended(program) }
       perform(program.handle(change), program)
     }
-    if hosted.state.isEnd { perform(program.handle(hosted.state), program) }
+    if hosted.state.isEnd { perform(program.handle(.state(hosted.state)), program) }
+    if hosted.isEmpty { perform(program.handle(.empty), program) }
     if isRecovered && hosted.order.isAttached {
       backplane.after(Self.recoveryAge) { [weak self, weak program] in
         guard let self, let program else { return }

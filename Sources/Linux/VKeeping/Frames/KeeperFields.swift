@@ -115,7 +115,8 @@ extension KeptStatus {
       order: try ProgramOrder(&reader), pid: try reader.integer(), initPid: try reader.integer(),
       directory: try reader.data(), startedAt: try reader.integer(),
       endedAt: try reader.integer(), state: try ProgramState(&reader),
-      terminal: try TerminalSize.optional(&reader), processorMilliseconds: try reader.integer())
+      isEmpty: try reader.flag(), terminal: try TerminalSize.optional(&reader),
+      processorMilliseconds: try reader.integer())
   }
 
   func emit(_ writer: inout SegmentWriter) {
@@ -126,6 +127,7 @@ extension KeptStatus {
     writer.integer(startedAt)
     writer.integer(endedAt)
     state.emit(&writer)
+    writer.flag(isEmpty)
     TerminalSize.emit(terminal, &writer)
     writer.integer(processorMilliseconds)
   }

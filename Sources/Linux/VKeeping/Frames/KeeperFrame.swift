@@ -14,6 +14,7 @@ package import VStore
 ///    |-- control -----------------> |
 ///    |  <-------------- controlled --|
 ///    |  <----------------- changed --|     every new state
+///    |  <----------------- emptied --|     nothing of the program is left
 ///    |-- endInput, hangUp, forget > |
 /// ```
 /// The socket keeps packets whole and in order; a frame that is too long for one packet goes in
@@ -39,6 +40,8 @@ package enum KeeperFrame: Equatable, Sendable {
   /// `at` is the time of an end in nanoseconds since 1970, else 0; `processor` the milliseconds
   /// that the program has used by then.
   case changed(ProgramState, at: Int64, processorMilliseconds: UInt64)
+  /// Neither the program nor what it left behind runs.
+  case emptied(processorMilliseconds: UInt64)
 
   /// Octets of one write or of one answer to a read.
   package static let dataBytesMax = 65_536
@@ -81,20 +84,22 @@ package struct KeeperOrder: Equatable, Sendable {
 package struct KeptStatus: Equatable, Sendable {
   package var order: ProgramOrder
   package var pid: Int32
-  /// Process 1 of its namespace, as the host counts.
+  /// Its supervisor: all of its processes descend from that.
   package var initPid: Int32
   package var directory: [UInt8]
   /// Nanoseconds since 1970; 0 for an end that is not yet.
   package var startedAt: Int64
   package var endedAt: Int64
   package var state: ProgramState
+  /// Nothing of it is left.
+  package var isEmpty: Bool
   package var terminal: TerminalSize?
   package var processorMilliseconds: UInt64
 
   package init(
     order: ProgramOrder, pid: Int32, initPid: Int32, directory: [UInt8], startedAt: Int64,
-    endedAt: Int64 = 0, state: ProgramState = .running, terminal: TerminalSize? = nil,
-    processorMilliseconds: UInt64 = 0
+    endedAt: Int64 = 0, state: ProgramState = .running, isEmpty: Bool = false,
+    terminal: TerminalSize? = nil, processorMilliseconds: UInt64 = 0
   ) {
     self.order = order
     self.pid = pid
@@ -103,6 +108,7 @@ package struct KeptStatus: Equatable, Sendable {
     self.startedAt = startedAt
     self.endedAt = endedAt
     self.state = state
+    self.isEmpty = isEmpty
     self.terminal = terminal
     self.processorMilliseconds = processorMilliseconds
   }

@@ -14,7 +14,7 @@ extension KeeperFrame {
     case start = 1
     case read, cancel, write, endInput, control, hangUp, forget
     case program = 128
-    case refused, output, taken, controlled, changed
+    case refused, output, taken, controlled, changed, emptied
   }
 
   /// In the place of a kind: the packet is a piece of a frame.
@@ -30,7 +30,7 @@ extension KeeperFrame {
     switch kind {
     case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget:
       self = try Self.question(kind, &reader)
-    case .program, .refused, .output, .taken, .controlled, .changed:
+    case .program, .refused, .output, .taken, .controlled, .changed, .emptied:
       self = try Self.answer(kind, &reader)
     }
     guard reader.remaining == 0 else { throw .badLength }
@@ -73,10 +73,11 @@ extension KeeperFrame {
       let token = try reader.integer(UInt32.self)
       guard try reader.flag() else { return .controlled(token: token, nil) }
       return .controlled(token: token, try Refusal(&reader))
-    default:
+    case .changed:
       return .changed(
         try ProgramState(&reader), at: try reader.integer(),
         processorMilliseconds: try reader.integer())
+    default: return .emptied(processorMilliseconds: try reader.integer())
     }
   }
 
@@ -109,7 +110,7 @@ extension KeeperFrame {
       writer.flag(asUser)
     case .hangUp: writer.kind(Kind.hangUp)
     case .forget: writer.kind(Kind.forget)
-    case .program, .refused, .output, .taken, .controlled, .changed: emitAnswer(&writer)
+    case .program, .refused, .output, .taken, .controlled, .changed, .emptied: emitAnswer(&writer)
     }
     return writer.bytes
   }
@@ -139,6 +140,9 @@ extension KeeperFrame {
       writer.kind(Kind.changed)
       state.emit(&writer)
       writer.integer(time)
+      writer.integer(processor)
+    case .emptied(let processor):
+      writer.kind(Kind.emptied)
       writer.integer(processor)
     default: break
     }

@@ -92,7 +92,8 @@ public enum CarriedEnvironment {
   private static let names: Set = [
     "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "PWD", "OLDPWD", "HOSTNAME", "SHLVL", "_",
     "LINES", "COLUMNS", "WINDOWID", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "GPG_TTY", "TMUX",
-    "TMUX_PANE", "STY", "TMPDIR", "MAKEFLAGS", "MFLAGS", "GNUMAKEFLAGS", "NOTIFY_SOCKET", "JOURNAL_STREAM", "INVOCATION_ID", "V_SOCKET",
+    "TMUX_PANE", "STY", "TMPDIR", "MAKEFLAGS", "MFLAGS", "GNUMAKEFLAGS", "NOTIFY_SOCKET",
+    "JOURNAL_STREAM", "INVOCATION_ID", "V_SOCKET",
   ]
   /// Of the session, of whoever logged in from elsewhere, and of the loader.
   private static let prefixes = ["XDG_", "SSH_", "DBUS_", "SUDO_", "LISTEN_", "LD_"]
