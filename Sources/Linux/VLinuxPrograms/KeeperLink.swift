@@ -103,17 +103,27 @@ final class KeeperLink: Sendable {
     while true {
       switch receivePacket() {
       case .packet(let octets):
-        // A keeper that this server does not understand has ended for it.
-        guard
-          let frame = try? assembly.withLock({ assembly throws(WireError) in
-            try assembly.take(octets)
-          })
-        else { return .end }
-        if let frame { return .frame(frame) }
+        do throws(WireError) {
+          if let frame = try take(octets) { return .frame(frame) }
+        } catch {
+          // A keeper that this server does not understand has ended for it.
+          return .end
+        }
       case .nothing: return .nothing
       case .end: return .end
       }
     }
+  }
+
+  private func take(_ packet: [UInt8]) throws(WireError) -> KeeperFrame? {
+    let result = assembly.withLock { assembly -> Result<KeeperFrame?, WireError> in
+      do throws(WireError) {
+        return .success(try assembly.take(packet))
+      } catch {
+        return .failure(error)
+      }
+    }
+    return try result.get()
   }
 
   private enum ReceivedPacket {

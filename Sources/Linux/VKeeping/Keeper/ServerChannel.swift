@@ -1,5 +1,6 @@
 import CVLinux
 import Glibc
+import VProtocol
 
 /// The keeper's end of the socket to a team server.
 final class ServerChannel {
@@ -29,10 +30,12 @@ final class ServerChannel {
     while true {
       let count = unsafe Int(v_frame_receive(descriptor, &buffer, buffer.count))
       if count == -Int(EAGAIN) { return .nothing }
-      guard count > 0, count <= buffer.count,
-        let frame = try? assembly.take(Array(buffer[..<count]))
-      else { return .end }
-      if let frame { return .frame(frame) }
+      guard count > 0, count <= buffer.count else { return .end }
+      do throws(WireError) {
+        if let frame = try assembly.take(Array(buffer[..<count])) { return .frame(frame) }
+      } catch {
+        return .end
+      }
     }
   }
 
