@@ -125,7 +125,7 @@ let testing: [Target] = [
     [
       "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
       "VObjects", "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer",
-      "VGroupServer", "VProtocol", "NetworkFaults",
+      "VGroupServer", "VClient", "VProtocol", "NetworkFaults",
     ]),
   tests(
     "Attack",

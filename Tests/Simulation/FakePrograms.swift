@@ -178,9 +178,20 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
     }
   }
 
-  func write(_ data: [UInt8], completion: @escaping @Sendable (ReplyCode) -> Void) {
-    if !isInputEnded { input += data }
-    completion(isInputEnded ? .brokenPipe : .ok)
+  private var numbered: UInt64 = 0
+
+  func write(
+    _ data: [UInt8], at position: UInt64?, completion: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    if isInputEnded { return completion(.brokenPipe) }
+    var data = data[...]
+    if let position {
+      guard position <= numbered else { return completion(.outOfRange) }
+      data = data.dropFirst(Int(numbered - position))
+      numbered += UInt64(data.count)
+    }
+    input += data
+    completion(.ok)
   }
 
   func endInput() { isInputEnded = true }

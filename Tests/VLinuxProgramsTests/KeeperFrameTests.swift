@@ -10,7 +10,8 @@ struct KeeperFrameTests {
     name: "sort", arguments: [Array("sort".utf8), [], [0xFF, 0x0A]],
     environment: [Array("A=b".utf8)], directory: Array("/srv".utf8), user: "ann",
     starter: "ann@kea", isStarterFullRoot: true, programClass: .guest,
-    terminal: TerminalSize(rows: 24, columns: 80), umask: 0o27, isAttached: true)
+    terminal: TerminalSize(rows: 24, columns: 80), umask: 0o27, isAttached: true,
+    waitSeconds: 60)
 
   static let keeperOrder = KeeperOrder(
     program: order, uid: 2001, gid: 2002, groups: [1, 2, 3], home: Array("/srv/home/ann".utf8),
@@ -45,8 +46,10 @@ struct KeeperFrameTests {
             mechanism: .nice, cgroup2: "", cgroup1Processor: "", groupPrefix: ""),
           directory: "", outlivesServer: false)),
       .read(token: 1, .out, position: 1 << 33, count: 16_384),
-      .read(token: 2, .err, position: 0, count: 1), .cancel(token: 3), .write(token: 4, []),
-      .write(token: 5, [UInt8](repeating: 7, count: KeeperFrame.dataBytesMax)), .endInput, .hangUp,
+      .read(token: 2, .err, position: 0, count: 1), .cancel(token: 3),
+      .write(token: 4, position: nil, []),
+      .write(token: 5, position: 1 << 40, [UInt8](repeating: 7, count: KeeperFrame.dataBytesMax)),
+      .endInput, .hangUp,
       .forget, .refused(refusal), .taken(token: 6, .ok), .taken(token: 7, .brokenPipe),
       .controlled(token: 8, nil), .controlled(token: 9, refusal),
     ]

@@ -82,8 +82,10 @@ struct ProgramTests {
     let program = try await shop.start("sleep 1000")
     let piece = [UInt8](repeating: 7, count: 65_536)
     // The pipe takes one, and the keeper another.
-    for _ in 0..<2 { #expect(await answer { program.write(piece, completion: $0) } == .ok) }
-    async let last = answer { program.write(piece, completion: $0) }
+    for _ in 0..<2 {
+      #expect(await answer { program.write(piece, at: nil, completion: $0) } == .ok)
+    }
+    async let last = answer { program.write(piece, at: nil, completion: $0) }
     #expect(await program.control(.kill(signal: SIGKILL)) == nil)
     #expect(await last == .brokenPipe)
     #expect(await program.ended() == .killed(signal: SIGKILL))

@@ -94,7 +94,7 @@ struct SuccessorTests {
         return
       }
     }
-    frozen.send(.write(token: 1, Array("before\n".utf8)))
+    frozen.send(.write(token: 1, position: nil, Array("before\n".utf8)))
     #expect(try frozen.receive() == .taken(token: 1, .ok))
     frozen.send(.control(token: 2, .suspend, asUser: false))
     guard case .changed(.suspended, _, _) = try frozen.receive() else {

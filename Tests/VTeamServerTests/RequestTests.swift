@@ -53,6 +53,7 @@ struct RequestTests {
       env: B=two\\nlines\\\\n=
       class: guest
       attached: yes
+      wait: 60
       terminal: 24 80
       umask: 027
       group: build
@@ -67,6 +68,7 @@ struct RequestTests {
     let named = try ProgramRequest(parsing: Array("group: ".utf8) + group + Array("\n\nls".utf8))
     #expect(named.group == Name(group))
     #expect(request.terminal == TerminalSize(rows: 24, columns: 80) && request.umask == 0o27)
+    #expect(request.waitSeconds == 60)
     #expect(try parse("ls").umask == 0o22)
     #expect(texts(request.arguments).last == "dir: not a header")
     // What only looks like a header is a command.
@@ -92,6 +94,8 @@ struct RequestTests {
       ("terminal: 24\n\nls", "terminal: two numbers, of rows and of columns"),
       ("terminal: 0 80\n\nls", "terminal: two numbers, of rows and of columns"),
       ("terminal: 24 70000\n\nls", "terminal: two numbers, of rows and of columns"),
+      ("wait: -1\n\nls", "wait: seconds, at most 86400"),
+      ("wait: 86401\n\nls", "wait: seconds, at most 86400"),
       ("umask: 8\n\nls", "umask: an octal number up to 777"),
       ("umask: 1000\n\nls", "umask: an octal number up to 777"),
       ("umask: -1\n\nls", "umask: an octal number up to 777"),
@@ -99,7 +103,7 @@ struct RequestTests {
       ("class: guest\nls", "no empty line between the headers and the command"),
       (
         "class: guest\nls\u{1b}\n\n",
-        "\"ls?\" is no header; there are length, dir, env, class, attached, terminal, umask, "
+        "\"ls?\" is no header; there are length, dir, env, class, attached, wait, terminal, umask, "
           + "group"
       ),
       (
@@ -252,7 +256,8 @@ struct RunRulesTests {
     ] {
       for guest in [nil, "visitor"]
       where guest == nil || !rules.contains(where: { $0.hasPrefix("*") }) {
-        #expect(throws: Refusal(.noPermission, "moa runs no programs of \(principal)")) {
+        let words = "moa runs no programs of \(principal): run in its vnode.toml says whose it runs"
+        #expect(throws: Refusal(.noPermission, words)) {
           try user(principal, rules, guest: guest)
         }
       }

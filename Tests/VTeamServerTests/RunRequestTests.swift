@@ -16,6 +16,7 @@ struct RunRequestTests {
     request.directory = Array("/tmp/x".utf8)
     request.programClass = "guest"
     request.isAttached = true
+    request.waitSeconds = 60
     request.terminal = TerminalSize(rows: 24, columns: 80)
     request.umask = 0o27
     request.group = "job"
@@ -25,6 +26,7 @@ struct RunRequestTests {
         class: guest
         dir: /tmp/x
         attached: yes
+        wait: 60
         terminal: 24 80
         umask: 27
         group: job
@@ -41,6 +43,7 @@ struct RunRequestTests {
     request.directory = Array("/srv/x".utf8)
     request.programClass = "background"
     request.isAttached = true
+    request.waitSeconds = 7
     request.terminal = TerminalSize(rows: 5, columns: 6)
     request.umask = 0o77
     request.group = "job"
@@ -48,7 +51,7 @@ struct RunRequestTests {
     let read = try ProgramRequest(parsing: request.octets)
     #expect(read.arguments == request.arguments && read.environment == request.environment)
     #expect(read.directory == request.directory && read.group == "job" && read.isAttached)
-    #expect(read.programClass == .background && read.umask == 0o77)
+    #expect(read.programClass == .background && read.umask == 0o77 && read.waitSeconds == 7)
     #expect(read.terminal == TerminalSize(rows: 5, columns: 6))
     request.environment.append(Array("LONG=".utf8) + [UInt8](repeating: 92, count: 20_000))
     #expect(try ProgramRequest.length(request.octets) == request.octets.count)

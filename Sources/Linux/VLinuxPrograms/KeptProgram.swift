@@ -93,7 +93,9 @@ final class KeptProgram: HostedProgram {
     completion(.cancelled)
   }
 
-  func write(_ data: [UInt8], completion: @escaping @Sendable (ReplyCode) -> Void) {
+  func write(
+    _ data: [UInt8], at position: UInt64?, completion: @escaping @Sendable (ReplyCode) -> Void
+  ) {
     guard data.count <= KeeperFrame.dataBytesMax else { return completion(.badByteCount) }
     let (token, refusal): (UInt32, ReplyCode?) = mutable.withLock { state in
       let token = state.token()
@@ -103,7 +105,7 @@ final class KeptProgram: HostedProgram {
       return (token, nil)
     }
     if let refusal { return completion(refusal) }
-    link.send(.write(token: token, data))
+    link.send(.write(token: token, position: position, data))
   }
 
   func endInput() { link.send(.endInput) }

@@ -16,13 +16,14 @@ struct V: ParsableCommand {
       also be read under /v. Messages go to standard error, results to standard output.
 
       Exit status: 0 done, 1 refused by the system, 2 wrong usage, 3 no node on this host, \
-      4 time limit reached. v run, wait and attach end as the program does that they are about, or \
-      with 125.
+      4 time limit reached. v run, shell, wait and attach end as the program does that they are \
+      about, or with 125.
       """,
     version: "0.1 (VMTP domain 0x1045)",
     subcommands: [
       Status.self, Ping.self, Query.self, List.self, Stat.self, Trace.self, Bench.self,
-      Run.self, ProgramList.self, Kill.self, Wait.self, Attach.self, Logs.self, Group.self,
+      Run.self, Shell.self, ProgramList.self, Kill.self, Wait.self, Attach.self, Logs.self,
+      Group.self,
       Serve.self, MountCommand.self, UnmountCommand.self, Doctor.self,
     ])
 
@@ -73,7 +74,7 @@ extension V {
 
   /// Whether the verb's exit status is that of a program.
   private static var endsAsProgram: Bool {
-    ["run", "wait", "attach"].contains(CommandLine.arguments.dropFirst().first ?? "")
+    ["run", "shell", "wait", "attach"].contains(CommandLine.arguments.dropFirst().first ?? "")
   }
 
   /// Letters to change, insert or take away.

@@ -94,7 +94,11 @@ public protocol HostedProgram: AnyObject, Sendable {
 
   /// Writes to the program's input; `ok` once the keeper has taken all of `data` (it has room for
   /// 64 KB that the program did not read yet), `brokenPipe` where nothing will read it.
-  func write(_ data: [UInt8], completion: @escaping @Sendable (ReplyCode) -> Void)
+  ///
+  /// With a position, which counts the octets that were written with one, those that were written
+  /// before are not written again; `outOfRange` where some before it are missing.
+  func write(
+    _ data: [UInt8], at position: UInt64?, completion: @escaping @Sendable (ReplyCode) -> Void)
   /// End of file for the program, after what was written; nothing with a terminal.
   func endInput()
 

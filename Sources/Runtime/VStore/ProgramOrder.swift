@@ -26,12 +26,15 @@ public struct ProgramOrder: Equatable, Sendable {
   public var umask: UInt32
   /// Whether its output waits for a reader instead of being dropped.
   public var isAttached: Bool
+  /// How long an attached one goes on without a starter whose host is silent.
+  public var waitSeconds: UInt32
 
   public init(
     name: String, arguments: [[UInt8]], environment: [[UInt8]] = [], directory: [UInt8] = [],
     user: String, starter: String, isStarterFullRoot: Bool = false,
     programClass: ProgramClass = .foreground, terminal: TerminalSize? = nil,
-    umask: UInt32 = umaskDefault, isAttached: Bool = false
+    umask: UInt32 = umaskDefault, isAttached: Bool = false,
+    waitSeconds: UInt32 = 0
   ) {
     self.name = name
     self.arguments = arguments
@@ -44,6 +47,7 @@ public struct ProgramOrder: Equatable, Sendable {
     self.terminal = terminal
     self.umask = umask
     self.isAttached = isAttached
+    self.waitSeconds = waitSeconds
   }
 
   public static let umaskDefault: UInt32 = 0o022

@@ -72,7 +72,10 @@ final class NewSession: TreeSession {
     }
   }
 
-  func close() {
+  func close() { end(.released) }
+  func lose() { end(.silent) }
+
+  private func end(_ departure: Program.Departure) {
     let (held, isUnfinished) = state.withLock { state in
       state.isClosed = true
       state.share = nil
@@ -82,11 +85,11 @@ final class NewSession: TreeSession {
       let refusal = Refusal(.badArguments, "the request was not finished")
       board.refusals.withLock { $0.note(refusal, Self.file, principal) }
     }
-    for program in held { release(program) }
+    for program in held { release(program, departure) }
   }
 
-  private func release(_ program: Program) {
-    board.programs.perform(program.release(), program)
+  private func release(_ program: Program, _ departure: Program.Departure = .released) {
+    board.programs.perform(program.release(departure), program)
   }
 
   /// Adds what was written to what came before; nil as long as more must come.

@@ -21,6 +21,7 @@ package struct ProgramRequest: Equatable, Sendable {
   package var directory: [UInt8] = []
   package var programClass = ProgramClass.foreground
   package var isAttached = false
+  package var waitSeconds = 0
   package var terminal: TerminalSize?
   package var umask = ProgramOrder.umaskDefault
   /// The group that it is to be in from its start.
@@ -37,7 +38,7 @@ package struct ProgramRequest: Equatable, Sendable {
 
   /// Words of the lines that may come before the command.
   enum Header: String, CaseIterable {
-    case length, dir, env, `class`, attached, terminal, umask, group
+    case length, dir, env, `class`, attached, wait, terminal, umask, group
   }
 }
 
@@ -135,6 +136,11 @@ extension ProgramRequest {
     case .attached:
       guard text == "yes" else { throw Self.mistake("attached: yes, or no such line") }
       isAttached = true
+    case .wait:
+      guard let seconds = Self.number(value, in: 0...RunRequest.waitSecondsMax) else {
+        throw Self.mistake("wait: seconds, at most \(RunRequest.waitSecondsMax)")
+      }
+      waitSeconds = seconds
     case .terminal:
       guard let size = TerminalSize(text) else {
         throw Self.mistake("terminal: two numbers, of rows and of columns")

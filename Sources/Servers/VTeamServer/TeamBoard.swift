@@ -65,7 +65,7 @@ final class TeamBoard: Sendable {
       directory: request.directory, user: user, starter: "\(principal)",
       isStarterFullRoot: principal.isFullRoot,
       programClass: request.programClass, terminal: request.terminal, umask: request.umask,
-      isAttached: request.isAttached)
+      isAttached: request.isAttached, waitSeconds: UInt32(request.waitSeconds))
     machine.start(order) { [self] outcome in
       let started = outcome.map { hosted in
         programs.add(hosted, owner: owner(of: order), share, isRecovered: false)
@@ -76,7 +76,7 @@ final class TeamBoard: Sendable {
       change(.join, group, of: program) { [self] refusal in
         guard let refusal else { return completion(started) }
         takeBack(program) { [self] isGone in
-          if !isGone { programs.perform(program.release(), program) }
+          if !isGone { programs.perform(program.release(.released), program) }
           completion(.failure(refusal))
         }
       }

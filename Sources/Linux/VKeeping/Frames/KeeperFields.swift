@@ -45,7 +45,7 @@ extension ProgramOrder {
       directory: try reader.data(), user: try reader.text(), starter: try reader.text(),
       isStarterFullRoot: try reader.flag(), programClass: try ProgramClass(&reader),
       terminal: try TerminalSize.optional(&reader), umask: try reader.integer(),
-      isAttached: try reader.flag())
+      isAttached: try reader.flag(), waitSeconds: try reader.integer())
   }
 
   func emit(_ writer: inout SegmentWriter) {
@@ -60,6 +60,7 @@ extension ProgramOrder {
     TerminalSize.emit(terminal, &writer)
     writer.integer(umask)
     writer.flag(isAttached)
+    writer.integer(waitSeconds)
   }
 }
 

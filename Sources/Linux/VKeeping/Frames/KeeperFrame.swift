@@ -23,7 +23,8 @@ package enum KeeperFrame: Equatable, Sendable {
   case start(KeeperOrder)
   case read(token: UInt32, OutputStream, position: UInt64, count: UInt32)
   case cancel(token: UInt32)
-  case write(token: UInt32, [UInt8])
+  /// With a position, octets that were written with one before are not written again.
+  case write(token: UInt32, position: UInt64?, [UInt8])
   case endInput
   /// With root's rights, or with no more than those of the program's user.
   case control(token: UInt32, ProgramCommand, asUser: Bool)

@@ -49,7 +49,10 @@ extension KeeperFrame {
       return .read(
         token: token, stream, position: try reader.integer(), count: try reader.integer())
     case .cancel: return .cancel(token: try reader.integer())
-    case .write: return .write(token: try reader.integer(), try reader.data())
+    case .write:
+      let token = try reader.integer(UInt32.self)
+      let position: UInt64? = try reader.flag() ? try reader.integer() : nil
+      return .write(token: token, position: position, try reader.data())
     case .endInput: return .endInput
     case .control:
       return .control(
@@ -98,9 +101,11 @@ extension KeeperFrame {
     case .cancel(let token):
       writer.kind(Kind.cancel)
       writer.integer(token)
-    case .write(let token, let data):
+    case .write(let token, let position, let data):
       writer.kind(Kind.write)
       writer.integer(token)
+      writer.flag(position != nil)
+      if let position { writer.integer(position) }
       writer.data(data)
     case .endInput: writer.kind(Kind.endInput)
     case .control(let token, let command, let asUser):

@@ -18,8 +18,8 @@ extension Keeper {
       if !isTaken { server.send(.output(token: token, .cancelled)) }
     case .cancel(let token):
       if !out.handleCancel(token: token) { _ = err.handleCancel(token: token) }
-    case .write(let token, let octets):
-      if let code = input.handleWrite(token: token, octets) {
+    case .write(let token, let position, let octets):
+      if let code = input.handleWrite(token: token, at: position, octets) {
         server.send(.taken(token: token, code))
       }
       writeInput()
@@ -100,7 +100,8 @@ extension Keeper {
 
   /// Kills all of it, also what is suspended.
   func killAll() {
-    if group.kill() { return }
+    _ = group.kill()
+    // Root may have taken something out of the group.
     forEachMember { kill($0, SIGKILL) }
   }
 

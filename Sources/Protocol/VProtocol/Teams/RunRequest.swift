@@ -5,6 +5,7 @@
 /// dir: PATH
 /// class: guest
 /// attached: yes
+/// wait: SECONDS
 /// terminal: ROWS COLUMNS
 /// umask: 027
 /// group: NAME
@@ -22,6 +23,9 @@ public struct RunRequest: Equatable, Sendable {
   public var programClass = "foreground"
   /// Whether the program is to end with whoever started it.
   public var isAttached = false
+  /// Seconds for which an attached program goes on without its starter, where the starter's host is
+  /// silent.
+  public var waitSeconds = 0
   public var terminal: TerminalSize?
   /// As umask(2); nil leaves it to the host.
   public var umask: UInt32?
@@ -31,6 +35,9 @@ public struct RunRequest: Equatable, Sendable {
     precondition(!arguments.isEmpty, "a program has a name")
     self.arguments = arguments
   }
+
+  /// A day.
+  public static let waitSecondsMax = 86_400
 
   /// Octets that one message takes; a request that has more says first how many.
   public static let messageBytesMax = 16_383
@@ -44,6 +51,7 @@ public struct RunRequest: Equatable, Sendable {
       lines.append(Array("dir: ".utf8) + directory)
     }
     if isAttached { lines.append(Array("attached: yes".utf8)) }
+    if waitSeconds > 0 { lines.append(Array("wait: \(waitSeconds)".utf8)) }
     if let terminal { lines.append(Array("terminal: \(terminal.text)".utf8)) }
     if let umask { lines.append(Array("umask: \(String(umask, radix: 8))".utf8)) }
     if let group { lines.append(Array("group: \(group)".utf8)) }
