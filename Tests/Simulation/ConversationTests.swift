@@ -1,8 +1,10 @@
 import NetworkFaults
 import Testing
 import VClient
+import VDirectory
 import VProtocol
 import VRuntime
+import VStore
 
 /// A client on kea, and a program of moa that says what it is told to.
 private final class Talk {

@@ -99,6 +99,7 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   var directory = Array("/".utf8)
   private(set) var state = ProgramState.running
   private(set) var isEmpty = false
+  private(set) var groups: [Name] = []
   /// Whether something of it goes on after its end.
   var leavesSomething = false
   private(set) var terminal: TerminalSize?
@@ -193,6 +194,8 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
     input += data
     completion(.ok)
   }
+
+  func note(groups: [Name]) { self.groups = groups }
 
   func endInput() { isInputEnded = true }
 

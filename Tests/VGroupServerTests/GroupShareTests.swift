@@ -93,7 +93,7 @@ struct GroupShareTests {
     // Its owner makes it for good, and nobody else.
     #expect(table.make("birds", traits("eve"), by: eve)?.code == .duplicateName)
     #expect(table.make("birds", traits("ann"), by: ann) == nil)
-    table.forgetIdle(at: start + GroupTable.idleAge - TimeSpan(nanoseconds: 1))
+    table.forgetIdle(at: start + TimeSpan(nanoseconds: GroupTable.idleAge.nanoseconds - 1))
     #expect(table.groups.count == 3 && table.groups["job"]?.members.isEmpty == true)
     table.forgetIdle(at: start + GroupTable.idleAge)
     #expect(Set(table.groups.keys) == ["work", "birds"])

@@ -58,6 +58,7 @@ struct KeeperFrameTests {
     }
     frames += reads.map { .output(token: 11, $0) }
     frames += states.map { .changed($0, at: -1, processorMilliseconds: 1 << 35) }
+    frames += [.noteGroups([]), .noteGroups(["job", Name([0xFF, 0x80])])]
     frames.append(.emptied(processorMilliseconds: 1 << 36))
     frames += states.map {
       .program(

@@ -136,7 +136,8 @@ struct ProgramTests {
   func surroundings() async throws {
     let shop = Workshop()
     let command = """
-      id -un; id -Gn; umask; kill -0 \(getpid()) 2>&1 | grep -o permitted; echo $$; ls /proc/self/fd | wc -l
+      id -un; id -Gn; umask; kill -0 \(getpid()) 2>&1 | grep -o permitted; echo $$
+      ls /proc/self/fd | wc -l
       grep -cE 'Sig(Blk|Ign):.0000000000000000' /proc/self/status; echo "$HOME $X"
       ulimit -Sn
       """

@@ -25,6 +25,12 @@ package struct ProcessTable {
     }
   }
 
+  /// Whether a process is there that has not ended.
+  package static func isAlive(_ pid: Int32) -> Bool {
+    let (stat, _) = ProcessFiles.read("/proc/\(pid)/stat", count: 4096)
+    return Entry(pid: pid, parsing: stat).map { !$0.isZombie } ?? false
+  }
+
   /// What descends from `root`, without itself and without what has ended.
   package func descendants(of root: Int32) -> [Entry] {
     var children: [Int32: [Entry]] = [:]

@@ -55,6 +55,7 @@ final class KeptProgram: HostedProgram {
   var order: ProgramOrder { mutable.withLock { $0.status.order } }
   var state: ProgramState { mutable.withLock { $0.status.state } }
   var isEmpty: Bool { mutable.withLock { $0.status.isEmpty } }
+  var groups: [Name] { mutable.withLock { $0.status.groups } }
   var terminal: TerminalSize? { mutable.withLock { $0.status.terminal } }
   var endedAt: Int64? {
     mutable.withLock { $0.status.state.isEnd ? $0.status.endedAt : nil }
@@ -106,6 +107,11 @@ final class KeptProgram: HostedProgram {
     }
     if let refusal { return completion(refusal) }
     link.send(.write(token: token, position: position, data))
+  }
+
+  func note(groups: [Name]) {
+    mutable.withLock { $0.status.groups = groups }
+    link.send(.noteGroups(groups))
   }
 
   func endInput() { link.send(.endInput) }
@@ -176,7 +182,9 @@ final class KeptProgram: HostedProgram {
         return state.observer
       }
       observer?(.empty)
-    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .program, .refused:
+    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .noteGroups,
+      .program,
+      .refused:
       // No keeper sends these now.
       break
     case nil:

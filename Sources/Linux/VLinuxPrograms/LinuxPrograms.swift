@@ -186,6 +186,8 @@ public final class LinuxPrograms: ProgramMachine {
 
   /// A keeper removes what it made, unless it was killed.
   private func clean(after keeper: Int32) {
+    // It may just have another server.
+    guard !ProcessTable.isAlive(keeper) else { return }
     unsafe unlink("\(directory)/\(keeper)")
     resources.removeGroups(ofKeeper: keeper)
   }
@@ -252,7 +254,7 @@ public final class LinuxPrograms: ProgramMachine {
       let ours = Set(roots + roots.flatMap { table.descendants(of: $0).map(\.pid) })
       completion(
         table.entries.values
-          .filter { !$0.isKernelThread && !ours.contains($0.pid) }
+          .filter { !$0.isKernelThread && !$0.isZombie && !ours.contains($0.pid) }
           .map { HostProcess(pid: $0.pid, command: $0.command) }
           .sorted { $0.pid < $1.pid })
     }

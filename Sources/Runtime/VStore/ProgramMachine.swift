@@ -72,6 +72,10 @@ public protocol HostedProgram: AnyObject, Sendable {
   var state: ProgramState { get }
   /// Whether nothing of it is left: neither the program, nor a process that it left behind.
   var isEmpty: Bool { get }
+  /// The groups that it is in, as they were noted last, perhaps by an earlier run of the server.
+  var groups: [Name] { get }
+  /// Keeps the groups that it is in for the next run of the server.
+  func note(groups: [Name])
   /// The size of its terminal now, if it has one.
   var terminal: TerminalSize? { get }
 

@@ -118,8 +118,8 @@ final class BoardQueries: Sendable {
         return asked.isOver ? nil : asked
       }
       guard let over else { return }
-      done(Answers(answers: over.answers, silent: self.silent(over)))
-      backplane.after(Self.lateLimit) { backplane.retire(client) }
+      done(Answers(answers: over.answers, silent: silent(over)))
+      backplane.after(Self.lateLimit) { [backplane] in backplane.retire(client) }
     }
     backplane.send(
       QueryGroup(name).message, from: client, to: .groupManagerGroup,

@@ -111,7 +111,8 @@ public final class GroupServer: Sendable {
         found.count < Self.hostsMax
       else {
         boards.expect(found)
-        return clients.send(ReleaseInstance(instance), as: "root", to: manager) { _ in }
+        clients.send(ReleaseInstance(instance), as: "root", to: manager) { _ in }
+        return
       }
       var (hosts, next) = (found, position)
       var reader = SegmentReader(block.data)
@@ -231,8 +232,9 @@ public final class GroupServer: Sendable {
     if isBoard { boards.note(request.client.kernel, of: caller.principal.host) }
     backplane.serve(QueryGroup.self, request) { query in
       guard let answer = ownAnswer(query.name) else {
-        // Who has no such group says at least who it is.
-        return backplane.reply(Refusal(.notFound, backplane.host).message, to: request)
+        // A board that has no such group tells the others at least who it is.
+        let words = isBoard ? backplane.host : ""
+        return backplane.reply(Refusal(.notFound, words).message, to: request)
       }
       let about = GroupTraits(answer)
       let isAllowed = query.name.isEmpty || about.mayBePassed(by: caller, at: backplane.host)

@@ -3,8 +3,8 @@ import VRuntime
 
 /// What one board has: the groups that were made here, and those that have members here.
 ///
-/// A group that others made is known as long as it has members here, and for some time after that, so
-/// that it outlives its maker, and its members: what they said last can be read.
+/// A group that others made is known as long as it has members here, and for some time after that:
+/// so it outlives its maker, and its members, and what they said last can be read.
 /// What it was when its first member came holds for the messages to its members: no other board
 /// changes that.
 package struct GroupTable: Sendable {

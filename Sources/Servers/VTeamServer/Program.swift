@@ -181,13 +181,16 @@ extension Program {
     return state.isEmpty ? .forget : state.isEnded ? .nothing : .hangUp
   }
 
+  /// It has joined a group or left one: that is kept for the next server.
   func note(_ change: ChangeGroup.Change, _ group: Name) {
-    state.withLock { state in
+    let groups = state.withLock { state in
       switch change {
       case .join: state.groups.insert(group)
       case .leave, .remove: state.groups.remove(group)
       }
+      return state.groups
     }
+    hosted.note(groups: groups.sorted())
   }
 
   var groups: Set<Name> { state.withLock { $0.groups } }

@@ -89,7 +89,8 @@ extension ProgramRequest {
   /// takes more than its octets.
   package static func footprint(_ octets: [UInt8]) -> Int {
     let parts = octets.count { $0 == 0 || $0 == newline }
-    return octets.count + (parts + shell.count + 1) * ProgramOrder.partFootprint
+    let added = shell.reduce(0) { $0 + $1.count }
+    return octets.count + added + (parts + shell.count + 1) * ProgramOrder.partFootprint
   }
 
   private init(arguments: [[UInt8]], name: String) {

@@ -138,7 +138,9 @@ final class TeamBoard: Sendable {
     let starter = order.principal ?? Principal(user: order.user, host: backplane.host)
     let share = try? shares.take(
       programs: 1, octets: order.footprint, by: starter, isTaken: true)
-    _ = programs.add(hosted, owner: owner(of: order), share, isRecovered: true)
+    let groups = hosted.groups
+    let program = programs.add(hosted, owner: owner(of: order), share, isRecovered: true)
+    for group in groups where !hosted.isEmpty { rejoin(group, program) }
   }
 
   /// To whom the files of a program belong: whom it runs as, or, for one who runs it as a guest,

@@ -113,7 +113,7 @@ extension TeamBoard {
 
   private func context(of program: Program) -> TreeContext {
     let sizes = Prepared<[Name: UInt64]>([:])
-    func snapshot(
+    @Sendable func snapshot(
       _ permissions: UInt32, _ file: ProcessFile, orElse octets: [UInt8]?, size: UInt64 = 0
     ) -> TreeObject {
       .file(
@@ -122,7 +122,7 @@ extension TeamBoard {
           load(file, of: program, orElse: octets, for: caller, loaded)
         })
     }
-    func started(_ name: Name, _ permissions: UInt32) -> TreeObject? {
+    @Sendable func started(_ name: Name, _ permissions: UInt32) -> TreeObject? {
       guard let text = Self.texts(program)[name] else { return nil }
       return snapshot(
         permissions, text.file, orElse: text.octets, size: sizes.value[name] ?? 0)

@@ -117,7 +117,8 @@ extension KeptStatus {
       directory: try reader.data(), startedAt: try reader.integer(),
       endedAt: try reader.integer(), state: try ProgramState(&reader),
       isEmpty: try reader.flag(), terminal: try TerminalSize.optional(&reader),
-      processorMilliseconds: try reader.integer())
+      processorMilliseconds: try reader.integer(),
+      groups: try reader.list().map { Name($0) })
   }
 
   func emit(_ writer: inout SegmentWriter) {
@@ -131,6 +132,7 @@ extension KeptStatus {
     writer.flag(isEmpty)
     TerminalSize.emit(terminal, &writer)
     writer.integer(processorMilliseconds)
+    writer.list(groups.map { Array($0.octets) })
   }
 }
 

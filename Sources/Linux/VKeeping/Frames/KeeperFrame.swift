@@ -16,6 +16,7 @@ package import VStore
 ///    |  <----------------- changed --|     every new state
 ///    |  <----------------- emptied --|     nothing of the program is left
 ///    |-- endInput, hangUp, forget > |
+///    |-- noteGroups --------------> |
 /// ```
 /// The socket keeps packets whole and in order; a frame that is too long for one packet goes in
 /// several.
@@ -31,6 +32,8 @@ package enum KeeperFrame: Equatable, Sendable {
   /// Always with the rights of the program's user.
   case hangUp
   case forget
+  /// For the next server: the groups that the program is in.
+  case noteGroups([Name])
 
   case program(KeptStatus)
   case refused(Refusal)
@@ -96,11 +99,12 @@ package struct KeptStatus: Equatable, Sendable {
   package var isEmpty: Bool
   package var terminal: TerminalSize?
   package var processorMilliseconds: UInt64
+  package var groups: [Name]
 
   package init(
     order: ProgramOrder, pid: Int32, initPid: Int32, directory: [UInt8], startedAt: Int64,
     endedAt: Int64 = 0, state: ProgramState = .running, isEmpty: Bool = false,
-    terminal: TerminalSize? = nil, processorMilliseconds: UInt64 = 0
+    terminal: TerminalSize? = nil, processorMilliseconds: UInt64 = 0, groups: [Name] = []
   ) {
     self.order = order
     self.pid = pid
@@ -112,5 +116,6 @@ package struct KeptStatus: Equatable, Sendable {
     self.isEmpty = isEmpty
     self.terminal = terminal
     self.processorMilliseconds = processorMilliseconds
+    self.groups = groups
   }
 }

@@ -12,7 +12,7 @@ extension KeeperFrame {
 
   private enum Kind: UInt8 {
     case start = 1
-    case read, cancel, write, endInput, control, hangUp, forget
+    case read, cancel, write, endInput, control, hangUp, forget, noteGroups
     case program = 128
     case refused, output, taken, controlled, changed, emptied
   }
@@ -28,7 +28,7 @@ extension KeeperFrame {
     guard version == Self.version else { throw .badVersion(version) }
     guard let kind = Kind(rawValue: try reader.integer()) else { throw .badField(.operation) }
     switch kind {
-    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget:
+    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .noteGroups:
       self = try Self.question(kind, &reader)
     case .program, .refused, .output, .taken, .controlled, .changed, .emptied:
       self = try Self.answer(kind, &reader)
@@ -58,6 +58,7 @@ extension KeeperFrame {
       return .control(
         token: try reader.integer(), try ProgramCommand(&reader), asUser: try reader.flag())
     case .hangUp: return .hangUp
+    case .noteGroups: return .noteGroups(try reader.list().map { Name($0) })
     default: return .forget
     }
   }
@@ -115,6 +116,9 @@ extension KeeperFrame {
       writer.flag(asUser)
     case .hangUp: writer.kind(Kind.hangUp)
     case .forget: writer.kind(Kind.forget)
+    case .noteGroups(let groups):
+      writer.kind(Kind.noteGroups)
+      writer.list(groups.map { Array($0.octets) })
     case .program, .refused, .output, .taken, .controlled, .changed, .emptied: emitAnswer(&writer)
     }
     return writer.bytes

@@ -30,6 +30,7 @@ extension Keeper {
       server.send(.controlled(token: token, control(command, asUser ? userRights : .root)))
     case .hangUp: hangUp()
     case .forget: finish()
+    case .noteGroups(let groups): status?.groups = groups
     case .start, .program, .refused, .output, .taken, .controlled, .changed, .emptied:
       // No server sends these now.
       break

@@ -79,7 +79,7 @@ package struct InputQueue: Sendable {
   /// A write that can be answered, and the answer; nil when all others wait.
   package mutating func nextAnswer() -> (token: UInt32, code: ReplyCode)? {
     guard let first = unanswered.first else { return nil }
-    guard isBroken || first.end - written <= UInt64(capacity) else { return nil }
+    guard isBroken || first.end <= written + UInt64(capacity) else { return nil }
     unanswered.removeFirst()
     return (first.token, isBroken && first.end > written ? .brokenPipe : .ok)
   }

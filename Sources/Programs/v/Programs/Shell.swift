@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import VAttach
 import VProtocol
 import VRuntime
 

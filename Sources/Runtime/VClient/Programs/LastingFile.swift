@@ -27,7 +27,12 @@ final class LastingFile: Sendable {
     client = place.backplane.makeClient(place.user)
   }
 
-  deinit { place.backplane.retire(client) }
+  // Later: the last that knows of it may be what its node lets go, with a lock held.
+  deinit {
+    place.backplane.after(TimeSpan(nanoseconds: 0)) { [backplane = place.backplane, client] in
+      backplane.retire(client)
+    }
+  }
 
   func send<Op: Operation>(
     _ operation: @escaping @Sendable (InstanceID) -> Op,
