@@ -37,6 +37,8 @@ final class RemoteProgram: Sendable {
     self.hold = hold
   }
 
+  deinit { conversation.close() }
+
   /// Starts a program; it runs when this returns.
   static func start(
     _ request: RunRequest, on host: String, _ node: AttachedBackplane, limit: TimeSpan,

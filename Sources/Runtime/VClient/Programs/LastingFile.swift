@@ -16,7 +16,8 @@ final class LastingFile: Sendable {
   private let outage: Outage
   private let name: ContextName
   private let mode: OpenMode
-  private let client: EntityID
+  /// Whoever made the file retires it.
+  let client: EntityID
   private let opened = Mutex<Opened?>(nil)
 
   init(_ place: ConversationPlace, _ outage: Outage, _ path: String, _ mode: OpenMode) {
@@ -25,13 +26,6 @@ final class LastingFile: Sendable {
     self.mode = mode
     name = ContextName(place.root, Array(path.utf8))
     client = place.backplane.makeClient(place.user)
-  }
-
-  // Later: the last that knows of it may be what its node lets go, with a lock held.
-  deinit {
-    place.backplane.after(TimeSpan(nanoseconds: 0)) { [backplane = place.backplane, client] in
-      backplane.retire(client)
-    }
   }
 
   func send<Op: Operation>(

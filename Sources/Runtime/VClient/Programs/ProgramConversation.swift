@@ -28,6 +28,7 @@ public final class ProgramConversation: Sendable {
   private let place: ConversationPlace
   private let path: String
   private let outage: Outage
+  private let clients = Mutex<[EntityID]>([])
 
   /// Of a program by the name that its host has for it.
   ///
@@ -46,7 +47,16 @@ public final class ProgramConversation: Sendable {
   public var isSilent: Bool { outage.isNow }
 
   private func file(_ name: String, _ mode: OpenMode) -> LastingFile {
-    LastingFile(place, outage, "\(path)/\(name)", mode)
+    let file = LastingFile(place, outage, "\(path)/\(name)", mode)
+    clients.withLock { $0.append(file.client) }
+    return file
+  }
+
+  /// Lets go of all that is open.
+  ///
+  /// Nothing may be asked of it, or of its files, afterwards.
+  public func close() {
+    for client in clients.withLock({ $0 }) { place.backplane.retire(client) }
   }
 
   /// `out` or `err`, from its first octet.
