@@ -54,16 +54,19 @@ extension LabTests {
     func up() async throws {
       let lab = try await Lab.shared()
       try await lab.command("kill", ["moa"])
-      // What is built is what is tested: the build of mount/up has nothing to do here.
+      // What is built is what is tested: this compiler only says what it was asked for.
       let outcome = try await lab.bash(
         on: "moa",
         """
-        mkdir -p /run/nothing /run/usr/{upper,work} && ln -sf /bin/true /run/nothing/swift
+        mkdir -p /run/nothing /run/usr/{upper,work}
+        printf '#!/bin/sh\necho "$@" >>/run/builds\n' >/run/nothing/swift
+        chmod 755 /run/nothing/swift
         mount -t overlay overlay /usr \\
           -o lowerdir=/usr,upperdir=/run/usr/upper,workdir=/run/usr/work || exit 1
         ls /v/storage && exit 1
         PATH=/run/nothing:$PATH \(Lab.root)/mount/up && cat /v/storage/moa/hello &&
-        PATH=/run/nothing:$PATH \(Lab.root)/mount/up &&
+        PATH=/run/nothing:$PATH \(Lab.root)/mount/up && [[ ! -e /run/builds ]] &&
+        PATH=/run/nothing:$PATH \(Lab.root)/mount/up --build && [[ $(wc -l </run/builds) == 3 ]] &&
         umount /v && mount -t v v /v -o nofail,_netdev,x-systemd.requires=vnode.service &&
         cat /v/storage/moa/hello && ! mount -t v v /v -o size=5; s=$?
         umount -l /usr
