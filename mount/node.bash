@@ -104,7 +104,9 @@ find_node() {
     \( -lname '*/vnode' -o -lname '*/vnode (deleted)' \) -printf '%h\n' 2>/dev/null); do
     pid=${pid#/proc/}
     mapfile -d '' -t arguments 2>/dev/null <"/proc/$pid/cmdline"
-    case ${arguments[*]:1} in '' | "--config $config") ;; *) continue ;; esac
+    arguments=("${arguments[@]:1}")
+    [[ ${arguments[0]:-} != --log ]] || arguments=("${arguments[@]:2}")
+    case ${arguments[*]} in '' | "--config $config") ;; *) continue ;; esac
     [[ /proc/$pid/ns/mnt -ef /proc/self/ns/mnt && /proc/$pid/ns/net -ef /proc/self/ns/net ]] ||
       continue
     node=$pid
@@ -135,7 +137,7 @@ start_node() { # POINT ARGUMENT...
       ((fd < 3)) || eval "exec $fd>&-"
     done
     cd / && umask 022
-    exec setsid env --default-signal "$vnode" "${@:2}"
+    exec setsid env --default-signal "$vnode" --log "$log" "${@:2}"
   ) </dev/null >>"$log" 2>&1 &
   pid=$!
   echo "$pid $(start_time $pid) $1" >"$run/vnode.pid"

@@ -32,7 +32,8 @@ struct ScriptTests {
 
   private static let points = [
     (#"host = "kea""#, "/v"), (#"mount = "/v/""#, "/v"), (#"mount="//n//v""#, "/n/v"),
-    (#"mount = """#, ""), (#"mount = '/a"b'"#, #"/a"b"#), (#"mount = "/a\"b\\c" # why"#, #"/a"b\c"#),
+    (#"mount = """#, ""), (#"mount = '/a"b'"#, #"/a"b"#),
+    (#"mount = "/a\"b\\c" # why"#, #"/a"b\c"#),
     ("[[export]]\nmount = \"/x\"", "/v"), ("mount = \"LINK\"", "TARGET"),
   ]
 
