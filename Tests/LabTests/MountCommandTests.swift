@@ -82,6 +82,32 @@ extension LabTests {
       try await restore(lab)
     }
 
+    @Test("mount/down names programs that would end, and keeps what they wrote if it ends them")
+    func down() async throws {
+      let lab = try await Lab.shared()
+      // The scripts lie on the mount that they take away.
+      let outcome = try await lab.bash(
+        on: "moa",
+        """
+        mkdir /srv/storage/scripts && cp -r \(Lab.root)/mount /srv/storage/scripts/ || exit 1
+        name=$(v run --detach sh -c 'echo out; echo err >&2; exec sleep 600' 2>&1) || exit 1
+        await 'v logs $name | grep -q out'
+        /v/storage/moa/scripts/mount/down && exit 1
+        v ps -q moa | grep -qx "$name" && ls /v/storage >/dev/null || exit 1
+        /v/storage/moa/scripts/mount/down --force || exit 1
+        file=/var/log/v-programs/${name//\\//-}
+        cat $file.out $file.err; grep '^state ' $file.status
+        ! grep ' - fuse.v ' /proc/self/mountinfo; s=$?
+        rm -r /var/log/v-programs /srv/storage/scripts
+        exit $s
+        """, limit: .seconds(40))
+      #expect(outcome.isSuccess, "\(outcome.summary)")
+      #expect(outcome.output.contains("out\nerr\nstate killed TERM"), "\(outcome.summary)")
+      #expect(outcome.errors.contains("programs would end with the node"), "\(outcome.summary)")
+      #expect(outcome.errors.contains("exec sleep 600"), "\(outcome.summary)")
+      try await lab.command("start", ["moa"])
+    }
+
     @Test("the unit clears the mount of a node that was killed")
     func unit() async throws {
       let lab = try await Lab.shared()
