@@ -69,7 +69,8 @@ let system: [Target] = [
   .systemLibrary(
     name: "CFuse3", path: "Sources/Mount/CFuse3", pkgConfig: "fuse3",
     providers: [.apt(["libfuse3-dev"])]),
-  room("Mount", "VMount", ["VRuntime", "VProtocol", "CVLinux", "CFuse3"]),
+  room("Mount", "VFuse", ["CVLinux", "CFuse3"]),
+  room("Mount", "VMount", ["VFuse", "VClient", "VRuntime", "VProtocol"]),
 ]
 
 let programs: [Target] = [
@@ -90,7 +91,7 @@ let programs: [Target] = [
     "vnode",
     [
       "VNode", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
-      "VTeamServer", "VMount", "VAttach", "VRuntime", "VProtocol", argumentParser,
+      "VTeamServer", "VMount", "VFuse", "VAttach", "VRuntime", "VProtocol", argumentParser,
       .product(name: "TOMLKit", package: "TOMLKit"),
       .product(name: "Logging", package: "swift-log"),
     ]),
@@ -111,7 +112,9 @@ let testing: [Target] = [
   tests("VTransportTests", ["VTransport", "VProtocol", "NetworkFaults"]),
   tests("VKernelTests", ["VKernel", "VTransport", "VProtocol"]),
   tests("VNodeTests", ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"]),
-  tests("VMountTests", ["VMount", "VNode", "VDirectory", "VRuntime", "VProtocol"]),
+  tests(
+    "VMountTests",
+    ["VMount", "VFuse", "VClient", "VNode", "VDirectory", "VRuntime", "VProtocol"]),
   tests("VRuntimeTests", ["VRuntime"]),
   tests("VClientTests", ["VClient", "VRuntime", "VProtocol"]),
   tests(
