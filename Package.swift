@@ -94,6 +94,7 @@ let programs: [Target] = [
       "VNode", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
       "VTeamServer", "VMount", "VFuse", "VAttach", "VRuntime", "VProtocol", argumentParser,
       .product(name: "TOMLKit", package: "TOMLKit"),
+      .product(name: "Logging", package: "swift-log"),
     ]),
 ]
 
@@ -166,5 +167,6 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
   ],
   targets: system + programs + testing)

@@ -63,6 +63,7 @@ public struct RequestTargets: Sendable {
     case CheckAccess.code: CheckAccess(name, mask: 4)
     case QueryStore.code: QueryStore(name)
     case ClaimName.code: ClaimName(prefix: name.name, context: object, manager: manager)
+    case ForgetName.code: ForgetName(prefix: name.name, manager: manager)
     case SpreadClaims.code:
       SpreadClaims(
         [

@@ -27,6 +27,9 @@ public final class Directory: Sendable {
     /// The table on the disk is older than this one, and somebody is writing it.
     var isUnsaved = false
     var isSaving = false
+    /// When it was taken to be written, and after how long a silence names are forgotten.
+    var savedAt: Int64 = 0
+    var forgetsAfter = Directory.forgetsAfter
 
     func place(of name: [UInt8]) -> ClaimTable.Place {
       let place = local.place(of: name)
@@ -43,6 +46,9 @@ public final class Directory: Sendable {
   let clients: ClientPool
   let store: ClaimStore?
   var backplane: any Backplane { objects.backplane }
+
+  /// Names of who has been away for so long are forgotten, unless `setForgetting` says otherwise.
+  public static let forgetsAfter = TimeSpan.seconds(30 * 86_400)
 
   /// Names that each host's own manager answers for, one like the other.
   static let localPrefixes = [Array("group".utf8)]
@@ -92,8 +98,7 @@ public final class Directory: Sendable {
   /// The managers of this host that have claimed prefixes.
   public var managers: Set<EntityID> {
     state.withLock { state in
-      let entries = state.table.entries + state.local.entries
-      return Set(entries.map(\.claim).filter(isOwn).map(\.manager))
+      Set((state.table.claims + state.local.claims).filter(isOwn).map(\.manager))
     }
   }
 

@@ -122,7 +122,7 @@ extension Directory {
   }
 
   private func links(in components: [(position: Int, component: [UInt8])]) -> [[UInt8]] {
-    let hosts = state.withLock { Set($0.table.entries.map { Array($0.claim.host.utf8) }) }
+    let hosts = state.withLock { Set($0.table.claims.map { Array($0.host.utf8) }) }
     // Only where the components are hosts: a context of other prefixes has no "this host".
     guard !components.isEmpty, components.allSatisfy({ hosts.contains($0.component) }) else {
       return []
