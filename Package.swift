@@ -65,6 +65,7 @@ let system: [Target] = [
   server("VKernelServers"),
   server("VPipeServer"),
   server("VRAMServer"),
+  room("Servers", "VStandIn", ["VRuntime", "VProtocol"]),
   server("VTeamServer"),
   .systemLibrary(
     name: "CFuse3", path: "Sources/Mount/CFuse3", pkgConfig: "fuse3",
@@ -84,8 +85,8 @@ let programs: [Target] = [
   program(
     "v",
     [
-      "VAttach", "VServers", "VFileServer", "VLinuxStore", "VClient", "VObjects", "VStore",
-      "VTeamServer", "VRuntime", "VProtocol", argumentParser,
+      "VAttach", "VServers", "VStandIn", "VFileServer", "VLinuxStore", "VClient", "VObjects",
+      "VStore", "VTeamServer", "VRuntime", "VProtocol", argumentParser,
     ]),
   program(
     "vnode",
@@ -127,7 +128,9 @@ let testing: [Target] = [
   tests(
     "Simulation",
     [
-      "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
+      "VClient", "VStandIn", "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory",
+      "VFileServer",
+      "VLinuxStore",
       "VObjects", "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer",
       "VGroupServer", "VProtocol", "NetworkFaults",
     ]),
@@ -149,9 +152,14 @@ let testing: [Target] = [
   tests("TidyTests", []),
 ]
 
+/// What servers and clients that are no part of V are written with.
+let libraries = ["VProtocol", "VRuntime", "VObjects", "VClient", "VAttach"].map {
+  Product.library(name: $0, targets: [$0])
+}
+
 let package = Package(
   name: "v",
-  products: [
+  products: libraries + [
     .executable(name: "vnode", targets: ["vnode"]),
     .executable(name: "v", targets: ["v"]),
     .executable(name: "vkeep", targets: ["vkeep"]),

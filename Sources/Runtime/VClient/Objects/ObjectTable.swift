@@ -13,10 +13,22 @@ public struct KnownObject: Sendable {
     public let tree: Tree
     public let identity: Descriptor.Identity
     public let kind: ObjectKind
-    var isStream = false
+    let isStream: Bool
     public var manager: EntityID
     /// The context granted for this very object: operations use it with an empty name.
     var context: ContextID
+
+    package init(
+      tree: Tree, identity: Descriptor.Identity, kind: ObjectKind, isStream: Bool = false,
+      manager: EntityID, context: ContextID
+    ) {
+      self.tree = tree
+      self.identity = identity
+      self.kind = kind
+      self.isStream = isStream
+      self.manager = manager
+      self.context = context
+    }
   }
 
   public fileprivate(set) var parent: ObjectID
@@ -69,7 +81,7 @@ public final class ObjectTable: Sendable {
   private let state: Mutex<State>
 
   /// A table of the root alone, which is never forgotten.
-  init(root object: KnownObject.Object) {
+  package init(root object: KnownObject.Object) {
     var state = State()
     var root = KnownObject(parent: Self.root, name: [], object: object, number: 1)
     root.lookups = 1
@@ -84,7 +96,7 @@ public final class ObjectTable: Sendable {
   public func fullName(of id: ObjectID) -> [UInt8]? { state.withLock { $0.fullName(of: id) } }
 
   /// Finds or makes the number of an object, and counts one lookup of it.
-  func lookUp(
+  package func lookUp(
     _ name: [UInt8], below parent: ObjectID, as object: KnownObject.Object
   ) -> (id: ObjectID, known: KnownObject) {
     state.withLock { state in
@@ -112,11 +124,11 @@ public final class ObjectTable: Sendable {
     }
   }
 
-  func countOpen(of id: ObjectID) {
+  package func countOpen(of id: ObjectID) {
     state.withLock { $0.all[id]?.opens += 1 }
   }
 
-  func countClose(of id: ObjectID) {
+  package func countClose(of id: ObjectID) {
     state.withLock { state in
       state.all[id]?.opens -= 1
       state.removeIfUnused(id)

@@ -8,10 +8,7 @@ public struct Tree: Hashable, Sendable {
   private let seed: UInt64
 
   package init(prefix: [UInt8]) {
-    // FNV-1a, 64 bits.
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for octet in prefix { hash = (hash ^ UInt64(octet)) &* 0x100_0000_01B3 }
-    seed = Self.mix(hash)
+    seed = Self.mix(Name(prefix).stableHash)
   }
 
   /// The number that stands for an object of this tree: what Linux sees as its inode number.
