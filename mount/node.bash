@@ -123,7 +123,7 @@ find_program() {
   for vnode in "$repo/.build/release/vnode" /usr/local/bin/vnode /usr/bin/vnode; do
     [[ ! -x $vnode ]] || return 0
   done
-  die "there is no vnode: build it with $repo/mount/up"
+  die "there is no vnode: install the package v-system, or build it with mount/up"
 }
 
 # Starts the node that mounts on POINT and returns when the mount answers; else says why not.

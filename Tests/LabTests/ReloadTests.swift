@@ -121,3 +121,31 @@ struct ReloadTests {
     #expect(outcome.output == "<3>kea: ca\nvnode: kea\n", "\(outcome.summary)")
   }
 }
+
+extension LabTests {
+  @Suite("Configurations that change on a host of a cluster", .tags(.mount))
+  struct HostReloadTests {
+    @Test("who may run programs, and what is served to whom, changes at SIGHUP")
+    func rules() async throws {
+      let lab = try await Lab.shared()
+      func reload(_ change: String) async throws {
+        let outcome = try await lab.bash(
+          on: "moa", "\(change) /etc/v/vnode.toml && pkill -HUP -x vnode")
+        expectSuccess(outcome)
+      }
+      expectSuccess(try await lab.run(on: "kea", as: "ann", ["v", "run", "--host", "moa", "true"]))
+      try await reload("cp /etc/v/vnode.toml /tmp-toml; sed -i 's/^run = .*/run = []/'")
+      expectSuccess(
+        try await lab.bash(on: "kea", as: "ann", "await '! v run --host moa true' 2>/dev/null"))
+      expectSuccess(try await lab.run(on: "kea", ["cat", "/v/storage/moa/hello"]))
+      try await reload("echo 'allow = []' >>")
+      expectSuccess(
+        try await lab.bash(on: "kea", "await '! cat /v/storage/moa/hello' 2>/dev/null"))
+      try await reload("cp /tmp-toml")
+      expectSuccess(
+        try await lab.bash(
+          on: "kea", as: "ann",
+          "await 'v run --host moa true && cat /v/storage/moa/hello' 2>/dev/null"))
+    }
+  }
+}

@@ -24,9 +24,9 @@ extension LabTests {
     @Test("a terminal has colours, unless the user does not want any")
     func colors() async throws {
       let lab = try await Lab.shared()
-      for (setting, isColored) in [("TERM=xterm", true), ("TERM=xterm NO_COLOR=1", false)] {
+      for (setting, isColored) in [("-u NO_COLOR", true), ("NO_COLOR=1", false)] {
         let outcome = try await lab.bash(
-          on: "kea", "\(setting) script -qec 'v status' /dev/null </dev/null")
+          on: "kea", "env TERM=xterm \(setting) script -qec 'v status' /dev/null </dev/null")
         #expect(outcome.isSuccess && outcome.output.contains("alive"), "\(outcome.summary)")
         #expect(outcome.output.contains("\u{1B}[32m") == isColored, "\(outcome.summary)")
       }
@@ -43,9 +43,9 @@ extension LabTests {
       let outcome = try await lab.bash(
         on: "kea",
         """
-        ls -d /v/storage/moa && exit 1
+        ls /v/storage/moa/hello && exit 1
         v forget moa && ls /v/storage /v/team /v/host && v run --each hostname &&
-        ! ls /v/storage/moa
+        v status && ! ls /v/storage/moa
         """, limit: .seconds(20))
       #expect(outcome.isSuccess, "\(outcome.summary)")
       #expect(!outcome.output.contains("\nmoa"), "\(outcome.summary)")

@@ -19,7 +19,8 @@ struct ForgettingTests {
   private static let moa = Array("storage/moa".utf8)
 
   @Test(
-    "root forgets a host that is gone, on every host, until it is back", arguments: seeds.prefix(4))
+    "root forgets a host that is gone, on every host, until it is back",
+    arguments: seeds.prefix(4))
   func forget(seed: UInt64) throws {
     let simulator = Simulator(seed: seed)
     simulator.faults = Faults(loss: 5, duplication: 2, reordering: 10)

@@ -107,7 +107,10 @@ struct Checkup {
     if access("/dev/fuse", F_OK) != 0 {
       add(.fail, "/dev/fuse", "is missing", "modprobe fuse; a container must be given it")
     } else if access("/dev/fuse", R_OK | W_OK) != 0 {
-      add(.fail, "/dev/fuse", "may not be used by this user", "run as root")
+      let isRoot = geteuid() == 0
+      add(
+        isRoot ? .fail : .warn, "/dev/fuse", "may not be used by this user",
+        isRoot ? "see the permissions of /dev/fuse" : "sudo v doctor")
     } else {
       add(.ok, "/dev/fuse", "is there")
     }

@@ -155,6 +155,15 @@ struct Names {
     return records
   }
 
+  /// The names in a shared context; nothing where a manager answers for it.
+  func list(_ path: String) throws -> [String] {
+    let found = try find(path)
+    guard found.descriptor.kind == .sharedContext else { return [] }
+    return try records(read(found, [.read, .directory])).map {
+      String(decoding: $0.name, as: UTF8.self)
+    }
+  }
+
   /// The lines of a text.
   func lines(of path: String) throws -> [Substring] {
     String(decoding: try read(find(path)), as: UTF8.self).split(separator: "\n")

@@ -54,6 +54,11 @@ struct NodeReport {
     }
   }
 
+  /// Of silent hosts only these are of interest, and those without a name.
+  mutating func leaveOutSilent(besides hosts: Set<String>) {
+    peers.removeAll { peer in peer.isSilent && peer.host.map { !hosts.contains($0) } ?? false }
+  }
+
   var isSealed: Bool { values["sealing"] == "sealed" }
   var uptimeMilliseconds: Int { values["uptime_ms"].flatMap { Int($0) } ?? 0 }
   var cpuMicroseconds: Int? { values["cpu_us"].flatMap { Int($0) } }

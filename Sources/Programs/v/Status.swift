@@ -22,7 +22,10 @@ struct Status: ParsableCommand {
   func run() throws {
     let node = try options.attach()
     defer { node.close() }
-    let report = try options.report(of: node, "status")
+    var report = try options.report(of: node, "status")
+    // The kernel remembers those longer that are forgotten.
+    let names = Names(node, options, for: "status", limit: .milliseconds(500))
+    if let listed = try? names.list("host") { report.leaveOutSilent(besides: Set(listed)) }
     let troubles = Diagnosis(report, Prober(seconds: options.timeout)).troubles
     let looks = HostLook.at([node.host] + report.presentHosts, node, options)
     guard !options.json else { return say(report.json(troubles, looks).text) }

@@ -157,14 +157,3 @@ struct ManagerNames {
     return text
   }
 }
-
-extension Names {
-  /// The names in a shared context; nothing where a manager answers for it.
-  fileprivate func list(_ path: String) throws -> [String] {
-    let found = try find(path)
-    guard found.descriptor.kind == .sharedContext else { return [] }
-    return try records(read(found, [.read, .directory])).map {
-      String(decoding: $0.name, as: UTF8.self)
-    }
-  }
-}
