@@ -7,6 +7,7 @@ import VRuntime
 import VStore
 
 /// A client on kea of files on moa, whose disk outlives its boots.
+///
 /// `@unchecked Sendable`: the simulator is one thread.
 private final class World: @unchecked Sendable {
   let simulator: Simulator
