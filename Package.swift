@@ -65,11 +65,13 @@ let system: [Target] = [
   server("VKernelServers"),
   server("VPipeServer"),
   server("VRAMServer"),
+  room("Servers", "VStandIn", ["VRuntime", "VProtocol"]),
   server("VTeamServer"),
   .systemLibrary(
     name: "CFuse3", path: "Sources/Mount/CFuse3", pkgConfig: "fuse3",
     providers: [.apt(["libfuse3-dev"])]),
-  room("Mount", "VMount", ["VRuntime", "VProtocol", "CVLinux", "CFuse3"]),
+  room("Mount", "VFuse", ["CVLinux", "CFuse3"]),
+  room("Mount", "VMount", ["VFuse", "VClient", "VRuntime", "VProtocol"]),
 ]
 
 let programs: [Target] = [
@@ -83,15 +85,16 @@ let programs: [Target] = [
   program(
     "v",
     [
-      "VAttach", "VServers", "VFileServer", "VLinuxStore", "VClient", "VObjects", "VStore",
-      "VTeamServer", "VRuntime", "VProtocol", argumentParser,
+      "VAttach", "VServers", "VStandIn", "VFileServer", "VLinuxStore", "VClient", "VObjects",
+      "VStore", "VTeamServer", "VRuntime", "VProtocol", argumentParser,
     ]),
   program(
     "vnode",
     [
       "VNode", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
-      "VTeamServer", "VMount", "VAttach", "VRuntime", "VProtocol", argumentParser,
+      "VTeamServer", "VMount", "VFuse", "VAttach", "VRuntime", "VProtocol", argumentParser,
       .product(name: "TOMLKit", package: "TOMLKit"),
+      .product(name: "Logging", package: "swift-log"),
     ]),
 ]
 
@@ -110,7 +113,9 @@ let testing: [Target] = [
   tests("VTransportTests", ["VTransport", "VProtocol", "NetworkFaults"]),
   tests("VKernelTests", ["VKernel", "VTransport", "VProtocol"]),
   tests("VNodeTests", ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"]),
-  tests("VMountTests", ["VMount", "VNode", "VDirectory", "VRuntime", "VProtocol"]),
+  tests(
+    "VMountTests",
+    ["VMount", "VFuse", "VClient", "VNode", "VDirectory", "VRuntime", "VProtocol"]),
   tests("VRuntimeTests", ["VRuntime"]),
   tests("VClientTests", ["VClient", "VRuntime", "VProtocol"]),
   tests(
@@ -123,9 +128,11 @@ let testing: [Target] = [
   tests(
     "Simulation",
     [
-      "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory", "VFileServer", "VLinuxStore",
+      "VClient", "VStandIn", "VNode", "VKernel", "VTransport", "VRuntime", "VDirectory",
+      "VFileServer",
+      "VLinuxStore",
       "VObjects", "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer",
-      "VGroupServer", "VClient", "VProtocol", "NetworkFaults",
+      "VGroupServer", "VProtocol", "NetworkFaults",
     ]),
   tests(
     "Attack",
@@ -145,9 +152,14 @@ let testing: [Target] = [
   tests("TidyTests", []),
 ]
 
+/// What servers and clients that are no part of V are written with.
+let libraries = ["VProtocol", "VRuntime", "VObjects", "VClient", "VAttach"].map {
+  Product.library(name: $0, targets: [$0])
+}
+
 let package = Package(
   name: "v",
-  products: [
+  products: libraries + [
     .executable(name: "vnode", targets: ["vnode"]),
     .executable(name: "v", targets: ["v"]),
     .executable(name: "vkeep", targets: ["vkeep"]),
@@ -155,5 +167,6 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
   ],
   targets: system + programs + testing)

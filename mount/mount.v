@@ -48,7 +48,7 @@ write_config() { # DIR
 }
 
 (($# >= 2)) || refuse "usage: mount -t v v DIR, or mount.v SOURCE DIR [-sfnv] [-o OPTIONS]"
-target=$(realpath -ms -- "$2")
+target=$(where_mounted "$2")
 shift 2
 options='' sloppy=false fake=false verbose=false
 while getopts sfnvo:t: option; do

@@ -47,14 +47,33 @@ clear_dead() { # POINT
   done
 }
 
-# Where a configuration says that V is to be mounted; empty if nowhere.
+# Where a configuration says that V is to be mounted; empty if nowhere. A string of TOML is in single
+# quotes as it is, or in double ones, with backslashes before quotes and backslashes.
 configured_point() { # FILE
   local point=/v
-  [[ ! -e $1 ]] || point=$(awk -v quote="[\"']" '
+  [[ ! -e $1 ]] || point=$(awk '
     BEGIN { point = "/v" }
     /^[ \t]*\[/ { exit }
-    /^[ \t]*mount[ \t]*=/ { split($0, part, quote); point = part[2] }
+    sub(/^[ \t]*mount[ \t]*=[ \t]*/, "") {
+      quote = substr($0, 1, 1)
+      point = ""
+      for (i = 2; i <= length($0); i++) {
+        letter = substr($0, i, 1)
+        if (letter == quote) break
+        if (letter == "\\" && quote == "\"") letter = substr($0, ++i, 1)
+        point = point letter
+      }
+    }
     END { print point }' "$1")
+  [[ -z $point ]] || where_mounted "$point"
+}
+
+# How the kernel names a directory that something is mounted on: without links or spare slashes.
+# What is mounted there is not looked at.
+where_mounted() { # DIR
+  local point
+  point=$(realpath -ms -- "$1")
+  v_is_on "$point" || point=$(timeout -k 1 2 realpath -m -- "$point") || point=$1
   echo "$point"
 }
 
@@ -85,7 +104,9 @@ find_node() {
     \( -lname '*/vnode' -o -lname '*/vnode (deleted)' \) -printf '%h\n' 2>/dev/null); do
     pid=${pid#/proc/}
     mapfile -d '' -t arguments 2>/dev/null <"/proc/$pid/cmdline"
-    case ${arguments[*]:1} in '' | "--config $config") ;; *) continue ;; esac
+    arguments=("${arguments[@]:1}")
+    [[ ${arguments[0]:-} != --log ]] || arguments=("${arguments[@]:2}")
+    case ${arguments[*]} in '' | "--config $config") ;; *) continue ;; esac
     [[ /proc/$pid/ns/mnt -ef /proc/self/ns/mnt && /proc/$pid/ns/net -ef /proc/self/ns/net ]] ||
       continue
     node=$pid
@@ -102,7 +123,7 @@ find_program() {
   for vnode in "$repo/.build/release/vnode" /usr/local/bin/vnode /usr/bin/vnode; do
     [[ ! -x $vnode ]] || return 0
   done
-  die "there is no vnode: build it with $repo/mount/up"
+  die "there is no vnode: install the package v-system, or build it with mount/up"
 }
 
 # Starts the node that mounts on POINT and returns when the mount answers; else says why not.
@@ -116,7 +137,7 @@ start_node() { # POINT ARGUMENT...
       ((fd < 3)) || eval "exec $fd>&-"
     done
     cd / && umask 022
-    exec setsid env --default-signal "$vnode" "${@:2}"
+    exec setsid env --default-signal "$vnode" --log "$log" "${@:2}"
   ) </dev/null >>"$log" 2>&1 &
   pid=$!
   echo "$pid $(start_time $pid) $1" >"$run/vnode.pid"

@@ -20,6 +20,7 @@ struct ExceptionAttackTests {
   func attack(code: UInt32) throws {
     switch code {
     case ClaimName.code: try claims()
+    case ForgetName.code: try forgetting()
     case SpreadClaims.code: try news()
     case CancelWait.code: try waits()
     case MeasureSends.code: try measuring()
@@ -49,6 +50,22 @@ struct ExceptionAttackTests {
     }
     #expect(host.send(claim, host.directory.server, as: .root).code == .ok)
     #expect(host.directory.holder(of: Array("src".utf8)) == "kea")
+  }
+
+  /// A prefix is forgotten by root of the host, and by nobody while its manager is there.
+  private func forgetting() throws {
+    let host = try AttackedHost()
+    let name = Array("pipe/kea".utf8)
+    let forget = ForgetName(prefix: name).message
+    for who in Who.allCases where who != .root {
+      #expect(host.send(forget, host.directory.server, as: who).code == .noPermission, "\(who)")
+    }
+    #expect(host.send(forget, host.directory.server, as: .root).code == .inUse)
+    // Nor does anybody give up what is another manager's.
+    let other = host.kea.makeServer(knowsPrincipals: true) { _ in }
+    let giveUp = ForgetName(prefix: name, manager: other).message
+    #expect(host.send(giveUp, host.directory.server, as: .root).code == .notOwner)
+    #expect(host.directory.holder(of: name) == "kea")
   }
 
   /// A manager loses its prefix to nobody's word but that of root of its host, as whom its

@@ -33,6 +33,13 @@ struct ConfigurationTests {
     ("hots = \"kea\"", "DIR/vnode.toml:1: unknown key 'hots'; known are host, listen"),
     ("\n\nport = 70000", "DIR/vnode.toml:3: 'port' must be a number from 0 to 65535"),
     ("port = \"61044\"", "DIR/vnode.toml:1: 'port' must be a number"),
+    ("port = 61045", "DIR/vnode.toml:1: 'group_port' must be another one than port"),
+    ("mount = \"v\"", "DIR/vnode.toml:1: 'mount' must be the absolute path of a directory"),
+    ("mount = \"/v/../x\"", "DIR/vnode.toml:1: 'mount' must be the absolute path of a directory"),
+    ("mount = \"DIR/none\"", "DIR/vnode.toml:1: mount = \"DIR/none\": No such file"),
+    ("mount = \"DIR/open/\"", "DIR/vnode.toml:1: mount = \"DIR/open\": not a directory"),
+    ("forget_days = 0", "DIR/vnode.toml:1: 'forget_days' must be a number from 1 to 3650"),
+    ("log = \"loud\"", "DIR/vnode.toml:1: 'log' must be one of \"error\", \"warning\""),
     ("group_port = 0", "DIR/vnode.toml:1: 'group_port' must be a number from 1 to 65535"),
     ("host = \"a b\"", "DIR/vnode.toml:1: 'host' must be a name of letters, digits"),
     ("host = \"self\"", "DIR/vnode.toml:1: 'host' must be a name"),
@@ -76,8 +83,12 @@ struct ConfigurationTests {
       "DIR/vnode.toml:3: 'path' must be an absolute path"
     ),
     (
-      "[[export]]\nprefix = \"a\"\npath = \"/nowhere\"",
-      "DIR/vnode.toml:3: path = \"/nowhere\" of a: "
+      "[[export]]\nprefix = \"a\"\npath = \"/\"\n[[export]]\npath = \"/\"\nprefix = \"a\"",
+      "DIR/vnode.toml:6: 'prefix' must be of one export alone"
+    ),
+    (
+      "mount = \"DIR\"\n[[export]]\nprefix = \"a\"\npath = \"DIR/sub\"",
+      "DIR/vnode.toml:4: path = \"DIR/sub\" of a: lies in the mount, DIR"
     ),
     (
       "[[export]]\nprefix = \"a\"\npath = \"/tmp\"\nread_only = 1",
@@ -102,18 +113,49 @@ struct ConfigurationTests {
 
   @Test("a good one is told as good, and shown with every key")
   func good() async throws {
-    let folder = try Folder("host = \"kea\"\nport = 7\n")
+    let folder = try Folder("host = \"kea\"\nport = 7\nmount = \"DIR//a \\\"b\\\"/\"\n")
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/a \"b\"", withIntermediateDirectories: false)
     let checked = try await Program.run(
       [Self.vnode, "--check-config", "--config", folder.file], limit: .seconds(10))
-    #expect(checked.status == (access("/srv/storage", F_OK) == 0 ? 0 : 1), "\(checked.summary)")
+    expectSuccess(checked)
     let shown = try await Program.run(
       [Self.vnode, "--effective-config", "--config", folder.file], limit: .seconds(10))
     #expect(shown.output.hasPrefix("host = \"kea\"\nlisten = \"\"\nport = 7\n"))
+    let mount = #"mount = "\#(folder.path)/a \"b\"""#
+    #expect(shown.output.contains(mount + "\n"), "\(shown.output)")
     // What is shown is a configuration too, and means the same.
-    let again = try Folder(shown.output.replacingOccurrences(of: "key_file = \"\"\n", with: ""))
+    let again = try Folder(shown.output)
     let same = try await Program.run(
       [Self.vnode, "--effective-config", "--config", again.file], limit: .seconds(10))
     #expect(same.output == shown.output, "\(same.summary)")
+  }
+
+  @Test("config/vnode.toml and vnode.toml(5) have the keys that the node has, and no others")
+  func keys() async throws {
+    let folder = try Folder("[[export]]\nprefix = \"a\"\npath = \"/\"\nallow = []\n")
+    let shown = try await Program.run(
+      [Self.vnode, "--effective-config", "--config", folder.file], limit: .seconds(10))
+    let keys = Set(shown.output.matches(of: /(?m)^([a-z_]+) =/).map { String($0.1) })
+    #expect(keys.count >= 20, "\(shown.summary)")
+    let file = try String(contentsOfFile: Lab.root + "/config/vnode.toml", encoding: .utf8)
+    #expect(Set(file.matches(of: /(?m)^# ([a-z_]+) =/).map { String($0.1) }) == keys)
+    let page = try ManualTests.page("vnode.toml.5")
+    #expect(Set(page.matches(of: /(?m)^\.It Ic ([a-z_]+)$/).map { String($0.1) }) == keys)
+  }
+
+  @Test("an export that is not there is no reason not to start, and is told")
+  func absentExport() async throws {
+    let folder = try Folder(
+      "mount = \"\"\n[[export]]\nprefix = \"a\"\npath = \"DIR/none\"\n")
+    let checked = try await Program.run(
+      [Self.vnode, "--check-config", "--config", folder.file], limit: .seconds(10))
+    #expect(
+      checked.isSuccess
+        && checked.errors
+          == "vnode: warning: \(folder.file):4: path = \"\(folder.path)/none\" of a: not a "
+          + "directory of this host now; it is served when it is\n",
+      "\(checked.summary)")
   }
 
   @Test(

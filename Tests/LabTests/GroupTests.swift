@@ -165,7 +165,9 @@ extension LabTests {
           prints: "3\n3\n3\n")
         try await expect("v ps | grep -c running", on: "moa", prints: "3\n")
       }
-      try await expect("v group kill work | grep -c ok; rmdir work", prints: "3\n")
+      try await expect(
+        "v group kill work | grep -c ok; await '[[ ! $(ls work/members) ]]'; rmdir work",
+        prints: "3\n")
     }
 
     @Test(

@@ -70,17 +70,6 @@ struct ManualTests {
     }
   }
 
-  @Test("vnode.toml(5) has every key of config/vnode.toml, and no other")
-  func keys() throws {
-    let file = try String(contentsOfFile: Lab.root + "/config/vnode.toml", encoding: .utf8)
-    let keys = Set(file.matches(of: #/(?m)^# ([a-z_]+) =/#).map { String($0.1) })
-    let page = Set(
-      try Self.page("vnode.toml.5").matches(of: /(?m)^\.It Ic ([a-z_]+)$/).map {
-        String($0.1)
-      })
-    #expect(keys.count >= 13 && keys == page)
-  }
-
   @Test("each page is formatted without a warning", arguments: pages)
   func format(name: String) async throws {
     #expect(!(try Self.page(name)).contains(/(?m)[^\S\n]$/))

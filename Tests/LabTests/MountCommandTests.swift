@@ -54,16 +54,19 @@ extension LabTests {
     func up() async throws {
       let lab = try await Lab.shared()
       try await lab.command("kill", ["moa"])
-      // What is built is what is tested: the build of mount/up has nothing to do here.
+      // What is built is what is tested: this compiler only says what it was asked for.
       let outcome = try await lab.bash(
         on: "moa",
         """
-        mkdir -p /run/nothing /run/usr/{upper,work} && ln -sf /bin/true /run/nothing/swift
+        mkdir -p /run/nothing /run/usr/{upper,work}
+        printf '#!/bin/sh\necho "$@" >>/run/builds\n' >/run/nothing/swift
+        chmod 755 /run/nothing/swift
         mount -t overlay overlay /usr \\
           -o lowerdir=/usr,upperdir=/run/usr/upper,workdir=/run/usr/work || exit 1
         ls /v/storage && exit 1
         PATH=/run/nothing:$PATH \(Lab.root)/mount/up && cat /v/storage/moa/hello &&
-        PATH=/run/nothing:$PATH \(Lab.root)/mount/up &&
+        PATH=/run/nothing:$PATH \(Lab.root)/mount/up && [[ ! -e /run/builds ]] &&
+        PATH=/run/nothing:$PATH \(Lab.root)/mount/up --build && [[ $(wc -l </run/builds) == 3 ]] &&
         umount /v && mount -t v v /v -o nofail,_netdev,x-systemd.requires=vnode.service &&
         cat /v/storage/moa/hello && ! mount -t v v /v -o size=5; s=$?
         umount -l /usr
@@ -77,6 +80,32 @@ extension LabTests {
       #expect(outcome.output.contains("complete"), "\(outcome.summary)")
       #expect(outcome.errors.contains("unknown option 'size=5'"), "\(outcome.summary)")
       try await restore(lab)
+    }
+
+    @Test("mount/down names programs that would end, and keeps what they wrote if it ends them")
+    func down() async throws {
+      let lab = try await Lab.shared()
+      // The scripts lie on the mount that they take away.
+      let outcome = try await lab.bash(
+        on: "moa",
+        """
+        mkdir /srv/storage/scripts && cp -r \(Lab.root)/mount /srv/storage/scripts/ || exit 1
+        name=$(v run --detach sh -c 'echo out; echo err >&2; exec sleep 600' 2>&1) || exit 1
+        await 'v logs $name | grep -q out'
+        /v/storage/moa/scripts/mount/down && exit 1
+        v ps -q moa | grep -qx "$name" && ls /v/storage >/dev/null || exit 1
+        /v/storage/moa/scripts/mount/down --force || exit 1
+        file=/var/log/v-programs/${name//\\//-}
+        cat $file.out $file.err; grep '^state ' $file.status
+        ! grep ' - fuse.v ' /proc/self/mountinfo; s=$?
+        rm -r /var/log/v-programs /srv/storage/scripts
+        exit $s
+        """, limit: .seconds(40))
+      #expect(outcome.isSuccess, "\(outcome.summary)")
+      #expect(outcome.output.contains("out\nerr\nstate killed TERM"), "\(outcome.summary)")
+      #expect(outcome.errors.contains("programs would end with the node"), "\(outcome.summary)")
+      #expect(outcome.errors.contains("sleep 600\n"), "\(outcome.summary)")
+      try await lab.command("start", ["moa"])
     }
 
     @Test("the unit clears the mount of a node that was killed")

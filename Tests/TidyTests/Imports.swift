@@ -8,8 +8,8 @@ struct ImportTable {
   /// Nothing of these is known to a board, and a board is known to none of them.
   static let named: Set = [
     "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VObjects", "VClient",
-    "VStore", "VLoop", "VNode", "VAttach", "VLinuxStore", "VKeeping", "VLinuxPrograms", "VMount",
-    "VServers", "vnode", "vkeep", "v",
+    "VStore", "VLoop", "VNode", "VAttach", "VLinuxStore", "VKeeping", "VLinuxPrograms", "VFuse",
+    "VMount", "VServers", "vnode", "vkeep", "v",
   ]
 
   static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
@@ -37,10 +37,11 @@ struct ImportTable {
       return system.union(["VKeeping", "VStore", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
     case "VKeeping": return system.union(["VStore", "VProtocol", "CVLinux"])
     case "vkeep": return system.union(["VKeeping"])
-    case "VMount": return system.union(["VRuntime", "VProtocol", "CVLinux", "CFuse3"])
+    case "VFuse": return system.union(["CVLinux", "CFuse3"])
+    case "VMount": return core.union(["VFuse", "VClient", "VRuntime", "VProtocol"])
     case "vnode":
       return system.union([
-        "VNode", "VLinuxStore", "VServers", "VMount", "VAttach", "VObjects", "VStore",
+        "VNode", "VLinuxStore", "VServers", "VFuse", "VMount", "VAttach", "VObjects", "VStore",
         "VRuntime", "VProtocol",
       ])
       .union(boards).union(Self.packages)

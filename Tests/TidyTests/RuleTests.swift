@@ -147,9 +147,9 @@ struct RuleTests {
       ("VProtocol", "Glibc"), ("VFileServer", "Glibc"), ("VTransport", "VKernel"),
       ("VKernel", "VRuntime"),
       ("VRuntime", "CVLinux"), ("VLoop", "VRuntime"), ("VNode", "VMount"), ("VAttach", "VNode"),
-      ("VMount", "VNode"),
-      ("VFileServer", "VPipeServer"), ("VFileServer", "VLoop"), ("VFileServer", "VKernel"),
-      ("vnode", "Foundation"),
+      ("VMount", "VNode"), ("VMount", "CFuse3"), ("VMount", "Glibc"), ("VFuse", "VProtocol"),
+      ("VClient", "VObjects"), ("VObjects", "VClient"), ("VFileServer", "VPipeServer"),
+      ("VFileServer", "VLoop"), ("VFileServer", "VKernel"), ("vnode", "Foundation"),
       ("v", "VNode"), ("VNode", "FoundationEssentials"), ("VMount", "Logging"),
     ]
   )
@@ -163,8 +163,8 @@ struct RuleTests {
     arguments: [
       ("VProtocol", "Synchronization"), ("VTransport", "VProtocol"), ("VKernel", "VTransport"),
       ("VRuntime", "VProtocol"), ("VNode", "VKernel"), ("VAttach", "VLoop"),
-      ("VMount", "CFuse3"), ("VLinuxStore", "Glibc"), ("vnode", "VPipeServer"),
-      ("vnode", "TOMLKit"), ("v", "VAttach"), ("v", "ArgumentParser"),
+      ("VFuse", "CFuse3"), ("VMount", "VClient"), ("VLinuxStore", "Glibc"),
+      ("vnode", "VPipeServer"), ("vnode", "TOMLKit"), ("v", "VAttach"), ("v", "ArgumentParser"),
     ]
   )
   func allowedArrow(target: String, module: String) {

@@ -14,6 +14,7 @@ final class TestBackplane: Backplane {
     var timers: [@Sendable () -> Void] = []
     /// How the descriptor was opened that a client got with its reply.
     var passedModes: [EntityID: Int32] = [:]
+    var now = Time(nanoseconds: 0)
   }
 
   private let state = Mutex(State())
@@ -24,10 +25,13 @@ final class TestBackplane: Backplane {
     return threads
   }()
   let host: String
-  var now: Time { Time(nanoseconds: 0) }
+  var now: Time { state.withLock { $0.now } }
   var wallClock: Int64 { 0 }
 
   init(host: String = "kea") { self.host = host }
+
+  /// Time stands still but for this.
+  func pass(_ span: TimeSpan) { state.withLock { $0.now = $0.now + span } }
 
   func random() -> UInt64 { UInt64.random(in: .min ... .max) }
   func makeClient(_ user: ClientUser) -> EntityID { newEntity() }

@@ -1,5 +1,6 @@
 import Testing
-import VMount
+import VClient
+import VFuse
 import VProtocol
 
 @Suite("Numbers that Linux sees")
@@ -12,7 +13,7 @@ struct NumberTests {
       for device in 0..<UInt64(8) {
         for inode in 1...UInt64(31_250) {
           seen.insert(
-            tree.inodeNumber(
+            tree.number(
               of: Descriptor.Identity(device: 0x800 + device, inode: inode, generation: 7)))
         }
       }
@@ -25,7 +26,7 @@ struct NumberTests {
   func stable() {
     let identity = Descriptor.Identity(device: 0xFE00, inode: 42, generation: 9)
     let numbers = (0..<3).map { _ in
-      Tree(prefix: Array("storage/kea".utf8)).inodeNumber(of: identity)
+      Tree(prefix: Array("storage/kea".utf8)).number(of: identity)
     }
     #expect(Set(numbers).count == 1)
     // Written down: a change of it would move every file's number at the next upgrade.
@@ -40,8 +41,8 @@ struct NumberTests {
       as [(UInt64, UInt64)]
     {
       let number = major << 32 | minor
-      #expect(Mount.decode(device: Mount.encode(device: number)) == number)
+      #expect(DeviceNumber.decode(DeviceNumber.encode(number)) == number)
     }
-    #expect(Mount.encode(device: 1 << 32 | 3) == 0x103)
+    #expect(DeviceNumber.encode(1 << 32 | 3) == 0x103)
   }
 }

@@ -72,7 +72,7 @@ struct ClaimTests {
   func badFields() {
     let sound = SpreadClaims([claim("ab")], wantsAnswer: false).message.segment
     let broken: [[UInt8]] = [
-      replacing(2..<4, with: [0, 0], in: sound), replacing(2..<4, with: [0, 4], in: sound),
+      replacing(2..<4, with: [0, 0], in: sound), replacing(2..<4, with: [0, 5], in: sound),
       replacing(12..<20, with: [UInt8](repeating: 0, count: 8), in: sound),
       replacing(12..<13, with: [0x40], in: sound),
       replacing(30..<31, with: [0x2E], in: sound), replacing(30..<31, with: [0], in: sound),

@@ -52,7 +52,7 @@ struct OperationTests {
         0x1005: "LinkName", 0x1006: "RemoveName", 0x1007: "RenameObject", 0x1008: "ReadLink",
         0x1009: "CheckAccess", 0x100A: "QueryStore", 0x100B: "ClaimName",
         0x100C: "SpreadClaims", 0x100D: "QueryAttribute", 0x100E: "ListAttributes",
-        0x100F: "ChangeAttribute", 0x1101: "CreateInstance",
+        0x100F: "ChangeAttribute", 0x1010: "ForgetName", 0x1101: "CreateInstance",
         0x1102: "QueryInstance", 0x1103: "ModifyInstance", 0x1104: "ReadInstance",
         0x1105: "WriteInstance", 0x1106: "ReleaseInstance", 0x1107: "SyncInstance",
         0x1108: "LockInstance", 0x1109: "QueryLock", 0x110A: "CancelWait", 0x110B: "ListInstances",
@@ -76,7 +76,7 @@ struct OperationTests {
       repeatable == [
         "QueryName", "QueryObject", "ReadLink", "CheckAccess", "QueryStore", "QueryInstance",
         "ReadInstance", "ReleaseInstance", "SyncInstance", "ChangeOwner", "ProbeEntity",
-        "ClaimName",
+        "ClaimName", "ForgetName",
         "SpreadClaims", "PingNode", "FindNode", "QueryNode", "EchoSegment", "LockInstance",
         "QueryLock", "CancelWait", "ListInstances", "QueryAttribute", "ListAttributes", "GetTime",
         "QueryProcess", "QueryGroup", "SelectHost",

@@ -101,6 +101,24 @@ extension LinuxStore {
     return try Self.handle(unsafe v_openat(AT_FDCWD, path, flags))
   }
 
+  public func reopenRoot(_ path: String) throws(StoreFailure) -> StoreHandle {
+    let flags = UInt64(V_O_PATH | O_DIRECTORY | O_CLOEXEC)
+    let resolve = UInt64(RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+    return try Self.handle(unsafe v_openat2(AT_FDCWD, path, flags, 0, resolve))
+  }
+
+  public func steadyPath(_ path: String) -> String {
+    var front = path[...]
+    while front.contains("/") {
+      if let found = unsafe realpath(front.isEmpty ? "/" : String(front), nil) {
+        defer { unsafe free(found) }
+        return unsafe String(cString: found) + path[front.endIndex...]
+      }
+      front = front[..<(front.lastIndex(of: "/") ?? front.startIndex)]
+    }
+    return path
+  }
+
   public func lookUp(
     _ path: RelativePath, in directory: StoreHandle, as who: Credentials, _ patience: Patience
   ) throws(StoreFailure) -> StoreHandle {

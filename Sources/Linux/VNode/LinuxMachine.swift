@@ -39,7 +39,16 @@ public final class LinuxMachine: Machine {
     try self.init(
       sockets: Sockets(
         address: address, port: port, groupPort: groupPort,
-        peers: peers.map { Locator(ipv4: $0.address, port: $0.port) }))
+        peers: Self.locators(peers)))
+  }
+
+  /// From now on these are sent one by one what goes to groups; nobody without sockets.
+  public func setPeers(_ peers: [(address: UInt32, port: UInt16)]) {
+    sockets?.setPeers(Self.locators(peers))
+  }
+
+  private static func locators(_ peers: [(address: UInt32, port: UInt16)]) -> [Locator] {
+    peers.map { Locator(ipv4: $0.address, port: $0.port) }
   }
 
   /// The machine of a node that is alone: it opens no network socket.

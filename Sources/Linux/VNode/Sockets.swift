@@ -20,7 +20,7 @@ final class Sockets: Sendable {
   private let address: UInt32
   private let groupPort: UInt16
   /// Kernels that get what is sent to a group one by one, where multicast does not reach them.
-  private let peers: [Locator]
+  private let peers: Mutex<[Locator]>
   private let joined = Mutex<Set<UInt32>>([])
   /// Set when the device refused a segmented send once.
   private let sendsSingly = Atomic(false)
@@ -31,7 +31,7 @@ final class Sockets: Sendable {
   ) throws(SocketError) {
     self.address = address
     self.groupPort = groupPort
-    self.peers = peers
+    self.peers = Mutex(peers)
     let locator = Locator(ipv4: address, port: port)
     // A node that was killed a moment ago may hold the port until its last thread has ended.
     var opened = v_udp_open(address, port, 0)
@@ -58,6 +58,8 @@ final class Sockets: Sendable {
     close(groups)
   }
 
+  func setPeers(_ new: [Locator]) { peers.withLock { $0 = new } }
+
   func listen(to group: EntityID) {
     let target = GroupAddress.of(group)
     guard joined.withLock({ $0.insert(target).inserted }) else { return }
@@ -75,7 +77,7 @@ final class Sockets: Sendable {
       let locator = Locator(ipv4: GroupAddress.of(group), port: groupPort)
       unsafe send(packets, stride: stride, to: locator)
       // A peer that multicast does reach refuses the second copy by its number.
-      for peer in peers { unsafe send(packets, stride: stride, to: peer) }
+      for peer in peers.withLock({ $0 }) { unsafe send(packets, stride: stride, to: peer) }
     }
   }
 

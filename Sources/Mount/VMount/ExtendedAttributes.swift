@@ -1,4 +1,5 @@
-internal import Glibc
+internal import VClient
+public import VFuse
 internal import VProtocol
 internal import VRuntime
 
@@ -6,86 +7,93 @@ internal import VRuntime
 ///
 /// Names under `user.v.` are this mount's own words about an object; they are not listed, so that
 /// no program copies them. The others are the manager's, where it keeps any.
-extension FuseRequest {
-  func getAttribute(of id: NodeID, _ name: [UInt8], room: Int) {
-    guard let object = mount.nodes[id]?.object else { return fail(ESTALE) }
-    guard name.count <= ChangeAttribute.attributeBytesMax else { return fail(ERANGE) }
+extension Mount {
+  public func getExtendedAttribute(
+    _ request: FuseRequest, of node: NodeNumber, _ name: [UInt8], room: Int
+  ) {
+    guard let object = client.objects[node]?.object else { return request.fail(FuseError.stale) }
+    guard name.count <= ChangeAttribute.attributeBytesMax else {
+      return request.fail(FuseError.outOfRange)
+    }
     if name.starts(with: Self.ownPrefix) {
-      return getOwnAttribute(of: id, object, name, room: room)
+      return getOwnAttribute(request, of: node, object, name, room: room)
     }
-    guard Self.isKept(name) else { return fail(EOPNOTSUPP) }
-    ask(about: id) {
+    guard Self.isKept(name) else { return request.fail(FuseError.notSupported) }
+    call(request).ask(about: node) {
       QueryAttribute($0.name, attribute: name)
-    } then: { [self] answer in
-      finish(answer) { reply($0.data, room: room) }
+    } then: { answer in
+      request.finish(answer) { request.reply($0.data, room: room) }
     }
   }
 
-  func listAttributes(of id: NodeID, room: Int) {
-    ask(about: id) {
+  public func listExtendedAttributes(_ request: FuseRequest, of node: NodeNumber, room: Int) {
+    call(request).ask(about: node) {
       ListAttributes($0.name)
-    } then: { [self] answer in
+    } then: { answer in
       // A manager that keeps none has none to list.
-      if case .refused(.illegalRequest) = answer { return reply([], room: room) }
-      finish(answer) { reply($0.data, room: room) }
+      if case .refused(.illegalRequest) = answer { return request.reply([], room: room) }
+      request.finish(answer) { request.reply($0.data, room: room) }
     }
   }
 
-  func changeAttribute(of id: NodeID, _ name: [UInt8], _ change: ChangeAttribute.Change) {
-    guard name.count <= ChangeAttribute.attributeBytesMax else { return fail(ERANGE) }
-    if name.starts(with: Self.ownPrefix) { return fail(EPERM) }
-    guard Self.isKept(name) else { return fail(EOPNOTSUPP) }
-    ask(about: id) {
+  public func changeExtendedAttribute(
+    _ request: FuseRequest, of node: NodeNumber, _ name: [UInt8], _ change: ExtendedChange
+  ) {
+    let (change, size) = Self.change(change)
+    guard size <= ChangeAttribute.valueBytesMax else { return request.fail(FuseError.tooLarge) }
+    guard name.count <= ChangeAttribute.attributeBytesMax else {
+      return request.fail(FuseError.outOfRange)
+    }
+    if name.starts(with: Self.ownPrefix) { return request.fail(FuseError.notPermitted) }
+    guard Self.isKept(name) else { return request.fail(FuseError.notSupported) }
+    call(request).ask(about: node) {
       ChangeAttribute($0.name, attribute: name, change)
-    } then: { [self] answer in
-      finish(answer)
+    } then: { answer in
+      request.finish(answer)
     }
   }
 
-  /// The room is what the program has for the answer; with 0 it asks for the size.
-  private func reply(_ value: [UInt8], room: Int) {
-    if room == 0 { return reply(attributeBytes: value.count) }
-    guard value.count <= room else { return fail(ERANGE) }
-    reply(value)
+  private static func change(_ change: ExtendedChange) -> (ChangeAttribute.Change, size: Int) {
+    switch change {
+    case .set(let value): (.set(value), value.count)
+    case .create(let value): (.create(value), value.count)
+    case .replace(let value): (.replace(value), value.count)
+    case .remove: (.remove, 0)
+    }
   }
 
   /// Everything else is refused without asking: the kernel asks for some at every turn.
   private static func isKept(_ name: [UInt8]) -> Bool {
     name.starts(with: "user.".utf8) || name.starts(with: "trusted.".utf8)
   }
-}
 
-// MARK: - What the mount says itself
+  // MARK: What the mount says itself
 
-extension FuseRequest {
   private static let ownPrefix = Array("user.v.".utf8)
 
   private func getOwnAttribute(
-    of id: NodeID, _ object: Node.Object, _ name: [UInt8], room: Int
+    _ request: FuseRequest, of node: NodeNumber, _ object: KnownObject.Object, _ name: [UInt8],
+    room: Int
   ) {
     switch String(decoding: name.dropFirst(Self.ownPrefix.count), as: UTF8.self) {
-    case "manager": reply(prefix(of: id), room: room)
-    case "entity": reply(Array("\(object.manager)".utf8), room: room)
+    case "manager": request.reply(client.prefix(of: node), room: room)
+    case "entity": request.reply(Array("\(object.manager)".utf8), room: room)
     case "attributes":
-      ask(about: id) {
+      call(request).ask(about: node) {
         QueryObject($0.name)
-      } then: { [self] answer in
-        finish(answer) { reply(Array("\($0.attributes)".utf8), room: room) }
+      } then: { answer in
+        request.finish(answer) { request.reply(Array("\($0.attributes)".utf8), room: room) }
       }
-    default: fail(ENODATA)
+    default: request.fail(FuseError.noAttribute)
     }
   }
+}
 
-  /// The prefix that the manager of a node claimed; empty for what lies above all prefixes.
-  private func prefix(of id: NodeID) -> [UInt8] {
-    let nodes = mount.nodes
-    var id = id
-    while let node = nodes[id], let parent = nodes[node.parent]?.object,
-      parent.kind != .sharedContext
-    {
-      id = node.parent
-    }
-    guard nodes[id]?.object.kind != .sharedContext else { return [] }
-    return nodes.fullName(of: id) ?? []
+extension FuseRequest {
+  /// The room is what the program has for the answer; with 0 it asks for the size.
+  fileprivate func reply(_ value: [UInt8], room: Int) {
+    if room == 0 { return reply(attributeBytes: value.count) }
+    guard value.count <= room else { return fail(FuseError.outOfRange) }
+    reply(value)
   }
 }

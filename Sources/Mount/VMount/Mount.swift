@@ -1,68 +1,42 @@
-internal import CFuse3
-internal import Glibc
-internal import Synchronization
+public import VClient
+public import VFuse
 public import VProtocol
 public import VRuntime
 
-/// The global name space of V as a file system of this host: FUSE requests become naming and UIO
-/// operations, their answers FUSE replies.
+/// The global name space of V as a file system of this host: FUSE requests become calls of a
+/// client, their answers FUSE replies.
 ///
 /// ```
-///   program -- kernel -- /dev/fuse -- Session -- Reader -- libfuse -- Mount+request groups
-///                                                                          |
-///        NodeTable   HandleTable   Users   NameCache                ClientPool, Backplane
+///   /dev/fuse -- FuseSession -- FuseRequest -- Mount -- Call -- Client -- Backplane
+///                                                |
+///                                      Users: names for numbers
 /// ```
-/// A client of the managers like any other. No thread waits here: an operation is sent with a
-/// completion, and the thread that reads the response answers the kernel. Nothing is cached by
-/// the kernel: entries (save prefixes, for a second) and attributes are valid for no time.
-public final class Mount: Sendable {
-  let backplane: any Backplane
-  let nameSpace: NameSpace
-  let names: NameCache
-  let clients: ClientPool
-  let session: Session
+/// A FUSE node is an object that the client knows, a FUSE handle what it has open, by the same
+/// numbers. A client of the managers like any other. Nothing is cached by the kernel: entries
+/// (save prefixes, for a second) and attributes are valid for no time.
+public final class Mount: FileSystem {
+  let client: Client
+  let session: FuseSession
   let users: Users
-  let nodes: NodeTable
-  let handles = HandleTable()
-  let locks = HeldLocks()
-  let backingFiles: BackingFiles
-  /// The manager of `/v/.v`: what this mount and its node know of themselves, not listed in the
-  /// root.
-  ///
-  /// Its context 1 is that directory.
-  let ownFiles: EntityID
-  /// The process that owns all instances: they die with this mount.
-  let owner: EntityID
-  /// Managers of objects that are kept on a disk.
-  private let stores = Mutex<Set<EntityID>>([])
-  /// Requests that wait until a handle has been opened anew, which one of them does.
-  let reopening = Mutex<[HandleID: [@Sendable (ReplyCode) -> Void]]>([:])
-  /// Requests that INTERRUPT can find, by their unique number.
-  let waiting = Mutex<[UInt64: FuseRequest]>([:])
-  let held = Mutex(HeldRequests())
+  private let backplane: any Backplane
 
   /// Mounts on the directory `mountPoint` and serves until `unmount`.
   ///
   /// `source` is what mount(8) shows as the device; `nameSpace` is what is mounted.
-  /// `serveOwnFiles` makes the manager of `/v/.v`, given the text of what is open here.
+  /// `serveOwnFiles` makes the manager of `/v/.v`, given the text of what is open here; its context
+  /// 1 is that directory, which is not listed in the root.
   public init(
     _ backplane: any Backplane, _ nameSpace: NameSpace, mountPoint: String, source: String,
     names: NameCache, clients: ClientPool, users: some UserNames,
     serveOwnFiles: (_ uio: @escaping @Sendable () -> String) -> EntityID
   ) throws(MountError) {
     self.backplane = backplane
-    self.nameSpace = nameSpace
-    self.names = names
-    self.clients = clients
     self.users = Users(table: users)
-    nodes = NodeTable(
-      root: Node.Object(
-        tree: Tree(prefix: []), identity: nameSpace.identity, kind: .sharedContext,
-        manager: nameSpace.directory, context: nameSpace.root))
-    session = try Session(mountPoint: mountPoint, source: source)
-    backingFiles = BackingFiles(fuse: session.descriptor)
-    ownFiles = serveOwnFiles { [handles] in handles.text }
-    owner = backplane.makeClient(user: "root")
+    session = try FuseSession(mountPoint: mountPoint, source: source)
+    client = Client(backplane, nameSpace, names: names, clients: clients)
+    let ownFiles = serveOwnFiles { [client] in client.openText }
+    client.ownName = Client.OwnName(
+      name: Self.ownName, manager: ownFiles, context: Self.ownRoot)
     try session.start(self)
     backplane.watch(session.descriptor) { [self] in serve() }
   }
@@ -72,39 +46,94 @@ public final class Mount: Sendable {
   /// What is still open on it is served on.
   public func unmount() { session.unmount() }
 
-  /// Managers that are remembered as stores: more than a cluster has.
-  private static let storesMax = 1024
-
-  func isStore(_ manager: EntityID) -> Bool { stores.withLock { $0.contains(manager) } }
-
-  /// A manager has shown an object: one whose directories are on a disk is a store.
-  func note(_ object: Descriptor, of manager: EntityID) {
-    guard object.kind == .context, object.attributes.contains(.storage) else { return }
-    stores.withLock { stores in
-      if stores.count >= Self.storesMax { stores = [] }
-      stores.insert(manager)
-    }
-  }
-
   static let ownName = Array(".v".utf8)
-  /// Its context, at the manager that serves it.
-  static let ownRoot = ContextID(rawValue: 1)
+  private static let ownRoot = ContextID(rawValue: 1)
 
   private func serve() {
-    let isEnded = session.serve(admit: { admit($0, bytes: $1) }) { unique in
-      guard let request = waiting.withLock({ $0[unique] }) else { return endHeld(unique) }
-      request.interrupt()
-      return true
-    }
-    guard isEnded else { return }
+    guard session.serve() else { return }
     backplane.unwatch(session.descriptor)
-    backplane.retire(owner)
+    client.end()
+  }
+}
+
+// MARK: - Requests
+
+extension Mount {
+  /// The call of a request on the client.
+  func call(_ request: FuseRequest) -> Call { Call(client, by: request) }
+
+  public func forget(_ node: NodeNumber, _ count: UInt64) { client.objects.forget(node, count) }
+}
+
+extension FuseRequest: Caller {
+  public func user(asking isStore: Bool) -> ClientUser {
+    var marks = Principal.Marks.mountMade
+    if names.user == "root", !isStore, isOfFullRoot { marks.insert(.fullRoot) }
+    return ClientUser(names.user, marks: marks)
   }
 
-  /// The mount that libfuse was given as user data.
-  ///
-  /// The watch holds the mount until the session ends, and every request holds it after that.
-  static func of(_ userData: UnsafeMutableRawPointer?) -> Mount {
-    unsafe Unmanaged<Mount>.fromOpaque(userData!).takeUnretainedValue()
+  public func beginWaiting(_ call: Call) -> Bool { awaitInterrupt { call.interrupt() } }
+
+  public func giveUp() -> Bool { endInterrupted() }
+
+  public var isWaiting: Bool { isOpen }
+}
+
+// MARK: - Answers
+
+extension FuseRequest {
+  /// Hands a value to `reply`, or fails with the code that came in its place.
+  func finish<Value>(_ answer: Answer<Value>, _ reply: (Value) -> Void) {
+    switch answer {
+    case .done(let value, _): reply(value)
+    case .refused(let code): fail(code)
+    }
+  }
+
+  func finish(_ answer: Answer<Done>) { finish(answer) { _ in done() } }
+
+  /// The kernel takes ENOSYS for a word about all managers and never asks again.
+  func fail(_ code: ReplyCode) {
+    let isUnknown = code == .illegalRequest
+    fail(isUnknown ? FuseError.notSupported : code.errno == 0 ? FuseError.input : code.errno)
+  }
+}
+
+extension Mount {
+  /// Goes on with the numbers of a descriptor's owner and group, as soon as the table of users has
+  /// told them; does `otherwise`, and fails the request, if it does not.
+  func withOwner(
+    of descriptor: Descriptor, _ request: FuseRequest, _ call: Call,
+    _ body: @escaping @Sendable (OwnerNumbers) -> Void,
+    otherwise: @escaping @Sendable () -> Void = {}
+  ) {
+    if let numbers = users.numbers(of: descriptor) { return body(numbers) }
+    call.noteWait()
+    users.table.find(users.questions(about: descriptor)) { [users] in
+      if let numbers = users.numbers(of: descriptor) { return body(numbers) }
+      otherwise()
+      request.fail(FuseError.input)
+    }
+  }
+
+  public func names(of numbers: RequestNumbers) -> RequestNames? {
+    guard let user = users.principal(ofUser: numbers.user) else { return nil }
+    guard numbers.owner != nil || numbers.group != nil else { return RequestNames(user: user) }
+    guard let owner = numbers.owner.map({ users.name(ofUser: $0) }) ?? "",
+      let group = numbers.group.map({ users.name(ofGroup: $0) }) ?? ""
+    else { return nil }
+    return RequestNames(user: user, owner: owner, group: group)
+  }
+
+  public func findNames(of numbers: RequestNumbers, _ done: @escaping @Sendable () -> Void) {
+    var questions: [NameQuestion] = []
+    if users.principal(ofUser: numbers.user) == nil { questions.append(.userName(numbers.user)) }
+    if let owner = numbers.owner, users.name(ofUser: owner) == nil {
+      questions.append(.userName(owner))
+    }
+    if let group = numbers.group, users.name(ofGroup: group) == nil {
+      questions.append(.groupName(group))
+    }
+    users.table.find(questions, done)
   }
 }

@@ -1,84 +1,135 @@
-internal import Glibc
+internal import VClient
+public import VFuse
 internal import VProtocol
 internal import VRuntime
 
-/// MKNOD, MKDIR, SYMLINK, LINK, UNLINK, RMDIR, RENAME and READLINK.
-extension FuseRequest {
-  func makeNode(below parent: NodeID, _ name: [UInt8], mode: UInt32, deviceNumber: UInt64) {
-    let kind: ObjectKind? =
-      switch mode_t(mode) & S_IFMT {
-      case S_IFREG, 0: .file
-      case S_IFIFO: .fifo
-      case S_IFSOCK: .socket
-      case S_IFCHR: .characterDevice
-      case S_IFBLK: .blockDevice
-      default: nil
-      }
-    guard let kind else { return fail(EINVAL) }
+/// LOOKUP, MKNOD, MKDIR, SYMLINK, LINK, UNLINK, RMDIR, RENAME and READLINK.
+extension Mount {
+  public func lookUp(_ request: FuseRequest, below parent: NodeNumber, _ name: [UInt8]) {
+    let call = call(request)
+    call.find(name, below: parent) { [self] answer in
+      replyEntry(request, call, answer, below: parent, name)
+    }
+  }
+
+  public func makeNode(
+    _ request: FuseRequest, below parent: NodeNumber, _ name: [UInt8], _ kind: FileKind,
+    permissions: UInt32, deviceNumber: UInt64
+  ) {
     addName(
-      below: parent, name, kind, permissions: permissions(mode), deviceNumber: deviceNumber)
+      request, below: parent, name, Self.kind(kind), permissions: permissions,
+      deviceNumber: deviceNumber)
   }
 
-  func makeDirectory(below parent: NodeID, _ name: [UInt8], mode: UInt32) {
-    addName(below: parent, name, .context, permissions: permissions(mode))
+  public func makeDirectory(
+    _ request: FuseRequest, below parent: NodeNumber, _ name: [UInt8], permissions: UInt32
+  ) {
+    addName(request, below: parent, name, .context, permissions: permissions)
   }
 
-  func makeSymbolicLink(below parent: NodeID, _ name: [UInt8], target: [UInt8]) {
-    guard target.count <= ContextName.nameBytesMax else { return fail(ENAMETOOLONG) }
-    addName(below: parent, name, .symbolicLink, permissions: 0o777, target: target)
+  public func makeSymbolicLink(
+    _ request: FuseRequest, below parent: NodeNumber, _ name: [UInt8], target: [UInt8]
+  ) {
+    guard target.count <= ContextName.nameBytesMax else {
+      return request.fail(FuseError.nameTooLong)
+    }
+    addName(request, below: parent, name, .symbolicLink, permissions: 0o777, target: target)
   }
 
   private func addName(
-    below parent: NodeID, _ name: [UInt8], _ kind: ObjectKind, permissions: UInt32,
-    deviceNumber: UInt64 = 0, target: [UInt8] = []
+    _ request: FuseRequest, below parent: NodeNumber, _ name: [UInt8], _ kind: ObjectKind,
+    permissions: UInt32, deviceNumber: UInt64 = 0, target: [UInt8] = []
   ) {
-    ask(about: parent, name) {
+    let call = call(request)
+    call.ask(about: parent, name) {
       AddName(
         $0.name, kind: kind, permissions: permissions, deviceNumber: deviceNumber, target: target)
     } then: { [self] answer in
-      replyEntry(answer, below: parent, name)
+      replyEntry(request, call, answer, below: parent, name)
     }
   }
 
-  func link(_ id: NodeID, below parent: NodeID, _ name: [UInt8]) {
-    ask(about: parent, name, and: id) {
+  public func link(
+    _ request: FuseRequest, _ node: NodeNumber, below parent: NodeNumber, _ name: [UInt8]
+  ) {
+    let call = call(request)
+    call.ask(about: parent, name, and: node) {
       LinkName($0.name, object: $0.other)
     } then: { [self] answer in
-      replyEntry(answer, below: parent, name)
+      replyEntry(request, call, answer, below: parent, name)
     }
   }
 
-  func removeName(below parent: NodeID, _ name: [UInt8], isContext: Bool) {
-    if parent == NodeTable.root && name == Mount.ownName { return fail(EPERM) }
-    ask(about: parent, name) {
-      RemoveName($0.name, isContext: isContext)
-    } then: { [self] answer in
-      finish(answer)
-    }
-  }
-
-  func rename(
-    from old: (parent: NodeID, name: [UInt8]), to new: (parent: NodeID, name: [UInt8]),
-    flags: UInt32
+  public func removeName(
+    _ request: FuseRequest, below parent: NodeNumber, _ name: [UInt8], isDirectory: Bool
   ) {
-    // RENAME_WHITEOUT leaves a device in the old place, which means something to overlayfs only.
-    guard let mode = RenameObject.Mode(rawValue: flags) else { return fail(EINVAL) }
-    guard new.name.count <= Descriptor.nameBytesMax else { return fail(ENAMETOOLONG) }
-    ask(about: old.parent, old.name, and: new.parent) {
-      RenameObject($0.name, to: $0.other, new.name, mode: mode)
-    } then: { [self] answer in
-      if case .done = answer {
-        mount.nodes.rename(from: old, to: new, isExchange: mode == .exchange)
-      }
-      finish(answer)
+    if parent == ObjectTable.root && name == Self.ownName {
+      return request.fail(FuseError.notPermitted)
+    }
+    call(request).ask(about: parent, name) {
+      RemoveName($0.name, isContext: isDirectory)
+    } then: { answer in
+      request.finish(answer)
     }
   }
 
-  func readLink(_ id: NodeID) {
-    ask(about: id) {
-      ReadLink($0.name)
-    } then: { [self] answer in
-      finish(answer) { reply($0.data) }
+  public func rename(_ request: FuseRequest, from old: Place, to new: Place, flags: UInt32) {
+    // RENAME_WHITEOUT leaves a device in the old place, which means something to overlayfs only.
+    guard let mode = RenameObject.Mode(rawValue: flags) else {
+      return request.fail(FuseError.invalid)
     }
+    guard new.name.count <= Descriptor.nameBytesMax else {
+      return request.fail(FuseError.nameTooLong)
+    }
+    call(request).ask(about: old.parent, old.name, and: new.parent) {
+      RenameObject($0.name, to: $0.other, new.name, mode: mode)
+    } then: { [client] answer in
+      if case .done = answer {
+        client.objects.rename(
+          from: (old.parent, old.name), to: (new.parent, new.name), isExchange: mode == .exchange)
+      }
+      request.finish(answer)
+    }
+  }
+
+  public func readLink(_ request: FuseRequest, _ node: NodeNumber) {
+    call(request).ask(about: node) {
+      ReadLink($0.name)
+    } then: { answer in
+      request.finish(answer) { request.reply($0.data) }
+    }
+  }
+}
+
+// MARK: - Entries
+
+extension Mount {
+  /// A prefix that moves leads for so long to where it was: its old manager, which refuses, or the
+  /// same object, which is stale there; then the kernel looks it up anew.
+  private static let prefixValiditySeconds: UInt64 = 1
+
+  /// Answers with the entry that a descriptor makes, and counts the lookup.
+  private func replyEntry(
+    _ request: FuseRequest, _ call: Call, _ answer: Answer<Descriptor>, below parent: NodeNumber,
+    _ name: [UInt8]
+  ) {
+    switch answer {
+    case .refused(let code): request.fail(code)
+    case .done(let descriptor, let manager):
+      withOwner(of: descriptor, request, call) { [self] owner in
+        let (id, known) = client.enter(descriptor, of: manager, below: parent, name)
+        if !request.reply(entry(id, known, descriptor, owner)) { client.objects.forget(id, 1) }
+      }
+    }
+  }
+
+  /// Every use of a manager's names asks the manager; prefixes are not asked for at each step.
+  func entry(
+    _ id: NodeNumber, _ known: KnownObject, _ descriptor: Descriptor, _ owner: OwnerNumbers
+  ) -> FileEntry {
+    let isPrefix = known.object.kind.isContext && client.isPrefix(known)
+    return FileEntry(
+      node: id, attributes: Self.attributes(of: descriptor, owner, in: known),
+      validitySeconds: isPrefix ? Self.prefixValiditySeconds : 0)
   }
 }

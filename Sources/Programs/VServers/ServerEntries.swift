@@ -54,6 +54,13 @@ extension ServerEntry {
         prefixes: exports.map { (String(decoding: $0.prefix, as: UTF8.self), $0.path) },
         claim: { directory, told in
           server.claim(in: directory) { told(String(decoding: $0.prefix, as: UTF8.self), $1) }
+        },
+        change: { options throws(ServerFailure) in
+          do throws(ExportFailure) {
+            try server.change(to: options.exports ?? exports)
+          } catch {
+            throw ServerFailure(description: "\(error)")
+          }
         })
     }
   }
@@ -83,13 +90,7 @@ extension ServerEntry {
     name: "team", summary: "programs, team/HOST", isUsual: true
   ) { options throws(ServerFailure) in
     { node throws(ServerFailure) in
-      guard
-        let rules = RunRules(
-          options.run, host: node.host, guest: options.guestUser)
-      else {
-        throw ServerFailure(
-          description: "run: USER@HOST each, not \(options.run.joined(separator: ", "))")
-      }
+      let rules = try runRules(options, host: node.host)
       let programs = LinuxPrograms(
         node, users: options.users, outlivesServer: options.keepsPrograms)
       let server = TeamServer(node, programs, rules: rules)
@@ -101,8 +102,21 @@ extension ServerEntry {
           server.endPrograms()
           // Programs keep a mount busy.
           for _ in 0..<endTries where !programs.isEmpty { usleep(10_000) }
+        },
+        change: { options throws(ServerFailure) in
+          rules.replace(by: try runRules(options, host: node.host))
         })
     }
+  }
+
+  private static func runRules(
+    _ options: ServerOptions, host: String
+  ) throws(ServerFailure) -> RunRules {
+    guard let rules = RunRules(options.run, host: host, guest: options.guestUser) else {
+      throw ServerFailure(
+        description: "run: USER@HOST each, not \(options.run.joined(separator: ", "))")
+    }
+    return rules
   }
 
   /// Hundredths of a second that programs have to end in.

@@ -42,15 +42,20 @@ public struct RunningServer {
   public let claim: (_ directory: EntityID, _ told: @escaping Told) -> Void
   /// Ends what would outlive the process, and waits for that.
   public let end: () -> Void
+  /// Takes up what a configuration says now, as far as that can be done while it runs: `Told` of
+  /// each prefix that is new.
+  public let change: (ServerOptions) throws(ServerFailure) -> Void
 
   init(
     prefixes: [(prefix: String, path: String?)],
     claim: @escaping (_ directory: EntityID, _ told: @escaping Told) -> Void,
-    end: @escaping () -> Void = {}
+    end: @escaping () -> Void = {},
+    change: @escaping (ServerOptions) throws(ServerFailure) -> Void = { _ in }
   ) {
     self.prefixes = prefixes
     self.claim = claim
     self.end = end
+    self.change = change
   }
 }
 

@@ -14,6 +14,8 @@ struct Trouble {
     case firewall
     /// The host is there, but no node at its port.
     case refused
+    /// The host is there, and nothing says whether a node is.
+    case silent
     /// Nothing comes back.
     case unreachable
   }
@@ -67,6 +69,8 @@ struct Diagnosis {
       ]
       return
     }
+    // Nobody is heard through an address that is gone, and it is nobody else's doing.
+    guard !isAddressGone() else { return }
     var explained: Set<Substring> = []
     let alive = Set(
       report.peers.filter { !$0.isSilent }.compactMap { $0.locator.map(Self.address) })
@@ -84,9 +88,12 @@ struct Diagnosis {
       else { continue }
       explain(locator, locator, heard: nil)
     }
+    let meant = Set(report.configured.map(Self.address))
     for rejected in report.rejected where !alive.contains(Self.address(rejected.source)) {
       guard !explained.contains(Self.address(rejected.source)), isRecent(rejected),
-        let trouble = trouble(of: rejected, rejected.source)
+        let trouble = trouble(of: rejected, rejected.source),
+        // Another cluster on the same network has a key of its own, and is none of this one's.
+        alive.isEmpty || trouble.cause != .key || meant.contains(Self.address(rejected.source))
       else { continue }
       explained.insert(Self.address(rejected.source))
       troubles.append(trouble)
@@ -176,8 +183,9 @@ struct Diagnosis {
         remedy: "see ip route get \(address)")
     case .silent(answersPing: true):
       return Trouble(
-        host: name, cause: .firewall,
-        detail: "\(address) answers a ping, but nothing comes back from port \(port)",
+        host: name, cause: .silent,
+        detail: "\(address) answers a ping, but nothing comes back from port \(port): its node "
+          + "hangs, or a firewall drops what comes there",
         remedy: "there: v doctor shows whether its node runs; let \(port)/udp in in its firewall")
     case .unknown:
       return Trouble(
@@ -204,18 +212,28 @@ struct Diagnosis {
           + "files mislead"))
   }
 
+  private var ownAddress: String { String(Self.address(report.values["address"] ?? "")) }
+
+  /// Whether this host has got another address since its node started; then that is told.
+  private mutating func isAddressGone() -> Bool {
+    let interfaces = prober.interfaces()
+    guard !interfaces.contains(where: { $0.address == ownAddress }) else { return false }
+    let list = interfaces.filter { !$0.isLoopback }.map { "\($0.name) (\($0.address))" }
+    troubles.append(
+      Trouble(
+        host: own, cause: .interface,
+        detail: "no interface has the node's address \(ownAddress) any more"
+          + (list.isEmpty ? "" : "; this host has \(list.joined(separator: ", "))"),
+        remedy: "start the node anew, which takes the address that there is; or set listen in the "
+          + "configuration"))
+    return true
+  }
+
   /// What keeps this host from hearing others at all.
   private mutating func lookAtOwnNetwork(isAlone: Bool) {
-    let locator = report.values["address"] ?? ""
-    let address = String(Self.address(locator))
+    let address = ownAddress
     let interfaces = prober.interfaces()
-    guard let interface = interfaces.first(where: { $0.address == address }) else {
-      troubles.append(
-        Trouble(
-          host: own, cause: .interface, detail: "no interface has the node's address \(address)",
-          remedy: "set listen in the configuration and start the node anew"))
-      return
-    }
+    guard let interface = interfaces.first(where: { $0.address == address }) else { return }
     // What was sent a moment ago may still come.
     guard report.uptimeMilliseconds > Self.settledMilliseconds else { return }
     let isMulticasting = report.counter("multicastsSent") > 0

@@ -107,7 +107,10 @@ struct Checkup {
     if access("/dev/fuse", F_OK) != 0 {
       add(.fail, "/dev/fuse", "is missing", "modprobe fuse; a container must be given it")
     } else if access("/dev/fuse", R_OK | W_OK) != 0 {
-      add(.fail, "/dev/fuse", "may not be used by this user", "run as root")
+      let isRoot = geteuid() == 0
+      add(
+        isRoot ? .fail : .warn, "/dev/fuse", "may not be used by this user",
+        isRoot ? "see the permissions of /dev/fuse" : "sudo v doctor")
     } else {
       add(.ok, "/dev/fuse", "is there")
     }
@@ -150,6 +153,11 @@ struct Checkup {
       add(.ok, "configuration", isThere ? path : "none: the defaults, for this machine alone")
     } else {
       let reason = checked.errors.split(separator: "\n").first.map(String.init) ?? "no reason"
+      // The node is root's, and so is what it reads.
+      if geteuid() != 0, reason.hasSuffix(Prober.reason(EACCES)) {
+        return add(
+          .warn, "configuration", "may not be checked by this user: \(reason)", "sudo v doctor")
+      }
       add(.fail, "configuration", reason, "v help doctor; man vnode.toml explains every key")
     }
   }
@@ -161,9 +169,12 @@ struct Checkup {
         "see key_file in man vnode.toml")
     }
     var status = stat()
-    if stat(path, &status) != 0 {
+    let error = stat(path, &status) == 0 ? 0 : errno
+    if error == EACCES {
+      add(.warn, "cluster key", "\(path) may not be looked at by this user", "sudo v doctor")
+    } else if error != 0 {
       add(
-        .fail, "cluster key", "\(path): \(Prober.reason(errno))",
+        .fail, "cluster key", "\(path): \(Prober.reason(error))",
         "copy it from another host, or make it: head -c 32 /dev/urandom >\(path)")
     } else if status.st_uid != 0 && status.st_uid != geteuid() {
       add(

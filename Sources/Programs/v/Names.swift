@@ -15,7 +15,7 @@ struct Names {
   }
 
   let node: AttachedBackplane
-  private let client: EntityID
+  let client: EntityID
   private let options: CommonOptions
   private let deadline: Time
   /// What is done, for messages: `ls storage`.
@@ -25,12 +25,15 @@ struct Names {
   private static let linksMax = 40
   static let root = ContextID(rawValue: 1)
 
-  init(_ node: AttachedBackplane, _ options: CommonOptions, for what: String) {
+  /// Everything together takes `limit` at most, else as long as the command may take.
+  init(
+    _ node: AttachedBackplane, _ options: CommonOptions, for what: String, limit: TimeSpan? = nil
+  ) {
     self.node = node
     self.options = options
     self.what = what
     client = node.makeClient(user: node.user)
-    deadline = node.now + .milliseconds(options.timeoutMilliseconds)
+    deadline = node.now + (limit ?? .milliseconds(options.timeoutMilliseconds))
   }
 
   /// Sends an operation and waits for its answer; every other outcome is a `Failure`.
@@ -51,6 +54,15 @@ struct Names {
       guard node.isAttached else { throw Failure.nodeLost }
       throw failure("\(Refused(response))")
     }
+  }
+
+  /// The code that an operation is answered with, whatever it is.
+  func code(of operation: some Operation, to server: EntityID) throws -> ReplyCode {
+    let left = max(deadline - node.now, TimeSpan(nanoseconds: 1))
+    let response = node.sendAndWait(
+      operation.message, from: client, to: server, options: SendOptions(timeLimit: left))
+    guard response.code.isOK || node.isAttached else { throw Failure.nodeLost }
+    return response.code
   }
 
   func failure(_ why: String) -> Failure {
@@ -89,7 +101,7 @@ struct Names {
     return trail[trail.count - 1]
   }
 
-  private var directory: EntityID {
+  var directory: EntityID {
     EntityID(kernel: node.kernel, discriminator: EntityID.directoryDiscriminator)
   }
 
@@ -141,6 +153,15 @@ struct Names {
       records.append(record)
     }
     return records
+  }
+
+  /// The names in a shared context; nothing where a manager answers for it.
+  func list(_ path: String) throws -> [String] {
+    let found = try find(path)
+    guard found.descriptor.kind == .sharedContext else { return [] }
+    return try records(read(found, [.read, .directory])).map {
+      String(decoding: $0.name, as: UTF8.self)
+    }
   }
 
   /// The lines of a text.

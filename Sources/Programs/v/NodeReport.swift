@@ -27,7 +27,7 @@ struct NodeReport {
   private(set) var peers: [Peer] = []
   /// Addresses that the node's configuration names as peers.
   private(set) var configured: [String] = []
-  private var closed: [(name: String, count: Int)] = []
+  private(set) var closed: [(name: String, count: Int)] = []
 
   init(_ text: String) {
     for line in text.split(separator: "\n") {
@@ -54,6 +54,11 @@ struct NodeReport {
     }
   }
 
+  /// Of silent hosts only these are of interest, and those without a name.
+  mutating func leaveOutSilent(besides hosts: Set<String>) {
+    peers.removeAll { peer in peer.isSilent && peer.host.map { !hosts.contains($0) } ?? false }
+  }
+
   var isSealed: Bool { values["sealing"] == "sealed" }
   var uptimeMilliseconds: Int { values["uptime_ms"].flatMap { Int($0) } ?? 0 }
   var cpuMicroseconds: Int? { values["cpu_us"].flatMap { Int($0) } }
@@ -62,8 +67,18 @@ struct NodeReport {
 }
 
 extension NodeReport {
-  func json(_ troubles: [Trouble]) -> JSON {
-    .object([
+  /// Other hosts that are there.
+  var presentHosts: [String] {
+    let own = values["host"]
+    return Array(Set(peers.filter { !$0.isSilent }.compactMap(\.host).filter { $0 != own }))
+      .sorted()
+  }
+
+  func json(_ troubles: [Trouble], _ looks: [String: HostLook]) -> JSON {
+    let hosts = looks.sorted { $0.key < $1.key }.map { host, look in
+      JSON.object([("host", .string(host))] + look.json)
+    }
+    return .object([
       ("schema", .integer(1)),
       ("host", Self.string(values["host"])),
       ("kernel", Self.string(values["kernel"])),
@@ -78,6 +93,7 @@ extension NodeReport {
       ("closed", Self.object(closed)),
       ("peers", .array(peers.map(Self.json))),
       ("peers_left_out", Self.integer(Int(values["peers_left_out"] ?? "0"))),
+      ("hosts", .array(hosts)),
       ("troubles", .array(troubles.map(\.json))),
     ])
   }
@@ -108,45 +124,6 @@ extension NodeReport {
   private static func object(_ list: [(name: String, count: Int)]) -> JSON {
     .object(list.map { ($0.name, .integer($0.count)) })
   }
-
-  /// For people: the node, its peers as a table, what is wrong, then what was counted and is not
-  /// zero.
-  func text(_ troubles: [Trouble]) -> String {
-    let place = isSealed ? values["address"] ?? "-" : "alone, no key"
-    var lines = [
-      "\(values["host"] ?? "-")  \(place)  kernel \(values["kernel"] ?? "-")  "
-        + "\(isSealed ? "sealed  " : "")up \(Text.duration(uptimeMilliseconds))  "
-        + "\(values["attached"] ?? "0") attached"
-    ]
-    if !isSealed {
-      // Nobody can be heard.
-    } else if peers.isEmpty {
-      lines.append("no other node was heard")
-    } else {
-      lines.append("")
-      lines += Text.table(
-        [["HOST", "ADDRESS", "KERNEL", "HEARD", "RTT", "STATE"]]
-          + peers.map { peer in
-            [
-              peer.host ?? "-", peer.locator ?? "-", peer.kernel,
-              peer.heardMilliseconds.map { Text.duration($0) + " ago" } ?? "-",
-              peer.roundTripMicroseconds.map { "\($0) us" } ?? "-",
-              peer.isSilent ? "silent" : "alive",
-            ]
-          })
-    }
-    if let count = values["peers_left_out"] { lines.append("and \(count) more") }
-    if !troubles.isEmpty { lines.append("") }
-    lines += troubles.map(\.text)
-    let counts = counters.filter { $0.count > 0 }.map { "\($0.name) \($0.count)" }
-    if !counts.isEmpty { lines += ["", counts.joined(separator: "  ")] }
-    lines += rejected.prefix(8).map {
-      "rejected \($0.count) of \($0.source): \($0.reason), last "
-        + "\(Text.duration($0.lastMilliseconds)) ago"
-    }
-    lines += closed.filter { $0.name != "ended" }.map { "closed \($0.count): \($0.name)" }
-    return lines.joined(separator: "\n")
-  }
 }
 
 /// Forms of text that several commands print.
@@ -162,6 +139,16 @@ enum Text {
         return row[column] + String(repeating: " ", count: pad)
       }.joined(separator: "  ")
     }
+  }
+
+  /// Octets as people count disks: three digits, in powers of 1000.
+  static func bytes(_ count: UInt64) -> String {
+    var value = Double(count)
+    for unit in ["B", "kB", "MB", "GB"] {
+      if value < 999.5 { return "\(decimal(value, value < 9.95 && unit != "B" ? 1 : 0)) \(unit)" }
+      value /= 1000
+    }
+    return "\(decimal(value, value < 9.95 ? 1 : 0)) TB"
   }
 
   static func duration(_ milliseconds: Int) -> String {

@@ -21,6 +21,9 @@ struct Serve: ParsableCommand {
       not run, its names are there and all below them say that their host is down. It ends at \
       SIGTERM or SIGINT; when the node ends, it waits a minute for the next one, and then serves \
       that. Only root may serve names, or the user who runs the node.
+
+      v serve -- ./server ARGUMENTS runs a program of your own as a server: it is started at the \
+      first use of its prefix, gets that as V_PREFIX, and is started again when it died.
       """)
 
   @Argument(
@@ -29,7 +32,18 @@ struct Serve: ParsableCommand {
         + ServerRegistry.all.map { "\($0.name) (\($0.summary))" }.joined(separator: ", ") + ".",
       valueName: "board"),
     completion: .list(ServerRegistry.all.map(\.name)))
-  var board: String
+  var board: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Of a program: the prefix that it serves (default: its file name, and the host).",
+      valueName: "prefix"))
+  var prefix: String?
+
+  @Argument(
+    parsing: .postTerminator,
+    help: ArgumentHelp("A server of your own and its arguments.", valueName: "program"))
+  var program: [String] = []
 
   @Option(
     help: ArgumentHelp(
@@ -70,7 +84,16 @@ struct Serve: ParsableCommand {
 
   func validate() throws {
     let names = ServerRegistry.all.map(\.name)
-    guard names.contains(board) else {
+    guard (board == nil) != program.isEmpty else {
+      throw ValidationError("Give the name of a board, or a program behind --.")
+    }
+    guard prefix == nil || board == nil else {
+      throw ValidationError("--prefix is for a program behind --.")
+    }
+    if let prefix, !Claim.isPrefix(Array(prefix.utf8)) {
+      throw ValidationError("--prefix takes names separated by single slashes: '\(prefix)'.")
+    }
+    if let board, !names.contains(board) {
       throw ValidationError(
         "There is no board '\(board)'; those are \(names.joined(separator: ", ")).")
     }
@@ -104,16 +127,16 @@ struct Serve: ParsableCommand {
     let signals = Signals()
     raiseDescriptorLimit()
     // Before there are threads.
-    let plug = try prepare()
+    let plug = try board.map { try prepare($0) }
     var node = try options.attach()
-    while try serve(plug, on: node, signals) {
+    while try plug.map({ try serve($0, on: node, signals) }) ?? serveProgram(on: node, signals) {
       say("v: \(what): the node is gone; waiting \(Self.patience) s for the next one", to: 2)
       guard let next = try nextNode(signals) else { return }
       node = next
     }
   }
 
-  private var what: String { "serve \(board)" }
+  private var what: String { "serve \(board ?? program[0])" }
 
   /// Seconds to wait for a node to come after one that went.
   private static let patience = 60
@@ -123,7 +146,7 @@ struct Serve: ParsableCommand {
 
 extension Serve {
   /// What must be done before there are threads; then how the server is plugged in.
-  private func prepare() throws -> ServerEntry.Plug {
+  private func prepare(_ board: String) throws -> ServerEntry.Plug {
     var options = ServerOptions(users: LinuxUsers())
     if !export.isEmpty {
       options.exports = export.compactMap(Self.parts).map { prefix, path in
@@ -161,6 +184,22 @@ extension Serve {
 // MARK: - Serving
 
 extension Serve {
+  /// The same as `serve`, with a program of the user's own.
+  private func serveProgram(on node: AttachedBackplane, _ signals: Signals) throws -> Bool {
+    defer { node.close() }
+    guard node.makeClient(user: "root") != .none else { throw notAllowed(node) }
+    node.whenDetached { Signals.wake() }
+    let name = program[0].split(separator: "/").last.map(String.init) ?? program[0]
+    let served = ServedProgram(program, prefix: prefix ?? "\(name)/\(node.host)", node)
+    return try served.serve(signals, socket: options.socketPath)
+  }
+
+  private func notAllowed(_ node: AttachedBackplane) -> Failure {
+    Failure(
+      status: .refused, description: "\(what): \(node.user) may not serve names of this node",
+      remedy: "only root may, and the user who runs the node")
+  }
+
   /// Serves until a signal comes (false) or the node is gone (true).
   ///
   /// It is a `Failure` that no prefix is left to serve.
@@ -169,11 +208,7 @@ extension Serve {
   ) throws -> Bool {
     defer { node.close() }
     let client = node.makeClient(user: "root")
-    guard client != .none else {
-      throw Failure(
-        status: .refused, description: "\(what): \(node.user) may not serve names of this node",
-        remedy: "only root may, and the user who runs the node")
-    }
+    guard client != .none else { throw notAllowed(node) }
     node.whenDetached { Signals.wake() }
     let board: RunningServer
     do throws(ServerFailure) {

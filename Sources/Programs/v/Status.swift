@@ -14,14 +14,22 @@ struct Status: ParsableCommand {
       Where something is wrong, lines below the table say what, and what to do about it.
       """)
 
+  @Flag(name: .shortAndLong, help: "Also kernels, what the node has counted, and what it refused.")
+  var verbose = false
+
   @OptionGroup var options: CommonOptions
 
   func run() throws {
     let node = try options.attach()
     defer { node.close() }
-    let report = try options.report(of: node, "status")
+    var report = try options.report(of: node, "status")
+    // The kernel remembers those longer that are forgotten.
+    let names = Names(node, options, for: "status", limit: .milliseconds(500))
+    if let listed = try? names.list("host") { report.leaveOutSilent(besides: Set(listed)) }
     let troubles = Diagnosis(report, Prober(seconds: options.timeout)).troubles
-    say(options.json ? report.json(troubles).text : report.text(troubles))
+    let looks = HostLook.at([node.host] + report.presentHosts, node, options)
+    guard !options.json else { return say(report.json(troubles, looks).text) }
+    say(StatusText(report, troubles, looks, isVerbose: verbose).text)
   }
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import VAttach
 import VProtocol
 import VRuntime
@@ -11,7 +12,8 @@ struct Trace: ParsableCommand {
       Example: v trace --on; ls /v/storage/moa; v trace; v trace --off
 
       A node keeps nothing until root of its host says so; then its last 4,096 transactions: those \
-      of its own processes, and those that it serves for others.
+      of its own processes, and those that it serves for others. With -f each is shown when it has \
+      ended, until ^C; those of this command are left out.
       """)
 
   @Flag(help: "Forget what was kept and keep from now on.")
@@ -19,6 +21,9 @@ struct Trace: ParsableCommand {
 
   @Flag(help: "Keep no more; what was kept can still be shown.")
   var off = false
+
+  @Flag(name: .shortAndLong, help: "Go on with what ends from now on.")
+  var follow = false
 
   @OptionGroup var options: CommonOptions
 
@@ -28,54 +33,127 @@ struct Trace: ParsableCommand {
 
   func validate() throws {
     guard !(on && off) else { throw ValidationError("--on and --off exclude each other.") }
+    guard !(follow && (on || off || options.json)) else {
+      throw ValidationError("--follow is for people, and by itself.")
+    }
     guard !host.isEmpty, !host.contains("/") else {
       throw ValidationError("'\(host)' is not the name of a host.")
     }
   }
 
   func run() throws {
+    if follow { return try followTrace() }
     try options.answer("trace \(host)") { names in
-      let path = "host/\(host)/net/trace"
       let name = ("host", JSON.string(host == "self" ? names.node.host : host))
       if on || off {
         try names.write(on ? "on" : "off", to: path)
         return Reply(members: [name, ("keeps", .bool(on))], text: "")
       }
-      let rows = try names.lines(of: path).map { $0.split(separator: " ").map(String.init) }
-        .filter { $0.count == 6 }
-      return Reply(members: [name, ("transactions", json(rows))], text: text(rows))
+      let rows = try rows(names)
+      let managers = ManagerNames(names)
+      return Reply(
+        members: [name, ("transactions", json(rows, managers))], text: text(rows, managers))
     }
   }
+
+  private var path: String { "host/\(host)/net/trace" }
+
+  /// The lines of the node but those of this command, which would show itself looking.
+  private func rows(_ names: Names) throws -> [[String]] {
+    try names.lines(of: path).map { $0.split(separator: " ").map(String.init) }
+      .filter { $0.count == 6 && $0[1] != "\(names.client)" }
+  }
+
+  /// Shows each transaction once, when it has ended.
+  private func followTrace() throws {
+    let node = try options.attach()
+    defer { node.close() }
+    let names = Names(node, options, for: "trace \(host)", limit: Self.followedFor)
+    let managers = ManagerNames(names)
+    var shown: Set<[String]>?
+    while true {
+      let ended = try rows(names).filter { $0[4] != "-" }
+      let keys = Set(ended.map { Array($0[...1]) })
+      for row in ended where shown.map({ !$0.contains(Array(row[...1])) }) ?? false {
+        say(cells(row, managers).joined(separator: "  "))
+      }
+      shown = keys
+      usleep(Self.lookMicroseconds)
+    }
+  }
+
+  private static let lookMicroseconds: UInt32 = 100_000
+  /// As good as without an end.
+  private static let followedFor = TimeSpan.seconds(365 * 86_400)
 
   /// What a code says in words: of an operation its name where it is known here.
   private func name(_ code: String) -> String {
     UInt32(code, radix: 16).flatMap { OperationTable.entry($0)?.name } ?? code
   }
 
-  private func text(_ rows: [[String]]) -> String {
-    let table =
-      [["SECONDS", "CLIENT", "SERVER", "OPERATION", "MICROSECONDS", "OUTCOME"]]
-      + rows.map { row in
-        let reply = UInt32(row[4]).map { "\(ReplyCode(rawValue: $0))" } ?? "under way"
-        return [row[0], row[1], row[2], name(row[3]), row[5], reply]
-      }
-    let widths = table[0].indices.map { column in table.map { $0[column].count }.max() ?? 0 }
-    return table.map { row in
-      row.enumerated().map { column, cell in
-        column == 5 ? cell : cell + String(repeating: " ", count: widths[column] - cell.count)
-      }.joined(separator: "  ")
-    }.joined(separator: "\n")
+  private func cells(_ row: [String], _ managers: ManagerNames) -> [String] {
+    let reply = UInt32(row[4]).map { "\(ReplyCode(rawValue: $0))" } ?? "under way"
+    return [row[0], row[1], managers.name(of: row[2]), name(row[3]), row[5], reply]
   }
 
-  private func json(_ rows: [[String]]) -> JSON {
+  private func text(_ rows: [[String]], _ managers: ManagerNames) -> String {
+    Text.table(
+      [["SECONDS", "CLIENT", "SERVER", "OPERATION", "MICROSECONDS", "OUTCOME"]]
+        + rows.map { cells($0, managers) }
+    ).joined(separator: "\n")
+  }
+
+  private func json(_ rows: [[String]], _ managers: ManagerNames) -> JSON {
     .array(
       rows.map { row in
         .object([
           ("seconds", .number(row[0])), ("client", .string(row[1])), ("server", .string(row[2])),
+          ("server_name", .string(managers.name(of: row[2]))),
           ("code", .string(row[3])), ("operation", .string(name(row[3]))),
           ("reply", UInt32(row[4]).map { .integer(Int($0)) } ?? .null),
           ("us", Int(row[5]).map { .integer($0) } ?? .null),
         ])
       })
+  }
+}
+
+/// What people call the servers of the cluster: by the prefixes that they have, as the directory of
+/// this host knows them, and those that every node has by the node's host.
+struct ManagerNames {
+  private var prefixes: [String: String] = [:]
+  private var hosts: [KernelID: String] = [:]
+
+  init(_ names: Names) {
+    // Names of one or two components are all that there are, but for exports.
+    for front in (try? names.list("")) ?? [] {
+      note(front, names)
+      for name in (try? names.list(front)) ?? [] where name != "self" && name != "any" {
+        note("\(front)/\(name)", names)
+      }
+    }
+  }
+
+  private mutating func note(_ path: String, _ names: Names) {
+    let query = QueryName(ContextName(Names.root, Array(path.utf8)))
+    guard let (answer, _) = try? names.send(query, to: names.directory), answer.kind == .context,
+      answer.prefixBytes == path.utf8.count
+    else { return }
+    prefixes["\(answer.manager)"] = path
+    if path.hasPrefix("host/") { hosts[answer.manager.kernel] = String(path.dropFirst(5)) }
+  }
+
+  /// An entity as it is written, if it has no other name.
+  func name(of text: String) -> String {
+    if let prefix = prefixes[text] { return prefix }
+    for (kernel, host) in hosts {
+      let ofNode: [(EntityID, String)] = [
+        (.manager(of: kernel), "kernel"), (.nodeServer(of: kernel), "node"),
+        (
+          EntityID(kernel: kernel, discriminator: EntityID.directoryDiscriminator), "directory"
+        ),
+      ]
+      if let (_, what) = ofNode.first(where: { "\($0.0)" == text }) { return "\(what) of \(host)" }
+    }
+    return text
   }
 }

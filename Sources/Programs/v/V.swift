@@ -23,8 +23,7 @@ struct V: ParsableCommand {
     subcommands: [
       Status.self, Ping.self, Query.self, List.self, Stat.self, Trace.self, Bench.self,
       Run.self, Shell.self, ProgramList.self, Kill.self, Wait.self, Attach.self, Logs.self,
-      Group.self,
-      Serve.self, MountCommand.self, UnmountCommand.self, Doctor.self,
+      Group.self, Serve.self, MountCommand.self, UnmountCommand.self, Forget.self, Doctor.self,
     ])
 
   static func main() {

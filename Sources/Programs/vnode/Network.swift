@@ -1,6 +1,4 @@
 import Glibc
-import VLinuxStore
-import VStore
 
 /// The IPv4 address that a node listens to, in host byte order; nil without a cluster key: then it
 /// opens no network socket, since whoever could send to it could be anybody.
@@ -38,28 +36,6 @@ func peerAddresses(
       throw configuration.error("peers", text, needsKey)
     }
     return (address, port)
-  }
-}
-
-/// Whether a node could start with this configuration on this host.
-func check(_ configuration: Configuration) throws {
-  _ = try listenAddress(configuration)
-  _ = try readKey(configuration)
-  _ = try peerAddresses(configuration)
-  if let guest = configuration.guestUser {
-    // A table of users that does not tell now may when somebody comes.
-    let found = Result { try LinuxUsers().credentials(ofUser: guest, .mayWait) }
-    if case .success(let who) = found, who?.canBeGuest != true {
-      throw configuration.error("guest_user", guest, "no such user, or one who is root or nobody")
-    }
-  }
-  for export in configuration.exports where configuration.boards.contains("file") {
-    var status = stat()
-    guard stat(export.path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-      throw ConfigurationError(
-        description: (export.place.map { "\($0): " } ?? "")
-          + "path = \"\(export.path)\" of \(export.prefix): not a directory of this host")
-    }
   }
 }
 

@@ -2,13 +2,11 @@ import VNode
 import VProtocol
 
 extension Node {
-  /// The transactions that were kept, the oldest first, as lines: seconds since the first, client,
-  /// server, code of the request, reply code, microseconds; `-` for what has not come.
+  /// The transactions that were kept, the oldest first, as lines: seconds on the node's clock,
+  /// client, server, code of the request, reply code, microseconds; `-` for what has not come.
   var traceText: String {
-    let entries = trace.entries
-    guard let first = entries.first?.startedAt else { return "" }
-    return entries.map { entry in
-      let since = (entry.startedAt - first).nanoseconds / 1000
+    trace.entries.map { entry in
+      let since = entry.startedAt.nanoseconds / 1000
       let microseconds = "\(since % 1_000_000)"
       let padding = String(repeating: "0", count: 6 - microseconds.count)
       let end = entry.end.map { "\($0.reply.rawValue) \($0.span.nanoseconds / 1000)" } ?? "- -"

@@ -31,6 +31,11 @@ struct NodeServers {
     }
   }
 
+  /// Tells them what a configuration says now.
+  func change(_ options: ServerOptions) throws {
+    for server in running { try server.change(options) }
+  }
+
   /// Ends what was started here, and waits for that: programs keep the mount busy.
   func stop() { for server in running { server.end() } }
 }

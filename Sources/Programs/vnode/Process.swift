@@ -1,20 +1,22 @@
 import Glibc
 
-/// Blocks SIGTERM and SIGINT in every thread, and SIGPIPE for good.
+/// Blocks SIGTERM, SIGINT and SIGHUP in every thread, and SIGPIPE for good.
 func blockSignals() -> sigset_t {
   signal(SIGPIPE, SIG_IGN)
   var set = sigset_t()
   sigemptyset(&set)
   sigaddset(&set, SIGTERM)
   sigaddset(&set, SIGINT)
+  sigaddset(&set, SIGHUP)
   pthread_sigmask(SIG_BLOCK, &set, nil)
   return set
 }
 
-func waitForSignal(_ set: sigset_t) {
+func waitForSignal(_ set: sigset_t) -> Int32 {
   var set = set
   var number: Int32 = 0
   while sigwait(&set, &number) != 0 {}
+  return number
 }
 
 /// Objects and instances cost a descriptor each.

@@ -34,19 +34,29 @@ struct Vnode: ParsableCommand {
   @Flag(help: "Print every key of the configuration with the value that holds, and exit.")
   var effectiveConfig = false
 
+  @Option(
+    name: .customLong("log"),
+    help: ArgumentHelp(
+      "Log to this file, renamed to PATH.1 at 4 MB (default: to standard error, or the journal).",
+      valueName: "path"))
+  var logFile: String?
+
   func run() throws {
-    let configuration: Configuration
+    var configuration: Configuration
     do {
       configuration = try load()
       if effectiveConfig { return print(configuration.effectiveText) }
       if checkConfig {
-        try check(configuration)
+        for warning in try check(configuration) { say("warning: \(warning)") }
         print("vnode: the configuration is good")
         return
       }
+      try LogOutput.shared.start(path: logFile)
     } catch let error as ConfigurationError {
-      throw failure("\(error)")
+      say("\(error)")
+      throw ExitCode.failure
     }
+    LogOutput.shared.level = configuration.logLevel.loggerLevel
     // Clients apply their own umask; the manager makes what it is told to.
     umask(0)
     raiseDescriptorLimit()
@@ -54,14 +64,15 @@ struct Vnode: ParsableCommand {
     let signals = blockSignals()
     do {
       let running = try Running(configuration)
-      say("ready: \(running.summary)")
+      log.info("ready: \(running.summary)")
       notifySupervisor("READY=1\nSTATUS=\(running.summary)")
-      waitForSignal(signals)
-      say("ending")
+      while waitForSignal(signals) == SIGHUP { reload(running, &configuration) }
+      log.info("ending")
       notifySupervisor("STOPPING=1")
       running.stop()
     } catch {
-      throw failure("\(configuration.host): \(error)")
+      log.error("\(configuration.host): \(error)")
+      throw ExitCode.failure
     }
   }
 
@@ -71,14 +82,23 @@ struct Vnode: ParsableCommand {
     return try Configuration(file: path, defaultHost: localHostName())
   }
 
-  private func failure(_ text: String) -> ExitCode {
-    say(text)
-    return .failure
+  /// Takes the file up as it is now; one that is not sound changes nothing.
+  private func reload(_ running: Running, _ configuration: inout Configuration) {
+    notifySupervisor("RELOADING=1\nMONOTONIC_USEC=\(monotonicMicroseconds())")
+    defer { notifySupervisor("READY=1") }
+    do {
+      let new = try load()
+      for warning in try check(new) { log.warning("\(warning)") }
+      try running.change(from: configuration, to: new)
+      configuration.takeLiveKeys(of: new)
+    } catch {
+      log.error("the configuration stays as it was: \(error)")
+    }
   }
 }
 
 /// The parts of a node at work.
-struct Running {
+final class Running {
   let summary: String
   private let node: Node
   private let mount: Mount?
@@ -86,20 +106,22 @@ struct Running {
   private let servers: NodeServers
   private let attachServer: AttachServer?
   private let kernelServers: KernelServers
+  private let machine: LinuxMachine
+  private let users: LinuxUsers
+  private let shownPeers: ShownPeers
 
   init(_ configuration: Configuration) throws {
     let address = try listenAddress(configuration)
     let secret = try readKey(configuration)
     let peers = try peerAddresses(configuration)
-    let machine =
-      try address.map {
-        try LinuxMachine(
-          address: $0, port: UInt16(configuration.port),
-          groupPort: UInt16(configuration.groupPort), peers: peers)
-      } ?? LinuxMachine()
+    let machine = try Self.machine(at: address, configuration, peers)
+    self.machine = machine
+    let shownPeers = ShownPeers(peers)
+    self.shownPeers = shownPeers
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
     let users = LinuxUsers()
+    self.users = users
     let nodeUsers = NodeUsers(table: users, backplane: node)
     let servers = try NodeServers(node, configuration, users)
     self.servers = servers
@@ -116,8 +138,9 @@ struct Running {
       guard !code.isOK else { return }
       let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
       let place = path.map { " from \($0)" } ?? ""
-      say("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
+      log.error("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
     }
+    directory.setForgetting(after: .seconds(Int64(configuration.forgetDays) * 86_400))
     servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
     let place = address.map { "\(formatIPv4($0)):\(machine.port ?? 0)" }
     let attachServer = try Self.listen(node, configuration, nodeUsers, directory)
@@ -127,7 +150,7 @@ struct Running {
     ) {
       NodeSnapshot(
         node, machine,
-        configuredPeers: peers.map { "\(formatIPv4($0.address)):\($0.port)" },
+        configuredPeers: shownPeers.texts,
         attached: attachServer)
     }
     kernelServers.tree.manager.claim(in: directory.server) {
@@ -147,7 +170,7 @@ struct Running {
     let names = NameCache(node, clients: clients)
     mount = try configuration.mount.map { path in
       try Mount(
-        node, directory.nameSpace, mountPoint: path, source: configuration.host,
+        node, directory.nameSpace, mountPoint: mountPoint(path), source: configuration.host,
         names: names, clients: clients, users: nodeUsers,
         serveOwnFiles: { ownFiles(node, names, uio: $0) })
     }
@@ -155,6 +178,17 @@ struct Running {
       configuration.host + (place.map { " at \($0), sealed" } ?? " alone, no key")
       + (configuration.mount.map { ", mounted on \($0)" } ?? "")
       + (node.nameHolder.map { "; \($0.locator) has its name, so it is alone" } ?? "")
+  }
+
+  /// With sockets, or without where the node is alone.
+  private static func machine(
+    at address: UInt32?, _ configuration: Configuration,
+    _ peers: [(address: UInt32, port: UInt16)]
+  ) throws -> LinuxMachine {
+    guard let address else { return try LinuxMachine() }
+    return try LinuxMachine(
+      address: address, port: UInt16(configuration.port),
+      groupPort: UInt16(configuration.groupPort), peers: peers)
   }
 
   /// Waits until it is known whether another live node has this host's name: before anything is
@@ -175,11 +209,33 @@ struct Running {
   /// `holder` is where the node is that has this host's name.
   private static func tell(_ holder: String?, of node: Node) {
     guard let holder else {
-      return say("the name \(node.host) is free again: this host is seen by others from now on")
+      return log.info("the name \(node.host) is free again: this host is seen by others now")
     }
-    say(
-      "\(holder) has the name \(node.host) too, and had it before: this host is alone, "
-        + "with its own /v, until that node ends; give one of both another name")
+    log.error(
+      """
+      \(holder) has the name \(node.host) too, and had it before: this host is alone, with its own \
+      /v, until that node ends; give one of both another name
+      """)
+  }
+
+  /// Takes up what may change while the node runs, and says what may not.
+  func change(from old: Configuration, to new: Configuration) throws {
+    let changes = old.changes(to: new)
+    for change in changes where !change.isLive {
+      log.warning("\(change.text): taken up when the node starts anew")
+    }
+    let peers = try peerAddresses(new)
+    try servers.change(new.serverOptions(users))
+    machine.setPeers(peers)
+    shownPeers.set(peers)
+    directory.setForgetting(after: .seconds(Int64(new.forgetDays) * 86_400))
+    LogOutput.shared.level = new.logLevel.loggerLevel
+    for change in changes where change.isLive { log.info("\(change.text)") }
+    // Peers that are new hear of this host at once.
+    if old.peers != new.peers {
+      node.announce()
+      directory.withdrawEarlierClaims()
+    }
   }
 
   func stop() {
@@ -202,41 +258,8 @@ struct Running {
       }
     } catch {
       if configuration.mustHaveSocket { throw error }
-      say("\(error); no process can attach to this node")
+      log.warning("\(error); no process can attach to this node")
       return nil
     }
   }
-}
-
-/// The cluster key, if there is one: the octets of a file of root's, or of the user who runs the
-/// node, that nobody else may read.
-func readKey(_ configuration: Configuration) throws -> [UInt8]? {
-  guard let path = configuration.keyFile else { return nil }
-  func error(_ reason: String) -> ConfigurationError {
-    configuration.error("key_file", path, reason)
-  }
-  let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-  guard descriptor >= 0 else { throw error(String(cString: strerror(errno))) }
-  defer { close(descriptor) }
-  // Of what was opened: the path may lead elsewhere by now.
-  var status = stat()
-  guard fstat(descriptor, &status) == 0 else { throw error(String(cString: strerror(errno))) }
-  if let refusal = ClusterKeyFile.refusal(
-    path: path, mode: status.st_mode, owner: status.st_uid, user: geteuid())
-  {
-    throw error(refusal)
-  }
-  guard let key = try? readAll(descriptor, path) else {
-    throw error("can not be read, or is no file")
-  }
-  guard key.count >= 16 else {
-    throw error("\(key.count) octets; a cluster key has at least 16")
-  }
-  return key
-}
-
-/// One line on standard error.
-func say(_ text: String) {
-  let line = "vnode: \(text)\n"
-  _ = line.withCString { write(2, $0, strlen($0)) }
 }

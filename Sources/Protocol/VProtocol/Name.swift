@@ -12,6 +12,10 @@ public struct Name: Hashable, Sendable, ExpressibleByStringLiteral {
   }
 
   public var isEmpty: Bool { octets.isEmpty }
+  /// A number for the name, the same on every host and in every boot: FNV-1a, 64 bits.
+  public var stableHash: UInt64 {
+    octets.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
+  }
   /// The name as text; nil where it is none.
   public var text: String? { String(validating: octets, as: UTF8.self) }
 }

@@ -106,6 +106,9 @@ public enum OperationTable {
     Entry(QueryAttribute.self, .name),
     Entry(ListAttributes.self, .name),
     Entry(ChangeAttribute.self, .name),
+    Entry(
+      ForgetName.self,
+      .ownRoot(because: "a forgotten name is gone for the users of all hosts")),
   ]
 
   private static let instances: [Entry] = [

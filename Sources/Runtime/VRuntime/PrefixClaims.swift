@@ -8,7 +8,11 @@ public import VProtocol
 /// claim, or when the directory tells of a newer one. Then it is not answered for any more.
 public final class PrefixClaims: Sendable {
   private struct State: Sendable {
+    var prefixes: [(name: [UInt8], context: ContextID)]
     var manager = EntityID.none
+    var directory = EntityID.none
+    /// Prefixes that were given up, by their place in the list.
+    var givenUp: Set<Int> = []
     /// Prefixes that another host has, by their place in the list.
     var lost: Set<Int> = []
     /// Who is told what becomes of a claim.
@@ -16,13 +20,12 @@ public final class PrefixClaims: Sendable {
   }
 
   private let backplane: any Backplane
-  private let prefixes: [(name: [UInt8], context: ContextID)]
-  private let state = Mutex(State())
+  private let state: Mutex<State>
 
   /// No prefix twice; each stands for a context of the manager.
   public init(_ backplane: any Backplane, _ prefixes: [(name: [UInt8], context: ContextID)]) {
     self.backplane = backplane
-    self.prefixes = prefixes
+    state = Mutex(State(prefixes: prefixes))
   }
 
   /// The entity that is named in all answers; `none` before `answer(for:)`.
@@ -45,33 +48,82 @@ public final class PrefixClaims: Sendable {
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (Int, ReplyCode) -> Void
   ) {
-    state.withLock { $0.observer = completion }
-    for (number, prefix) in prefixes.enumerated() {
-      let client = backplane.makeClient(user: "root")
-      backplane.send(
-        ClaimName(prefix: prefix.name, context: prefix.context, manager: manager), from: client,
-        to: directory
-      ) { [self] answer in
-        backplane.retire(client)
-        var code = ReplyCode.ok
-        if case .refused(let refusal) = answer { code = refusal }
-        state.withLock { state in
-          if code.isOK { state.lost.remove(number) }
-          if code == .duplicateName { state.lost.insert(number) }
-        }
-        completion(number, code)
+    let numbers = state.withLock { state in
+      state.observer = completion
+      state.directory = directory
+      return Array(state.prefixes.indices)
+    }
+    for number in numbers { claim(number) }
+  }
+
+  /// One prefix more, or one that was given up: claimed at once, if the others were; its place in
+  /// the list.
+  @discardableResult
+  public func add(_ name: [UInt8], _ context: ContextID) -> Int {
+    let (number, isClaiming) = state.withLock { state in
+      var number = state.prefixes.count
+      if let known = state.prefixes.firstIndex(where: { $0.name == name }) {
+        number = known
+        state.prefixes[known].context = context
+        state.givenUp.remove(known)
+      } else {
+        state.prefixes.append((name: name, context: context))
       }
+      return (number, state.directory != .none)
+    }
+    if isClaiming { claim(number) }
+    return number
+  }
+
+  /// Gives a prefix up: nobody is answered for it any more, and this host's directory forgets it.
+  public func giveUp(_ number: Int) {
+    let (prefix, directory, manager) = state.withLock { state in
+      state.givenUp.insert(number)
+      return (state.prefixes[number].name, state.directory, state.manager)
+    }
+    guard directory != .none else { return }
+    send(ForgetName(prefix: prefix, manager: manager), to: directory) { _ in }
+  }
+
+  private func claim(_ number: Int) {
+    let (prefix, directory, manager) = state.withLock {
+      ($0.prefixes[number], $0.directory, $0.manager)
+    }
+    send(
+      ClaimName(prefix: prefix.name, context: prefix.context, manager: manager), to: directory
+    ) { [self] code in
+      let observer = state.withLock { state in
+        if code.isOK { state.lost.remove(number) }
+        if code == .duplicateName { state.lost.insert(number) }
+        return state.observer
+      }
+      observer?(number, code)
     }
   }
 
-  public func holds(_ number: Int) -> Bool { state.withLock { !$0.lost.contains(number) } }
+  private func send<Op: Operation>(
+    _ operation: Op, to directory: EntityID, _ done: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    let client = backplane.makeClient(user: "root")
+    backplane.send(operation, from: client, to: directory) { [backplane] answer in
+      backplane.retire(client)
+      if case .refused(let refusal) = answer { done(refusal) } else { done(.ok) }
+    }
+  }
+
+  public func holds(_ number: Int) -> Bool {
+    state.withLock { !$0.lost.contains(number) && !$0.givenUp.contains(number) }
+  }
 
   /// Who manages a name: the manager of the longest of its prefixes here, or, for a name that only
   /// leads to prefixes, this one among others; nil where it is none of them.
   public func answer(_ query: QueryName) -> QueryName.Answer? {
     let name = query.name.rest
-    let (manager, lost) = state.withLock { ($0.manager, $0.lost) }
-    let longest = prefixes.indices.filter { Self.leads(prefixes[$0].name[...], to: name) }
+    let (prefixes, manager, lost, givenUp) = state.withLock {
+      ($0.prefixes, $0.manager, $0.lost, $0.givenUp)
+    }
+    let longest = prefixes.indices
+      .filter { !givenUp.contains($0) && Self.leads(prefixes[$0].name[...], to: name) }
       .max { prefixes[$0].name.count < prefixes[$1].name.count }
     if let longest {
       guard !lost.contains(longest) else { return nil }
@@ -81,7 +133,8 @@ public final class PrefixClaims: Sendable {
         prefixBytes: query.name.index + prefix.name.count, kind: .context)
     }
     let leads = prefixes.indices.contains {
-      !lost.contains($0) && Self.leads(name, to: prefixes[$0].name[...])
+      !lost.contains($0) && !givenUp.contains($0)
+        && Self.leads(name, to: prefixes[$0].name[...])
     }
     guard leads else { return nil }
     return QueryName.Answer(
@@ -97,11 +150,13 @@ public final class PrefixClaims: Sendable {
       let news = try? SpreadClaims(parsing: request.message)
     else { return backplane.refuse(.illegalRequest, request) }
     for claim in news.claims {
-      guard let number = prefixes.firstIndex(where: { $0.name == claim.prefix }) else { continue }
-      let observer = state.withLock { state in
-        state.lost.insert(number).inserted ? state.observer : nil
+      let told = state.withLock { state -> (Int, (@Sendable (Int, ReplyCode) -> Void)?)? in
+        guard let number = state.prefixes.firstIndex(where: { $0.name == claim.prefix }),
+          state.lost.insert(number).inserted
+        else { return nil }
+        return (number, state.observer)
       }
-      observer?(number, .duplicateName)
+      if let (number, observer) = told { observer?(number, .duplicateName) }
     }
   }
 

@@ -13,6 +13,10 @@ public import VRuntime
 public protocol FileStore: Sendable {
   /// The directory that an export starts at. `path` is the operator's: links in it are followed.
   func openRoot(_ path: String) throws(StoreFailure) -> StoreHandle
+  /// The same, of a path that `steadyPath` gave: no link in it is followed.
+  func reopenRoot(_ path: String) throws(StoreFailure) -> StoreHandle
+  /// Where a path leads now: without links, as far as it exists.
+  func steadyPath(_ path: String) -> String
   /// The object that `path` leads to from `directory`.
   func lookUp(
     _ path: RelativePath, in directory: StoreHandle, as who: Credentials, _ patience: Patience
@@ -106,6 +110,10 @@ public protocol FileStore: Sendable {
 }
 
 extension FileStore {
+  /// Of a store that has no links on the way to its roots.
+  public func reopenRoot(_ path: String) throws(StoreFailure) -> StoreHandle { try openRoot(path) }
+  public func steadyPath(_ path: String) -> String { path }
+
   /// Opens for a caller who has to be allowed to read what they run.
   public func open(
     _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, _ patience: Patience

@@ -4,7 +4,8 @@ package import VProtocol
 ///
 /// Entries outlive their holders, so that a manager that is away can be told from a name that does
 /// not exist; an entry's number is a stable position in a listing. A full table gives up what was
-/// withdrawn, then what is away, the longest unheard first; what is present is never given up.
+/// withdrawn or forgotten, then what is away, the longest unheard first; what is present is never
+/// given up. Names of who is away for long are forgotten (`forget`).
 ///
 /// Each kernel that tells of claims has a share of the table, and the own host a part that nobody
 /// else takes: a member that claims without end meets that itself.
@@ -15,6 +16,11 @@ package struct ClaimTable: Sendable {
     var teller: KernelID?
     /// When its holder last said so itself, on this node's clock; nil where only others did.
     var heardAt: Time?
+    /// Where that is nil: since when nobody has said so, or when the entry was met, in nanoseconds
+    /// since 1970.
+    var unheardSince: Int64?
+    /// Nothing is here any more: the next entry takes the place.
+    var isSpare = false
 
     /// Whether its holder has been silent for several times of spreading.
     func isAway(at now: Time) -> Bool { heardAt.map { $0 + ClaimTable.awayAfter <= now } ?? true }
@@ -38,7 +44,7 @@ package struct ClaimTable: Sendable {
     case unknown
   }
 
-  private(set) var entries: [Entry] = []
+  fileprivate(set) var entries: [Entry] = []
   private var clock: UInt64 = 0
 
   package init() {}
@@ -65,13 +71,18 @@ package struct ClaimTable: Sendable {
     }
     let known = entries[index].claim
     if claim == known {
-      if isByHolder { (entries[index].teller, entries[index].heardAt) = (teller, now) }
+      // A manager that has ended is not heard, though its host tells of it.
+      if isByHolder && claim.state == .present {
+        (entries[index].teller, entries[index].heardAt) = (teller, now)
+      }
       return .known
     }
     // A host that booted with its clock behind has only its new kernel to show that it is newer.
     let isNewBoot =
       isByHolder && claim.host == known.host && claim.manager.kernel != known.manager.kernel
-    guard claim.isNewer(than: known) || isNewBoot else { return .refused }
+    // Who is there after all was not gone.
+    let isBack = isByHolder && claim.state == .present && known.state == .forgotten
+    guard claim.isNewer(than: known) || isNewBoot || isBack else { return .refused }
     entries[index] = new
     return .news(replaced: known)
   }
@@ -79,14 +90,14 @@ package struct ClaimTable: Sendable {
   /// Adds the first claim on a prefix, or puts it in the place of what its teller may displace.
   private mutating func insert(_ new: Entry, at now: Time) -> Bool {
     let isOwn = new.teller == nil
-    let told = entries.indices.filter { entries[$0].teller != nil }
+    let told = entries.indices.filter { entries[$0].teller != nil && !entries[$0].isSpare }
     let share = isOwn ? [] : told.filter { entries[$0].teller == new.teller }
     let hasShare = share.count < DirectoryLimits.claimsOfOneMax
     let isRoom =
-      entries.count < Claim.claimsMax
+      claims.count < Claim.claimsMax
       && (isOwn || told.count < Claim.claimsMax - DirectoryLimits.claimsOfOneMax)
     if hasShare && isRoom {
-      entries.append(new)
+      put(new)
       return true
     }
     // What others tell of is not worth that: tables would push out each other's memories.
@@ -96,36 +107,54 @@ package struct ClaimTable: Sendable {
     return true
   }
 
+  private mutating func put(_ new: Entry) {
+    if let spare = entries.firstIndex(where: \.isSpare) {
+      entries[spare] = new
+    } else {
+      entries.append(new)
+    }
+  }
+
+  /// All claims that are known.
+  var claims: [Claim] { entries.filter { !$0.isSpare }.map(\.claim) }
+
   /// Withdraws what earlier boots of a host claimed and `kernel` did not claim anew; the withdrawn
   /// are newer than everything else.
   mutating func withdraw(host: String, besides kernel: KernelID, _ wallClock: Int64) -> Bool {
     var isChanged = false
-    for index in entries.indices {
+    for index in entries.indices where !entries[index].isSpare {
       let claim = entries[index].claim
-      guard claim.host == host, claim.state != .withdrawn, claim.manager.kernel != kernel
-      else { continue }
-      entries[index].claim.state = .withdrawn
-      entries[index].claim.clock = tick(wallClock)
+      guard claim.host == host, claim.isListed, claim.manager.kernel != kernel else { continue }
+      set(.withdrawn, index, wallClock)
       isChanged = true
     }
     return isChanged
+  }
+
+  private mutating func set(_ state: Claim.State, _ index: Int, _ wallClock: Int64) {
+    entries[index].claim.state = state
+    entries[index].claim.clock = tick(wallClock)
+    entries[index].heardAt = nil
+    entries[index].unheardSince = wallClock
   }
 
   /// What a manager that ended had is away; false if it had nothing.
   mutating func markAway(_ manager: EntityID, _ wallClock: Int64) -> Bool {
     var isChanged = false
     for index in entries.indices
-    where entries[index].claim.manager == manager && entries[index].claim.state == .present {
-      entries[index].claim.state = .away
-      entries[index].claim.clock = tick(wallClock)
+    where entries[index].claim.manager == manager && entries[index].claim.state == .present
+      && !entries[index].isSpare
+    {
+      set(.away, index, wallClock)
       isChanged = true
     }
     return isChanged
   }
 
-  /// Says that all claims of `kernel` still stand.
+  /// Says that all claims of `kernel` still stand whose managers are there.
   mutating func refresh(_ kernel: KernelID, at now: Time) {
-    for index in entries.indices where entries[index].claim.manager.kernel == kernel {
+    for index in entries.indices
+    where entries[index].claim.manager.kernel == kernel && entries[index].claim.state == .present {
       entries[index].heardAt = now
     }
   }
@@ -133,17 +162,17 @@ package struct ClaimTable: Sendable {
   func claim(on prefix: [UInt8]) -> Claim? { index(of: prefix).map { entries[$0].claim } }
 
   private func index(of prefix: [UInt8]) -> Int? {
-    entries.firstIndex { $0.claim.prefix == prefix }
+    entries.firstIndex { $0.claim.prefix == prefix && !$0.isSpare }
   }
 
   private func spareIndex(among places: [Int], at now: Time) -> Int? {
     func rank(_ index: Int) -> (Int, Int64) {
       let entry = entries[index]
-      return (entry.claim.state == .withdrawn ? 0 : 1, entry.heardAt?.nanoseconds ?? .min)
+      return (entry.claim.isListed ? 1 : 0, entry.heardAt?.nanoseconds ?? .min)
     }
     return
       places
-      .filter { entries[$0].claim.state == .withdrawn || entries[$0].isAway(at: now) }
+      .filter { !entries[$0].claim.isListed || entries[$0].isAway(at: now) }
       .min { rank($0) < rank($1) }
   }
 
@@ -151,7 +180,7 @@ package struct ClaimTable: Sendable {
   package func place(of name: [UInt8]) -> Place {
     var best: Claim?
     var leadsOn = name.isEmpty
-    for entry in entries where entry.claim.state != .withdrawn {
+    for entry in entries where entry.claim.isListed {
       let prefix = entry.claim.prefix
       if Self.leads(prefix, to: name) {
         if prefix.count > best?.prefix.count ?? -1 { best = entry.claim }
@@ -168,7 +197,7 @@ package struct ClaimTable: Sendable {
   package func components(below name: [UInt8]) -> [(position: Int, component: [UInt8])] {
     let front = name.isEmpty ? [] : name + [Self.slash]
     var found: [(Int, [UInt8])] = []
-    for (index, entry) in entries.enumerated() where entry.claim.state != .withdrawn {
+    for (index, entry) in entries.enumerated() where entry.claim.isListed {
       let prefix = entry.claim.prefix
       guard prefix.count > front.count, prefix.starts(with: front) else { continue }
       let component = Array(prefix[front.count...].prefix { $0 != Self.slash })
@@ -185,24 +214,77 @@ package struct ClaimTable: Sendable {
   static let slash = UInt8(ascii: "/")
 }
 
+// MARK: Forgetting
+
+extension ClaimTable {
+  /// Takes out of the listings what has not been heard of for `limit`; true if something changed.
+  ///
+  /// That it was forgotten is kept for as long again: nobody's older table brings it back.
+  mutating func forget(after limit: TimeSpan, at now: Time, _ wallClock: Int64) -> Bool {
+    var isChanged = false
+    for index in entries.indices where !entries[index].isSpare {
+      let entry = entries[index]
+      let since =
+        entry.heardAt.map { wallClock - (now - $0).nanoseconds } ?? entry.unheardSince ?? wallClock
+      if entry.heardAt == nil { entries[index].unheardSince = since }
+      guard wallClock - since >= limit.nanoseconds else { continue }
+      isChanged = true
+      if entry.claim.isListed {
+        set(.forgotten, index, wallClock)
+      } else {
+        entries[index].isSpare = true
+      }
+    }
+    return isChanged
+  }
+
+  /// The claims that go with a prefix when somebody has it forgotten: that on the prefix itself,
+  /// and with `host/NAME` all of the host NAME.
+  func claims(forgottenWith prefix: [UInt8]) -> [Claim] {
+    guard let claim = claim(on: prefix), claim.isListed else { return [] }
+    guard prefix == Array("host/\(claim.host)".utf8) else { return [claim] }
+    return claims.filter { $0.host == claim.host && $0.isListed }
+  }
+
+  /// Takes claims out of the listings.
+  mutating func set(_ state: Claim.State, of claims: [Claim], _ wallClock: Int64) {
+    for claim in claims {
+      guard let index = index(of: claim.prefix), entries[index].claim == claim else { continue }
+      set(state, index, wallClock)
+    }
+  }
+}
+
 // MARK: The table on a disk
 
 extension ClaimTable {
-  /// The records of all claims, one after another, as they are spread.
-  var octets: [UInt8] {
+  /// The records of all claims, one after another, as they are spread; behind the host of each
+  /// since when it is unheard, in nanoseconds since 1970.
+  func octets(at now: Time, _ wallClock: Int64) -> [UInt8] {
     var writer = SegmentWriter()
-    for entry in entries { entry.claim.emit(into: &writer) }
+    for entry in entries where !entry.isSpare {
+      let since =
+        entry.heardAt.map { wallClock - (now - $0).nanoseconds } ?? entry.unheardSince ?? wallClock
+      var rest = SegmentWriter(reserving: 8)
+      rest.integer(UInt64(bitPattern: since))
+      entry.claim.emit(into: &writer, rest: rest.bytes)
+    }
     return writer.bytes
   }
 
   /// What `octets` were; from where they make no sense on, nothing.
   init(octets: [UInt8]) {
     var reader = SegmentReader(octets)
+    var rest: [UInt8] = []
     while reader.remaining > 0, entries.count < Claim.claimsMax,
-      let claim = try? Claim(parsing: &reader)
+      let claim = try? Claim(parsing: &reader, rest: &rest)
     {
       clock = max(clock, claim.clock)
-      entries.append(Entry(claim: claim, teller: claim.manager.kernel, heardAt: nil))
+      var behind = SegmentReader(rest)
+      let since = (try? behind.integer(UInt64.self)).map { Int64(bitPattern: $0) }
+      entries.append(
+        Entry(
+          claim: claim, teller: claim.manager.kernel, heardAt: nil, unheardSince: since))
     }
   }
 }

@@ -20,6 +20,8 @@ public final class Directory: Sendable {
     var changedAt: Int64
     /// Hosts that prefixes were refused for to managers of this one.
     var holders: [[UInt8]: String] = [:]
+    /// Stand-ins: prefixes of this host that the next claim on them gets, and from whom.
+    var yielding: [[UInt8]: EntityID] = [:]
     var withdrawsEarlier = false
     /// When the claims were last told to somebody who asked, and whether they are about to be.
     var answeredAt: Time?
@@ -27,6 +29,9 @@ public final class Directory: Sendable {
     /// The table on the disk is older than this one, and somebody is writing it.
     var isUnsaved = false
     var isSaving = false
+    /// When it was taken to be written, and after how long a silence names are forgotten.
+    var savedAt: Int64 = 0
+    var forgetsAfter = Directory.forgetsAfter
 
     func place(of name: [UInt8]) -> ClaimTable.Place {
       let place = local.place(of: name)
@@ -43,6 +48,9 @@ public final class Directory: Sendable {
   let clients: ClientPool
   let store: ClaimStore?
   var backplane: any Backplane { objects.backplane }
+
+  /// Names of who has been away for so long are forgotten, unless `setForgetting` says otherwise.
+  public static let forgetsAfter = TimeSpan.seconds(30 * 86_400)
 
   /// Names that each host's own manager answers for, one like the other.
   static let localPrefixes = [Array("group".utf8)]
@@ -92,8 +100,7 @@ public final class Directory: Sendable {
   /// The managers of this host that have claimed prefixes.
   public var managers: Set<EntityID> {
     state.withLock { state in
-      let entries = state.table.entries + state.local.entries
-      return Set(entries.map(\.claim).filter(isOwn).map(\.manager))
+      Set((state.table.claims + state.local.claims).filter(isOwn).map(\.manager))
     }
   }
 

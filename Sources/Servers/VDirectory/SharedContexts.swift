@@ -14,9 +14,7 @@ struct SharedContext: Sendable {
 
   /// Identity of a shared context: by its name alone, so the same on every host and boot.
   static func identity(of name: [UInt8]) -> Descriptor.Identity {
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for octet in name { hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }
-    return Descriptor.Identity(device: 0, inode: hash, generation: 0)
+    NameSpace.identity(ofSharedContext: name)
   }
 }
 
@@ -124,7 +122,7 @@ extension Directory {
   }
 
   private func links(in components: [(position: Int, component: [UInt8])]) -> [[UInt8]] {
-    let hosts = state.withLock { Set($0.table.entries.map { Array($0.claim.host.utf8) }) }
+    let hosts = state.withLock { Set($0.table.claims.map { Array($0.host.utf8) }) }
     // Only where the components are hosts: a context of other prefixes has no "this host".
     guard !components.isEmpty, components.allSatisfy({ hosts.contains($0.component) }) else {
       return []

@@ -9,6 +9,8 @@ extension Directory {
     switch request.message.mcb.code {
     case ClaimName.code:
       backplane.serve(ClaimName.self, request) { claim($0, caller, request) }
+    case ForgetName.code:
+      backplane.serve(ForgetName.self, request) { forget($0, caller, request) }
     case QueryName.code...QueryStore.code, QueryAttribute.code...ChangeAttribute.code:
       serveName(request, caller)
     default: backplane.refuse(.illegalRequest, request)

@@ -8,6 +8,8 @@ extension Directory {
   static let spreadInterval = TimeSpan.seconds(30)
   private static let firstSpreads: [TimeSpan] = [.milliseconds(200), .seconds(1), .seconds(4)]
 
+  private static let savedDaily = TimeSpan.seconds(86_400).nanoseconds
+
   /// The claims that another node's directory knows.
   func hear(_ request: Request) {
     guard request.message.mcb.code == SpreadClaims.code,
@@ -78,11 +80,13 @@ extension Directory {
     let wallClock = backplane.wallClock
     let (claims, isChanged) = state.withLock { state in
       state.table.refresh(client.kernel, at: now)
-      let isChanged =
+      var isChanged =
         state.withdrawsEarlier
         && state.table.withdraw(host: backplane.host, besides: client.kernel, wallClock)
+      if state.table.forget(after: state.forgetsAfter, at: now, wallClock) { isChanged = true }
       if isChanged { state.changedAt = wallClock }
-      return (state.table.entries.map(\.claim), isChanged)
+      // Since when others are away is kept too, to the day.
+      return (state.table.claims, isChanged || wallClock - state.savedAt > Self.savedDaily)
     }
     if isChanged { saveLater() }
     for message in SpreadClaims.messages(claims, wantsAnswer: wantsAnswer) {
@@ -155,13 +159,16 @@ extension Directory {
 
   /// The table, if it has changed since it was last taken to be written; else nobody writes it.
   private func unsaved() -> [UInt8]? {
-    state.withLock { state in
+    let now = backplane.now
+    let wallClock = backplane.wallClock
+    return state.withLock { state in
       guard state.isUnsaved else {
         state.isSaving = false
         return nil
       }
       state.isUnsaved = false
-      return state.table.octets
+      state.savedAt = wallClock
+      return state.table.octets(at: now, wallClock)
     }
   }
 

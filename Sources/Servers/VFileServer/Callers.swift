@@ -12,6 +12,7 @@ extension FileServer {
   /// caller's own rights on it. The directories above it were passed by whoever was granted the
   /// number, which nobody can guess.
   func enter(_ context: ContextID, _ turn: Turn) throws(StoreFailure) -> HeldObject {
+    try lookAgain(context, turn)
     guard let object = contexts[context], claims.holds(object.export) else {
       throw .refused(.invalidContext)
     }

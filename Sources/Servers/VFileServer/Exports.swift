@@ -1,7 +1,7 @@
 public import VProtocol
 
 /// A directory tree that the server makes part of the global name space, and for whom.
-public struct Export: Sendable {
+public struct Export: Equatable, Sendable {
   /// The name it is served under, such as `storage/kea`.
   public var prefix: [UInt8]
   /// Where it is on this host.

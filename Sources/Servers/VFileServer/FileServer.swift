@@ -12,7 +12,7 @@ public final class FileServer: Sendable {
   let backplane: any Backplane
   let store: any FileStore
   let users: any UserTable
-  let exports: [Export]
+  let exports = ExportTable()
   let objects: ObjectServer<FileContent>
   let contexts: ContextTable<ObjectKey, HeldObject>
   let locks: Locks
@@ -21,8 +21,9 @@ public final class FileServer: Sendable {
   let openings = Mutex<[ObjectKey: Int]>([:])
   let isSweepDue = Atomic(false)
 
-  /// Starts serving; `ExportFailure` where a prefix is empty or used twice or a path is no
-  /// directory.
+  /// Starts serving; `ExportFailure` where a prefix is empty or used twice.
+  ///
+  /// An export whose path is no directory is there, and what is below it when it is one.
   package init(
     _ backplane: any Backplane, store: any FileStore, users: any UserTable, exports: [Export],
     limits: FileLimits = FileLimits(descriptors: Int.max)
@@ -31,28 +32,15 @@ public final class FileServer: Sendable {
     self.backplane = backplane
     self.store = store
     self.users = users
-    self.exports = exports
-    let contexts = ContextTable<ObjectKey, HeldObject>(backplane, capacity: limits.contexts)
-    self.contexts = contexts
-    var roots: [ContextID] = []
-    for (number, export) in exports.enumerated() {
-      do throws(StoreFailure) {
-        let isTaken = exports[..<number].contains { $0.prefix == export.prefix }
-        guard !export.prefix.isEmpty && !isTaken else { throw .refused(.badArguments) }
-        _ = try RelativePath(export.prefix)
-        let root = HeldObject(try store.openRoot(export.path), of: store, export: number)
-        let identity = try store.describe(root.handle).identity
-        let key = ObjectKey(export: number, identity: identity)
-        roots.append(contexts.grant(key, root, isPinned: true))
-      } catch {
-        guard case .refused(let code) = error else { preconditionFailure("roots may wait") }
-        throw ExportFailure(export: export, code: code)
-      }
-    }
-    claims = PrefixClaims(
-      backplane, zip(exports, roots).map { (name: $0.prefix, context: $1) })
+    contexts = ContextTable<ObjectKey, HeldObject>(backplane, capacity: limits.contexts)
+    claims = PrefixClaims(backplane, [])
     objects = ObjectServer(backplane, claims: claims, capacity: limits.instances)
     locks = Locks(objects, store, limits)
+    try Self.check(exports)
+    for export in exports {
+      let (_, context) = try add(export)
+      claims.add(export.prefix, context)
+    }
     objects.start(
       ObjectServer.Handlers(
         create: { [self] in create($0, $1, $2) }, serve: { [self] in serve($0, $1) },

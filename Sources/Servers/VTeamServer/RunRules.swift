@@ -1,11 +1,13 @@
+import Synchronization
 package import VProtocol
 
 /// Who may start programs here, and as which user of this host: the configuration's `run` and
 /// `guest_user`.
 ///
 /// Users of this host may, each as themselves. Those of other hosts may if a rule says so, as the
-/// user of the same name here, or where there is none as the guest user, if there is one.
-public struct RunRules: Equatable, Sendable {
+/// user of the same name here, or where there is none as the guest user, if there is one. A
+/// configuration that is read anew replaces them while the server runs.
+public final class RunRules: Sendable {
   private struct Rule: Hashable, Sendable {
     /// Nil is everybody but root.
     var user: String?
@@ -13,9 +15,13 @@ public struct RunRules: Equatable, Sendable {
     var host: String?
   }
 
+  private struct State: Sendable {
+    var rules: [Rule]
+    var guest: String?
+  }
+
   let host: String
-  private let rules: [Rule]
-  private let guest: String?
+  private let state: Mutex<State>
 
   /// Takes `USER@HOST` each, where `*` for either means all but never root.
   ///
@@ -25,7 +31,6 @@ public struct RunRules: Equatable, Sendable {
   public init?(_ rules: [String], host: String, guest: String? = nil) {
     precondition(guest.map(Self.canBeGuest) != false, "a guest is neither root nor nobody")
     self.host = host
-    self.guest = guest
     var read: [Rule] = []
     for text in rules {
       guard let principal = Principal(text), !principal.user.contains("@") else { return nil }
@@ -34,8 +39,17 @@ public struct RunRules: Equatable, Sendable {
           user: principal.user == "*" ? nil : principal.user,
           host: principal.host == "*" ? nil : principal.host))
     }
-    self.rules = read
+    state = Mutex(State(rules: read, guest: guest))
   }
+
+  /// From now on these hold; programs that run go on.
+  public func replace(by others: RunRules) {
+    let new = others.state.withLock { $0 }
+    state.withLock { $0 = new }
+  }
+
+  private var rules: [Rule] { state.withLock { $0.rules } }
+  private var guest: String? { state.withLock { $0.guest } }
 
   /// Whether guests may run as the user of this name, if there is one.
   public static func canBeGuest(_ user: String) -> Bool {

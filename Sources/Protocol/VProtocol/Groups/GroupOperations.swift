@@ -7,8 +7,7 @@ extension EntityID {
   /// The group of a name: the low 59 bits of the hash of its octets (FNV-1a), so that no host keeps
   /// a table, and before them the bit that all groups with a name have and no other.
   public init(groupNamed name: Name) {
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for octet in name.octets { hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3 }
+    var hash = name.stableHash
     // The half that all well-known groups have is none of a name.
     if UInt32(truncatingIfNeeded: hash) == Self.wellKnownLow { hash ^= 1 }
     hash |= Self.namedBit

@@ -5,10 +5,11 @@
 /// 0  record length 2 | state 2 | 4 context 8 | 12 manager 8 | 20 clock 8 | prefix, host as text
 /// ```
 public struct Claim: Equatable, Sendable {
-  /// What is `away` has lost its manager, but not its host.
+  /// What is `away` has lost its manager, but not its host; what is `forgotten` was away for long,
+  /// or root of some host took it out.
   public enum State: UInt16, Sendable {
     case present = 1
-    case withdrawn, away
+    case withdrawn, away, forgotten
   }
 
   public var prefix: [UInt8]
@@ -32,6 +33,12 @@ public struct Claim: Equatable, Sendable {
   }
 
   public init(parsing reader: inout SegmentReader) throws(WireError) {
+    var rest: [UInt8] = []
+    try self.init(parsing: &reader, rest: &rest)
+  }
+
+  /// The same; `rest` is what the record has behind the host.
+  public init(parsing reader: inout SegmentReader, rest: inout [UInt8]) throws(WireError) {
     let start = reader.position
     let length = Int(try reader.integer(UInt16.self))
     guard let state = State(rawValue: try reader.integer()) else { throw .badField(.claim) }
@@ -44,11 +51,12 @@ public struct Claim: Equatable, Sendable {
     guard Self.isPrefix(prefix), Principal.isName(host), host.utf8.count <= Self.hostBytesMax,
       manager.isValid, !manager.isGroup, reader.position <= start + length
     else { throw .badField(.claim) }
-    try reader.skip(to: start + length)
+    rest = try reader.octets(start + length - reader.position)
   }
 
-  public func emit(into writer: inout SegmentWriter) {
-    writer.integer(UInt16(byteCount))
+  /// `rest` is put behind the host, where readers of other versions skip it.
+  public func emit(into writer: inout SegmentWriter, rest: [UInt8] = []) {
+    writer.integer(UInt16(byteCount + rest.count))
     writer.integer(state.rawValue)
     writer.integer(context.rawValue)
     writer.integer(manager.rawValue)
@@ -56,7 +64,11 @@ public struct Claim: Equatable, Sendable {
     writer.integer(UInt16(prefix.count))
     writer.octets(prefix)
     writer.text(host)
+    writer.octets(rest)
   }
+
+  /// Whether names lead to it.
+  public var isListed: Bool { state == .present || state == .away }
 
   public var byteCount: Int { 32 + prefix.count + host.utf8.count }
 
@@ -95,24 +107,53 @@ public struct ClaimName: Operation {
   public var name: ContextName
   public var context: ContextID
   public var manager: EntityID
+  /// It gives way to any later claim of its own host, though it is answered for.
+  public var yields: Bool
 
-  public init(prefix: [UInt8], context: ContextID, manager: EntityID) {
+  public init(prefix: [UInt8], context: ContextID, manager: EntityID, yields: Bool = false) {
     name = ContextName(.none, prefix)
     self.context = context
     self.manager = manager
+    self.yields = yields
   }
   public init(parsing message: Message) throws(WireError) {
     name = try ContextName(parsing: message)
     var reader = name.readerBehindName(message)
     context = ContextID(rawValue: try reader.integer())
     manager = EntityID(rawValue: message.mcb.pair(4))
+    yields = message.mcb[6] & 1 != 0
     guard Claim.isPrefix(name.name) else { throw .badField(.claim) }
   }
   public var message: Message {
     var writer = SegmentWriter(reserving: 8)
     writer.integer(context.rawValue)
-    return name.message(Self.request.pair(4, manager.rawValue), more: writer.bytes)
+    let mcb = Self.request.pair(4, manager.rawValue).word(6, yields ? 1 : 0)
+    return name.message(mcb, more: writer.bytes)
   }
+}
+
+/// Takes a prefix out of the tables of all hosts: what its own manager serves no more, or what was
+/// left by a manager that is away.
+///
+/// For `host/NAME` that is all that the host NAME has claimed. `inUse` while its manager answers.
+public struct ForgetName: Operation {
+  public static let code: UInt32 = 0x001010
+  public static let isIdempotent = true
+
+  public var name: ContextName
+  /// The manager of this host that gives its claim up; `none` forgets another one's.
+  public var manager: EntityID
+
+  public init(prefix: [UInt8], manager: EntityID = .none) {
+    name = ContextName(.none, prefix)
+    self.manager = manager
+  }
+  public init(parsing message: Message) throws(WireError) {
+    name = try ContextName(parsing: message)
+    manager = EntityID(rawValue: message.mcb.pair(4))
+    guard Claim.isPrefix(name.name) else { throw .badField(.claim) }
+  }
+  public var message: Message { name.message(Self.request.pair(4, manager.rawValue)) }
 }
 
 /// Spreads claims among directories: a datagram of at most 1,024 octets, so one packet.

@@ -51,6 +51,14 @@ public struct ContextName: Equatable, Sendable {
     return Message(mcb, segment: more.isEmpty ? name : name + more)
   }
 
+  /// A request with this name in the place of the one that it has.
+  ///
+  /// Precondition: `message` carries a name.
+  public func renaming(_ message: Message) -> Message {
+    let length = Int(message.mcb[3] & 0xFFFF)
+    return self.message(message.mcb, more: Array(message.segment.dropFirst(length)))
+  }
+
   /// A reader for what follows the name in a segment.
   func readerBehindName(_ message: Message) -> SegmentReader {
     SegmentReader(message.segment, at: name.count)

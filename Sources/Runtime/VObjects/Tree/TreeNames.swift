@@ -171,15 +171,12 @@ extension TreeOperations {
 
   /// What a listing tells of an object.
   func record(_ path: TreePath, _ object: TreeObject) -> Descriptor {
-    // FNV-1a: an object is the same one, by its name, over restarts of the node.
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for octet in Self.name(of: path).octets {
-      hash = (hash ^ UInt64(octet)) &* 0x0000_0100_0000_01B3
-    }
+    // An object is the same one, by its name, over restarts of the node.
     var descriptor = Descriptor(
       kind: object.kind,
       identity: Descriptor.Identity(
-        device: 0, inode: hash, generation: object.access.generation))
+        device: 0, inode: Self.name(of: path).stableHash,
+        generation: object.access.generation))
     descriptor.name = path.last?.octets ?? []
     return descriptor
   }

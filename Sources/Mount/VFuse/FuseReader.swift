@@ -4,13 +4,14 @@ internal import Glibc
 
 /// A buffer for one request at a time and what is known of the request in it.
 ///
-/// Belongs to one thread while that thread reads /dev/fuse; `Session` hands it on under its lock.
-@safe final class Reader: @unchecked Sendable {
+/// Belongs to one thread while that thread reads /dev/fuse; `FuseSession` hands it on under its
+/// lock.
+@safe final class FuseReader: @unchecked Sendable {
   private let buffer: UnsafeMutableRawBufferPointer
   /// Of the request at hand.
   private(set) var unique: UInt64 = 0
   private(set) var dropsPrivileges = false
-  var names = RequestNames()
+  var names = RequestNames(user: "")
 
   /// What reading came to.
   enum Outcome {
@@ -35,7 +36,7 @@ internal import Glibc
   }
 
   /// One that has the request at hand of another, which can then read the next.
-  convenience init?(copying other: Reader, bytes: Int) {
+  convenience init?(copying other: FuseReader, bytes: Int) {
     self.init(bytes: bytes)
     unsafe buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: other.buffer[..<bytes]))
   }
@@ -91,12 +92,12 @@ internal import Glibc
   }
 
   /// The reader of this thread, inside an operation that `process` called.
-  static var current: Reader {
+  static var current: FuseReader {
     let reader = unsafe pthread_getspecific(currentKey)
     guard let reader = unsafe reader else {
       preconditionFailure("operations are called by the thread that read the request")
     }
-    return unsafe Unmanaged<Reader>.fromOpaque(reader).takeUnretainedValue()
+    return unsafe Unmanaged<FuseReader>.fromOpaque(reader).takeUnretainedValue()
   }
 
   private static let currentKey: pthread_key_t = {

@@ -2,19 +2,19 @@ internal import Synchronization
 internal import VProtocol
 internal import VRuntime
 
-/// The locks that programs hold through this mount: what to give back at a close, and what to ask
+/// The locks that programs hold through a client: what to give back at a close, and what to ask
 /// for again when a manager has lost it.
 final class HeldLocks: Sendable {
   struct Key: Hashable {
-    let node: NodeID
+    let object: ObjectID
     let owner: UInt64
     let isWhole: Bool
   }
 
   /// One owner's locks on one object.
   struct Held {
-    /// The handle used last.
-    var handle: HandleID
+    /// What it was used through last.
+    var open: OpenID
     var spans = RangeLocks()
     var process: UInt32
     /// Who gave them, and how many locks it had given by then.
@@ -25,19 +25,19 @@ final class HeldLocks: Sendable {
   private struct State {
     var held: [Key: Held] = [:]
     /// Closes under way that free a flock, and who tries again at their end.
-    var closes: [NodeID: (count: Int, retries: [@Sendable () -> Void])] = [:]
+    var closes: [ObjectID: (count: Int, retries: [@Sendable () -> Void])] = [:]
   }
 
   private let state = Mutex(State())
 
   func note(
-    _ lock: ObjectLock, _ key: Key, _ handle: HandleID, by manager: EntityID, grant: UInt64
+    _ lock: ObjectLock, _ key: Key, _ open: OpenID, by manager: EntityID, grant: UInt64
   ) {
     state.withLock { state in
       var held =
         state.held[key]
-        ?? Held(handle: handle, process: lock.process, manager: manager, grant: grant)
-      (held.handle, held.manager, held.grant) = (handle, manager, grant)
+        ?? Held(open: open, process: lock.process, manager: manager, grant: grant)
+      (held.open, held.manager, held.grant) = (open, manager, grant)
       held.spans.set(lock.kind, lock.range)
       state.held[key] = held.spans.isEmpty ? nil : held
     }
@@ -47,10 +47,10 @@ final class HeldLocks: Sendable {
 
   func holds(_ key: Key) -> Bool { state.withLock { $0.held[key] != nil } }
 
-  /// The locks taken through a handle, each with what it counts from at `manager`.
-  func all(of handle: HandleID, at manager: EntityID) -> [(lock: ObjectLock, since: UInt64)] {
+  /// The locks taken through what is open, each with what it counts from at `manager`.
+  func all(of open: OpenID, at manager: EntityID) -> [(lock: ObjectLock, since: UInt64)] {
     state.withLock { state in
-      state.held.filter { $0.value.handle == handle }.flatMap { key, held in
+      state.held.filter { $0.value.open == open }.flatMap { key, held in
         held.spans.spans.map { span in
           let lock = ObjectLock(
             span.kind, isWhole: key.isWhole, owner: key.owner, range: span.range,
@@ -62,35 +62,35 @@ final class HeldLocks: Sendable {
     }
   }
 
-  /// Forgets what was locked through a handle that is closed; true if `endClose` is to follow.
-  func beginClose(of handle: HandleID, _ node: NodeID) -> Bool {
+  /// Forgets what was locked through what is closed; true if `endClose` is to follow.
+  func beginClose(of open: OpenID, _ object: ObjectID) -> Bool {
     state.withLock { state in
-      let keys = state.held.filter { $0.value.handle == handle }.keys
+      let keys = state.held.filter { $0.value.open == open }.keys
       for key in keys { state.held[key] = nil }
       guard keys.contains(where: \.isWhole) else { return false }
-      state.closes[node, default: (0, [])].count += 1
+      state.closes[object, default: (0, [])].count += 1
       return true
     }
   }
 
-  func endClose(of node: NodeID) {
+  func endClose(of object: ObjectID) {
     let retries = state.withLock { state -> [@Sendable () -> Void] in
-      guard let close = state.closes[node] else { return [] }
+      guard let close = state.closes[object] else { return [] }
       if close.count > 1 {
-        state.closes[node]?.count -= 1
+        state.closes[object]?.count -= 1
         return []
       }
-      state.closes[node] = nil
+      state.closes[object] = nil
       return close.retries
     }
     for retry in retries { retry() }
   }
 
   /// Calls `retry` at the end of the closes under way; false if there are none.
-  func afterCloses(of node: NodeID, _ retry: @escaping @Sendable () -> Void) -> Bool {
+  func afterCloses(of object: ObjectID, _ retry: @escaping @Sendable () -> Void) -> Bool {
     state.withLock { state in
-      state.closes[node]?.retries.append(retry)
-      return state.closes[node] != nil
+      state.closes[object]?.retries.append(retry)
+      return state.closes[object] != nil
     }
   }
 }

@@ -2,16 +2,23 @@ internal import CFuse3
 internal import CVLinux
 internal import Glibc
 internal import Synchronization
-internal import VProtocol
 
 /// The connection to the kernel: /dev/fuse, the mount, and libfuse as parser between the two.
 ///
-/// `fuse` is set once, by `start`, before any thread reads requests; libfuse locks what it
-/// changes. All else that changes is in `state`.
-@safe final class Session: @unchecked Sendable {
+/// ```
+///   program -- kernel -- /dev/fuse -- FuseSession -- FuseReader -- libfuse -- FuseOperations
+///                                                                                   |
+///                               FuseRequest -- what answers it                  FileSystem
+/// ```
+/// No thread waits here: `serve` reads while there is something to read, and begins requests; who
+/// has an answer gives it on whichever thread that is.
+///
+/// `fuse` and `system` are set once, by `start`, before any thread reads requests; libfuse locks
+/// what it changes. All else that changes is in `state`, `waiting` and `held`.
+@safe public final class FuseSession: @unchecked Sendable {
   private struct State {
-    /// Readers that no thread uses.
-    var readers: [Reader] = []
+    /// FuseReaders that no thread uses.
+    var readers: [FuseReader] = []
     /// A thread came while all readers were in use: one of them must look again.
     var missed = false
     /// The request and the answer of INIT, until it has been given.
@@ -19,11 +26,17 @@ internal import VProtocol
     var isEnded = false
   }
 
-  let descriptor: Int32
+  /// Of the connection; whoever watches it calls `serve`.
+  public let descriptor: Int32
+  public let backingFiles: BackingFiles
   private let mountPoint: String
   /// The file system that this session mounted.
   private let mountedDevice = Atomic<UInt64>(0)
   private var fuse: OpaquePointer?
+  private unowned var fileSystem: (any FileSystem)?
+  /// Requests that INTERRUPT can find, by their unique number.
+  let waiting = Mutex<[UInt64: FuseRequest]>([:])
+  let held = Mutex(HeldRequests())
   private let state: Mutex<State>
   /// The unique number of INIT until it has been answered, else 0, which no request has.
   private let initUnique = Atomic<UInt64>(0)
@@ -33,12 +46,14 @@ internal import VProtocol
   /// Mounts that dead nodes left on the mount point, one over the other.
   private static let deadMountsMax = 64
 
-  init(mountPoint: String, source: String) throws(MountError) {
+  /// Mounts on a directory; `source` is what mount(8) shows as the device.
+  public init(mountPoint: String, source: String) throws(MountError) {
     try Self.clearDeadMounts(mountPoint)
     descriptor = unsafe Glibc.open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw Self.error(errno, mountPoint, "open /dev/fuse") }
     self.mountPoint = mountPoint
-    let readers = (0..<Self.readersMax).compactMap { _ in Reader() }
+    backingFiles = BackingFiles(fuse: descriptor)
+    let readers = (0..<Self.readersMax).compactMap { _ in FuseReader() }
     state = Mutex(State(readers: readers))
     guard readers.count == Self.readersMax else { throw Self.error(ENOMEM, mountPoint, "mmap") }
     let options =
@@ -54,13 +69,14 @@ internal import VProtocol
     if let fuse = unsafe fuse { unsafe fuse_session_destroy(fuse) } else { close(descriptor) }
   }
 
-  /// Makes libfuse's part, whose operations then find `mount`.
-  func start(_ mount: Mount) throws(MountError) {
-    var operations = Mount.operations
+  /// Makes libfuse's part; requests are then begun with `fileSystem`, which outlives `serve`.
+  public func start(_ fileSystem: any FileSystem) throws(MountError) {
+    self.fileSystem = fileSystem
+    var operations = Self.operations
     var io = fuse_custom_io()
     unsafe io.read = { descriptor, buffer, size, _ in unsafe Glibc.read(descriptor, buffer, size) }
-    unsafe io.writev = { descriptor, vectors, count, mount in
-      unsafe Mount.of(mount).session.write(descriptor, vectors, count)
+    unsafe io.writev = { descriptor, vectors, count, session in
+      unsafe FuseSession.of(session).write(descriptor, vectors, count)
     }
     // libfuse copies the operations, the functions and what it needs of the arguments.
     unsafe fuse = "vnode".withCString { name in
@@ -69,7 +85,7 @@ internal import VProtocol
         var list = unsafe fuse_args(argc: 1, argv: vector.baseAddress, allocated: 0)
         return unsafe fuse_session_new(
           &list, &operations, MemoryLayout<fuse_lowlevel_ops>.size,
-          Unmanaged.passUnretained(mount).toOpaque())
+          Unmanaged.passUnretained(self).toOpaque())
       }
     }
     guard let fuse = unsafe fuse, unsafe fuse_session_custom_io(fuse, &io, descriptor) == 0 else {
@@ -79,7 +95,9 @@ internal import VProtocol
   }
 
   /// Detaches the mount, unless something else is on the mount point by now.
-  func unmount() {
+  ///
+  /// What is still open on it is served on.
+  public func unmount() {
     guard unsafe v_mount_device(mountPoint) == mountedDevice.load(ordering: .relaxed) else {
       return
     }
@@ -116,15 +134,13 @@ internal import VProtocol
 
 // MARK: - Requests in, answers out
 
-extension Session {
+extension FuseSession {
   /// Serves requests until there are none; called on every readiness of the descriptor.
   ///
-  /// `admit` says whether the request that a reader has at hand can begin now. `interrupt` is told
-  /// which request a signal is for and says whether it knows it. Returns true when this thread
-  /// found the mount gone; once.
-  func serve(admit: (Reader, Int) -> Bool, interrupt: (UInt64) -> Bool) -> Bool {
+  /// Returns true when this thread found the mount gone; once.
+  public func serve() -> Bool {
     while let reader = takeReader() {
-      let isEnded = drain(reader, admit, interrupt)
+      let isEnded = drain(reader)
       let (isFirstEnd, missed) = state.withLock { state in
         state.readers.append(reader)
         defer {
@@ -139,7 +155,7 @@ extension Session {
     return false
   }
 
-  private func takeReader() -> Reader? {
+  private func takeReader() -> FuseReader? {
     state.withLock { state in
       guard !state.isEnded else { return nil }
       guard let reader = state.readers.popLast() else {
@@ -150,9 +166,7 @@ extension Session {
     }
   }
 
-  private func drain(
-    _ reader: Reader, _ admit: (Reader, Int) -> Bool, _ interrupt: (UInt64) -> Bool
-  ) -> Bool {
+  private func drain(_ reader: FuseReader) -> Bool {
     while true {
       switch reader.read(descriptor) {
       case .empty: return false
@@ -171,14 +185,28 @@ extension Session {
           state.withLock { $0.initialization = (unique, reply) }
           initUnique.store(unique, ordering: .releasing)
           fallthrough
-        default: if admit(reader, bytes) { process(reader, bytes: bytes) }
+        default: if admit(reader, bytes: bytes) { process(reader, bytes: bytes) }
         }
       }
     }
   }
 
+  /// A signal is there for a request; false if it is not known.
+  private func interrupt(_ unique: UInt64) -> Bool {
+    guard let request = waiting.withLock({ $0[unique] }) else { return endHeld(unique) }
+    request.interrupt()
+    return true
+  }
+
+  var system: any FileSystem { fileSystem! }
+
   /// Lets libfuse parse the request that a reader has at hand, and begins with it.
-  func process(_ reader: Reader, bytes: Int) { unsafe reader.process(bytes: bytes, by: fuse!) }
+  func process(_ reader: FuseReader, bytes: Int) { unsafe reader.process(bytes: bytes, by: fuse!) }
+
+  /// The session that libfuse was given as user data.
+  static func of(_ userData: UnsafeMutableRawPointer?) -> FuseSession {
+    unsafe Unmanaged<FuseSession>.fromOpaque(userData!).takeUnretainedValue()
+  }
 
   /// Answers a request that libfuse has not seen.
   func refuse(_ unique: UInt64, _ error: Int32) {

@@ -1,25 +1,21 @@
-package import VProtocol
+public import VProtocol
 
-/// The objects below one prefix, as far as inode numbers and node identity go.
+/// The objects below one prefix, as far as their numbers and their identity go.
 ///
 /// Named by the prefix and not by the manager, whose entity changes with every restart: the same
-/// object keeps its node and its inode number over restarts of its manager, of this node and of
-/// this host.
-package struct Tree: Hashable, Sendable {
+/// object keeps its number over restarts of its manager, of this node and of this host.
+public struct Tree: Hashable, Sendable {
   private let seed: UInt64
 
   package init(prefix: [UInt8]) {
-    // FNV-1a, 64 bits.
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for octet in prefix { hash = (hash ^ UInt64(octet)) &* 0x100_0000_01B3 }
-    seed = Self.mix(hash)
+    seed = Self.mix(Name(prefix).stableHash)
   }
 
-  /// The inode number that Linux sees for an object of this tree.
+  /// The number that stands for an object of this tree: what Linux sees as its inode number.
   ///
   /// `mix` is a bijection, so objects of one device of one tree never share a number; among
   /// 1,000,000 objects of different ones two share a number with probability 3 in 100,000,000.
-  package func inodeNumber(of identity: Descriptor.Identity) -> UInt64 {
+  public func number(of identity: Descriptor.Identity) -> UInt64 {
     Self.usable(Self.mix(identity.inode ^ Self.mix(seed &+ identity.device)))
   }
 

@@ -1,15 +1,14 @@
 internal import CVLinux
 internal import Glibc
 internal import Synchronization
-internal import VRuntime
 
-/// How the open files of each node reach their bytes: past this process, where the manager is on
-/// this host and passed a descriptor, else by requests.
+/// How the open files of each node reach their bytes: past this process, by a descriptor of a
+/// file of this host, else by requests.
 ///
 /// One inode has one way at a time, for all who have it open, and Linux refuses an open that
 /// differs. So the first open decides, and the last close ends it. Passing needs CAP_SYS_ADMIN
 /// and a file system that Linux can stack on; without them files go by requests.
-final class BackingFiles: Sendable {
+public final class BackingFiles: Sendable {
   private struct Way {
     /// Linux's number of the backing file; 0 where the node goes by requests.
     var backing: Int32
@@ -17,7 +16,7 @@ final class BackingFiles: Sendable {
   }
 
   private let fuse: Int32
-  private let ways = Mutex<[NodeID: Way]>([:])
+  private let ways = Mutex<[NodeNumber: Way]>([:])
 
   /// `fuse` is the descriptor of the connection.
   init(fuse: Int32) { self.fuse = fuse }
@@ -26,11 +25,11 @@ final class BackingFiles: Sendable {
   ///
   /// Linux opens the file again for each user of it, with the flags of that open, so any open
   /// descriptor of it will do.
-  func open(_ node: NodeID, _ descriptor: PassedDescriptor?) -> Int32 {
+  public func open(_ node: NodeNumber, _ descriptor: Int32?) -> Int32 {
     ways.withLock { ways in
       var way =
         ways[node]
-        ?? Way(backing: descriptor.map { max(0, v_fuse_backing_open(fuse, $0.number)) } ?? 0)
+        ?? Way(backing: descriptor.map { max(0, v_fuse_backing_open(fuse, $0)) } ?? 0)
       way.opens += 1
       ways[node] = way
       return way.backing
@@ -38,7 +37,7 @@ final class BackingFiles: Sendable {
   }
 
   /// Counts a close.
-  func close(_ node: NodeID) {
+  public func close(_ node: NodeNumber) {
     ways.withLock { ways in
       guard let way = ways[node] else { return }
       ways[node]?.opens -= 1

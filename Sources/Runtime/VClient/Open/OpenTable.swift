@@ -2,15 +2,13 @@ internal import Synchronization
 internal import VProtocol
 internal import VRuntime
 
-/// FUSE's number for an open file or directory (fh).
-///
-/// Never used a second time.
-typealias HandleID = UInt64
+/// The number of what a client has open; never used a second time.
+public typealias OpenID = UInt64
 
-/// An instance behind an open file or directory, and how to make it again.
-struct Handle: Sendable {
-  let node: NodeID
-  /// An instance is used by the user who opened it, whoever has the descriptor now.
+/// An instance, and how to make it again.
+struct OpenObject: Sendable {
+  let object: ObjectID
+  /// An instance is used by the user who opened it, whoever has it now.
   let user: ClientUser
   /// The mode in which the instance is made again when its manager has lost it.
   let mode: OpenMode
@@ -23,7 +21,7 @@ struct Handle: Sendable {
   var blocksRead: UInt64 = 0
   var blocksWritten: UInt64 = 0
 
-  /// Positions are octet offsets; else the position is the handle's own.
+  /// Positions are octet offsets; else the position is its own.
   var isPositional: Bool { attributes.contains(.randomAccess) && !attributes.contains(.stream) }
   /// Another instance would have other octets.
   var isSnapshot: Bool { attributes.contains(.fixedLength) && !attributes.contains(.storage) }
@@ -34,10 +32,10 @@ struct Handle: Sendable {
   }
 
   init(
-    node: NodeID, user: ClientUser, mode: OpenMode, manager: EntityID,
+    object: ObjectID, user: ClientUser, mode: OpenMode, manager: EntityID,
     _ created: CreateInstance.Answer
   ) {
-    self.node = node
+    self.object = object
     self.user = user
     self.mode = mode.subtracting([.create, .exclusive, .truncate, .dropPrivileges])
     self.manager = manager
@@ -46,59 +44,59 @@ struct Handle: Sendable {
   }
 }
 
-/// What is open through this mount.
-final class HandleTable: Sendable {
+/// What a client has open.
+final class OpenTable: Sendable {
   private struct State {
-    var handles: [HandleID: Handle] = [:]
-    var lastID: HandleID = 0
+    var opens: [OpenID: OpenObject] = [:]
+    var lastID: OpenID = 0
   }
 
   private let state = Mutex(State())
 
-  func add(_ handle: Handle) -> HandleID {
+  func add(_ open: OpenObject) -> OpenID {
     state.withLock { state in
       state.lastID += 1
-      state.handles[state.lastID] = handle
+      state.opens[state.lastID] = open
       return state.lastID
     }
   }
 
-  subscript(id: HandleID) -> Handle? { state.withLock { $0.handles[id] } }
+  subscript(id: OpenID) -> OpenObject? { state.withLock { $0.opens[id] } }
 
-  /// Some instance of the object of a node that `user` opened.
+  /// Some instance of an object that `user` opened.
   ///
-  /// Looks at all handles, so for rare use.
-  func any(of node: NodeID, openedBy user: ClientUser) -> HandleID? {
+  /// Looks at all that is open, so for rare use.
+  func any(of object: ObjectID, openedBy user: ClientUser) -> OpenID? {
     state.withLock { state in
-      state.handles.first { $0.value.node == node && $0.value.user == user }?.key
+      state.opens.first { $0.value.object == object && $0.value.user == user }?.key
     }
   }
 
   /// Every open instance as a line: its number, its manager, who opened it, how.
   var text: String {
-    state.withLock { $0.handles.sorted { $0.key < $1.key }.map(\.value) }.map {
+    state.withLock { $0.opens.sorted { $0.key < $1.key }.map(\.value) }.map {
       "\($0.instance.rawValue) \($0.manager) \($0.user.name) \($0.mode.words)\n"
     }.joined()
   }
 
-  func remove(_ id: HandleID) -> Handle? { state.withLock { $0.handles.removeValue(forKey: id) } }
+  func remove(_ id: OpenID) -> OpenObject? { state.withLock { $0.opens.removeValue(forKey: id) } }
 
   /// Puts a new instance in the place of a lost one, unless another request did so already.
   func replace(
-    _ id: HandleID, lost: Handle, by manager: EntityID, _ instance: InstanceID
+    _ id: OpenID, lost: OpenObject, by manager: EntityID, _ instance: InstanceID
   ) -> Bool {
     state.withLock { state in
-      guard let handle = state.handles[id], handle.instance == lost.instance,
-        handle.manager == lost.manager
+      guard let open = state.opens[id], open.instance == lost.instance,
+        open.manager == lost.manager
       else { return false }
-      state.handles[id]?.manager = manager
-      state.handles[id]?.instance = instance
+      state.opens[id]?.manager = manager
+      state.opens[id]?.instance = instance
       return true
     }
   }
 
-  func markBroken(_ id: HandleID) { state.withLock { $0.handles[id]?.isBroken = true } }
+  func markBroken(_ id: OpenID) { state.withLock { $0.opens[id]?.isBroken = true } }
 
-  func countBlockRead(_ id: HandleID) { state.withLock { $0.handles[id]?.blocksRead += 1 } }
-  func countBlockWritten(_ id: HandleID) { state.withLock { $0.handles[id]?.blocksWritten += 1 } }
+  func countBlockRead(_ id: OpenID) { state.withLock { $0.opens[id]?.blocksRead += 1 } }
+  func countBlockWritten(_ id: OpenID) { state.withLock { $0.opens[id]?.blocksWritten += 1 } }
 }

@@ -1,0 +1,60 @@
+import ArgumentParser
+import VAttach
+import VProtocol
+import VRuntime
+
+/// `v forget`: takes the names of who is gone out of the listings of all hosts.
+struct Forget: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Takes names of a host or a server that is gone out of all listings.",
+    discussion: """
+      Example: v forget moa
+
+      A host's name forgets all that the host has served; storage/moa that one name. What is below \
+      it is then "No such file", no more "Host is down". Nobody who answers is forgotten, and who \
+      is back later has its names again. Only root forgets. Without it names go after 30 days \
+      (forget_days in the configuration).
+      """)
+
+  @OptionGroup var options: CommonOptions
+
+  @Argument(help: ArgumentHelp("A host, or a name such as storage/moa.", valueName: "name"))
+  var name: String
+
+  func run() throws {
+    try options.answer("forget \(name)") { names in
+      let parts = name.split(separator: "/")
+      let isPath = name.hasPrefix("/")
+      guard !isPath || parts.first == "v", parts.count > (isPath ? 1 : 0) else {
+        throw names.failure("no name of V: those are below /v, or without a slash in front")
+      }
+      let prefix = parts.dropFirst(isPath ? 1 : 0).joined(separator: "/")
+      guard Claim.isPrefix(Array(prefix.utf8)) else { throw names.failure("no name of a server") }
+      // A name alone is a host's, or else a prefix.
+      var tries = [prefix]
+      if !prefix.contains("/") { tries.insert("host/\(prefix)", at: 0) }
+      for prefix in tries {
+        switch try names.forget(prefix) {
+        case .ok:
+          return Reply(
+            members: [("forgotten", .string(prefix))],
+            text: prefix.hasPrefix("host/")
+              ? "\(prefix.dropFirst(5)) is forgotten, with all its names" : "\(prefix) is forgotten"
+          )
+        case .inUse: throw names.failure("it answers; what is there is not forgotten")
+        case .noPermission: throw names.failure("only root of this host forgets names")
+        case .notFound: continue
+        case let code: throw names.failure("\(code)")
+        }
+      }
+      throw names.failure("no such name is listed")
+    }
+  }
+}
+
+extension Names {
+  /// What the directory of this host says to forgetting a prefix.
+  fileprivate func forget(_ prefix: String) throws -> ReplyCode {
+    try code(of: ForgetName(prefix: Array(prefix.utf8)), to: directory)
+  }
+}

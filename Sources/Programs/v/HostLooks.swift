@@ -1,0 +1,59 @@
+import Glibc
+import Synchronization
+import VAttach
+import VProtocol
+import VRuntime
+
+/// What a person wants to know of a host: how busy it is, and how much room it has.
+struct HostLook: Sendable {
+  var load: String?
+  var programs: Int?
+  /// Of what it serves as `storage/HOST`; what users may have of it.
+  var diskBytes: (free: UInt64, all: UInt64)?
+
+  /// Asks hosts all at once; what one does not answer in time is left open.
+  static func at(
+    _ hosts: [String], _ node: AttachedBackplane, _ options: CommonOptions
+  ) -> [String: HostLook] {
+    let found = Mutex<[String: HostLook]>([:])
+    let workers = hosts.map { host in
+      Background.start {
+        let names = Names(node, options, for: "status", limit: limit)
+        let look = HostLook(host, names)
+        found.withLock { $0[host] = look }
+      }
+    }
+    for worker in workers { pthread_join(worker, nil) }
+    return found.withLock { $0 }
+  }
+
+  private static let limit = TimeSpan.milliseconds(500)
+
+  private init(_ host: String, _ names: Names) {
+    load = (try? names.lines(of: "host/\(host)/status"))?
+      .first { $0.hasPrefix("load ") }?.split(separator: " ").dropFirst().first.map(String.init)
+    programs = (try? names.lines(of: "team/\(host)/status"))?
+      .first { $0.hasPrefix("programs ") }.flatMap { Int($0.dropFirst("programs ".count)) }
+    if let root = try? names.find("storage/\(host)"),
+      let (store, _) = try? names.send(QueryStore(root.name), to: root.manager)
+    {
+      diskBytes = (
+        free: store.blocksAvailable &* UInt64(store.blockSize),
+        all: store.blocks &* UInt64(store.blockSize)
+      )
+    }
+  }
+
+  var diskText: String {
+    diskBytes.map { "\(Text.bytes($0.free)) of \(Text.bytes($0.all))" } ?? "-"
+  }
+
+  var json: [(String, JSON)] {
+    [
+      ("load", load.map { .number($0) } ?? .null),
+      ("programs", programs.map { .integer($0) } ?? .null),
+      ("disk_free_bytes", diskBytes.map { .number("\($0.free)") } ?? .null),
+      ("disk_bytes", diskBytes.map { .number("\($0.all)") } ?? .null),
+    ]
+  }
+}

@@ -1,0 +1,70 @@
+import Glibc
+import Synchronization
+
+extension Configuration {
+  /// One key that has another value than before.
+  struct Change {
+    var isLive: Bool
+    /// The line that holds from now on, or from the next start on.
+    var text: String
+  }
+
+  /// What another configuration has otherwise.
+  func changes(to new: Configuration) -> [Change] {
+    var changes = ConfigurationKey<Configuration>.all.compactMap { key -> Change? in
+      guard key.show(self) != key.show(new) else { return nil }
+      return Change(isLive: key.isLive, text: key.line(of: new))
+    }
+    let before = exports.map(\.lines)
+    changes += new.exports.filter { !before.contains($0.lines) }.map {
+      Change(isLive: true, text: "export \($0.lines.joined(separator: ", "))")
+    }
+    let after = new.exports.map(\.prefix)
+    changes += exports.filter { !after.contains($0.prefix) }.map {
+      Change(isLive: true, text: "export \($0.prefix) is not served any more")
+    }
+    return changes
+  }
+
+  /// Takes from another one what a running node takes.
+  mutating func takeLiveKeys(of new: Configuration) {
+    peers = new.peers
+    run = new.run
+    guestUser = new.guestUser
+    forgetDays = new.forgetDays
+    logLevel = new.logLevel
+    exports = new.exports
+  }
+}
+
+extension Configuration.Export {
+  fileprivate var lines: [String] {
+    ConfigurationKey<Self>.all.compactMap { key in
+      key.show(self).map { "\(key.name) = \($0)" }
+    }
+  }
+}
+
+/// The configured peers as they are shown; a configuration that is read anew may have others.
+final class ShownPeers: Sendable {
+  private let state: Mutex<[String]>
+
+  init(_ peers: [(address: UInt32, port: UInt16)]) { state = Mutex(Self.texts(peers)) }
+
+  var texts: [String] { state.withLock { $0 } }
+
+  func set(_ peers: [(address: UInt32, port: UInt16)]) {
+    state.withLock { $0 = Self.texts(peers) }
+  }
+
+  private static func texts(_ peers: [(address: UInt32, port: UInt16)]) -> [String] {
+    peers.map { "\(formatIPv4($0.address)):\($0.port)" }
+  }
+}
+
+/// systemd tells by it which reload it is told of.
+func monotonicMicroseconds() -> Int64 {
+  var now = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &now)
+  return Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_nsec) / 1000
+}

@@ -1,0 +1,171 @@
+internal import Synchronization
+internal import VProtocol
+public import VRuntime
+
+/// Who makes a call, and hears when a signal ends it.
+public protocol Caller: AnyObject, Sendable {
+  /// Whom the call is for.
+  ///
+  /// Whether root is root of the host or of a container in it matters to all managers but stores,
+  /// and may take long to find out: so it is asked for only where it matters.
+  func user(asking isStore: Bool) -> ClientUser
+  /// The call is about to wait: from here on a signal may call `interrupt` of it. False if the
+  /// caller wants no answer any more.
+  func beginWaiting(_ call: Call) -> Bool
+  /// The call was ended by a signal; false if the caller has its answer.
+  func giveUp() -> Bool
+  /// Whether the caller still wants an answer.
+  var isWaiting: Bool { get }
+}
+
+/// One call of a program on a client: the transactions that it waits for, and how a signal ends
+/// them.
+public final class Call: Sendable {
+  private struct State {
+    var isGivenUp = false
+    var isInterrupted = false
+    var wait: Wait?
+    /// What is given up together with the call.
+    var transactions: [ClientPool.Transaction] = []
+    /// What came with the answer to an open.
+    var passed: PassedDescriptor?
+    /// Who asks, once it was asked for.
+    var user: ClientUser?
+  }
+
+  /// An operation that waits, at its manager, for people or other programs.
+  private struct Wait {
+    /// An entity that sends nothing else until nobody can ask for the end of the wait.
+    let client: EntityID
+    let manager: EntityID
+    let user: ClientUser
+    var mustEnd = false
+  }
+
+  let client: Client
+  private let caller: any Caller
+  private let state = Mutex(State())
+
+  /// A signal is given this long to be overtaken by the answer; more would be felt at a terminal.
+  static let interruptGrace = TimeSpan.milliseconds(200)
+  /// A manager that does not answer is silent after 2 s, so a wait has ended by then.
+  static let waitGrace = TimeSpan.seconds(3)
+  private static let cancelInterval = TimeSpan.milliseconds(50)
+
+  public init(_ client: Client, by caller: any Caller) {
+    self.client = client
+    self.caller = caller
+  }
+
+  /// Who asks, as a principal of this host: the same one for the whole call.
+  var user: ClientUser { user(asking: .none) }
+
+  private func user(asking manager: EntityID) -> ClientUser {
+    if let known = state.withLock({ $0.user }) { return known }
+    let asked = caller.user(asking: client.isStore(manager))
+    return state.withLock { state in
+      let user = state.user ?? asked
+      state.user = user
+      return user
+    }
+  }
+
+  /// Whether its answer is still wanted.
+  var isOpen: Bool { caller.isWaiting }
+
+  /// What came with the answer to an open; the first to ask gets it.
+  func takePassed() -> PassedDescriptor? { state.withLock { $0.passed.take() } }
+
+  // MARK: What it waits for
+
+  /// Sends an operation for this call, as the user who made it unless another is named.
+  ///
+  /// An answer that came after the call was given up is not handed over, unless the operation
+  /// `mustEnd` because its effect has to be undone then. One that may wait for others comes with
+  /// `undo`: a signal asks its manager to end the wait, and its answer is handed over in any case;
+  /// `undo` is called if the manager fell silent and, when it is back, has done the operation. One
+  /// that `mustEnd` too gives the program its own result, before the signal takes effect.
+  func send<Op: Operation>(
+    _ operation: Op, to manager: EntityID, as user: ClientUser? = nil, mustEnd: Bool = false,
+    undo: (@Sendable () -> Void)? = nil,
+    then: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
+    guard caller.beginWaiting(self) else { return }
+    let user = user ?? self.user(asking: manager)
+    if let undo {
+      let wait = Wait(
+        client: client.clients.take(user), manager: manager, user: user, mustEnd: mustEnd)
+      return sendAlone(operation, wait, undo, then)
+    }
+    let transaction = client.clients.send(
+      operation, as: user, to: manager,
+      takeDescriptor: { [self] descriptor in state.withLock { $0.passed = descriptor } },
+      completion: then)
+    if mustEnd { return }
+    let isGivenUp = state.withLock { state in
+      if !state.isGivenUp { state.transactions.append(transaction) }
+      return state.isGivenUp
+    }
+    if isGivenUp { client.clients.abandon(transaction) }
+  }
+
+  private func sendAlone<Op: Operation>(
+    _ operation: Op, _ wait: Wait, _ undo: @escaping @Sendable () -> Void,
+    _ then: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
+    let isInterrupted = state.withLock { state in
+      state.wait = wait
+      return state.isInterrupted
+    }
+    client.backplane.send(operation, from: wait.client, to: wait.manager) { [self] answer in
+      var isNamed = state.withLock { state in
+        defer { state.wait = nil }
+        return state.isInterrupted
+      }
+      if case .refused(.retransmissionTimeout) = answer {
+        isNamed = true
+        client.withdraw(wait.client, at: wait.manager, as: wait.user, undo)
+      }
+      // What was said of it may come late.
+      client.clients.give(wait.client, of: wait.user, isUseless: isNamed)
+      then(answer)
+    }
+    if isInterrupted { cancelWait() }
+  }
+
+  /// Asks for the end of the wait until it has ended: the operation may not have arrived yet.
+  private func cancelWait() {
+    guard let wait = state.withLock({ $0.wait }) else { return }
+    client.clients.send(CancelWait(wait.client), as: wait.user, to: wait.manager) {
+      [self] answer in
+      guard case .refused = answer else { return }
+      client.backplane.after(Self.cancelInterval) { [self] in cancelWait() }
+    }
+  }
+
+  // MARK: Signals
+
+  /// The call waits for something of this host, which a signal does not end but need not await.
+  public func noteWait() { _ = caller.beginWaiting(self) }
+
+  /// A signal waits for the end of this call.
+  public func interrupt() {
+    let mustEnd = state.withLock { state in
+      state.isInterrupted = true
+      return state.wait?.mustEnd == true
+    }
+    cancelWait()
+    client.backplane.after(mustEnd ? Self.waitGrace : Self.interruptGrace) { [self] in giveUp() }
+  }
+
+  /// Ends the call in the place of whatever it still waits for.
+  private func giveUp() {
+    guard caller.giveUp() else { return }
+    let transactions = state.withLock { state in
+      state.isGivenUp = true
+      defer { state.transactions = [] }
+      return state.transactions
+    }
+    for transaction in transactions { client.clients.abandon(transaction) }
+  }
+}

@@ -1,0 +1,92 @@
+internal import Synchronization
+internal import VProtocol
+internal import VRuntime
+
+/// How an instance that its manager has lost is made again, with the locks that were held through
+/// it.
+extension Client {
+  /// Makes the instance of an open object again, unless that was done since it was lost.
+  ///
+  /// It is done once for all calls that found the instance lost, so no signal ends it.
+  func reopen(
+    _ id: OpenID, lost: OpenObject, then: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    let isFirst = reopening.withLock { waiting in
+      defer { waiting[id, default: []].append(then) }
+      return waiting[id] == nil
+    }
+    guard isFirst else { return }
+    let end = { @Sendable [self] (outcome: ReplyCode) in
+      for then in reopening.withLock({ $0.removeValue(forKey: id) ?? [] }) { then(outcome) }
+    }
+    guard let open = opens[id], !open.isSnapshot else { return end(.invalidFileID) }
+    guard !open.isBroken else { return end(.deviceError) }
+    guard open.instance == lost.instance, open.manager == lost.manager else { return end(.ok) }
+    makeAgain(lost) { [self] answer in
+      switch answer {
+      case .done(let created, let manager):
+        guard created.descriptor.identity == objects[lost.object]?.object.identity else {
+          release(created.instance, of: manager, as: lost.user)
+          return end(.invalidFileID)
+        }
+        relock(locks.all(of: id, at: manager)[...], id, lost, created.instance, of: manager) {
+          [self] outcome in
+          if outcome.isOK && opens.replace(id, lost: lost, by: manager, created.instance) {
+            return end(.ok)
+          }
+          release(created.instance, of: manager, as: lost.user)
+          end(outcome.isOK ? .invalidFileID : outcome)
+        }
+      case .refused(.notFound): end(.invalidFileID)
+      case .refused(let code): end(code)
+      }
+    }
+  }
+
+  /// A new instance of the object of a lost one; the object is looked for if need be.
+  private func makeAgain(
+    _ lost: OpenObject, isAgain: Bool = false,
+    then: @escaping @Sendable (Answer<CreateInstance.Answer>) -> Void
+  ) {
+    switch target(lost.object) {
+    case .failure(let impossible): then(.refused(impossible.code))
+    case .success(let target):
+      clients.send(
+        CreateInstance(target.name, mode: lost.mode, owner: owner), as: lost.user,
+        to: target.manager
+      ) { [self] answer in
+        guard case .refused(let code) = answer, !isAgain, Self.asksForRebinding(code) else {
+          return then(answer)
+        }
+        noteAbsence(of: target.manager, code)
+        rebind(lost.object, refused: target, code, as: lost.user) { [self] outcome in
+          guard outcome.isOK else { return then(.refused(outcome)) }
+          makeAgain(lost, isAgain: true, then: then)
+        }
+      }
+    }
+  }
+
+  /// Asks for the locks of a lost instance again; without one of them it is of no use any more.
+  private func relock(
+    _ held: ArraySlice<(lock: ObjectLock, since: UInt64)>, _ id: OpenID, _ lost: OpenObject,
+    _ instance: InstanceID, of manager: EntityID, then: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    guard let (lock, since) = held.first else { return then(.ok) }
+    clients.send(
+      LockInstance(instance, lock, .reclaiming, grant: since), as: lost.user, to: manager
+    ) { [self] answer in
+      switch answer {
+      case .done(let answer, _):
+        let key = HeldLocks.Key(object: lost.object, owner: lock.owner, isWhole: lock.isWhole)
+        locks.note(lock, key, id, by: manager, grant: answer.grant)
+        relock(held.dropFirst(), id, lost, instance, of: manager, then: then)
+      case .refused(let code):
+        // Who is away can not have given the lock away: the next use asks again.
+        guard code != .retransmissionTimeout else { return then(code) }
+        opens.markBroken(id)
+        then(.deviceError)
+      }
+    }
+  }
+}

@@ -1,0 +1,179 @@
+public import VProtocol
+public import VRuntime
+
+/// Reading and writing what is open. What is larger than a segment is sent in pieces, several at a
+/// time.
+extension Call {
+  /// Pieces of one call under way at once: 128 KB on the wire hide the trip to the manager.
+  private static let piecesAtWorkMax = 8
+  private static let pieceBytes = Message.segmentBytesMax
+
+  /// Octets from `offset` on, in pieces; none at the end, fewer than `count` only there.
+  ///
+  /// Of an object that has no octet positions it is the next block of at most a segment: one read
+  /// never joins two. An error in any of the pieces is the answer: of fewer octets a reader would
+  /// make the end of the object.
+  public func read(
+    _ id: OpenID, count: Int, at offset: UInt64,
+    then: @escaping @Sendable (Answer<[[UInt8]]>) -> Void
+  ) {
+    guard let open = client.opens[id] else { return then(.refused(.notReadable)) }
+    guard open.isPositional else { return readBlock(id, open, count: count, then: then) }
+    guard count > Self.pieceBytes else {
+      return use(id) {
+        ReadInstance($0, position: offset, count: count)
+      } then: { answer in
+        then(Self.block(answer))
+      }
+    }
+    let starts = Array(stride(from: 0, to: count, by: Self.pieceBytes))
+    let size = { @Sendable (index: Int) in min(Self.pieceBytes, count - starts[index]) }
+    Pieces<ReadInstance.Answer>(count: starts.count, window: Self.piecesAtWorkMax) {
+      [self] index, done in
+      use(
+        id, { ReadInstance($0, position: offset + UInt64(starts[index]), count: size(index)) },
+        then: done)
+    } isShort: { index, answer in
+      if case .done(let block, _) = answer { block.data.count < size(index) } else { true }
+    } end: { answers in
+      then(Self.joined(answers, size, by: open.manager))
+    }.run()
+  }
+
+  private func readBlock(
+    _ id: OpenID, _ open: OpenObject, count: Int,
+    then: @escaping @Sendable (Answer<[[UInt8]]>) -> Void
+  ) {
+    use(id, mustEnd: true, undo: open.undo) {
+      ReadInstance($0, position: open.blocksRead, count: min(count, Self.pieceBytes))
+    } then: { [self] answer in
+      if case .done(let block, _) = answer, !block.data.isEmpty {
+        client.opens.countBlockRead(id)
+      }
+      then(Self.block(answer))
+    }
+  }
+
+  private static func block(_ answer: Answer<ReadInstance.Answer>) -> Answer<[[UInt8]]> {
+    switch answer {
+    case .done(let block, let manager): .done([block.data], by: manager)
+    // Nobody says it but the manager; who it was matters to nobody.
+    case .refused(.endOfFile): .done([], by: .none)
+    case .refused(let code): .refused(code)
+    }
+  }
+
+  /// The pieces up to the first that is short.
+  private static func joined(
+    _ answers: [Answer<ReadInstance.Answer>?], _ size: (Int) -> Int, by manager: EntityID
+  ) -> Answer<[[UInt8]]> {
+    var pieces: [[UInt8]] = []
+    reading: for (index, answer) in answers.enumerated() {
+      switch answer {
+      case .done(let block, _):
+        if !block.data.isEmpty { pieces.append(block.data) }
+        if block.data.count < size(index) { break reading }
+      case .refused(let code):
+        if code != .endOfFile { return .refused(code) }
+        break reading
+      case nil: break reading
+      }
+    }
+    return .done(pieces, by: manager)
+  }
+
+  /// Writes at `offset`, or as its mode says at the end; hands over how many octets were written
+  /// up to the first error, which counts only in front of all data.
+  ///
+  /// `data` is copied before this returns. Of an object that has no octet positions it is the next
+  /// block; what is more than a segment is left to the next write, so that a signal never hides
+  /// how much was taken. With `dropsPrivileges` set-user and set-group bits go.
+  public func write(
+    _ id: OpenID, _ data: RawSpan, at offset: UInt64, dropsPrivileges: Bool,
+    then: @escaping @Sendable (Answer<Int>) -> Void
+  ) {
+    guard let open = client.opens[id] else { return then(.refused(.notReadable)) }
+    let bytes = open.isPositional ? data.byteCount : min(data.byteCount, Self.pieceBytes)
+    let pieces = stride(from: 0, to: bytes, by: Self.pieceBytes).map { start in
+      let piece = data.extracting(start..<min(start + Self.pieceBytes, bytes))
+      return unsafe piece.withUnsafeBytes { unsafe Array($0) }
+    }
+    guard open.isPositional else {
+      return writeBlock(
+        id, open, pieces.first ?? [], dropsPrivileges: dropsPrivileges, then: then)
+    }
+    // Each piece appended is in one place, and behind the one before it.
+    let isAppending = open.mode.contains(.append)
+    Pieces<WriteInstance.Answer>(
+      count: pieces.count, window: isAppending ? 1 : Self.piecesAtWorkMax
+    ) { [self] index, done in
+      use(
+        id, mayRepeat: !isAppending,
+        { instance in
+          WriteInstance(
+            instance, position: offset + UInt64(index * Self.pieceBytes), data: pieces[index],
+            dropsPrivileges: dropsPrivileges)
+        }, then: done)
+    } isShort: { index, answer in
+      if case .done(let written, _) = answer { written.count < pieces[index].count } else { true }
+    } end: { answers in
+      then(Self.written(answers, by: open.manager) { pieces[$0].count })
+    }.run()
+  }
+
+  private func writeBlock(
+    _ id: OpenID, _ open: OpenObject, _ block: [UInt8], dropsPrivileges: Bool,
+    then: @escaping @Sendable (Answer<Int>) -> Void
+  ) {
+    use(id, mustEnd: true, undo: open.undo) { instance in
+      WriteInstance(
+        instance, position: open.blocksWritten, data: block, dropsPrivileges: dropsPrivileges)
+    } then: { [self] answer in
+      if case .done = answer { client.opens.countBlockWritten(id) }
+      then(Self.written([answer], by: open.manager) { _ in block.count })
+    }
+  }
+
+  private static func written(
+    _ answers: [Answer<WriteInstance.Answer>?], by manager: EntityID, _ size: (Int) -> Int
+  ) -> Answer<Int> {
+    var count = 0
+    writing: for (index, answer) in answers.enumerated() {
+      switch answer {
+      case .done(let written, _):
+        count += min(written.count, size(index))
+        if written.count < size(index) { break writing }
+      case .refused(let code):
+        if count == 0 { return .refused(code) }
+        break writing
+      case nil: break writing
+      }
+    }
+    return .done(count, by: manager)
+  }
+
+  /// A block of records of a context that is open as a directory, from a position on.
+  public func readRecords(
+    _ id: OpenID, from position: UInt64,
+    then: @escaping @Sendable (Answer<[Descriptor]>) -> Void
+  ) {
+    use(id) {
+      ReadInstance($0, position: position, count: Message.segmentBytesMax)
+    } then: { answer in
+      switch answer {
+      case .done(let block, let manager):
+        var records: [Descriptor] = []
+        var reader = SegmentReader(block.data)
+        while reader.remaining > 0 {
+          guard let record = try? Descriptor(parsing: &reader) else {
+            return then(.refused(.vmtpError))
+          }
+          records.append(record)
+        }
+        then(.done(records, by: manager))
+      case .refused(.endOfFile): then(.done([], by: .none))
+      case .refused(let code): then(.refused(code))
+      }
+    }
+  }
+}

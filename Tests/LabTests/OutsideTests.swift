@@ -1,0 +1,43 @@
+import Foundation
+import Testing
+
+extension LabTests {
+  @Suite("A server and a client that are no part of V", .tags(.mount))
+  struct OutsideTests {
+    /// Where `Tests/check` builds the package `Tests/Outside`.
+    private static let products = Lab.root + "/Tests/Outside/.build/debug"
+
+    @Test(
+      "are built from its libraries; the server starts when it is used, and again when it died",
+      .enabled(
+        if: FileManager.default.fileExists(atPath: products + "/board"),
+        "build it first: swift build --package-path Tests/Outside"))
+    func board() async throws {
+      let lab = try await Lab.shared()
+      let host = try lab.shell(on: "moa")
+      _ = try host.run(
+        """
+        v serve --prefix board/moa -- \(Self.products)/board 2>/run/board.log & serve=$!
+        await grep -q first /run/board.log
+        """)
+      defer { _ = try? host.run("kill $serve; wait $serve") }
+      let first = try await lab.bash(
+        on: "kea", as: "ann",
+        """
+        echo 'gone to lunch' >/v/board/moa/notes && cat /v/board/moa/notes; ls /v/board
+        """)
+      #expect(first.output == "ann@kea: gone to lunch\nmoa\n", "\(first.summary)")
+      let posted = try await lab.run(
+        on: "kea", as: "ann", [Self.products + "/post", "board/moa/notes", "back again"])
+      #expect(
+        posted.output == "ann@kea: gone to lunch\nann@kea: back again\n", "\(posted.summary)")
+      let again = try host.run(
+        """
+        pid=$(pgrep -P $serve -x board) && kill -9 $pid
+        await grep -q 'killed by KILL' /run/board.log
+        echo hello >/v/board/moa/notes && cat /v/board/moa/notes
+        """)
+      #expect(again.output == "root@moa: hello\n", "\(again.output)")
+    }
+  }
+}
