@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import VKernel
 import VTransport
 
@@ -22,30 +23,57 @@ import VTransport
 
 /// A `ThreadContext` for every thread that enters a node; made at its first entry.
 ///
-/// `@unchecked Sendable`: the key is set once; contexts are reached only from their own thread.
-final class ThreadContexts: @unchecked Sendable {
-  private var key = pthread_key_t()
+/// A process has 1,024 thread-specific keys and a simulation more nodes, so they share one: it leads
+/// to what a thread has of each node.
+final class ThreadContexts: Sendable {
+  /// What one thread has. Of nodes that are gone it lets go when it has many.
+  @safe private final class Table {
+    private struct Entry {
+      weak var owner: ThreadContexts?
+      let context: ThreadContext
+    }
 
-  init() {
-    let result = unsafe pthread_key_create(&key) { context in
-      if let context = unsafe context {
-        unsafe Unmanaged<ThreadContext>.fromOpaque(context).release()
+    /// The one that was entered last: in a node's own process there is no other.
+    private var last: (number: Int, context: ThreadContext)?
+    private var entries: [Int: Entry] = [:]
+    private var entriesMax = 64
+
+    func context(of owner: ThreadContexts) -> ThreadContext {
+      if let last, last.number == owner.number { return last.context }
+      if let known = entries[owner.number] { return use(known.context, of: owner) }
+      if entries.count >= entriesMax {
+        entries = entries.filter { $0.value.owner != nil }
+        entriesMax = max(64, entries.count * 2)
       }
+      let context = ThreadContext()
+      entries[owner.number] = Entry(owner: owner, context: context)
+      return use(context, of: owner)
+    }
+
+    private func use(_ context: ThreadContext, of owner: ThreadContexts) -> ThreadContext {
+      last = (owner.number, context)
+      return context
+    }
+  }
+
+  private static let lastNumber = Atomic(0)
+  private let number = lastNumber.wrappingAdd(1, ordering: .relaxed).newValue
+
+  private static let key: pthread_key_t = {
+    var key = pthread_key_t()
+    let result = unsafe pthread_key_create(&key) { table in
+      if let table = unsafe table { unsafe Unmanaged<Table>.fromOpaque(table).release() }
     }
     precondition(result == 0, "a thread-specific key")
-  }
-
-  deinit {
-    // Contexts of threads that still run stay with them: their number is bounded by the pool.
-    pthread_key_delete(key)
-  }
+    return key
+  }()
 
   var current: ThreadContext {
-    if let known = unsafe pthread_getspecific(key) {
-      return unsafe Unmanaged<ThreadContext>.fromOpaque(known).takeUnretainedValue()
+    if let known = unsafe pthread_getspecific(Self.key) {
+      return unsafe Unmanaged<Table>.fromOpaque(known).takeUnretainedValue().context(of: self)
     }
-    let context = ThreadContext()
-    unsafe pthread_setspecific(key, Unmanaged.passRetained(context).toOpaque())
-    return context
+    let table = Table()
+    unsafe pthread_setspecific(Self.key, Unmanaged.passRetained(table).toOpaque())
+    return table.context(of: self)
   }
 }
