@@ -66,6 +66,9 @@ private final class Talk {
     return done
   }
 
+  // What waits for an answer holds its node, and the node that.
+  deinit { conversation.close() }
+
   func restartMoa() {
     let machine = moa.machine
     simulator.crash("moa")

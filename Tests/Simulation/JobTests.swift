@@ -79,27 +79,6 @@ struct JobTests {
     #expect(send("kill") == "refused: job has no members\n")
   }
 
-  @Test("programs that outlive their host's servers are in their groups again")
-  func restart() throws {
-    for host in ["kea", "moa"] { _ = try #require(kea.start(host, "group: job\n\nsleep 9")) }
-    simulator.run(for: .seconds(1))
-    let machine = hosts[1].machine
-    simulator.crash("moa")
-    simulator.run(for: .seconds(1))
-    let moa = TeamHost("moa", in: simulator, on: machine)
-    let groups = GroupServer(moa.node)
-    groups.claim(in: moa.directory.server) { _ in }
-    simulator.run(for: .seconds(3))
-    #expect(send("suspend") == "kea:101.sleep: ok\nmoa:101.sleep: ok\n")
-    #expect(machine.last.state == .suspended)
-    // Where only the team server is a new one, the group server knows the program by its old name.
-    let team = TeamServer(moa.node, machine, rules: RunRules(["*@*"], host: "moa")!)
-    simulator.run(for: .seconds(10))
-    #expect(send("resume") == "kea:101.sleep: ok\nmoa:101.sleep: ok\n")
-    #expect(machine.last.state == .running)
-    withExtendedLifetime((team, groups)) {}
-  }
-
   @Test("a program that may not be in the group it wants does not stay, and it is said why")
   func refusedJoin() throws {
     let name = ContextName(kea.directory.nameSpace.root, Array("group/birds".utf8))
