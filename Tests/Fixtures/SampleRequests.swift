@@ -62,7 +62,8 @@ public struct RequestTargets: Sendable {
     case ReadLink.code: ReadLink(name)
     case CheckAccess.code: CheckAccess(name, mask: 4)
     case QueryStore.code: QueryStore(name)
-    case ClaimName.code: ClaimName(prefix: name.name, context: object, manager: manager)
+    case ClaimName.code:
+      ClaimName(prefix: name.name, context: object, manager: manager, yields: true)
     case ForgetName.code: ForgetName(prefix: name.name, manager: manager)
     case SpreadClaims.code:
       SpreadClaims(

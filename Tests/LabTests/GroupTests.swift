@@ -102,9 +102,10 @@ extension LabTests {
         grep groups $p/status $q/status | cut -d: -f2
         echo suspend >/v/group/job/send; sed 's/[0-9]*[.]/N./' /v/group/job/send; states suspended
         v group resume job | sed 's/[0-9]*[.]/N./'; states running
-        v group send job dance | sed 's/[0-9]*[.]/N./'
-        v group kill job >/dev/null; states 'killed TERM'
-        await '[[ ! -e /v/group/job ]]'; ls -d /v/group/job
+        v group send job dance 2>&1 | sed 's/[0-9]*[.]/N./'; echo ${PIPESTATUS[0]}
+        v group kill job >/dev/null; echo $?; states 'killed TERM'
+        await '[[ ! $(ls /v/group/job/members) ]]'; sed 's/[0-9]*[.]/N./' /v/group/job/send
+        v group kill job; echo $?; rmdir /v/group/job
         """, limit: .seconds(30))
       #expect(
         outcome.output == """
@@ -120,7 +121,13 @@ extension LabTests {
           running
           kea:N.sleep: "dance" is no command; cat ctl lists them
           moa:N.sleep: "dance" is no command; cat ctl lists them
+          v: group send job: 2 of 2 did not do it
+          1
+          0
           killed TERM
+          kea:N.sleep: ok
+          moa:N.sleep: ok
+          1
 
           """, "\(outcome.summary)")
     }
@@ -142,6 +149,27 @@ extension LabTests {
           """)
     }
 
+    @Test("a command reaches all members right after a restart of its own host's node")
+    func restart() async throws {
+      let lab = try await Lab.shared()
+      let started = try await lab.bash(
+        on: "kea", as: "ann",
+        "for h in kea moa moa; do v run --detach --group work --host $h sleep 600; done")
+      expectSuccess(started)
+      for _ in 0..<2 {
+        try await lab.command("kill", ["kea"])
+        try await lab.command("start", ["kea"])
+        try await expect(
+          "await '(($(ls work/members | wc -l) == 3))'; v group suspend work | wc -l; "
+            + "v ps | grep -c suspended; v group resume work | grep -c ok",
+          prints: "3\n3\n3\n")
+        try await expect("v ps | grep -c running", on: "moa", prints: "3\n")
+      }
+      try await expect(
+        "v group kill work | grep -c ok; await '[[ ! $(ls work/members) ]]'; rmdir work",
+        prints: "3\n")
+    }
+
     @Test(
       "a name that nobody knows is none at once; a host that is down holds nobody up")
     func silence() async throws {
@@ -152,8 +180,9 @@ extension LabTests {
       let script = "echo x >all/send; cat all/send; ls all/members; ls -d nothing"
       let clock = ContinuousClock()
       let start = clock.now
-      try await expect(script, prints: "kea:me: taken\nme\n")
+      try await expect(script, prints: "kea:me: taken\nmoa: no answer\nme\n")
       #expect(clock.now - start < .seconds(5))
+      try await expect("v group send all x; echo $?", prints: "kea:me: taken\nmoa: no answer\n1\n")
       try await lab.command("start", ["moa"])
       try await expect("rm all/members/me; rmdir all", prints: "")
     }

@@ -34,18 +34,176 @@ extension LabTests {
       let outcome = try await kea(
         """
         for words in '--host nowhere true' '--any --each true' '--class top true' '' \
-          '--socket /nowhere true'; do v run $words 2>&1 | head -2; echo ${PIPESTATUS[0]}; done
+          '--host kea --host moa true' '--wait x true' '--socket /nowhere true'; do v run $words 2>&1 | head -2; echo ${PIPESTATUS[0]}; done
         """)
-      #expect(outcome.output.components(separatedBy: "\n125\n").count == 6, "\(outcome.summary)")
+      #expect(outcome.output.components(separatedBy: "\n125\n").count == 8, "\(outcome.summary)")
       #expect(outcome.output.contains("v: run: no host nowhere runs programs\n"))
       #expect(outcome.output.contains("exclude each other"))
+      #expect(outcome.output.contains("One --host at a time; --each runs on all hosts."))
+      let line = try await kea("v run --host moa 'echo a; echo b'; echo $?")
+      #expect(line.output == "127\n", "\(line.summary)")
+      #expect(
+        line.errors == """
+          v: run: no such program: echo a; echo b
+          v: a line for a shell is run by: v run ... sh -c 'echo a; echo b'
+
+          """)
+    }
+
+    @Test("a standard stream that is closed is an empty one", arguments: Lab.hosts)
+    func closedStreams(host: String) async throws {
+      let outcome = try await kea(
+        """
+        r="timeout -k 1 5 v run --host \(host)"
+        $r cat <&-; echo $?; $r sh -c 'cat; echo out' <&-; $r echo nothing >&-; echo $?
+        $r sh -c 'echo err >&2; echo out' 2>&-; $r sh -c 'exit 3' <&- >&- 2>&-; echo $?
+        echo text | $r cat 2>&-
+        """)
+      #expect(outcome.output == "0\nout\n0\nout\n3\ntext\n", "\(outcome.summary)")
+      #expect(outcome.errors.isEmpty)
+    }
+
+    @Test("as many arguments as Linux gives a program, and no more")
+    func manyArguments() async throws {
+      let outcome = try await kea(
+        """
+        seq 9000 | xargs v run --host moa echo | wc -w
+        a=$(head -c 131000 /dev/zero | tr '\\0' x)
+        v run --host moa sh -c 'echo $# ${#8}' sh $a $a $a $a $a $a $a $a </dev/null
+        (ulimit -s 100000; v run --host moa true $a $a $a $a $a $a $a $a $a $a $a $a $a $a $a $a $a)
+        echo $?
+        """, limit: .seconds(40))
+      #expect(outcome.output == "9000\n8 131000\n126\n", "\(outcome.summary)")
+      #expect(outcome.errors == "v: run: true: too many arguments\n")
+    }
+
+    @Test("what it leaves in the background goes on, is listed, and takes commands")
+    func leftBehind() async throws {
+      let outcome = try await kea(
+        """
+        r='timeout 10 v run --host moa'
+        $r sh -c 'nohup sleep 3611 >/dev/null 2>&1 & echo one'
+        $r setsid -f sleep 3612; $r --pty sh -c 'setsid sleep 3613 & sleep 0.1; echo two'
+        $r sh -c 'setsid sleep 3614 & sleep 0.1; exit 4'; echo $?
+        name=$($r --detach sh -c 'sleep 3615 & exit 0'); v wait $name; echo $?
+        v ps moa | grep -c 'exited [04], 1 left'; v run --host moa pgrep -xc sleep
+        v kill -s STOP $name; v kill -s CONT $name; v kill $name
+        for n in $(v ps --quiet moa); do v kill $n; done
+        await '[[ ! $(v ps --quiet moa) ]]'
+        v ps --all moa | grep "^$name " | grep -o 'exited 0 '
+        """, limit: .seconds(40))
+      #expect(
+        outcome.output.replacingOccurrences(of: "\r", with: "")
+          == "one\ntwo\n4\n0\n5\n6\nexited 0 \n", "\(outcome.summary)")
+    }
+
+    @Test("it sees and changes the host that it runs on")
+    func hostView() async throws {
+      let outcome = try await kea(
+        """
+        r='v run --host moa'; $r pgrep -xc vnode; $r sh -c 'echo $PPID' >/dev/null
+        $r sh -c 'mkdir /run/seen && mount -t tmpfs seen /run/seen'
+        $r mountpoint -q /run/seen; echo $?; $r sh -c 'umount /run/seen && rmdir /run/seen'; echo $?
+        """)
+      #expect(outcome.output == "1\n0\n0\n", "\(outcome.summary)")
+      let there = try await Lab.shared().bash(
+        on: "moa", "v run sh -c 'echo $$' | { read n; [[ $n -gt 2 ]]; echo $?; }")
+      #expect(there.output == "0\n", "\(there.summary)")
+    }
+
+    @Test("an outage is waited for, and nothing of input or output is lost; a signal ends the wait")
+    func outage() async throws {
+      let lab = try await Lab.shared()
+      let shell = try lab.shell(on: "kea")
+      _ = try shell.run(
+        """
+        mkfifo /tmp/feed; (exec 3>/tmp/feed; seq 40000 >&3; read x </tmp/more; seq 40000 >&3) &
+        mkfifo /tmp/more
+        v run --host moa sh -c 'cat; echo end; exit 6' </tmp/feed >/tmp/copy 2>/tmp/said & p=$!
+        v run --host moa sleep 3621 2>/dev/null & q=$!
+        await '[[ $(wc -l </tmp/copy) == 40000 && $(v ps moa | grep -c 3621) == 1 ]]'
+        """)
+      try await lab.command("cut", ["moa"])
+      _ = try shell.run(
+        "await '[[ $(</tmp/said) ]]'; kill $q; wait $q; echo x >/tmp/more")
+      try await lab.command("join", ["moa"])
+      let outcome = try shell.run(
+        """
+        wait $p; echo $?; (seq 40000; seq 40000; echo end) | cmp - /tmp/copy && cat /tmp/said
+        rm /tmp/feed /tmp/more /tmp/copy /tmp/said; await '! v ps moa | grep -q 3621'; echo $?
+        """)
+      #expect(outcome.output == "6\nv: moa is silent; waiting\nv: moa is back\n0\n")
+    }
+
+    @Test("it outlives the node of its host: that finds it again, and so does v run")
+    func restart() async throws {
+      let lab = try await Lab.shared()
+      let shell = try lab.shell(on: "kea")
+      _ = try shell.run(
+        "v run --host moa sh -c 'seq 1000; read x; seq 1000; exit 6' "
+          + "</dev/stdin >/tmp/copy 2>/tmp/said < <(read y </tmp/more; echo y) & p=$!; "
+          + "mkfifo /tmp/more; await '[[ $(wc -l </tmp/copy) == 1000 ]]'")
+      try await lab.command("kill", ["moa"])
+      try await lab.command("start", ["moa"])
+      let outcome = try shell.run(
+        """
+        echo x >/tmp/more; wait $p; echo $?; (seq 1000; seq 1000) | cmp - /tmp/copy && echo same
+        rm /tmp/copy /tmp/said /tmp/more
+        """)
+      #expect(outcome.output == "6\nsame\n")
+    }
+
+    @Test("in a directory that this host exports it runs in the same one, and says where")
+    func exported() async throws {
+      let outcome = try await kea(
+        """
+        mkdir -p /srv/storage/src/x; cd /srv/storage/src/x; echo text >file
+        v run --host moa sh -c 'pwd; cat file' 2>&1; v run --host kea pwd
+        v run --each pwd 2>/dev/null | sort; cd /; rm -r /srv/storage/src
+        """)
+      #expect(
+        outcome.output == """
+          v: running in /v/storage/kea/src/x
+          /v/storage/kea/src/x
+          text
+          /srv/storage/src/x
+          kea: /srv/storage/src/x
+          moa: /v/storage/kea/src/x
+
+          """, "\(outcome.summary)")
+    }
+
+    @Test("v shell is a login shell at home there")
+    func shell() async throws {
+      let outcome = try await kea(
+        "echo 'hostname; pwd; id -un; shopt -q login_shell && echo login; exit 3' | "
+          + "v shell moa; echo $?", as: "ann")
+      #expect(
+        outcome.output == "moa\n/srv/home/ann\nann\nlogin\n3\n"
+          || outcome.output.hasPrefix("moa\n/srv/home/ann\nann\n")
+            && outcome.output.hasSuffix("3\n"),
+        "\(outcome.summary)")
+    }
+
+    @Test("attach says how to leave, and to another's program that it is another's")
+    func attach() async throws {
+      let started = try await kea("v run --host moa --detach sleep 3631", as: "root")
+      let name = started.output.trimmingCharacters(in: .newlines)
+      let outcome = try await kea("timeout 5 v attach \(name); echo $?", as: "ann")
+      #expect(outcome.output == "125\n", "\(outcome.summary)")
+      #expect(
+        outcome.errors == "v: attach \(name): it is root@kea's, and no other's to attach to\n")
+      let own = try await kea(
+        "script -qec 'timeout 2 v attach \(name)' /dev/null </dev/null | head -1; v kill \(name)")
+      #expect(own.output.contains("v: attached to \(name); ^C leaves it"), "\(own.summary)")
     }
 
     @Test("carries input, arguments, environment and directory")
     func carries() async throws {
       let outcome = try await kea(
         """
-        export V_TEST=$'a\\nb\\\\c' XDG_TEST=no HOME=/nowhere
+        export V_TEST=$'a\\nb\\\\c' XDG_TEST=no HOME=/nowhere TMPDIR=/nowhere MAKEFLAGS=-j9
+        umask 027; v run --host moa sh -c 'umask; echo "<$TMPDIR$MAKEFLAGS>"'; umask 022
         cd /v/storage/kea
         v run --host moa sh -c \
           'pwd; printf "%s/" "$V_TEST" "$XDG_TEST" "$HOME"; printf "<%s>" "$@"' - \
@@ -61,6 +219,8 @@ extension LabTests {
         """)
       #expect(
         outcome.output == """
+          0027
+          <>
           /v/storage/kea
           a
           b\\c///root/<two words><><a
@@ -90,10 +250,10 @@ extension LabTests {
         kill -HUP $v; wait $v; echo $?
         name=$(v run --host moa --detach sleep 3601); echo ${name%%/*} ${name##*.}
         count 3601; v kill $name; v wait $name; echo $?
-        v ps moa | grep $name | grep -o 'killed TERM'
+        v ps --all moa | grep $name | grep -o 'killed TERM'; v ps moa | grep -c $name
         """, limit: .seconds(30))
       #expect(
-        outcome.output == "1\n0\n129\nmoa sleep\n1\n143\nkilled TERM\n", "\(outcome.summary)")
+        outcome.output == "1\n0\n129\nmoa sleep\n1\n143\nkilled TERM\n0\n", "\(outcome.summary)")
     }
 
     @Test("logs, wait and kill name a program in each way, and say so where there is none")
@@ -150,8 +310,8 @@ extension LabTests {
         echo ${PIPESTATUS[0]}
         name=$(v run --host moa --class background --detach sleep 3603)
         v ps --json moa | grep -o '"class":"background","state":"running"'
-        v ps | grep -c '^moa/.* root@kea  *background  *running '; v kill $name
-        v ps --all kea | grep -c '/[0-9]*.vnode '
+        v ps --user root | grep -c '^moa/.* root@kea  *root  *background  *running '; v kill $name
+        v ps --user ann --quiet moa; v ps --processes kea | grep -c '/[0-9]*.vnode '
         v ps nowhere; echo $?
         """, limit: .seconds(30))
       #expect(
@@ -205,7 +365,7 @@ extension LabTests {
       let lab = try await Lab.shared()
       let shell = try lab.shell(on: "kea")
       _ = try shell.run(
-        "for i in 1 2; do v run --host moa sleep 3604 2>lost.$i & done; "
+        "for i in 1 2; do v run --host moa --wait 0 sleep 3604 2>lost.$i & done; "
           + "await '[[ $(v ps moa | grep -c \"sleep 3604\") == 2 ]]'")
       try await lab.command("cut", ["moa"])
       let lost = try shell.run("wait %1; echo $?; wait %2; echo $?; cat lost.*; rm lost.*")

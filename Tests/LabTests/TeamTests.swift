@@ -192,6 +192,19 @@ extension LabTests {
         "\(outcome.summary)")
     }
 
+    @Test("cmdline and environ have their size, so that tar and rsync copy them")
+    func sizes() async throws {
+      let outcome = try await bash(
+        """
+        start moa $'env: A=1\\n\\nexec sleep 1000'; await '[[ $(tr "\\0" " " <$p/cmdline) == sleep* ]]'
+        for f in cmdline environ; do (($(stat -c %s $p/$f) == $(wc -c <$p/$f))) && echo $f; done
+        tar cf - -C $p cmdline | tar xOf - | tr '\\0' ' '; echo
+        echo kill >$p/ctl; cat $p/wait; stat -c %s $p/cmdline
+        """)
+      #expect(
+        outcome.output == "cmdline\nenviron\nsleep 1000 \nkilled TERM\n27\n", "\(outcome.summary)")
+    }
+
     @Test("hundreds that wait for a program hold no thread, and a signal ends each of them")
     func waiting() async throws {
       // The pools, for disks and the like, may have grown by the few threads that they have.

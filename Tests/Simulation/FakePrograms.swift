@@ -98,6 +98,10 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   var endedAt: Int64?
   var directory = Array("/".utf8)
   private(set) var state = ProgramState.running
+  private(set) var isEmpty = false
+  private(set) var groups: [Name] = []
+  /// Whether something of it goes on after its end.
+  var leavesSomething = false
   private(set) var terminal: TerminalSize?
   private(set) var input: [UInt8] = []
   private(set) var isInputEnded = false
@@ -110,7 +114,7 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   private var output: [OutputStream: [UInt8]] = [:]
   private var reads: [UInt32: Reading] = [:]
   private var lastTicket: UInt32 = 0
-  private var observer: (@Sendable (ProgramState) -> Void)?
+  private var observer: (@Sendable (ProgramChange) -> Void)?
 
   init(_ machine: FakeMachine, _ pid: Int32, _ order: ProgramOrder) {
     self.machine = machine
@@ -130,13 +134,19 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   func become(_ state: ProgramState) {
     self.state = state
     if state.isEnd { endedAt = startedAt + 5 }
-    observer?(state)
+    observer?(.state(state))
     serve()
+    if state.isEnd && !leavesSomething { becomeEmpty() }
+  }
+
+  func becomeEmpty() {
+    isEmpty = true
+    observer?(.empty)
   }
 
   // MARK: what a server does
 
-  func observe(_ change: @escaping @Sendable (ProgramState) -> Void) { observer = change }
+  func observe(_ change: @escaping @Sendable (ProgramChange) -> Void) { observer = change }
 
   func read(
     _ stream: OutputStream, from position: UInt64, count: Int,
@@ -169,17 +179,30 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
     }
   }
 
-  func write(_ data: [UInt8], completion: @escaping @Sendable (ReplyCode) -> Void) {
-    if !isInputEnded { input += data }
-    completion(isInputEnded ? .brokenPipe : .ok)
+  private var numbered: UInt64 = 0
+
+  func write(
+    _ data: [UInt8], at position: UInt64?, completion: @escaping @Sendable (ReplyCode) -> Void
+  ) {
+    if isInputEnded { return completion(.brokenPipe) }
+    var data = data[...]
+    if let position {
+      guard position <= numbered else { return completion(.outOfRange) }
+      data = data.dropFirst(Int(numbered - position))
+      numbered += UInt64(data.count)
+    }
+    input += data
+    completion(.ok)
   }
+
+  func note(groups: [Name]) { self.groups = groups }
 
   func endInput() { isInputEnded = true }
 
   func control(
     _ command: ProgramCommand, asUser: Bool, completion: @escaping @Sendable (Refusal?) -> Void
   ) {
-    guard !state.isEnd else { return completion(Refusal(.noProcess, "it has ended")) }
+    guard !isEmpty else { return completion(Refusal(.noProcess, "it has ended")) }
     guard !asUser || machine.runsAs[pid].map({ $0 == order.user }) ?? true else {
       return completion(Refusal(.notOwner, "it is another user's"))
     }
@@ -188,7 +211,8 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
     switch command {
     case .suspend: become(.suspended)
     case .resume: become(.running)
-    case .kill(let signal): become(.killed(signal: signal))
+    case .kill(let signal):
+      if state.isEnd { becomeEmpty() } else { become(.killed(signal: signal)) }
     case .setSize(let size): terminal = size
     case .setClass: break
     }
@@ -202,7 +226,7 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   }
 
   func processes(completion: @escaping @Sendable ([Int32]) -> Void) {
-    completion(state.isEnd ? [] : [pid, pid + 1000])
+    completion(isEmpty ? [] : state.isEnd ? [pid + 1000] : [pid, pid + 1000])
   }
 
   func usage(completion: @escaping @Sendable (ProgramUsage) -> Void) {

@@ -143,13 +143,45 @@ struct GroupBoardTests {
     simulator.crash("tui")
     let start = simulator.now
     #expect(kea.write("hello", to: "parrots/send") == .ok)
-    #expect(kea.read("parrots/send") == "kea:ann: taken\nmoa:ann: taken\n")
+    // What it has of the group nobody knows.
+    #expect(kea.read("parrots/send") == "kea:ann: taken\nmoa:ann: taken\ntui: no answer\n")
     #expect(simulator.now - start < .seconds(1))
     #expect(kea.list("parrots/members") == ["ann", "moa:ann"])
+    #expect(kea.read("parrots/status")?.hasSuffix("hosts kea moa\nsilent tui\n") == true)
     #expect(simulator.now - start < .seconds(1))
     // The maker's end is not the group's.
     simulator.crash("kea")
     #expect(moa.read("parrots/status")?.contains("owner ann\n") == true)
+  }
+
+  @Test(
+    "a host that has just started waits for the others that it knows of, or says they are silent")
+  func restart() {
+    #expect(moa.make("parrots", .context, permissions: 0o777) == .ok)
+    for host in [moa, tui] { #expect(host.make("parrots/members/ann", .file) == .ok) }
+    // What every node serves tells who is there.
+    func claimHost(_ host: GroupHost) {
+      let server = host.node.makeServer(knowsPrincipals: true) { _ in }
+      let claim = ClaimName(
+        prefix: Array("host/\(host.node.host)".utf8), context: ContextID(rawValue: 1),
+        manager: server)
+      #expect(host.ask(claim, as: "root")?.refusal == nil)
+    }
+    for host in hosts { claimHost(host) }
+    simulator.run(for: .seconds(5))
+    #expect(kea.directory.holder(of: Array("host/moa".utf8)) != nil)
+    simulator.crash("kea")
+    simulator.run(for: .seconds(1))
+    // Nothing gets through yet when the first command comes.
+    simulator.faults = Faults(loss: 100)
+    let again = GroupHost("kea", in: simulator, claims: kea.claims)
+    simulator.schedule(after: .milliseconds(700)) { [simulator] in simulator.faults = Faults() }
+    #expect(again.write("hello", to: "parrots/send") == .ok)
+    #expect(again.read("parrots/send") == "moa:ann: taken\ntui:ann: taken\n")
+    // One that stays away is named, and holds up nobody for long.
+    simulator.crash("tui")
+    #expect(again.write("more", to: "parrots/send") == .ok)
+    #expect(again.read("parrots/send") == "moa:ann: taken\ntui: no answer\n")
   }
 
   @Test("members leave; a group without any can be removed, from any host, by its owner")
@@ -214,7 +246,7 @@ struct GroupBoardTests {
     #expect(heard.value == ["bob@kea suspend root@moa"])
     moa.node.retire(program)
     simulator.run(for: .seconds(6))
-    #expect(kea.list("jobs") == nil)
+    #expect(kea.list("jobs/members") == [])
   }
 
   @Test("the groups of the system show a member for each that answers")

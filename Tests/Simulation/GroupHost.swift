@@ -14,12 +14,18 @@ final class GroupHost {
   let directory: Directory
   let groups: GroupServer
   let clients: ClientPool
+  /// What its directory keeps from one boot to the next.
+  let claims: Shared<[UInt8]>
 
-  init(_ host: String, in simulator: Simulator) {
+  init(
+    _ host: String, in simulator: Simulator, claims: Shared<[UInt8]> = Shared<[UInt8]>([])
+  ) {
     self.simulator = simulator
+    self.claims = claims
     node = simulator.start(host)
     node.announce()
-    directory = Directory(node)
+    directory = Directory(
+      node, store: ClaimStore(load: { claims.value }, save: { claims.value = $0 }))
     groups = GroupServer(node)
     clients = ClientPool(node)
     groups.claim(in: directory.server) { #expect($0 == .ok) }

@@ -58,7 +58,46 @@ struct JobTests {
     #expect(kea.list("group/job/members") == ["kea:101.sleep", "moa:101.sleep"])
     for host in hosts { host.machine.last.become(.exited(0)) }
     simulator.run(for: .seconds(1))
+    #expect(kea.list("group/job/members") == [])
+    simulator.run(for: .seconds(301))
     #expect(kea.list("group/job") == nil)
+  }
+
+  @Test("what members said last can be read when they are gone, and what they left is in the group")
+  func lastWords() throws {
+    for host in ["kea", "moa"] { _ = try #require(kea.start(host, "group: job\n\nsleep 9")) }
+    hosts[1].machine.last.leavesSomething = true
+    simulator.run(for: .seconds(1))
+    #expect(send("kill") == "kea:101.sleep: ok\nmoa:101.sleep: ok\n")
+    simulator.run(for: .seconds(10))
+    #expect(kea.text("group/job/send") == "kea:101.sleep: ok\nmoa:101.sleep: ok\n")
+    #expect(kea.list("group/job/members") == ["moa:101.sleep"])
+    #expect(kea.text("team/moa/101.sleep/status")?.contains("\nprocesses 2\n") == true)
+    #expect(send("kill") == "moa:101.sleep: ok\n")
+    simulator.run(for: .seconds(1))
+    #expect(kea.list("group/job/members") == [])
+    #expect(send("kill") == "refused: job has no members\n")
+  }
+
+  @Test("programs that outlive their host's servers are in their groups again")
+  func restart() throws {
+    for host in ["kea", "moa"] { _ = try #require(kea.start(host, "group: job\n\nsleep 9")) }
+    simulator.run(for: .seconds(1))
+    let machine = hosts[1].machine
+    simulator.crash("moa")
+    simulator.run(for: .seconds(1))
+    let moa = TeamHost("moa", in: simulator, on: machine)
+    let groups = GroupServer(moa.node)
+    groups.claim(in: moa.directory.server) { _ in }
+    simulator.run(for: .seconds(3))
+    #expect(send("suspend") == "kea:101.sleep: ok\nmoa:101.sleep: ok\n")
+    #expect(machine.last.state == .suspended)
+    // Where only the team server is a new one, the group server knows the program by its old name.
+    let team = TeamServer(moa.node, machine, rules: RunRules(["*@*"], host: "moa")!)
+    simulator.run(for: .seconds(10))
+    #expect(send("resume") == "kea:101.sleep: ok\nmoa:101.sleep: ok\n")
+    #expect(machine.last.state == .running)
+    withExtendedLifetime((team, groups)) {}
   }
 
   @Test("a program that may not be in the group it wants does not stay, and it is said why")

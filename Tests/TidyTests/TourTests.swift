@@ -71,7 +71,7 @@ struct TourTests {
 
   @Test("is found in a page, and a call is told from a declaration")
   func reading() {
-    let page = "# X\n## Follow one Send\n\n1. `A/B.swift`, `go`: does.\n\n## Limits\n2. `C`, `d`: x\n"
+    let page = "## Follow one Send\n\n1. `A/B.swift`, `go`: does.\n\n## Limits\n2. `C`, `d`: x\n"
     #expect(Tour.steps(of: page) == [Tour.Step(file: "A/B.swift", function: "go")])
     #expect(Tour.declares("go", "  func go(a: Int)") && !Tour.declares("go", "x.go(a)"))
     #expect(Tour.calls("go", "x.go(a)") && !Tour.calls("go", "func go(a: Int)"))

@@ -58,7 +58,7 @@ struct GroupShareTests {
     }
     #expect(count == GroupTable.allMembersMax / 4)
     #expect(table.join("birds", traits("ann"), member("kea:x", "ann")) == nil)
-    #expect(table.leave("e0", "kea:0")?.owner == "eve")
+    #expect(table.leave("e0", "kea:0", at: Time(nanoseconds: 1))?.owner == "eve")
     #expect(table.join("e0", traits("eve"), member("kea:0", "eve")) == nil)
   }
 
@@ -69,14 +69,35 @@ struct GroupShareTests {
       let name = Name("g\(number)")
       #expect(table.join(name, traits("moe"), member("kea:ann", "ann")) == nil)
       #expect(table.join(name, traits("moe"), member("kea:eve", "eve")) == nil)
-      #expect(table.leave(name, "kea:ann") != nil)
+      #expect(table.leave(name, "kea:ann", at: Time(nanoseconds: 1)) != nil)
     }
     // Those that stay are all eve's now.
     #expect(table.make("annes", traits("ann"), by: ann) == nil)
     #expect(table.make("more", traits("eve"), by: eve)?.code == .noServerResources)
-    #expect(table.leave("g0", "kea:eve") != nil)
-    #expect(table.groups["g0"] == nil)
+    #expect(table.leave("g0", "kea:eve", at: Time(nanoseconds: 1)) != nil)
+    // One without members stays until its room is wanted.
+    #expect(table.groups["g0"]?.idleSince != nil)
     #expect(table.make("more", traits("eve"), by: eve) == nil)
+    #expect(table.groups["g0"] == nil)
+  }
+
+  @Test("a group outlives its members for a time, and is the same one if others come")
+  func idle() {
+    var table = GroupTable(host: "kea")
+    let start = Time(nanoseconds: 1_000_000_000)
+    for name in ["job", "work", "birds"] as [Name] {
+      #expect(table.join(name, traits("ann"), member("kea:1.x", "ann")) == nil)
+      #expect(table.leave(name, "kea:1.x", at: start) != nil)
+    }
+    #expect(table.join("work", traits("ann"), member("kea:2.x", "ann")) == nil)
+    // Its owner makes it for good, and nobody else.
+    #expect(table.make("birds", traits("eve"), by: eve)?.code == .duplicateName)
+    #expect(table.make("birds", traits("ann"), by: ann) == nil)
+    table.forgetIdle(at: start + TimeSpan(nanoseconds: GroupTable.idleAge.nanoseconds - 1))
+    #expect(table.groups.count == 3 && table.groups["job"]?.members.isEmpty == true)
+    table.forgetIdle(at: start + GroupTable.idleAge)
+    #expect(Set(table.groups.keys) == ["work", "birds"])
+    #expect(table.remove("birds") == nil)
   }
 
   @Test("the younger of two groups of one name ends, and gives back what it had")

@@ -10,8 +10,8 @@ struct KeeperFrameTests {
     name: "sort", arguments: [Array("sort".utf8), [], [0xFF, 0x0A]],
     environment: [Array("A=b".utf8)], directory: Array("/srv".utf8), user: "ann",
     starter: "ann@kea", isStarterFullRoot: true, programClass: .guest,
-    terminal: TerminalSize(rows: 24, columns: 80),
-    isAttached: true)
+    terminal: TerminalSize(rows: 24, columns: 80), umask: 0o27, isAttached: true,
+    waitSeconds: 60)
 
   static let keeperOrder = KeeperOrder(
     program: order, uid: 2001, gid: 2002, groups: [1, 2, 3], home: Array("/srv/home/ann".utf8),
@@ -46,8 +46,10 @@ struct KeeperFrameTests {
             mechanism: .nice, cgroup2: "", cgroup1Processor: "", groupPrefix: ""),
           directory: "", outlivesServer: false)),
       .read(token: 1, .out, position: 1 << 33, count: 16_384),
-      .read(token: 2, .err, position: 0, count: 1), .cancel(token: 3), .write(token: 4, []),
-      .write(token: 5, [UInt8](repeating: 7, count: KeeperFrame.dataBytesMax)), .endInput, .hangUp,
+      .read(token: 2, .err, position: 0, count: 1), .cancel(token: 3),
+      .write(token: 4, position: nil, []),
+      .write(token: 5, position: 1 << 40, [UInt8](repeating: 7, count: KeeperFrame.dataBytesMax)),
+      .endInput, .hangUp,
       .forget, .refused(refusal), .taken(token: 6, .ok), .taken(token: 7, .brokenPipe),
       .controlled(token: 8, nil), .controlled(token: 9, refusal),
     ]
@@ -56,11 +58,14 @@ struct KeeperFrameTests {
     }
     frames += reads.map { .output(token: 11, $0) }
     frames += states.map { .changed($0, at: -1, processorMilliseconds: 1 << 35) }
+    frames += [.noteGroups([]), .noteGroups(["job", Name([0xFF, 0x80])])]
+    frames.append(.emptied(processorMilliseconds: 1 << 36))
     frames += states.map {
       .program(
         KeptStatus(
           order: order, pid: 17, initPid: 16, directory: [0x2F], startedAt: 1 << 60, endedAt: 5,
-          state: $0, terminal: TerminalSize(rows: 2, columns: 3), processorMilliseconds: 6))
+          state: $0, isEmpty: $0.isEnd, terminal: TerminalSize(rows: 2, columns: 3),
+          processorMilliseconds: 6))
     }
     return frames
   }
@@ -94,14 +99,42 @@ struct KeeperFrameTests {
 
   @Test("the largest order fits a frame")
   func largest() {
-    let parts = [[UInt8]](
-      repeating: [UInt8](repeating: 65, count: ProgramOrder.octetsMax / KeeperFrame.partsMax),
-      count: KeeperFrame.partsMax)
-    var order = Self.keeperOrder
-    order.program.arguments = parts
+    for count in [0, 1, 131_071] {
+      var order = Self.keeperOrder
+      order.program.environment = []
+      order.program.arguments = [[UInt8]](
+        repeating: [UInt8](repeating: 65, count: count),
+        count: ProgramOrder.octetsMax / (count + 9))
+      #expect(order.program.octetCount <= ProgramOrder.octetsMax)
+      check(&order)
+    }
+  }
+
+  private func check(_ order: inout KeeperOrder) {
     order.program.directory = [UInt8](repeating: 65, count: 4095)
     order.home = order.program.directory
     order.groups = [UInt32](repeating: 1, count: KeeperOrder.groupsMax)
-    #expect((try? KeeperFrame(parsing: KeeperFrame.start(order).octets)) == .start(order))
+    let frame = KeeperFrame.start(order)
+    #expect((try? KeeperFrame(parsing: frame.octets)) == frame)
+    var assembly = FrameAssembly()
+    var found: [KeeperFrame] = []
+    for packet in frame.packets {
+      #expect(packet.count <= KeeperFrame.packetBytesMax && found.isEmpty)
+      if let whole = try? assembly.take(packet) { found.append(whole) }
+    }
+    #expect(found == [frame])
+    #expect((try? assembly.take(KeeperFrame.hangUp.octets)) == .hangUp)
+  }
+
+  @Test("pieces between which another frame comes, and too many of them, are none")
+  func pieces() throws {
+    let piece = [3, 64, 1] + [UInt8](repeating: 0, count: KeeperFrame.packetBytesMax - 3)
+    var assembly = FrameAssembly()
+    #expect(try assembly.take(piece) == nil)
+    #expect(throws: WireError.self) { try assembly.take(KeeperFrame.hangUp.octets) }
+    for _ in 1..<KeeperFrame.byteCountMax / (piece.count - 3) {
+      #expect(try assembly.take(piece) == nil)
+    }
+    #expect(throws: WireError.self) { try assembly.take(piece) }
   }
 }

@@ -82,8 +82,10 @@ struct ProgramTests {
     let program = try await shop.start("sleep 1000")
     let piece = [UInt8](repeating: 7, count: 65_536)
     // The pipe takes one, and the keeper another.
-    for _ in 0..<2 { #expect(await answer { program.write(piece, completion: $0) } == .ok) }
-    async let last = answer { program.write(piece, completion: $0) }
+    for _ in 0..<2 {
+      #expect(await answer { program.write(piece, at: nil, completion: $0) } == .ok)
+    }
+    async let last = answer { program.write(piece, at: nil, completion: $0) }
     #expect(await program.control(.kill(signal: SIGKILL)) == nil)
     #expect(await last == .brokenPipe)
     #expect(await program.ended() == .killed(signal: SIGKILL))
@@ -109,16 +111,33 @@ struct ProgramTests {
     #expect(nobody == Refusal(.notFound, "no such user: no-such-user"))
     #expect(await refusal { $0.arguments = [] }?.code == .badArguments)
     #expect(await refusal { $0.arguments.append([65, 0, 66]) }?.code == .badArguments)
-    let octets = [UInt8](repeating: 65, count: ProgramOrder.octetsMax)
-    #expect(await refusal { $0.arguments.append(octets) }?.code == .badArguments)
+    let octets = [UInt8](repeating: 65, count: 131_071)
+    let tooMany = Refusal(.badArguments, "/bin/sh: too many arguments")
+    // A longer one is too long for Linux, and more of them than three quarters of 8 MB.
+    #expect(await refusal { $0.arguments.append(octets + [65]) } == tooMany)
+    #expect(await refusal { $0.arguments += Array(repeating: octets, count: 50) } == tooMany)
     await shop.close()
   }
 
-  @Test("it runs as its user, alone in its namespace, and nothing is open but its streams")
+  @Test("it has as many arguments as Linux gives a program, and all of them")
+  func manyArguments() async throws {
+    let shop = Workshop()
+    let program = try await shop.start("echo $# ${#9000}; cat /proc/$$/cmdline | wc -c; umask") {
+      $0.arguments.append(Array("sh".utf8))
+      $0.arguments += (1...100_000).map { Array("\($0)".utf8) }
+      $0.arguments += Array(repeating: [UInt8](repeating: 65, count: 100_000), count: 4)
+      $0.umask = 0o27
+    }
+    #expect(await program.text() == "100004 4\n988967\n0027\n")
+    await shop.close(program)
+  }
+
+  @Test("it runs as its user, among the host's processes, and nothing is open but its streams")
   func surroundings() async throws {
     let shop = Workshop()
     let command = """
-      id -un; id -Gn; umask; echo /proc/[0-9]*; echo $$; ls /proc/self/fd | wc -l
+      id -un; id -Gn; umask; kill -0 \(getpid()) 2>&1 | grep -o permitted; echo $$
+      ls /proc/self/fd | wc -l
       grep -cE 'Sig(Blk|Ign):.0000000000000000' /proc/self/status; echo "$HOME $X"
       ulimit -Sn
       """
@@ -130,7 +149,8 @@ struct ProgramTests {
     // ls has its directory open as well.
     #expect(
       lines == [
-        "nobody", "nogroup", "0022", "/proc/1 /proc/2", "2", "4", "2", "/nonexistent a b", "1024",
+        "nobody", "nogroup", "0022", "permitted", "\(program.pid)", "4", "2", "/nonexistent a b",
+        "1024",
       ])
     #expect(await program.text(.err) == "")
     await shop.close(program)
@@ -171,21 +191,60 @@ struct ProgramTests {
     #expect(pids.count == 2 && pids.contains(program.pid))
     #expect(await program.control(.kill(signal: SIGKILL)) == nil)
     #expect(await program.ended() == .killed(signal: SIGKILL))
+    await expect("nothing is left") { program.isEmpty }
     #expect(pids.allSatisfy { !Workshop.isAlive($0) })
     #expect(await program.control(.kill(signal: SIGTERM)) == .ended)
     await shop.close(program)
   }
 
-  @Test("what it leaves in the background ends with it")
-  func background() async throws {
-    let shop = Workshop()
-    let program = try await shop.start("setsid sleep 1000 & read line")
+  @Test(
+    "what it leaves in the background goes on without it, and takes its commands",
+    arguments: [true, false])
+  func background(hasFreezer: Bool) async throws {
+    let shop = Workshop { if !hasFreezer { $0.cgroup2 = "" } }
+    let program = try await shop.start(
+      "setsid sh -c 'echo up; read x; while :; do :; done' & nohup sleep 1000 & read line; exit 5")
     let groups = shop.keepers.flatMap { shop.resources.groups(ofKeeper: $0) }
-    #expect(!groups.isEmpty && groups.allSatisfy { FileManager.default.fileExists(atPath: $0) })
+    #expect(groups.allSatisfy { FileManager.default.fileExists(atPath: $0) })
+    #expect(await program.text(until: "up") == "up\n")
     #expect(await program.write("\n") == .ok)
-    #expect(await program.ended() == .exited(0))
+    #expect(await program.ended() == .exited(5))
+    // Its output is whole, though others could write to it.
+    #expect(await program.read(at: 3) == .end)
+    #expect(await program.write("x") == .brokenPipe)
+    let left = { await answer { program.processes(completion: $0) } }
+    await expect("two are left") { await left().count == 2 }
+    #expect(await !left().contains(program.pid) && !program.isEmpty)
+    // Its number is no other's as long as something is left.
+    #expect(kill(program.pid, 0) == 0)
+    #expect(await program.control(.setClass(.background)) == nil)
+    #expect(await program.control(.suspend) == nil)
+    let time = { await answer { program.usage(completion: $0) }.processorMilliseconds }
+    await expect("they do nothing") {
+      let before = await time()
+      try? await Task.sleep(for: .milliseconds(50))
+      return await time() == before
+    }
+    #expect(await program.control(.resume) == nil && program.state == .exited(5))
+    #expect(await program.control(.kill(signal: SIGTERM)) == nil)
+    await expect("nothing is left") { program.isEmpty }
+    #expect(await left() == [] && program.state == .exited(5))
+    #expect(await program.control(.kill(signal: SIGTERM)) == .ended)
     #expect(groups.allSatisfy { !FileManager.default.fileExists(atPath: $0) })
-    #expect(await answer { program.processes(completion: $0) } == [])
+    await shop.close(program)
+  }
+
+  @Test("its end is known at once, however much those it leaves write", arguments: [false, true])
+  func endsBesideOutput(isAttached: Bool) async throws {
+    let shop = Workshop()
+    let program = try await shop.start("setsid yes & echo first; sleep 0.1") {
+      $0.isAttached = isAttached
+    }
+    async let output = program.output(until: { $0.count > 1 << 22 })
+    #expect(await program.ended() == .exited(0))
+    #expect(await output.starts(with: Array("first\n".utf8)) || !isAttached)
+    #expect(await !answer { program.processes(completion: $0) }.isEmpty)
+    // Forgotten, nothing of it is left.
     await shop.close(program)
   }
 

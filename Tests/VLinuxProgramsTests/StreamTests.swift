@@ -129,6 +129,32 @@ struct InputQueueTests {
     #expect(queue.value.head == [4, 5, 6])
   }
 
+  @Test("a write that names its position is queued once, however often it comes")
+  func repeated() {
+    let queue = Box(InputQueue())
+    func write(_ position: UInt64?, _ octets: [UInt8]) -> ReplyCode? {
+      queue.change { $0.handleWrite(token: 1, at: position, octets) }
+    }
+    #expect(write(0, [1, 2, 3]) == nil && write(0, [1, 2, 3]) == nil)
+    // Others who write count for themselves.
+    #expect(write(nil, [9]) == nil)
+    #expect(write(1, [2, 3, 4, 5]) == nil && write(5, []) == nil)
+    #expect(write(6, [7]) == .outOfRange)
+    #expect(write(5, [6]) == nil)
+    var taken: [UInt8] = []
+    while let head = queue.value.head {
+      taken += head
+      queue.value.handleWritten(head.count)
+    }
+    #expect(taken == [1, 2, 3, 9, 4, 5, 6])
+    var answers = 0
+    while let answer = queue.change({ $0.nextAnswer() }) {
+      #expect(answer.code == .ok)
+      answers += 1
+    }
+    #expect(answers == 6)
+  }
+
   @Test("the end comes after what was written")
   func end() {
     let queue = Box(InputQueue())

@@ -38,7 +38,7 @@ final class MortalServer {
 
   func receive() throws -> KeeperFrame {
     try #require(v_frame_wait(socket, 10_000) > 0)
-    var octets = [UInt8](repeating: 0, count: KeeperFrame.byteCountMax)
+    var octets = [UInt8](repeating: 0, count: KeeperFrame.packetBytesMax)
     let count = Int(v_frame_receive(socket, &octets, octets.count))
     return try KeeperFrame(parsing: Array(octets[..<max(0, count)]))
   }
@@ -94,7 +94,7 @@ struct SuccessorTests {
         return
       }
     }
-    frozen.send(.write(token: 1, Array("before\n".utf8)))
+    frozen.send(.write(token: 1, position: nil, Array("before\n".utf8)))
     #expect(try frozen.receive() == .taken(token: 1, .ok))
     frozen.send(.control(token: 2, .suspend, asUser: false))
     guard case .changed(.suspended, _, _) = try frozen.receive() else {

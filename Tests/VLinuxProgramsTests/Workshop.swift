@@ -152,7 +152,7 @@ extension HostedProgram {
   }
 
   func write(_ text: String) async -> ReplyCode {
-    await answer { write(Array(text.utf8), completion: $0) }
+    await answer { write(Array(text.utf8), at: nil, completion: $0) }
   }
 
   func control(_ command: ProgramCommand, asUser: Bool = true) async -> Refusal? {

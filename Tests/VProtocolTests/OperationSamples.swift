@@ -116,7 +116,9 @@ enum Samples {
 
   private static let node: [Sample<any Operation>] = [
     operation(
-      ClaimName(prefix: Array("a/b".utf8), context: ContextID(rawValue: .max), manager: all)),
+      ClaimName(
+        prefix: Array("a/b".utf8), context: ContextID(rawValue: .max), manager: all,
+        yields: true)),
     operation(ForgetName(prefix: Array("a/b".utf8), manager: all)),
     operation(SpreadClaims([], wantsAnswer: true)),
     operation(PingNode()),

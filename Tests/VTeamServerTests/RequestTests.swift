@@ -53,7 +53,9 @@ struct RequestTests {
       env: B=two\\nlines\\\\n=
       class: guest
       attached: yes
+      wait: 60
       terminal: 24 80
+      umask: 027
       group: build
 
       dir: not a header
@@ -65,7 +67,9 @@ struct RequestTests {
     let group = [0x62, 0xCC, 0x81, 0xFF] as [UInt8]
     let named = try ProgramRequest(parsing: Array("group: ".utf8) + group + Array("\n\nls".utf8))
     #expect(named.group == Name(group))
-    #expect(request.terminal == TerminalSize(rows: 24, columns: 80))
+    #expect(request.terminal == TerminalSize(rows: 24, columns: 80) && request.umask == 0o27)
+    #expect(request.waitSeconds == 60)
+    #expect(try parse("ls").umask == 0o22)
     #expect(texts(request.arguments).last == "dir: not a header")
     // What only looks like a header is a command.
     for command in ["dir:/x", "echo: hi", "dir", "Dir: /"] {
@@ -90,22 +94,34 @@ struct RequestTests {
       ("terminal: 24\n\nls", "terminal: two numbers, of rows and of columns"),
       ("terminal: 0 80\n\nls", "terminal: two numbers, of rows and of columns"),
       ("terminal: 24 70000\n\nls", "terminal: two numbers, of rows and of columns"),
+      ("wait: -1\n\nls", "wait: seconds, at most 86400"),
+      ("wait: 86401\n\nls", "wait: seconds, at most 86400"),
+      ("umask: 8\n\nls", "umask: an octal number up to 777"),
+      ("umask: 1000\n\nls", "umask: an octal number up to 777"),
+      ("umask: -1\n\nls", "umask: an octal number up to 777"),
       ("group: a/b\n\nls", "group: a name without '/', of at most 255 octets"),
       ("class: guest\nls", "no empty line between the headers and the command"),
       (
         "class: guest\nls\u{1b}\n\n",
-        "\"ls?\" is no header; there are length, dir, env, class, attached, terminal, group"
+        "\"ls?\" is no header; there are length, dir, env, class, attached, wait, terminal, umask, "
+          + "group"
       ),
       (
-        String(repeating: "x", count: 262_145),
-        "arguments, environment and other lines have at most 262144 octets together"
-      ),
-      (String(repeating: "a\0", count: 4097), "more than 4096 arguments"),
-      (
-        String(repeating: "env: A=\n", count: 4096) + "\nls",
-        "more than 4096 arguments and variables"
+        String(repeating: "x", count: (8 << 20) + 1),
+        "arguments, environment and other lines have at most 8388608 octets together"
       ),
     ] { #expect(words(text) == expected) }
+  }
+
+  @Test("takes no more memory than its footprint says before it is parsed")
+  func footprint() throws {
+    for text in ["ls", "a\0b\0\0", "env: A=1\nenv: B=\n\nsort\0-u\0", "umask: 7\n\nls -l"] {
+      let request = try parse(text)
+      let order = ProgramOrder(
+        name: request.name, arguments: request.arguments, environment: request.environment,
+        user: "ann", starter: "ann@kea")
+      #expect(ProgramRequest.footprint(Array(text.utf8)) >= order.footprint, "\(text)")
+    }
   }
 
   @Test("headers to which a command has yet to come are no mistake")
@@ -129,7 +145,7 @@ struct RequestTests {
     func length(_ text: String) throws -> Int? {
       try ProgramRequest.length(Array(text.utf8))
     }
-    #expect(try length("length: 262144\nls") == 262_144)
+    #expect(try length("length: 8388608\nls") == 8 << 20)
     #expect(try length("length: 1") == 1)
     #expect(try length("ls length: 1\n") == nil)
     #expect(try length("length:1") == nil)
@@ -138,8 +154,8 @@ struct RequestTests {
         try length("length: \(wrong)\n\nls")
       }
     }
-    let words = "arguments, environment and other lines have at most 262144 octets together"
-    #expect(throws: Refusal(.badArguments, words)) { try length("length: 262145\n\nls") }
+    let words = "arguments, environment and other lines have at most 8388608 octets together"
+    #expect(throws: Refusal(.badArguments, words)) { try length("length: 8388609\n\nls") }
     let request = try parse("length: 24\nenv: A=1\n\nls\n")
     #expect(texts(request.environment) == ["A=1"] && request.name == "ls")
   }
@@ -240,7 +256,8 @@ struct RunRulesTests {
     ] {
       for guest in [nil, "visitor"]
       where guest == nil || !rules.contains(where: { $0.hasPrefix("*") }) {
-        #expect(throws: Refusal(.noPermission, "moa runs no programs of \(principal)")) {
+        let words = "moa runs no programs of \(principal): run in its vnode.toml says whose it runs"
+        #expect(throws: Refusal(.noPermission, words)) {
           try user(principal, rules, guest: guest)
         }
       }

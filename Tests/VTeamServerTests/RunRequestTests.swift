@@ -16,7 +16,9 @@ struct RunRequestTests {
     request.directory = Array("/tmp/x".utf8)
     request.programClass = "guest"
     request.isAttached = true
+    request.waitSeconds = 60
     request.terminal = TerminalSize(rows: 24, columns: 80)
+    request.umask = 0o27
     request.group = "job"
     request.environment = [Array(#"A=1\2"#.utf8 + [10]), Array("B=".utf8)]
     #expect(
@@ -24,7 +26,9 @@ struct RunRequestTests {
         class: guest
         dir: /tmp/x
         attached: yes
+        wait: 60
         terminal: 24 80
+        umask: 27
         group: job
         env: A=1\\\\2\\n
         env: B=
@@ -39,13 +43,15 @@ struct RunRequestTests {
     request.directory = Array("/srv/x".utf8)
     request.programClass = "background"
     request.isAttached = true
+    request.waitSeconds = 7
     request.terminal = TerminalSize(rows: 5, columns: 6)
+    request.umask = 0o77
     request.group = "job"
     request.environment = [Array("A=1\n2\\n".utf8), [0x42, 0x3D, 0xFE]]
     let read = try ProgramRequest(parsing: request.octets)
     #expect(read.arguments == request.arguments && read.environment == request.environment)
     #expect(read.directory == request.directory && read.group == "job" && read.isAttached)
-    #expect(read.programClass == .background)
+    #expect(read.programClass == .background && read.umask == 0o77 && read.waitSeconds == 7)
     #expect(read.terminal == TerminalSize(rows: 5, columns: 6))
     request.environment.append(Array("LONG=".utf8) + [UInt8](repeating: 92, count: 20_000))
     #expect(try ProgramRequest.length(request.octets) == request.octets.count)
@@ -79,7 +85,9 @@ struct RunRequestTests {
       #expect(CarriedEnvironment.carries(Array(variable.utf8)), "\(variable)")
     }
     for variable in [
-      "HOME=/root", "USER=ann", "PWD=/", "XDG_RUNTIME_DIR=/run/user/1", "SSH_TTY=/dev/pts/1", "=x",
+      "HOME=/root", "USER=ann", "PWD=/", "TMPDIR=/tmp/x", "LD_PRELOAD=a.so", "LD_LIBRARY_PATH=/x",
+      "MAKEFLAGS= -j4 --jobserver-auth=3,4", "MFLAGS=-j4", "GNUMAKEFLAGS=-j4",
+      "XDG_RUNTIME_DIR=/run/user/1", "SSH_TTY=/dev/pts/1", "=x",
       "novalue",
     ] {
       #expect(!CarriedEnvironment.carries(Array(variable.utf8)), "\(variable)")

@@ -69,9 +69,10 @@ public struct HostResources: Equatable, Sendable {
     return roots.map { "\($0)/\(groupPrefix)\(pid)" }
   }
 
-  /// Removes the groups of a keeper whose program is dead or dying: Linux takes a moment.
+  /// Removes the groups of a keeper, with what is left of its program: Linux takes a moment.
   package func removeGroups(ofKeeper pid: Int32) {
     for path in groups(ofKeeper: pid) {
+      killAll(in: path)
       for _ in 0..<1000 where unsafe rmdir(path) != 0 && errno == EBUSY { usleep(1000) }
     }
   }
@@ -83,8 +84,13 @@ public struct HostResources: Equatable, Sendable {
         guard let pid = Int32(name.dropFirst(groupPrefix.count)),
           kill(pid, 0) != 0, errno == ESRCH
         else { continue }
-        _ = unsafe rmdir("\(root)/\(name)")
+        removeGroups(ofKeeper: pid)
       }
     }
+  }
+
+  private func killAll(in group: String) {
+    guard !cgroup2.isEmpty, group.hasPrefix(cgroup2) else { return }
+    _ = unsafe v_put_text("\(group)/cgroup.kill", "1")
   }
 }

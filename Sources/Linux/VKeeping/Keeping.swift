@@ -13,9 +13,7 @@ public enum Keeping {
     // It keeps no file system busy.
     unsafe chdir("/")
     let channel = ServerChannel(takingOver: 3)
-    guard fcntl(3, F_SETFD, FD_CLOEXEC) == 0, v_frame_wait(3, -1) > 0,
-      case .frame(.start(let order)) = channel.receive()
-    else {
+    guard fcntl(3, F_SETFD, FD_CLOEXEC) == 0, case .start(let order) = channel.next() else {
       let text = "vkeep: the team server of vnode starts this program\n"
       _ = unsafe text.withCString { unsafe write(2, $0, strlen($0)) }
       exit(2)

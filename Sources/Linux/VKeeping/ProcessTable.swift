@@ -8,6 +8,8 @@ package struct ProcessTable {
     package var parent: Int32
     package var command: [UInt8]
     package var isKernelThread: Bool
+    /// Ended, and kept by its parent.
+    package var isZombie: Bool
     /// Of itself and of the children it waited for.
     package var ticks: UInt64
     package var residentPages: UInt64
@@ -23,7 +25,13 @@ package struct ProcessTable {
     }
   }
 
-  /// What descends from `root`, without itself.
+  /// Whether a process is there that has not ended.
+  package static func isAlive(_ pid: Int32) -> Bool {
+    let (stat, _) = ProcessFiles.read("/proc/\(pid)/stat", count: 4096)
+    return Entry(pid: pid, parsing: stat).map { !$0.isZombie } ?? false
+  }
+
+  /// What descends from `root`, without itself and without what has ended.
   package func descendants(of root: Int32) -> [Entry] {
     var children: [Int32: [Entry]] = [:]
     for entry in entries.values { children[entry.parent, default: []].append(entry) }
@@ -31,14 +39,14 @@ package struct ProcessTable {
     var next = [root]
     while let pid = next.popLast() {
       for child in children[pid] ?? [] {
-        found.append(child)
+        if !child.isZombie { found.append(child) }
         next.append(child.pid)
       }
     }
     return found
   }
 
-  /// What a program uses whose process 1 is `root`; memory that is shared counts for each process.
+  /// What a program uses whose supervisor is `root`; memory that is shared counts for each process.
   package func usage(below root: Int32) -> ProgramUsage {
     let members = descendants(of: root)
     let all = members + [entries[root]].compactMap { $0 }
@@ -66,6 +74,7 @@ extension ProcessTable.Entry {
     self.pid = pid
     self.parent = parent
     command = Array(stat[(open + 1)..<close])
+    isZombie = fields[0] == "Z"
     isKernelThread = flags & 0x20_0000 != 0
     ticks = fields[11...14].reduce(0) { $0 + (UInt64($1) ?? 0) }
     residentPages = UInt64(fields[21]) ?? 0

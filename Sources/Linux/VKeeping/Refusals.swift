@@ -4,6 +4,10 @@ package import VProtocol
 extension Refusal {
   package static let ended = Refusal(.noProcess, "the program has ended")
 
+  package static func tooManyArguments(of program: [UInt8]) -> Refusal {
+    Refusal(.badArguments, "\(String(decoding: program, as: UTF8.self)): too many arguments")
+  }
+
   /// What a system call said, negative.
   package static func system(_ error: Int32, _ words: String) -> Refusal {
     let code = ReplyCode(errno: -error)

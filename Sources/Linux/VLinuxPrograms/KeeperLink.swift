@@ -18,6 +18,8 @@ final class KeeperLink: Sendable {
   private let descriptor: Int32
   private let backplane: any Backplane
   private let output = Mutex(Output())
+  /// One thread at a time reads.
+  private let assembly = Mutex(FrameAssembly())
   /// How often the socket became readable; 0 when nothing is left and no thread reads.
   private let arrivals = Atomic(0)
 
@@ -40,12 +42,13 @@ final class KeeperLink: Sendable {
 
   /// Sends a frame as soon as there is room; one to a keeper that is gone is lost.
   func send(_ frame: KeeperFrame) {
-    let octets = frame.octets
+    var packets = frame.packets[...]
     let mustRetry = output.withLock { output in
       guard !output.isEnded else { return false }
-      if output.waiting.isEmpty && transmit(octets) { return false }
-      output.waiting.append(octets)
-      return output.waiting.count == 1
+      let isFree = output.waiting.isEmpty
+      if isFree { while let first = packets.first, transmit(first) { packets.removeFirst() } }
+      output.waiting += packets
+      return isFree && !packets.isEmpty
     }
     if mustRetry { retry() }
   }
@@ -98,6 +101,39 @@ final class KeeperLink: Sendable {
 
   private func receive() -> Received {
     while true {
+      switch receivePacket() {
+      case .packet(let octets):
+        do throws(WireError) {
+          if let frame = try take(octets) { return .frame(frame) }
+        } catch {
+          // A keeper that this server does not understand has ended for it.
+          return .end
+        }
+      case .nothing: return .nothing
+      case .end: return .end
+      }
+    }
+  }
+
+  private func take(_ packet: [UInt8]) throws(WireError) -> KeeperFrame? {
+    let result = assembly.withLock { assembly -> Result<KeeperFrame?, WireError> in
+      do throws(WireError) {
+        return .success(try assembly.take(packet))
+      } catch {
+        return .failure(error)
+      }
+    }
+    return try result.get()
+  }
+
+  private enum ReceivedPacket {
+    case packet([UInt8])
+    case nothing
+    case end
+  }
+
+  private func receivePacket() -> ReceivedPacket {
+    while true {
       // Most frames are small and few are large: so look first.
       let size = Int(recv(descriptor, nil, 0, Self.peek))
       if size < 0 {
@@ -105,13 +141,11 @@ final class KeeperLink: Sendable {
         if errno == EINTR || errno == ECONNRESET { continue }
         return errno == EAGAIN ? .nothing : .end
       }
-      guard size > 0, size <= KeeperFrame.byteCountMax else { return .end }
+      guard size > 0, size <= KeeperFrame.packetBytesMax else { return .end }
       let octets = unsafe [UInt8](unsafeUninitializedCapacity: size) { buffer, filled in
         filled = unsafe max(0, Int(v_frame_receive(descriptor, buffer.baseAddress, size)))
       }
-      // A keeper that this server does not understand has ended for it.
-      guard let frame = try? KeeperFrame(parsing: octets) else { return .end }
-      return .frame(frame)
+      return .packet(octets)
     }
   }
 

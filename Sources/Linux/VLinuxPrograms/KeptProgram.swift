@@ -9,7 +9,7 @@ import VStore
 final class KeptProgram: HostedProgram {
   private struct State: ~Copyable {
     var status: KeptStatus
-    var observer: (@Sendable (ProgramState) -> Void)?
+    var observer: (@Sendable (ProgramChange) -> Void)?
     var reads: [UInt32: @Sendable (StreamRead) -> Void] = [:]
     var writes: [UInt32: @Sendable (ReplyCode) -> Void] = [:]
     var controls: [UInt32: Control] = [:]
@@ -54,12 +54,14 @@ final class KeptProgram: HostedProgram {
 
   var order: ProgramOrder { mutable.withLock { $0.status.order } }
   var state: ProgramState { mutable.withLock { $0.status.state } }
+  var isEmpty: Bool { mutable.withLock { $0.status.isEmpty } }
+  var groups: [Name] { mutable.withLock { $0.status.groups } }
   var terminal: TerminalSize? { mutable.withLock { $0.status.terminal } }
   var endedAt: Int64? {
     mutable.withLock { $0.status.state.isEnd ? $0.status.endedAt : nil }
   }
 
-  func observe(_ change: @escaping @Sendable (ProgramState) -> Void) {
+  func observe(_ change: @escaping @Sendable (ProgramChange) -> Void) {
     mutable.withLock { $0.observer = change }
   }
 
@@ -92,7 +94,9 @@ final class KeptProgram: HostedProgram {
     completion(.cancelled)
   }
 
-  func write(_ data: [UInt8], completion: @escaping @Sendable (ReplyCode) -> Void) {
+  func write(
+    _ data: [UInt8], at position: UInt64?, completion: @escaping @Sendable (ReplyCode) -> Void
+  ) {
     guard data.count <= KeeperFrame.dataBytesMax else { return completion(.badByteCount) }
     let (token, refusal): (UInt32, ReplyCode?) = mutable.withLock { state in
       let token = state.token()
@@ -102,7 +106,12 @@ final class KeptProgram: HostedProgram {
       return (token, nil)
     }
     if let refusal { return completion(refusal) }
-    link.send(.write(token: token, data))
+    link.send(.write(token: token, position: position, data))
+  }
+
+  func note(groups: [Name]) {
+    mutable.withLock { $0.status.groups = groups }
+    link.send(.noteGroups(groups))
   }
 
   func endInput() { link.send(.endInput) }
@@ -130,7 +139,7 @@ final class KeptProgram: HostedProgram {
   }
 
   func processes(completion: @escaping @Sendable ([Int32]) -> Void) {
-    guard !state.isEnd else { return completion([]) }
+    guard !isEmpty else { return completion([]) }
     backplane.disk { [initPid] in
       completion(ProcessTable().descendants(of: initPid).map(\.pid).sorted())
     }
@@ -138,7 +147,7 @@ final class KeptProgram: HostedProgram {
 
   func usage(completion: @escaping @Sendable (ProgramUsage) -> Void) {
     let status = mutable.withLock { $0.status }
-    guard !status.state.isEnd else {
+    guard !status.isEmpty else {
       return completion(
         ProgramUsage(
           processorMilliseconds: status.processorMilliseconds, memoryKilobytes: 0,
@@ -165,8 +174,17 @@ final class KeptProgram: HostedProgram {
         state.status.processorMilliseconds = processor
         return state.observer
       }
-      observer?(new)
-    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .program, .refused:
+      observer?(.state(new))
+    case .emptied(let processor):
+      let observer = mutable.withLock { state in
+        state.status.isEmpty = true
+        state.status.processorMilliseconds = processor
+        return state.observer
+      }
+      observer?(.empty)
+    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .noteGroups,
+      .program,
+      .refused:
       // No keeper sends these now.
       break
     case nil:
@@ -189,7 +207,7 @@ final class KeptProgram: HostedProgram {
     control?.completion(refusal)
   }
 
-  /// A keeper takes its program along.
+  /// A keeper takes its program along, with what that left behind.
   private func handleLoss() {
     let (reads, writes, controls) = mutable.withLock { state in
       defer {
@@ -200,17 +218,23 @@ final class KeptProgram: HostedProgram {
       state.isGone = true
       return (Array(state.reads.values), Array(state.writes.values), Array(state.controls.values))
     }
-    let (read, killed): (StreamRead, (@Sendable (ProgramState) -> Void)?) = mutable.withLock {
-      state in
+    let (read, observer, changes) = mutable.withLock { state in
       let read: StreamRead = state.wasForgotten ? .end : .lost
-      guard !state.status.state.isEnd else { return (read, nil) }
-      state.status.state = .killed(signal: SIGKILL)
-      state.status.endedAt = backplane.wallClock
-      return (read, state.observer)
+      var changes: [ProgramChange] = []
+      if !state.status.state.isEnd {
+        state.status.state = .killed(signal: SIGKILL)
+        state.status.endedAt = backplane.wallClock
+        changes.append(.state(state.status.state))
+      }
+      if !state.status.isEmpty {
+        state.status.isEmpty = true
+        changes.append(.empty)
+      }
+      return (read, state.observer, changes)
     }
     for completion in reads { completion(read) }
     for completion in writes { completion(.brokenPipe) }
     for control in controls { control.completion(.ended) }
-    killed?(.killed(signal: SIGKILL))
+    for change in changes { observer?(change) }
   }
 }

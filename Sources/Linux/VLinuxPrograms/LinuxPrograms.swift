@@ -6,7 +6,7 @@ import VProtocol
 public import VRuntime
 public import VStore
 
-/// Programs of this host, each in namespaces of its own and in the hands of a keeper (`vkeep`), a
+/// Programs of this host, each in a cgroup of its own and in the hands of a keeper (`vkeep`), a
 /// process that outlives this one: it holds the program's streams and its status.
 ///
 /// A keeper listens at a socket that has its pid for a name; so a successor of this server finds
@@ -21,7 +21,7 @@ public final class LinuxPrograms: ProgramMachine {
   private let keeper: String
   private let outlivesServer: Bool
   private struct State: Sendable {
-    /// By the pid of their process 1; until their keeper is gone.
+    /// By the pid of their supervisor; until their keeper is gone.
     var programs: [Int32: KeptProgram] = [:]
     var startingCount = 0
   }
@@ -186,6 +186,8 @@ public final class LinuxPrograms: ProgramMachine {
 
   /// A keeper removes what it made, unless it was killed.
   private func clean(after keeper: Int32) {
+    // It may just have another server.
+    guard !ProcessTable.isAlive(keeper) else { return }
     unsafe unlink("\(directory)/\(keeper)")
     resources.removeGroups(ofKeeper: keeper)
   }
@@ -244,13 +246,15 @@ public final class LinuxPrograms: ProgramMachine {
   // MARK: Looking
 
   public func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void) {
-    let roots = state.withLock { Array($0.programs.keys) }
+    // That of one of which nothing is left may be another process by now.
+    let programs = state.withLock { $0.programs }
+    let roots = programs.filter { !$0.value.isEmpty }.map(\.key)
     backplane.disk {
       let table = ProcessTable()
       let ours = Set(roots + roots.flatMap { table.descendants(of: $0).map(\.pid) })
       completion(
         table.entries.values
-          .filter { !$0.isKernelThread && !ours.contains($0.pid) }
+          .filter { !$0.isKernelThread && !$0.isZombie && !ours.contains($0.pid) }
           .map { HostProcess(pid: $0.pid, command: $0.command) }
           .sorted { $0.pid < $1.pid })
     }

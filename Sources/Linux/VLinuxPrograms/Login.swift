@@ -30,12 +30,7 @@ extension ProgramOrder {
     func refusal(_ words: String) -> Refusal { Refusal(.badArguments, words) }
     let parts = arguments + environment
     if arguments.isEmpty || arguments[0].isEmpty { return refusal("no program is named") }
-    if parts.count + KeeperFrame.variablesAdded > KeeperFrame.partsMax {
-      return refusal("more than \(KeeperFrame.partsMax) arguments and variables")
-    }
-    if parts.reduce(directory.count, { $0 + $1.count + 1 }) > Self.octetsMax {
-      return refusal("more than \(Self.octetsMax) octets of arguments and variables")
-    }
+    if octetCount > Self.octetsMax { return .tooManyArguments(of: arguments[0]) }
     if (parts + [directory]).contains(where: { $0.contains(0) }) {
       return refusal("a NUL in an argument")
     }

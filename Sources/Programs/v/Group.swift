@@ -215,9 +215,13 @@ struct GroupKill: ParsableCommand {
 }
 
 extension CommonOptions {
+  /// Exit status 1 if a member refuses, or if there may be members that did not hear it.
   fileprivate func send(_ text: String, to group: GroupArgument, _ verb: String) throws {
+    var (failed, all) = (0, 0)
     try answer("group \(verb) \(group.name)") { names in
       let lines = try names.exchange(text, with: group.path + "/send").split(separator: "\n")
+      all = lines.count
+      failed = lines.count { line in !["ok", "taken"].contains { line.hasSuffix(": \($0)") } }
       let replies = lines.map { line -> JSON in
         let parts = line.split(separator: ": ", maxSplits: 1)
         return .object([
@@ -227,6 +231,11 @@ extension CommonOptions {
       return Reply(
         members: [("group", .string(group.name)), ("replies", .array(replies))],
         text: lines.joined(separator: "\n"))
+    }
+    guard failed == 0 else {
+      throw Failure(
+        status: .refused,
+        description: "group \(verb) \(group.name): \(failed) of \(all) did not do it")
     }
   }
 }

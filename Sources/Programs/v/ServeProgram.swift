@@ -70,6 +70,8 @@ final class ServedProgram: Sendable {
   }
 
   private func start(_ socket: String) {
+    // One that is slow to claim its prefix is not started beside itself.
+    if state.withLock({ $0.pid != nil }) { return }
     let pause = state.withLock { state -> Int64 in
       guard let beganAt = state.beganAt, state.quickEnds > 0 else { return 0 }
       let wait = min(Self.pauseMax, 1 << min(state.quickEnds - 1, 6))

@@ -16,17 +16,18 @@ struct V: ParsableCommand {
       also be read under /v. Messages go to standard error, results to standard output.
 
       Exit status: 0 done, 1 refused by the system, 2 wrong usage, 3 no node on this host, \
-      4 time limit reached. v run, wait and attach end as the program does that they are about, or \
-      with 125.
+      4 time limit reached. v run, shell, wait and attach end as the program does that they are \
+      about, or with 125.
       """,
     version: "0.1 (VMTP domain 0x1045)",
     subcommands: [
       Status.self, Ping.self, Query.self, List.self, Stat.self, Trace.self, Bench.self,
-      Run.self, ProgramList.self, Kill.self, Wait.self, Attach.self, Logs.self, Group.self,
-      Serve.self, MountCommand.self, UnmountCommand.self, Forget.self, Doctor.self,
+      Run.self, Shell.self, ProgramList.self, Kill.self, Wait.self, Attach.self, Logs.self,
+      Group.self, Serve.self, MountCommand.self, UnmountCommand.self, Forget.self, Doctor.self,
     ])
 
   static func main() {
+    openStandardStreams()
     do {
       var command = try parseAsRoot()
       try command.run()
@@ -50,6 +51,13 @@ struct V: ParsableCommand {
 }
 
 extension V {
+  /// Makes those of the standard streams that are closed something that is empty: else the next
+  /// thing that is opened, the socket of the node perhaps, would be taken for one of them.
+  private static func openStandardStreams() {
+    // The lowest number that is free is the first that is closed.
+    for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) < 0 { _ = open("/dev/null", O_RDWR) }
+  }
+
   /// The verb that was perhaps meant, where the first argument is none.
   private static var nearestVerb: (wrong: String, near: String)? {
     guard CommandLine.arguments.count > 1, !CommandLine.arguments[1].hasPrefix("-") else {
@@ -65,7 +73,7 @@ extension V {
 
   /// Whether the verb's exit status is that of a program.
   private static var endsAsProgram: Bool {
-    ["run", "wait", "attach"].contains(CommandLine.arguments.dropFirst().first ?? "")
+    ["run", "shell", "wait", "attach"].contains(CommandLine.arguments.dropFirst().first ?? "")
   }
 
   /// Letters to change, insert or take away.

@@ -83,8 +83,12 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     self.waits = waits
     owners = LifeWatch(
       backplane, of: { instances.owners.union(waits.owners) }
-    ) { owner, state in
-      if state == nil { own.object?.endAll(of: owner) }
+    ) { owner, life in
+      switch life {
+      case .alive: break
+      case .dead: own.object?.endAll(of: owner, isLost: false)
+      case .silent: own.object?.endAll(of: owner, isLost: true)
+      }
     }
     own.bind(self)
   }
@@ -261,8 +265,9 @@ extension ObjectServer {
     owners.watchLater()
   }
 
-  private func endAll(of owner: EntityID) {
+  private func endAll(of owner: EntityID, isLost: Bool) {
     for instance in instances.removeAll(of: owner) {
+      if isLost { instance.lose() }
       waits.cancelAll(in: instance.id)
       handlers.close(instance) {}
     }

@@ -9,7 +9,7 @@ public final class LifeWatch: Sendable {
   private let backplane: any Backplane
   private let clients: ClientPool
   private let processes: @Sendable () -> Set<EntityID>
-  private let told: @Sendable (EntityID, ProbeEntity.EntityState?) -> Void
+  private let told: @Sendable (EntityID, Life) -> Void
   private let isDue = Atomic(false)
   /// Since when the kernel of a process has not answered.
   private let silentSince = Mutex<[KernelID: Time]>([:])
@@ -19,10 +19,23 @@ public final class LifeWatch: Sendable {
   /// That of a silent host stays this long: it may have been cut off for a moment only.
   private static let silenceMax = TimeSpan.seconds(10)
 
-  /// `told` gets what the kernel of each of `processes` says, nil where the process is given up.
+  /// What is known of a process.
+  public enum Life: Sendable {
+    case alive(ProbeEntity.EntityState)
+    case dead
+    /// Its kernel has been silent for so long that it is given up; it may live.
+    case silent
+
+    /// What its kernel says; nil where it is given up.
+    public var state: ProbeEntity.EntityState? {
+      if case .alive(let state) = self { state } else { nil }
+    }
+  }
+
+  /// `told` gets what is known of each of `processes`.
   public init(
     _ backplane: any Backplane, of processes: @escaping @Sendable () -> Set<EntityID>,
-    _ told: @escaping @Sendable (EntityID, ProbeEntity.EntityState?) -> Void
+    _ told: @escaping @Sendable (EntityID, Life) -> Void
   ) {
     self.backplane = backplane
     self.processes = processes
@@ -52,9 +65,9 @@ public final class LifeWatch: Sendable {
     switch answer {
     case .done(let alive, _):
       silentSince.withLock { $0[process.kernel] = nil }
-      told(process, alive)
+      told(process, .alive(alive))
     case .refused(.nonexistentEntity), .refused(.outcomeUnknown):
-      told(process, nil)
+      told(process, .dead)
     case .refused:
       let now = backplane.now
       let since = silentSince.withLock { since in
@@ -62,7 +75,7 @@ public final class LifeWatch: Sendable {
         return since[process.kernel] ?? now
       }
       // The first answer to fail has itself taken the time that makes a peer silent.
-      if now - since + .seconds(2) >= Self.silenceMax { told(process, nil) }
+      if now - since + .seconds(2) >= Self.silenceMax { told(process, .silent) }
     }
   }
 }

@@ -70,12 +70,18 @@ public protocol HostedProgram: AnyObject, Sendable {
   /// Nanoseconds since 1970; nil while it runs.
   var endedAt: Int64? { get }
   var state: ProgramState { get }
+  /// Whether nothing of it is left: neither the program, nor a process that it left behind.
+  var isEmpty: Bool { get }
+  /// The groups that it is in, as they were noted last, perhaps by an earlier run of the server.
+  var groups: [Name] { get }
+  /// Keeps the groups that it is in for the next run of the server.
+  func note(groups: [Name])
   /// The size of its terminal now, if it has one.
   var terminal: TerminalSize? { get }
 
-  /// Calls `change` with every new state, the last one being an end. There is one observer: a
-  /// second call replaces it.
-  func observe(_ change: @escaping @Sendable (ProgramState) -> Void)
+  /// Calls `change` with every new state, the last one being an end; and when nothing is left of
+  /// it. There is one observer: a second call replaces it.
+  func observe(_ change: @escaping @Sendable (ProgramChange) -> Void)
 
   /// Reads at most `count` octets from `position` on; what was dropped is skipped.
   ///
@@ -92,30 +98,44 @@ public protocol HostedProgram: AnyObject, Sendable {
 
   /// Writes to the program's input; `ok` once the keeper has taken all of `data` (it has room for
   /// 64 KB that the program did not read yet), `brokenPipe` where nothing will read it.
-  func write(_ data: [UInt8], completion: @escaping @Sendable (ReplyCode) -> Void)
+  ///
+  /// With a position, which counts the octets that were written with one, those that were written
+  /// before are not written again; `outOfRange` where some before it are missing.
+  func write(
+    _ data: [UInt8], at position: UInt64?, completion: @escaping @Sendable (ReplyCode) -> Void)
   /// End of file for the program, after what was written; nothing with a terminal.
   func endInput()
 
-  /// Does what `command` says; nil is done. `noProcess` once the program has ended.
+  /// Does what `command` says; nil is done. `noProcess` once nothing of the program is left.
+  ///
+  /// What it left behind is signalled as a whole.
   ///
   /// With `asUser` nothing is done that the user it runs as could not do on the host, else
   /// `notOwner`: a process that has become another user's takes no signal of hers, and a program
   /// that has such a one is not suspended and keeps its class.
   func control(
     _ command: ProgramCommand, asUser: Bool, completion: @escaping @Sendable (Refusal?) -> Void)
-  /// For an attached program whose starter is gone: SIGHUP, and KILL where it still runs 2 s later.
+  /// For an attached program whose starter is gone: SIGHUP, and KILL where it still runs 2 s later;
+  /// both to the processes that are not in its background.
   ///
   /// Done as the user it runs as, like a command.
   func hangUp()
 
-  /// The pids of its processes, as the host counts; none once it has ended.
+  /// The pids of its processes, as the host counts.
   func processes(completion: @escaping @Sendable ([Int32]) -> Void)
   /// What it uses, or used.
   func usage(completion: @escaping @Sendable (ProgramUsage) -> Void)
 
-  /// Lets go of an ended program: nothing of it is kept, and its reads end. Of one that runs, it is
-  /// killed first.
+  /// Lets go of a program: nothing of it is kept, and its reads end. What runs of it is killed
+  /// first.
   func forget()
+}
+
+/// What a program's observer is told.
+public enum ProgramChange: Equatable, Sendable {
+  case state(ProgramState)
+  /// The program has ended, and what it had left behind too.
+  case empty
 }
 
 /// A program's two streams of output; with a terminal everything is `out`.

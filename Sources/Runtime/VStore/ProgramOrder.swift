@@ -22,14 +22,19 @@ public struct ProgramOrder: Equatable, Sendable {
   public var programClass: ProgramClass
   /// Nil without a terminal: then its streams are pipes.
   public var terminal: TerminalSize?
+  /// What it takes away from the permissions of what it makes, as umask(2).
+  public var umask: UInt32
   /// Whether its output waits for a reader instead of being dropped.
   public var isAttached: Bool
+  /// How long an attached one goes on without a starter whose host is silent.
+  public var waitSeconds: UInt32
 
   public init(
     name: String, arguments: [[UInt8]], environment: [[UInt8]] = [], directory: [UInt8] = [],
     user: String, starter: String, isStarterFullRoot: Bool = false,
     programClass: ProgramClass = .foreground, terminal: TerminalSize? = nil,
-    isAttached: Bool = false
+    umask: UInt32 = umaskDefault, isAttached: Bool = false,
+    waitSeconds: UInt32 = 0
   ) {
     self.name = name
     self.arguments = arguments
@@ -40,13 +45,25 @@ public struct ProgramOrder: Equatable, Sendable {
     self.isStarterFullRoot = isStarterFullRoot
     self.programClass = programClass
     self.terminal = terminal
+    self.umask = umask
     self.isAttached = isAttached
+    self.waitSeconds = waitSeconds
   }
 
-  /// Octets that arguments and environment have together.
-  public static let octetsMax = 256 * 1024
-  /// Arguments and variables: what Linux hands a program is rarely more than a hundred.
-  public static let partsMax = 4096
+  public static let umaskDefault: UInt32 = 0o022
+
+  /// What Linux takes at most, whatever the host's limits are: three quarters of 8 MB.
+  ///
+  /// The host's own limit may be lower; then it is Linux that refuses.
+  public static let octetsMax = 6 << 20
+
+  /// What arguments and environment have together, as Linux counts it: each has an end and an
+  /// address beside its octets.
+  public var octetCount: Int {
+    (arguments + environment).reduce(0) { $0 + $1.count + Self.partOctets }
+  }
+
+  private static let partOctets = 9
 
   /// Programs that run on a host, and ended ones that are not forgotten: each has a keeper, a
   /// process of some megabytes, and the 256 of one user are 2 GB at the worst.
@@ -54,11 +71,11 @@ public struct ProgramOrder: Equatable, Sendable {
 
   /// Octets of memory that an order takes, roughly.
   public var footprint: Int {
-    (arguments + environment).reduce(directory.count) { $0 + $1.count + Self.partOverhead }
+    (arguments + environment).reduce(directory.count) { $0 + $1.count + Self.partFootprint }
   }
 
   /// What an array takes beside its elements.
-  private static let partOverhead = 48
+  public static let partFootprint = 48
 }
 
 /// How a program stands to others that want the processor (CACM 1988, 3.3).

@@ -44,8 +44,11 @@ extension Directory {
     let prefix = operation.name.name
     var holder = found
     if found == .none {
-      let known = state.withLock { $0.local.claim(on: prefix) ?? $0.table.claim(on: prefix) }
+      let (known, stand) = state.withLock { state in
+        (state.local.claim(on: prefix) ?? state.table.claim(on: prefix), state.yielding[prefix])
+      }
       guard let known, known.state == .present, known.manager != operation.manager,
+        known.manager != stand,
         known.host != backplane.host || known.manager.kernel == client.kernel
       else { return accept(operation, request) }
       holder = known.manager
@@ -76,6 +79,7 @@ extension Directory {
         prefix: operation.name.name, manager: operation.manager, context: operation.context,
         host: backplane.host, clock: state.table.tick(wallClock), state: .present)
       state.holders[claim.prefix] = nil
+      state.yielding[claim.prefix] = operation.yields ? claim.manager : nil
       state.changedAt = wallClock
       state.absent.removeAll(around: claim.prefix)
       if isLocal { return state.local.merge(claim, from: nil, at: now) }

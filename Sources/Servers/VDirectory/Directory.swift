@@ -20,6 +20,8 @@ public final class Directory: Sendable {
     var changedAt: Int64
     /// Hosts that prefixes were refused for to managers of this one.
     var holders: [[UInt8]: String] = [:]
+    /// Stand-ins: prefixes of this host that the next claim on them gets, and from whom.
+    var yielding: [[UInt8]: EntityID] = [:]
     var withdrawsEarlier = false
     /// When the claims were last told to somebody who asked, and whether they are about to be.
     var answeredAt: Time?

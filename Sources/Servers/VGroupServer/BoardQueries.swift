@@ -5,15 +5,52 @@ import VRuntime
 /// Asks the group boards of all hosts, and knows which of them there are: whoever was heard lately.
 ///
 /// With all of them heard a question ends at once; a board that is silent holds up one question for
-/// its time limit, and is then not waited for until it is heard again.
+/// its time limit, and is then not waited for until it is heard again. What is found without it
+/// says so: it may have members.
+///
+/// A board that has just started knows no other. Hosts that its directory knows are waited for,
+/// longer than others, until they are heard or are given up.
 final class BoardQueries: Sendable {
   private struct State: Sendable {
-    var known: Set<KernelID> = []
+    /// By kernel, with the host's name.
+    var known: [KernelID: String] = [:]
+    /// Hosts of boards that were heard and are silent, and since when.
+    var silent: [String: Time] = [:]
+    /// Hosts that were there before this board, and have not been heard.
+    var expected: Set<String> = []
     var isSettled = false
+
+    mutating func note(_ kernel: KernelID, of host: String) {
+      known[kernel] = host
+      silent[host] = nil
+      expected.remove(host)
+    }
+
+    mutating func lose(_ kernels: Set<KernelID>, at now: Time) {
+      for kernel in kernels {
+        guard let host = known.removeValue(forKey: kernel) else { continue }
+        // A host that was started anew has another kernel.
+        if !known.values.contains(host) { silent[host] = silent[host] ?? now }
+      }
+      silent = silent.filter { now - $0.value < BoardQueries.silenceAge }
+      if silent.count > BoardQueries.silentMax,
+        let oldest = silent.min(by: { $0.value < $1.value })
+      {
+        silent[oldest.key] = nil
+      }
+    }
+  }
+
+  /// What boards have of a group.
+  struct Answers: Sendable {
+    var answers: [QueryGroup.Answer] = []
+    /// Hosts whose board did not answer, and may have members.
+    var silent: [String] = []
   }
 
   private struct Asked: Sendable {
     var missing: Set<KernelID>
+    var expected: Set<String>
     var answers: [QueryGroup.Answer] = []
     var heard: Set<KernelID> = []
     var isOver = false
@@ -24,9 +61,17 @@ final class BoardQueries: Sendable {
   private let state = Mutex(State())
   /// Gets every answer about a group, also one that comes when nobody waits for it any more.
   private let heard: @Sendable (Name, QueryGroup.Answer) -> Void
+  private let startedAt: Time
 
   /// Who has not answered by then, its request repeated four times, is away.
   static let timeLimit = TimeSpan.milliseconds(200)
+  /// For so long after its start a board waits for those it has not heard, and so much longer.
+  private static let youth = TimeSpan.seconds(10)
+  private static let expectedLimit = TimeSpan.seconds(2)
+  /// A host that has been silent for so long has no members that are missed; nor have more hosts
+  /// than these, whatever names they give themselves.
+  private static let silenceAge = TimeSpan.seconds(3600)
+  private static let silentMax = 64
   /// While not all boards are known: so much longer than the first answer.
   private static let othersLimit = TimeSpan.milliseconds(20)
   /// Boards nobody knew of may still be heard; the request is not yet repeated by then.
@@ -39,6 +84,7 @@ final class BoardQueries: Sendable {
     self.backplane = backplane
     self.kernel = kernel
     self.heard = heard
+    startedAt = backplane.now
     // Makes this board known, and the others to it.
     ask("") { _ in }
     backplane.after(Self.timeLimit) { [weak self] in
@@ -46,50 +92,73 @@ final class BoardQueries: Sendable {
     }
   }
 
+  /// Other hosts that there are, heard or not.
+  func expect(_ hosts: Set<String>) {
+    guard backplane.now - startedAt < Self.youth else { return }
+    state.withLock { state in
+      state.expected = hosts.subtracting(state.known.values).subtracting([backplane.host])
+      state.isSettled = true
+    }
+    backplane.after(Self.youth) { [weak self] in self?.state.withLock { $0.expected = [] } }
+  }
+
   /// Another board has asked something.
-  func note(_ kernel: KernelID) {
-    if kernel != self.kernel { state.withLock { _ = $0.known.insert(kernel) } }
+  func note(_ kernel: KernelID, of host: String) {
+    if kernel != self.kernel { state.withLock { $0.note(kernel, of: host) } }
   }
 
   /// Calls `done` once, with what the boards of other hosts that have the group answered.
-  func ask(_ name: Name, _ done: @escaping @Sendable ([QueryGroup.Answer]) -> Void) {
-    let (known, isSettled) = state.withLock { ($0.known, $0.isSettled) }
-    let asked = Mutex(Asked(missing: known))
+  func ask(_ name: Name, _ done: @escaping @Sendable (Answers) -> Void) {
+    let (known, expected, isSettled) = state.withLock { ($0.known, $0.expected, $0.isSettled) }
+    let asked = Mutex(Asked(missing: Set(known.keys), expected: expected))
     let client = backplane.makeClient(user: "root")
-    let finish: @Sendable () -> Void = { [backplane] in
-      let answers: [QueryGroup.Answer]? = asked.withLock { asked in
+    let finish: @Sendable () -> Void = { [self] in
+      let over: Asked? = asked.withLock { asked in
         defer { asked.isOver = true }
-        return asked.isOver ? nil : asked.answers
+        return asked.isOver ? nil : asked
       }
-      guard let answers else { return }
-      done(answers)
-      backplane.after(Self.lateLimit) { backplane.retire(client) }
+      guard let over else { return }
+      done(Answers(answers: over.answers, silent: silent(over)))
+      backplane.after(Self.lateLimit) { [backplane] in backplane.retire(client) }
     }
     backplane.send(
       QueryGroup(name).message, from: client, to: .groupManagerGroup,
-      options: SendOptions(timeLimit: Self.timeLimit, collectsResponses: true)
+      options: SendOptions(
+        timeLimit: expected.isEmpty ? Self.timeLimit : Self.expectedLimit, collectsResponses: true)
     ) { [self] response in
       guard response.server != .none else {
         let silent = asked.withLock { $0.missing }
-        state.withLock { $0.known.subtract(silent) }
+        state.withLock { $0.lose(silent, at: backplane.now) }
         return finish()
       }
       let kernel = response.server.kernel
       guard kernel != self.kernel else { return }
-      note(kernel)
       let answer = response.code.isOK ? try? QueryGroup.Answer(parsing: response.message) : nil
+      // One that has no such group says who it is.
+      let host = answer?.host ?? String(decoding: response.message.segment, as: UTF8.self)
+      guard Principal.isName(host) else { return }
+      note(kernel, of: host)
       let sound = answer?.sound(about: name)
       let (isFirst, isLast) = asked.withLock { asked in
         let isFirst = asked.heard.isEmpty
         asked.missing.remove(kernel)
+        asked.expected.remove(host)
         guard asked.heard.insert(kernel).inserted else { return (false, false) }
         if let sound { asked.answers.append(sound) }
-        return (isFirst, asked.missing.isEmpty)
+        return (isFirst, asked.missing.isEmpty && asked.expected.isEmpty)
       }
       if let sound, !name.isEmpty { heard(name, sound) }
       if isSettled && isLast { return finish() }
       if isFirst && !isSettled { backplane.after(Self.othersLimit, finish) }
     }
-    if isSettled && known.isEmpty { finish() }
+    if isSettled && known.isEmpty && expected.isEmpty { finish() }
+  }
+
+  /// Hosts that did not answer a question, with those that are known to be silent.
+  private func silent(_ asked: Asked) -> [String] {
+    state.withLock { state in
+      asked.expected.union(asked.missing.compactMap { state.known[$0] })
+        .union(state.silent.keys).subtracting(asked.answers.map(\.host)).sorted()
+    }
   }
 }

@@ -1,12 +1,19 @@
 import Synchronization
 import VProtocol
 
+/// What came of a look at a group.
+struct GroupLook: Sendable {
+  var view: GroupView?
+  /// Hosts that did not answer, and may have members.
+  var silent: [String]
+}
+
 /// Looks at groups that are under way: the boards are asked for one name by one question at a time.
 ///
 /// Who wants to look meanwhile shares the next question, and not the one under way: that may miss
 /// what has happened since it was asked.
 final class GroupLooks: Sendable {
-  typealias Found = @Sendable (GroupView?) -> Void
+  typealias Found = @Sendable (GroupLook) -> Void
   typealias Look = @Sendable (@escaping Found) -> Void
 
   /// By the name that is asked for: who shares the next question.
@@ -26,8 +33,8 @@ final class GroupLooks: Sendable {
   }
 
   private func run(_ name: Name, _ look: @escaping Look, for all: [Found]) {
-    look { [self] view in
-      for found in all { found(view) }
+    look { [self] result in
+      for found in all { found(result) }
       let next = waiting.withLock { waiting in
         let next = waiting[name] ?? []
         waiting[name] = next.isEmpty ? nil : []

@@ -23,8 +23,8 @@ extension GroupServer {
     guard sendings.withLock({ $0.take(principal) }) else {
       return done(.failure(Self.tooMany(principal)))
     }
-    look(at: group) { [self] view in
-      send(text, to: group, view, from: principal) { [self] result in
+    lookThoroughly(at: group) { [self] look in
+      send(text, to: group, look, from: principal) { [self] result in
         sendings.withLock { $0.give(principal) }
         done(result)
       }
@@ -32,10 +32,16 @@ extension GroupServer {
   }
 
   private func send(
-    _ text: String, to group: Name, _ view: GroupView?, from principal: Principal,
+    _ text: String, to group: Name, _ look: GroupLook, from principal: Principal,
     _ done: @escaping @Sendable (Result<[UInt8], Refusal>) -> Void
   ) {
-    guard let view, !view.members.isEmpty else {
+    guard let view = look.view, !view.members.isEmpty else {
+      guard look.silent.isEmpty else {
+        let hosts = look.silent.joined(separator: ", ")
+        return done(
+          .failure(
+            Refusal(.retransmissionTimeout, "no member of \(group) is heard, nor \(hosts)")))
+      }
       return done(.failure(Refusal(.notFound, "\(group) has no members")))
     }
     guard !view.isDisputed else {
@@ -53,7 +59,9 @@ extension GroupServer {
       guard !report.lines.isEmpty else {
         return done(.failure(Refusal(.userTimeout, "no member answers")))
       }
-      done(.success(GroupReports.text(report.lines, silent: report.missing)))
+      // Of a host that did not answer nobody knows who is a member.
+      let hosts = look.silent.map { Name($0) }
+      done(.success(GroupReports.text(report.lines, silent: report.missing.union(hosts))))
     }
     backplane.send(
       GroupMessage(sender: GroupUser.sender(principal), text: text).message, from: client,

@@ -56,8 +56,8 @@ public final class GroupServer: Sendable {
     boards = BoardQueries(backplane, kernel: kernel) { name, answer in
       own.object?.end(name, for: GroupTraits(answer))
     }
-    programs = LifeWatch(backplane, of: { own.object?.programsHere ?? [] }) { entity, state in
-      if state == nil { own.object?.forget(program: entity) }
+    programs = LifeWatch(backplane, of: { own.object?.programsHere ?? [] }) { entity, life in
+      if life.state == nil { own.object?.forget(program: entity) }
     }
     teller = backplane.makeClient(user: "root")
     manager = TreeManager(
@@ -76,6 +76,7 @@ public final class GroupServer: Sendable {
     in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
   ) {
     self.directory.withLock { $0 = directory }
+    findHosts(directory)
     clients.send(
       ClaimName(
         prefix: Array(Self.prefix.utf8), context: TreeManager.root, manager: manager.server),
@@ -85,6 +86,47 @@ public final class GroupServer: Sendable {
       completion(.ok)
     }
   }
+
+  /// Which hosts there are, heard or not: their names are in a context that every node serves a
+  /// part of.
+  private func findHosts(_ directory: EntityID) {
+    clients.send(
+      CreateInstance(
+        ContextName(ContextID(rawValue: 1), Array("host".utf8)), mode: [.read, .directory]),
+      as: "root", to: directory
+    ) { [self] answer in
+      guard case .done(let opened, let manager) = answer else { return }
+      readHosts(opened.instance, manager, from: 0, [])
+    }
+  }
+
+  private func readHosts(
+    _ instance: InstanceID, _ manager: EntityID, from position: UInt64, _ found: Set<String>
+  ) {
+    clients.send(
+      ReadInstance(instance, position: position, count: Message.segmentBytesMax), as: "root",
+      to: manager
+    ) { [self] answer in
+      guard case .done(let block, _) = answer, !block.data.isEmpty,
+        found.count < Self.hostsMax
+      else {
+        boards.expect(found)
+        clients.send(ReleaseInstance(instance), as: "root", to: manager) { _ in }
+        return
+      }
+      var (hosts, next) = (found, position)
+      var reader = SegmentReader(block.data)
+      while reader.remaining > 0, let record = try? Descriptor(parsing: &reader) {
+        next = record.nextPosition
+        // The links self and any lead to hosts that are there anyway.
+        if record.kind.isContext { hosts.insert(String(decoding: record.name, as: UTF8.self)) }
+      }
+      readHosts(instance, manager, from: next, hosts)
+    }
+  }
+
+  /// More are not waited for.
+  private static let hostsMax = 256
 
   // MARK: looking
 
@@ -107,12 +149,18 @@ public final class GroupServer: Sendable {
 
   /// Finds out what a group is now; nil where it is not.
   func look(at name: Name, _ found: @escaping @Sendable (GroupView?) -> Void) {
+    lookThoroughly(at: name) { found($0.view) }
+  }
+
+  /// The same, and which hosts did not answer.
+  func lookThoroughly(at name: Name, _ found: @escaping GroupLooks.Found) {
     let look: GroupLooks.Look = { [self] found in
       table.withLock { $0.noteLook(at: name, backplane.now) }
-      boards.ask(name) { [self] answers in
-        let view = GroupView(answers + [ownAnswer(name)].compactMap(\.self))
+      boards.ask(name) { [self] others in
+        let all = others.answers + [ownAnswer(name)].compactMap(\.self)
+        let view = GroupView(all, silent: others.silent)
         views.withLock { $0.note(view, of: name, at: backplane.now) }
-        found(view)
+        found(GroupLook(view: view, silent: others.silent))
       }
     }
     looks.add(name, look, found)
@@ -157,11 +205,11 @@ public final class GroupServer: Sendable {
   /// Finds out which groups there are.
   private func lookAround(_ done: @escaping @Sendable () -> Void) {
     let look: GroupLooks.Look = { [self] found in
-      boards.ask("") { [self] answers in
-        let all = answers + [ownAnswer("")].compactMap(\.self)
+      boards.ask("") { [self] others in
+        let all = others.answers + [ownAnswer("")].compactMap(\.self)
         let names = Set(all.flatMap { $0.members.map(\.name) })
         views.withLock { $0.note(names: names) }
-        found(nil)
+        found(GroupLook(view: nil, silent: others.silent))
       }
     }
     looks.add("", look) { _ in done() }
@@ -181,10 +229,12 @@ public final class GroupServer: Sendable {
   private func answer(_ request: Request) {
     let caller = GroupUser.caller(of: request, at: backplane.host)
     let isBoard = GroupUser.isBoard(caller.principal)
-    if isBoard { boards.note(request.client.kernel) }
+    if isBoard { boards.note(request.client.kernel, of: caller.principal.host) }
     backplane.serve(QueryGroup.self, request) { query in
       guard let answer = ownAnswer(query.name) else {
-        return backplane.refuse(.notFound, request)
+        // A board that has no such group tells the others at least who it is.
+        let words = isBoard ? backplane.host : ""
+        return backplane.reply(Refusal(.notFound, words).message, to: request)
       }
       let about = GroupTraits(answer)
       let isAllowed = query.name.isEmpty || about.mayBePassed(by: caller, at: backplane.host)
@@ -230,8 +280,12 @@ public final class GroupServer: Sendable {
   }
 
   func removeMember(_ member: Name, of group: Name) {
-    guard let left = table.withLock({ $0.leave(group, member) }) else { return }
+    guard let left = table.withLock({ $0.leave(group, member, at: backplane.now) }) else { return }
     dismiss(left, of: group)
+    backplane.after(GroupTable.idleAge) { [weak self] in
+      guard let self else { return }
+      table.withLock { $0.forgetIdle(at: backplane.now) }
+    }
   }
 
   /// A member is none any more.

@@ -3,7 +3,8 @@ import VRuntime
 
 /// What one board has: the groups that were made here, and those that have members here.
 ///
-/// A group that others made is known as long as it has members here, so that it outlives its maker.
+/// A group that others made is known as long as it has members here, and for some time after that:
+/// so it outlives its maker, and its members, and what they said last can be read.
 /// What it was when its first member came holds for the messages to its members: no other board
 /// changes that.
 package struct GroupTable: Sendable {
@@ -14,6 +15,8 @@ package struct GroupTable: Sendable {
     package var payer: Principal
     /// When this board last asked the others for it.
     package var lookedAt: Time?
+    /// Since when one that was not made here has no members.
+    package var idleSince: Time?
     /// By their whole names.
     package var members: [Name: GroupMember] = [:]
   }
@@ -43,10 +46,13 @@ package struct GroupTable: Sendable {
     if let refusal = Self.refusal(ofGroup: name) ?? Self.refusal(ofOwner: about.owner) {
       return refusal
     }
-    guard groups[name] == nil else {
-      return Refusal(.duplicateName, "\(name) is a group of \(host) already")
+    if let known = groups[name] {
+      guard known.idleSince != nil, known.about.owner == about.owner else {
+        return Refusal(.duplicateName, "\(name) is a group of \(host) already")
+      }
+      forget(name)
     }
-    guard groupShares.take(maker) else { return tooManyGroups(maker) }
+    guard takeGroup(for: maker) else { return tooManyGroups(maker) }
     groups[name] = Group(about: about, isMadeHere: true, payer: maker)
     return nil
   }
@@ -73,23 +79,24 @@ package struct GroupTable: Sendable {
       return Refusal(.noServerResources, "\(member.payer) has too many members on \(host)")
     }
     if known == nil {
-      guard groupShares.take(member.payer) else {
+      guard takeGroup(for: member.payer) else {
         memberShares.give(member.payer)
         return tooManyGroups(member.payer)
       }
       groups[name] = Group(about: about, isMadeHere: false, payer: member.payer)
     }
     groups[name]?.members[member.name] = member
+    groups[name]?.idleSince = nil
     return nil
   }
 
-  package mutating func leave(_ name: Name, _ member: Name) -> GroupMember? {
+  package mutating func leave(_ name: Name, _ member: Name, at now: Time) -> GroupMember? {
     guard let left = groups[name]?.members.removeValue(forKey: member), let group = groups[name]
     else { return nil }
     memberShares.give(left.payer)
     guard !group.isMadeHere else { return left }
     if group.members.isEmpty {
-      forget(name)
+      groups[name]?.idleSince = now
     } else if !group.members.values.contains(where: { $0.payer == group.payer }),
       let next = group.members.values.first(where: { groupShares.take($0.payer) })
     {
@@ -108,6 +115,32 @@ package struct GroupTable: Sendable {
   package func isLookDue(at name: Name, _ now: Time) -> Bool {
     guard let group = groups[name] else { return false }
     return group.lookedAt.map { now - $0 >= Self.lookInterval } ?? true
+  }
+
+  /// A group without members, and not made here, is kept for so long.
+  package static let idleAge = TimeSpan.seconds(300)
+
+  /// Forgets groups that have been without members for long.
+  package mutating func forgetIdle(at now: Time) {
+    for (name, group) in groups {
+      if let since = group.idleSince, now - since >= Self.idleAge { forget(name) }
+    }
+  }
+
+  /// Whoever has no share left loses the group that has been idle longest.
+  private mutating func takeGroup(for payer: Principal) -> Bool {
+    if groupShares.take(payer) { return true }
+    let idle = groups.compactMap { name, group -> (since: Time, name: Name)? in
+      guard let since = group.idleSince, groupShares.isSamePayer(group.payer, payer) else {
+        return nil
+      }
+      return (since, name)
+    }
+    guard let oldest = idle.min(by: { ($0.since, $0.name) < ($1.since, $1.name) }) else {
+      return false
+    }
+    forget(oldest.name)
+    return groupShares.take(payer)
   }
 
   private mutating func forget(_ name: Name) {

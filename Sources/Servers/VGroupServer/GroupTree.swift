@@ -96,7 +96,7 @@ extension GroupServer {
       members \(view.members.count)
       hosts \(view.hosts.joined(separator: " "))
 
-      """
+      """ + (view.silent.isEmpty ? "" : "silent \(view.silent.joined(separator: " "))\n")
   }
 
   // MARK: members

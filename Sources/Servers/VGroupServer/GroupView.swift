@@ -12,14 +12,17 @@ package struct GroupView: Sendable {
   /// Some board has another group of this name, which is about to end: its members hear what is
   /// sent to the name.
   package var isDisputed: Bool
+  /// Hosts that did not answer, and may have members.
+  package var silent: [String]
 
   /// Nil where no board has the group.
-  package init?(_ answers: [QueryGroup.Answer]) {
+  package init?(_ answers: [QueryGroup.Answer], silent: [String] = []) {
     let all = answers.map { GroupTraits($0) }
     guard let oldest = all.min(by: { $0.isOlder(than: $1) }) else { return nil }
     about = oldest
     members = answers.flatMap(\.members).sorted { $0.name < $1.name }
     hosts = answers.map(\.host).sorted()
+    self.silent = silent
     isDisputed = !all.allSatisfy { $0.isSame(as: oldest) }
   }
 

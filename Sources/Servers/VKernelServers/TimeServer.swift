@@ -40,7 +40,9 @@ public final class TimeServer: Sendable {
     self.backplane = backplane
     state = Mutex(State(shares: Shares(capacity: Self.delaysMax, ownHost: backplane.host)))
     let own = LateBound<TimeServer>()
-    watch = LifeWatch(backplane, of: { own.object?.delayed ?? [] }) { own.object?.judge($0, $1) }
+    watch = LifeWatch(backplane, of: { own.object?.delayed ?? [] }) {
+      own.object?.judge($0, $1.state)
+    }
     let server = backplane.makeServer(knowsPrincipals: true) { own.object?.serve($0) }
     own.bind(self)
     backplane.join(server, group: .timeGroup)

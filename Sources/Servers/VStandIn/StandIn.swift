@@ -10,19 +10,18 @@ public import VRuntime
 ///      ^                           |                                      |
 ///      +--- `serveAgain` ----------+---------- the server has ended ------+
 /// ```
-/// The server claims the prefix as every server does. Since the directory gives a prefix away only
-/// when its holder is gone, the entity that holds it is retired first, and what came to it is kept
-/// by another one.
+/// The stand-in's claim yields, so the server claims the prefix as every server does. What still
+/// comes to the stand-in then, from clients that have not heard of it, goes on to the server too.
 public final class StandIn: Sendable {
+  private enum Phase { case waiting, starting, back }
+
   private struct State: Sendable {
+    var phase = Phase.waiting
     /// Whose prefix it is while nothing is started.
     var holder = EntityID.none
-    /// To whom the holder hands on what comes, since it has to go before the server claims.
-    var keeper = EntityID.none
     /// What came before there was a server.
     var kept: [Request] = []
     var shares: Shares
-    var isStarting = false
     /// Goes up with every start, so that what belongs to an earlier one is known.
     var start = 0
   }
@@ -59,17 +58,18 @@ public final class StandIn: Sendable {
   /// Requests that still wait for the server that ended are refused.
   public func serve(told: @escaping @Sendable (ReplyCode) -> Void) {
     refuseKept("it ended before it served its prefix")
-    let keeper = backplane.makeServer(knowsPrincipals: true) { [weak self] in self?.keep($0) }
-    let holder = backplane.makeServer(knowsPrincipals: true) { [weak self] request in
-      self?.backplane.forward(request, request.message, to: keeper)
+    let known = state.withLock { state in
+      state.phase = .waiting
+      return state.holder
     }
-    let earlier = state.withLock { state in
-      defer { (state.holder, state.keeper) = (holder, keeper) }
-      return state.keeper
-    }
-    if earlier != .none { backplane.retire(earlier) }
+    let holder =
+      known != .none
+      ? known
+      : backplane.makeServer(knowsPrincipals: true) { [weak self] in self?.handle($0) }
+    state.withLock { $0.holder = holder }
     clients.send(
-      ClaimName(prefix: prefix, context: Self.context, manager: holder), as: "root", to: directory
+      ClaimName(prefix: prefix, context: Self.context, manager: holder, yields: true), as: "root",
+      to: directory
     ) { answer in
       if case .refused(let code) = answer { told(code) } else { told(.ok) }
     }
@@ -78,11 +78,11 @@ public final class StandIn: Sendable {
   /// Gives the prefix up; what waits is refused.
   public func end() {
     refuseKept("it is not started any more")
-    let entities = state.withLock { state in
-      defer { (state.holder, state.keeper) = (.none, .none) }
-      return [state.holder, state.keeper]
+    let holder = state.withLock { state in
+      defer { state.holder = .none }
+      return state.holder
     }
-    for entity in entities where entity != .none { backplane.retire(entity) }
+    if holder != .none { backplane.retire(holder) }
   }
 
   /// The prefix itself; there are no others before the server runs.
@@ -92,56 +92,65 @@ public final class StandIn: Sendable {
 // MARK: - Requests
 
 extension StandIn {
-  /// A request came to the holder of the prefix, which handed it on to its keeper.
-  private func keep(_ request: Request) {
+  private func handle(_ request: Request) {
     guard (try? ContextName(parsing: request.message))?.context == Self.context else {
       // What the server had granted is gone with it.
       return backplane.refuse(.invalidContext, request)
     }
-    let (isKept, first) = state.withLock { state -> (Bool, (holder: EntityID, start: Int)?) in
-      guard state.shares.take(request.principal) else { return (false, nil) }
+    let (next, start) = state.withLock { state -> (Next, Int) in
+      if state.phase == .back { return (.handOn, 0) }
+      guard state.shares.take(request.principal) else { return (.refuse, 0) }
       state.kept.append(request)
-      guard !state.isStarting else { return (true, nil) }
-      state.isStarting = true
+      guard state.phase == .waiting else { return (.wait, 0) }
+      state.phase = .starting
       state.start += 1
-      defer { state.holder = .none }
-      return (true, (state.holder, state.start))
+      return (.begin, state.start)
     }
-    guard isKept else { return backplane.refuse(.busy, request) }
-    guard let (holder, start) = first else { return }
-    // Not while somebody still has it.
-    backplane.retire(holder)
-    begin()
-    look(for: start, until: backplane.now + Self.startLimit, holder)
+    switch next {
+    case .handOn: handOn(request)
+    case .refuse: backplane.refuse(.busy, request)
+    case .wait: break
+    case .begin:
+      begin()
+      look(for: start, until: backplane.now + Self.startLimit)
+    }
   }
 
+  private enum Next { case handOn, refuse, wait, begin }
+
   /// Looks now and then whose the prefix is.
-  private func look(for start: Int, until limit: Time, _ holder: EntityID) {
-    guard state.withLock({ $0.isStarting && $0.start == start }) else { return }
+  private func look(for start: Int, until limit: Time) {
+    let (isStarting, holder) = state.withLock { state in
+      (state.phase == .starting && state.start == start, state.holder)
+    }
+    guard isStarting else { return }
     clients.send(QueryName(ContextName(.none, prefix)), as: "root", to: directory) {
       [self] answer in
       if case .done(let found, _) = answer, found.manager != holder, found.kind == .context,
         found.prefixBytes == prefix.count
       {
-        return handOn()
+        state.withLock { $0.phase = .back }
+        for request in takeKept() { handOn(request) }
+        return
       }
-      guard backplane.now < limit else { return refuseKept("it did not claim its prefix in time") }
-      backplane.after(Self.lookInterval) { [self] in look(for: start, until: limit, holder) }
+      guard backplane.now < limit else {
+        refuseKept("it did not claim its prefix in time")
+        // It may be slow: the next use looks for it again, and begins nothing while it runs.
+        return state.withLock { $0.phase = .waiting }
+      }
+      backplane.after(Self.lookInterval) { [self] in look(for: start, until: limit) }
     }
   }
 
-  /// Sends what was kept back to the directory, which hands it on to the server.
-  private func handOn() {
-    for request in takeKept() {
-      guard let name = try? ContextName(parsing: request.message) else { continue }
-      let rest = name.rest.isEmpty ? [] : [UInt8(ascii: "/")] + name.rest
-      let whole = ContextName(.none, prefix + rest)
-      guard whole.name.count <= ContextName.nameBytesMax else {
-        backplane.refuse(.nameTooLong, request)
-        continue
-      }
-      backplane.forward(request, whole.renaming(request.message), to: directory)
+  /// Sends a request back to the directory, which hands it on to the server.
+  private func handOn(_ request: Request) {
+    guard let name = try? ContextName(parsing: request.message) else { return }
+    let rest = name.rest.isEmpty ? [] : [UInt8(ascii: "/")] + name.rest
+    let whole = ContextName(.none, prefix + rest)
+    guard whole.name.count <= ContextName.nameBytesMax else {
+      return backplane.refuse(.nameTooLong, request)
     }
+    backplane.forward(request, whole.renaming(request.message), to: directory)
   }
 
   private func refuseKept(_ why: String) {
@@ -153,7 +162,6 @@ extension StandIn {
 
   private func takeKept() -> [Request] {
     state.withLock { state in
-      state.isStarting = false
       for request in state.kept { state.shares.give(request.principal) }
       defer { state.kept = [] }
       return state.kept

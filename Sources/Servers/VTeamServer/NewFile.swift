@@ -63,13 +63,19 @@ final class NewSession: TreeSession {
         _ = call.answer(count: data.count)
         return
       }
-      start(try ProgramRequest(parsing: whole), data.count, call)
+      // Before it is taken apart, which takes more memory than it has octets.
+      let share = try board.shares.take(
+        programs: 1, octets: ProgramRequest.footprint(whole), by: principal)
+      start(try ProgramRequest(parsing: whole), share, data.count, call)
     } catch {
       refuse(error, call)
     }
   }
 
-  func close() {
+  func close() { end(.released) }
+  func lose() { end(.silent) }
+
+  private func end(_ departure: Program.Departure) {
     let (held, isUnfinished) = state.withLock { state in
       state.isClosed = true
       state.share = nil
@@ -79,11 +85,11 @@ final class NewSession: TreeSession {
       let refusal = Refusal(.badArguments, "the request was not finished")
       board.refusals.withLock { $0.note(refusal, Self.file, principal) }
     }
-    for program in held { release(program) }
+    for program in held { release(program, departure) }
   }
 
-  private func release(_ program: Program) {
-    board.programs.perform(program.release(), program)
+  private func release(_ program: Program, _ departure: Program.Departure = .released) {
+    board.programs.perform(program.release(departure), program)
   }
 
   /// Adds what was written to what came before; nil as long as more must come.
@@ -138,8 +144,10 @@ final class NewSession: TreeSession {
     "a request of \(ProgramRequest.unsaidOctetsMax) octets or more begins with a line "
     + "\"length: OCTETS\""
 
-  private func start(_ request: ProgramRequest, _ count: Int, _ call: TreeCall) {
-    board.start(request, for: principal) { [self] result in
+  private func start(
+    _ request: ProgramRequest, _ share: TakenShare, _ count: Int, _ call: TreeCall
+  ) {
+    board.start(request, share, for: principal) { [self] result in
       switch result {
       case .failure(let refusal): refuse(refusal, call)
       case .success(let program):

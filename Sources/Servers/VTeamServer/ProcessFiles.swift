@@ -8,12 +8,13 @@ import VStore
 struct SnapshotFile: TreeFile {
   let access: TreeAccess
   let shares: TeamShares
+  /// As far as it is known: programs that copy files read no more than that.
+  var size: UInt64 = 0
   /// For whom it is read.
   let load: @Sendable (Caller, @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void) -> Void
 
-  /// Not of fixed length: how much there is is known by reading it only, as in /proc.
+  /// Not of fixed length: it may be another one at each reading, as in /proc.
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
-  var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
     load(opening.caller) { [shares] outcome in

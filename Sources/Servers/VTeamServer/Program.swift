@@ -5,17 +5,36 @@ import VStore
 
 /// A program of the table: what the machine holds of it, who waits for it, and who holds it.
 ///
-/// An attached program is held: by its starter's instance of `new`, and after a restart of the
-/// server, which ends that instance, by whoever reads its output or waits for its end.
+/// An attached program is held by its starter's instance of `new`. Where that is lost, by a restart
+/// of the server or because the starter's host is silent, it is held by whoever reads its output or
+/// waits for its end; for some time by nobody.
 final class Program: Sendable {
   /// What is to be done with it after a change.
-  enum Next { case nothing, hangUp, forget, keepForAWhile }
+  enum Next: Equatable {
+    case nothing, hangUp, forget, keepForAWhile
+    /// `giveUp` is to be called when it was without anybody for so long.
+    case wait(TimeSpan, loss: Int)
+  }
+
+  /// How an instance ended.
+  enum Departure {
+    case released
+    /// Its owner's host was silent, and may be heard again.
+    case silent
+  }
 
   private struct State: Sendable {
     var holders: Int
+    /// Instances of its user that read its output or wait for its end.
+    var followers = 0
+    /// The starter's instance is lost, and how often that or a follower was.
+    var isLost: Bool
+    var losses = 0
     /// Nobody will come any more once all holders are gone.
     var isGivenUp: Bool
     var isEnded = false
+    /// Nor is there anything that it left behind.
+    var isEmpty = false
     var isForgotten = false
     /// What it takes of its starter's share, until it is forgotten.
     var share: TakenShare?
@@ -46,7 +65,8 @@ final class Program: Sendable {
     self.isRecovered = isRecovered
     name = Name("\(hosted.pid).\(hosted.order.name)")
     state = Mutex(
-      State(holders: isRecovered ? 0 : 1, isGivenUp: !isRecovered, share: share))
+      State(
+        holders: isRecovered ? 0 : 1, isLost: isRecovered, isGivenUp: !isRecovered, share: share))
   }
 
   func access(_ permissions: UInt32) -> TreeAccess {
@@ -56,6 +76,7 @@ final class Program: Sendable {
   }
 
   var isEnded: Bool { state.withLock { $0.isEnded } }
+  var isEmpty: Bool { state.withLock { $0.isEmpty } }
 
   func isOf(_ caller: Caller) -> Bool { caller.user == owner }
 
@@ -73,20 +94,25 @@ final class Program: Sendable {
 // MARK: - Changes
 
 extension Program {
-  /// A state that the machine tells of; told twice, an end is one.
-  func handle(_ change: ProgramState) -> Next {
-    let (watchers, next) = state.withLock { state -> ([StateSession], Next) in
-      guard !state.isEnded else { return ([], .nothing) }
-      state.isEnded = change.isEnd
-      var next = Next.nothing
-      if change.isEnd {
-        let isUnheld = state.holders == 0 && state.isGivenUp
-        if !hosted.order.isAttached { next = .keepForAWhile } else if isUnheld { next = .forget }
+  /// What the machine tells of; told twice, an end is one.
+  func handle(_ change: ProgramChange) -> Next {
+    switch change {
+    case .state(let new):
+      let watchers = state.withLock { state -> [StateSession] in
+        guard !state.isEnded else { return [] }
+        state.isEnded = new.isEnd
+        return Array(state.watchers.values)
       }
-      return (Array(state.watchers.values), next)
+      for watcher in watchers { watcher.note(new) }
+      return .nothing
+    case .empty:
+      return state.withLock { state in
+        guard !state.isEmpty else { return .nothing }
+        state.isEmpty = true
+        if !hosted.order.isAttached { return .keepForAWhile }
+        return state.holders == 0 && state.isGivenUp ? .forget : .nothing
+      }
     }
-    for watcher in watchers { watcher.note(change) }
-    return next
   }
 
   /// Tells a session of every change from now on; whether there is none to come.
@@ -101,52 +127,84 @@ extension Program {
     state.withLock { $0.watchers[ObjectIdentifier(session)] = nil }
   }
 
-  /// Whoever reads of one that was found again keeps it, if it is theirs; whether that is so.
+  /// Whoever reads of one whose starter is lost keeps it, if it is theirs; whether that is so.
   ///
   /// A stranger, and root who only looks, would end it with their release.
-  func hold(for caller: Caller) -> Bool {
-    guard hosted.order.isAttached, isRecovered, isOf(caller) else { return false }
-    state.withLock { $0.holders += 1 }
+  func follow(for caller: Caller) -> Bool {
+    guard hosted.order.isAttached, isOf(caller) else { return false }
+    state.withLock { $0.followers += 1 }
     return true
   }
 
-  func release() -> Next {
+  func unfollow(_ departure: Departure) -> Next {
+    state.withLock { state in
+      state.followers -= 1
+      guard state.isLost, state.holders == 0, state.followers == 0 else { return .nothing }
+      return departure == .silent ? wait(&state) : Self.next(&state)
+    }
+  }
+
+  /// The starter's instance of `new` has ended.
+  func release(_ departure: Departure) -> Next {
     guard hosted.order.isAttached else { return .nothing }
     return state.withLock { state in
       state.holders -= 1
+      guard departure == .silent && hosted.order.waitSeconds > 0 else { return Self.next(&state) }
+      state.isLost = true
+      return wait(&state)
+    }
+  }
+
+  /// One that was found again waits for somebody who follows it.
+  func waitForFollowers() -> Next { state.withLock { wait(&$0) } }
+
+  private func wait(_ state: inout State) -> Next {
+    state.isGivenUp = false
+    state.losses += 1
+    let seconds = Int64(hosted.order.waitSeconds)
+    let span = isRecovered ? max(Programs.recoveryAge, .seconds(seconds)) : .seconds(seconds)
+    return .wait(span, loss: state.losses)
+  }
+
+  /// It has waited for followers since a loss: it has some now, or gets none.
+  func giveUp(loss: Int) -> Next {
+    state.withLock { state in
+      guard loss == state.losses, state.followers == 0 else { return .nothing }
       return Self.next(&state)
     }
   }
 
-  /// One that was found again is held by somebody now, or never.
-  func giveUp() -> Next { state.withLock { Self.next(&$0) } }
-
   private static func next(_ state: inout State) -> Next {
     if state.holders > 0 { return .nothing }
     state.isGivenUp = true
-    return state.isEnded ? .forget : .hangUp
+    // What is left behind is not hung up, and is there until it ends.
+    return state.isEmpty ? .forget : state.isEnded ? .nothing : .hangUp
   }
 
+  /// It has joined a group or left one: that is kept for the next server.
   func note(_ change: ChangeGroup.Change, _ group: Name) {
-    state.withLock { state in
+    let groups = state.withLock { state in
       switch change {
       case .join: state.groups.insert(group)
       case .leave, .remove: state.groups.remove(group)
       }
+      return state.groups
     }
+    hosted.note(groups: groups.sorted())
   }
 
   var groups: Set<Name> { state.withLock { $0.groups } }
 
   func addInput() { state.withLock { $0.inputs += 1 } }
 
-  /// The last writer's release is the end of the input.
-  func removeInput() {
+  /// The last writer's release is the end of the input; not its loss, where it may come again.
+  func removeInput(_ departure: Departure) {
     let isLast = state.withLock { state in
       state.inputs -= 1
       return state.inputs == 0
     }
-    if isLast && hosted.order.terminal == nil { hosted.endInput() }
+    let mayComeAgain = departure == .silent && hosted.order.waitSeconds > 0
+    if isLast && !mayComeAgain && hosted.order.terminal == nil { hosted.endInput() }
   }
 }
 
@@ -166,10 +224,10 @@ extension Program {
     var lines = [
       "name \(name)", "entity \(entity)", "owner \(order.starter)", "user \(order.user)",
       "class \(order.programClass.rawValue)", "state \(hosted.state)",
-      "directory \(Self.line(hosted.directory))",
+      "directory \(String(decoding: hosted.directory, as: UTF8.self))",
     ]
     if !order.directory.isEmpty && order.directory != hosted.directory {
-      lines.append("asked \(Self.line(order.directory))")
+      lines.append("asked \(String(decoding: order.directory, as: UTF8.self))")
     }
     lines.append("started \(timeText(hosted.startedAt))")
     if let endedAt = hosted.endedAt { lines.append("ended \(timeText(endedAt))") }
@@ -181,11 +239,12 @@ extension Program {
     lines.append("attached \(order.isAttached ? "yes" : "no")")
     let groups = groups.sorted().map { "\($0)" }
     if !groups.isEmpty { lines.append("groups \(groups.joined(separator: " "))") }
-    return lines.map { $0 + "\n" }.joined()
+    return lines.map { Self.line($0) + "\n" }.joined()
   }
 
-  /// A path can have newlines, a line of text not.
-  private static func line(_ path: [UInt8]) -> String {
-    String(decoding: path.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: "?") : $0 }, as: UTF8.self)
+  /// Paths, and names of users of other hosts, can have newlines, and a line of text not.
+  private static func line(_ text: String) -> String {
+    String(
+      decoding: text.utf8.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: "?") : $0 }, as: UTF8.self)
   }
 }

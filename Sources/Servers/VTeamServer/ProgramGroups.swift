@@ -17,12 +17,23 @@ extension TeamBoard {
     backplane.ask(change, as: "root") { [self] refusal in
       if refusal == nil { program.note(kind, group) }
       // It may have ended in between.
-      if program.isEnded && kind == .join { leaveGroups(program) }
+      if program.isEmpty && kind == .join { leaveGroups(program) }
       done(refusal)
     }
   }
 
-  /// A program that has ended is in no group.
+  /// Puts a program that was found again back into a group that it was in: the group server may
+  /// have been started anew too, or know the program by an entity that is no more.
+  func rejoin(_ group: Name, _ program: Program) {
+    change(.join, group, of: program) { [self] refusal in
+      guard refusal?.code == .duplicateName else { return }
+      change(.leave, group, of: program) { [self] _ in
+        change(.join, group, of: program) { _ in }
+      }
+    }
+  }
+
+  /// A program of which nothing is left is in no group.
   func leaveGroups(_ program: Program) {
     for group in program.groups { change(.leave, group, of: program) { _ in } }
   }

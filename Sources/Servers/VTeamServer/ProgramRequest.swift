@@ -21,20 +21,24 @@ package struct ProgramRequest: Equatable, Sendable {
   package var directory: [UInt8] = []
   package var programClass = ProgramClass.foreground
   package var isAttached = false
+  package var waitSeconds = 0
   package var terminal: TerminalSize?
+  package var umask = ProgramOrder.umaskDefault
   /// The group that it is to be in from its start.
   package var group: Name?
   /// How it is called in names.
   package var name: String
 
-  /// Octets of a request that says its length.
-  package static let octetsMax = ProgramOrder.octetsMax
+  /// Octets of a request that says its length: more than Linux would take of what it asks for.
+  ///
+  /// What a user may have a server hold is a share of its memory, and less.
+  package static let octetsMax = 8 << 20
   /// One that does not say it has less: what one write brings.
   static let unsaidOctetsMax = Message.segmentBytesMax
 
   /// Words of the lines that may come before the command.
   enum Header: String, CaseIterable {
-    case length, dir, env, `class`, attached, terminal, group
+    case length, dir, env, `class`, attached, wait, terminal, umask, group
   }
 }
 
@@ -79,10 +83,14 @@ extension ProgramRequest {
       try takeHeaders(&rest)
     }
     try takeCommand(rest)
-    // Each of them takes more memory than its octets.
-    guard arguments.count + environment.count <= ProgramOrder.partsMax else {
-      throw Self.mistake("more than \(ProgramOrder.partsMax) arguments and variables")
-    }
+  }
+
+  /// Octets of memory that a request takes once it is parsed, at most: each argument and variable
+  /// takes more than its octets.
+  package static func footprint(_ octets: [UInt8]) -> Int {
+    let parts = octets.count { $0 == 0 || $0 == newline }
+    let added = shell.reduce(0) { $0 + $1.count }
+    return octets.count + added + (parts + shell.count + 1) * ProgramOrder.partFootprint
   }
 
   private init(arguments: [[UInt8]], name: String) {
@@ -129,11 +137,20 @@ extension ProgramRequest {
     case .attached:
       guard text == "yes" else { throw Self.mistake("attached: yes, or no such line") }
       isAttached = true
+    case .wait:
+      guard let seconds = Self.number(value, in: 0...RunRequest.waitSecondsMax) else {
+        throw Self.mistake("wait: seconds, at most \(RunRequest.waitSecondsMax)")
+      }
+      waitSeconds = seconds
     case .terminal:
       guard let size = TerminalSize(text) else {
         throw Self.mistake("terminal: two numbers, of rows and of columns")
       }
       terminal = size
+    case .umask:
+      guard (1...4).contains(text.utf8.count), let mask = UInt32(text, radix: 8), mask <= 0o777
+      else { throw Self.mistake("umask: an octal number up to 777") }
+      umask = mask
     case .group:
       guard Self.isGroupName(Name(value)) else {
         throw Self.mistake("group: a name without '/', of at most 255 octets")
@@ -145,9 +162,6 @@ extension ProgramRequest {
   private mutating func takeCommand(_ rest: ArraySlice<UInt8>) throws(Refusal) {
     if rest.contains(0) {
       guard rest.last == 0 else { throw Self.mistake("the last argument does not end with a NUL") }
-      guard rest.count(where: { $0 == 0 }) <= ProgramOrder.partsMax else {
-        throw Self.mistake("more than \(ProgramOrder.partsMax) arguments")
-      }
       arguments = rest.dropLast().split(separator: 0, omittingEmptySubsequences: false)
         .map { Array($0) }
       guard !arguments[0].isEmpty else { throw Self.mistake("the command is empty") }

@@ -74,15 +74,13 @@ final class Programs: Sendable {
     if let before { forget(before) }
     hosted.observe { [weak self, weak program] change in
       guard let self, let program else { return }
-      if change.isEnd { ended(program) }
+      if change == .empty { ended(program) }
       perform(program.handle(change), program)
     }
-    if hosted.state.isEnd { perform(program.handle(hosted.state), program) }
+    if hosted.state.isEnd { perform(program.handle(.state(hosted.state)), program) }
+    if hosted.isEmpty { perform(program.handle(.empty), program) }
     if isRecovered && hosted.order.isAttached {
-      backplane.after(Self.recoveryAge) { [weak self, weak program] in
-        guard let self, let program else { return }
-        perform(program.giveUp(), program)
-      }
+      perform(program.waitForFollowers(), program)
     }
     return program
   }
@@ -93,6 +91,11 @@ final class Programs: Sendable {
     case .hangUp: program.hosted.hangUp()
     case .forget: forget(program)
     case .keepForAWhile: keep(program)
+    case .wait(let span, let loss):
+      backplane.after(span) { [weak self, weak program] in
+        guard let self, let program else { return }
+        perform(program.giveUp(loss: loss), program)
+      }
     }
   }
 

@@ -78,7 +78,11 @@ public final class RunRules: Sendable {
     }
     guard fitting.contains(where: { $0.user == nil || $0.user == principal.user }),
       guest != nil || !principal.isRoot
-    else { throw Refusal(.noPermission, "\(host) runs no programs of \(principal)") }
+    else {
+      throw Refusal(
+        .noPermission,
+        "\(host) runs no programs of \(principal): run in its vnode.toml says whose it runs")
+    }
     if isAccount && !principal.isRoot { return principal.user }
     guard guest != nil else { throw hasNo(principal) }
     return nil

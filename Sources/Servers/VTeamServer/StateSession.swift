@@ -15,14 +15,16 @@ final class StateSession: TreeSession {
 
   private let program: Program
   private let isForEnd: Bool
-  private let ended: @Sendable () -> Void
+  private let ended: @Sendable (Program.Departure) -> Void
   private let state = Mutex(State())
 
   /// Changes that a reader is behind; older ones are dropped.
   private static let linesMax = 64
 
   /// Calls `ended` when it is closed.
-  init(_ program: Program, isForEnd: Bool, _ ended: @escaping @Sendable () -> Void) {
+  init(
+    _ program: Program, isForEnd: Bool, _ ended: @escaping @Sendable (Program.Departure) -> Void
+  ) {
     self.program = program
     self.isForEnd = isForEnd
     self.ended = ended
@@ -49,9 +51,12 @@ final class StateSession: TreeSession {
     serve()
   }
 
-  func close() {
+  func close() { end(.released) }
+  func lose() { end(.silent) }
+
+  private func end(_ departure: Program.Departure) {
     program.unwatch(self)
-    ended()
+    ended(departure)
   }
 
   private func serve() {
@@ -92,11 +97,11 @@ struct StateFile: TreeFile {
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    let isHeld = isForEnd && program.hold(for: opening.caller)
+    let isFollowed = isForEnd && program.follow(for: opening.caller)
     opened(
       .success(
-        StateSession(program, isForEnd: isForEnd) { [program, programs] in
-          if isHeld { programs.perform(program.release(), program) }
+        StateSession(program, isForEnd: isForEnd) { [program, programs] departure in
+          if isFollowed { programs.perform(program.unfollow(departure), program) }
         }))
   }
 }

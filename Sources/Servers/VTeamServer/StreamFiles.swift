@@ -3,7 +3,8 @@ import VObjects
 import VProtocol
 import VStore
 
-/// A program's output, `out` or `err`: each instance reads all that is kept, then waits for more.
+/// A program's output, `out` or `err`: each instance reads all that is kept, then waits for more;
+/// or reads where the reader says.
 struct OutputFile: TreeFile {
   let program: Program
   let programs: Programs
@@ -14,11 +15,11 @@ struct OutputFile: TreeFile {
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    let isHeld = program.hold(for: opening.caller)
+    let isFollowed = program.follow(for: opening.caller)
     opened(
       .success(
-        OutputSession(program.hosted, stream) { [program, programs] in
-          if isHeld { programs.perform(program.release(), program) }
+        OutputSession(program.hosted, stream) { [program, programs] departure in
+          if isFollowed { programs.perform(program.unfollow(departure), program) }
         }))
   }
 }
@@ -28,16 +29,19 @@ final class OutputSession: TreeSession {
     var position: UInt64 = 0
     /// One read at a time is at the machine: the octets of the next one follow it.
     var isReading = false
-    var reads: [(call: TreeCall, count: Int)] = []
+    var isNamed = false
+    /// A position where the reader names one.
+    var reads: [(call: TreeCall, count: Int, position: UInt64?)] = []
   }
 
   private let hosted: any HostedProgram
   private let stream: OutputStream
-  private let ended: @Sendable () -> Void
+  private let ended: @Sendable (Program.Departure) -> Void
   private let state = Mutex(State())
 
   init(
-    _ hosted: any HostedProgram, _ stream: OutputStream, _ ended: @escaping @Sendable () -> Void
+    _ hosted: any HostedProgram, _ stream: OutputStream,
+    _ ended: @escaping @Sendable (Program.Departure) -> Void
   ) {
     self.hosted = hosted
     self.stream = stream
@@ -45,20 +49,24 @@ final class OutputSession: TreeSession {
   }
 
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
-    state.withLock { $0.reads.append((call, count)) }
+    let named = StreamPosition.named(by: position)
+    state.withLock { $0.reads.append((call, count, named)) }
     call.whenCancelled { [weak self] in
       self?.state.withLock { state in state.reads.removeAll { $0.call === call } }
     }
     readNext()
   }
 
-  func close() { ended() }
+  func close() { ended(.released) }
+  func lose() { ended(.silent) }
 
   private func readNext() {
     let next = state.withLock { state -> (TreeCall, Int, UInt64)? in
-      guard !state.isReading, let (call, count) = state.reads.first else { return nil }
+      guard !state.isReading, let (call, count, named) = state.reads.first else { return nil }
       state.isReading = true
       state.reads.removeFirst()
+      if let named { state.position = named }
+      state.isNamed = named != nil
       return (call, count, state.position)
     }
     guard let (call, count, position) = next else { return }
@@ -70,6 +78,8 @@ final class OutputSession: TreeSession {
 
   private func finish(_ call: TreeCall, _ result: StreamRead) {
     switch result {
+    case .octets(_, let position) where state.withLock({ $0.isNamed && $0.position != position }):
+      call.refuse(Refusal(.outOfRange, "octets before \(position) are kept no more"))
     case .octets(let octets, let position):
       // Nobody has what a reader that is gone was to get: the next one gets it.
       if call.answer(data: octets) {
@@ -84,7 +94,8 @@ final class OutputSession: TreeSession {
   }
 }
 
-/// A program's input: every write is answered once it is taken, and the last release ends it.
+/// A program's input: every write is answered once it is taken, and the last release ends it, or a
+/// write of nothing that names its position.
 struct InputFile: TreeFile {
   let program: Program
 
@@ -106,7 +117,13 @@ final class InputSession: TreeSession {
   }
 
   func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall) {
-    program.hosted.write(data) { code in
+    let named = StreamPosition.named(by: position)
+    if named != nil && data.isEmpty {
+      program.hosted.endInput()
+      _ = call.answer(count: 0)
+      return
+    }
+    program.hosted.write(data, at: named) { code in
       if code.isOK {
         call.answer(count: data.count)
       } else {
@@ -115,5 +132,6 @@ final class InputSession: TreeSession {
     }
   }
 
-  func close() { program.removeInput() }
+  func close() { program.removeInput(.released) }
+  func lose() { program.removeInput(.silent) }
 }

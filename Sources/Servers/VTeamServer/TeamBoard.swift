@@ -38,9 +38,10 @@ final class TeamBoard: Sendable {
   /// Programs that want the processor, and what Linux says of it, times 1,000.
   var loadThousandths: Int { programs.busyCount * 1000 + machine.loadThousandths }
 
-  /// Starts what a request says, for a principal; the program is held by its starter then.
+  /// Starts what a request says, for a principal; the program is held by its starter then, and has
+  /// the share that was taken for it.
   func start(
-    _ request: ProgramRequest, for principal: Principal,
+    _ request: ProgramRequest, _ share: TakenShare, for principal: Principal,
     completion: @escaping @Sendable (Result<Program, Refusal>) -> Void
   ) {
     guard request.programClass != .guest || takesGuests else {
@@ -50,27 +51,21 @@ final class TeamBoard: Sendable {
     account(for: principal) { [self] result in
       switch result {
       case .failure(let refusal): completion(.failure(refusal))
-      case .success(let user): start(request, as: user, for: principal, completion)
+      case .success(let user): start(request, share, as: user, for: principal, completion)
       }
     }
   }
 
   private func start(
-    _ request: ProgramRequest, as user: String, for principal: Principal,
+    _ request: ProgramRequest, _ share: TakenShare, as user: String, for principal: Principal,
     _ completion: @escaping @Sendable (Result<Program, Refusal>) -> Void
   ) {
     let order = ProgramOrder(
       name: request.name, arguments: request.arguments, environment: request.environment,
       directory: request.directory, user: user, starter: "\(principal)",
       isStarterFullRoot: principal.isFullRoot,
-      programClass: request.programClass, terminal: request.terminal,
-      isAttached: request.isAttached)
-    let share: TakenShare
-    do throws(Refusal) {
-      share = try shares.take(programs: 1, octets: order.footprint, by: principal)
-    } catch {
-      return completion(.failure(error))
-    }
+      programClass: request.programClass, terminal: request.terminal, umask: request.umask,
+      isAttached: request.isAttached, waitSeconds: UInt32(request.waitSeconds))
     machine.start(order) { [self] outcome in
       let started = outcome.map { hosted in
         programs.add(hosted, owner: owner(of: order), share, isRecovered: false)
@@ -81,7 +76,7 @@ final class TeamBoard: Sendable {
       change(.join, group, of: program) { [self] refusal in
         guard let refusal else { return completion(started) }
         takeBack(program) { [self] isGone in
-          if !isGone { programs.perform(program.release(), program) }
+          if !isGone { programs.perform(program.release(.released), program) }
           completion(.failure(refusal))
         }
       }
@@ -143,7 +138,9 @@ final class TeamBoard: Sendable {
     let starter = order.principal ?? Principal(user: order.user, host: backplane.host)
     let share = try? shares.take(
       programs: 1, octets: order.footprint, by: starter, isTaken: true)
-    _ = programs.add(hosted, owner: owner(of: order), share, isRecovered: true)
+    let groups = hosted.groups
+    let program = programs.add(hosted, owner: owner(of: order), share, isRecovered: true)
+    for group in groups where !hosted.isEmpty { rejoin(group, program) }
   }
 
   /// To whom the files of a program belong: whom it runs as, or, for one who runs it as a guest,

@@ -13,7 +13,7 @@ package final class TeamShares: Sendable {
   private let state: Mutex<State>
   private let host: String
 
-  /// One user's quarter is sixteen of the largest files of a process, or sixty requests of the
+  /// One user's quarter is sixteen of the largest files of a process, or two requests of the
   /// largest size.
   private static let octetsMax = 64 << 20
 

@@ -1,6 +1,7 @@
 import Synchronization
 import VObjects
 import VProtocol
+import VRuntime
 import VStore
 
 /// The names below `team/<host>`.
@@ -55,29 +56,97 @@ extension TeamBoard {
 
   // MARK: a program
 
+  /// Octets of a file of a program's process; at its end `octets`, where there are some.
+  private func load(
+    _ file: ProcessFile, of program: Program, orElse octets: [UInt8]?, for caller: Caller,
+    _ loaded: @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void
+  ) {
+    let isGone: VStore.Outcome<[UInt8]> = .failure(Refusal(.noProcess, "it has ended"))
+    let last = octets.map { .success($0) } ?? isGone
+    if program.isEnded { return loaded(last) }
+    // What everybody may see waits with what the asker waits for, and not with its user's.
+    let onlooker = file.isPublic ? .user(caller.user) : onlooker(caller, program)
+    machine.read(file, ofProcess: program.hosted.pid, as: onlooker) { outcome in
+      // It may have ended in between.
+      if case .failure(let refusal) = outcome, refusal.code == .noProcess {
+        loaded(last)
+      } else {
+        loaded(outcome)
+      }
+    }
+  }
+
+  /// Texts of the start of a program, which it may change.
+  private static func texts(_ program: Program) -> [Name: (file: ProcessFile, octets: [UInt8])] {
+    let order = program.hosted.order
+    return [
+      "cmdline": (.cmdline, joined(order.arguments)),
+      "environ": (.environ, joined(order.environment)),
+    ]
+  }
+
+  /// How long a look at a file's size waits: its process may be one that hangs.
+  private static let sizeLimit = TimeSpan.milliseconds(200)
+
+  /// Finds out how large `cmdline` or `environ` is for somebody who looks for that name.
+  private func prepareSize(
+    of name: Name?, of program: Program, _ sizes: Prepared<[Name: UInt64]>, for caller: Caller,
+    _ done: @escaping @Sendable () -> Void
+  ) {
+    guard let name, let text = Self.texts(program)[name],
+      text.file.isPublic || program.isOf(caller) || caller.isRoot
+    else { return done() }
+    let isDone = Mutex(false)
+    let finish: @Sendable () -> Void = {
+      let isFirst = isDone.withLock { isDone in
+        defer { isDone = true }
+        return !isDone
+      }
+      if isFirst { done() }
+    }
+    if !program.isEnded { backplane.after(Self.sizeLimit, finish) }
+    load(text.file, of: program, orElse: text.octets, for: caller) { outcome in
+      if case .success(let octets) = outcome { sizes.value = [name: UInt64(octets.count)] }
+      finish()
+    }
+  }
+
   private func context(of program: Program) -> TreeContext {
-    func snapshot(
-      _ permissions: UInt32, _ file: ProcessFile, orElse octets: [UInt8]?
+    let sizes = Prepared<[Name: UInt64]>([:])
+    @Sendable func snapshot(
+      _ permissions: UInt32, _ file: ProcessFile, orElse octets: [UInt8]?, size: UInt64 = 0
     ) -> TreeObject {
       .file(
-        SnapshotFile(access: program.access(permissions), shares: shares) { [self] caller, loaded in
-          let isGone: VStore.Outcome<[UInt8]> = .failure(Refusal(.noProcess, "it has ended"))
-          let last = octets.map { .success($0) } ?? isGone
-          if program.isEnded { return loaded(last) }
-          // What everybody may see waits with what the asker waits for, and not with its user's.
-          let onlooker = file.isPublic ? .user(caller.user) : onlooker(caller, program)
-          machine.read(file, ofProcess: program.hosted.pid, as: onlooker) { outcome in
-            // It may have ended in between.
-            if case .failure(let refusal) = outcome, refusal.code == .noProcess {
-              loaded(last)
-            } else {
-              loaded(outcome)
-            }
-          }
+        SnapshotFile(access: program.access(permissions), shares: shares, size: size) {
+          [self] caller, loaded in
+          load(file, of: program, orElse: octets, for: caller, loaded)
         })
     }
-    let order = program.hosted.order
-    var context = TreeContext([
+    @Sendable func started(_ name: Name, _ permissions: UInt32) -> TreeObject? {
+      guard let text = Self.texts(program)[name] else { return nil }
+      return snapshot(
+        permissions, text.file, orElse: text.octets, size: sizes.value[name] ?? 0)
+    }
+    let fixed = fixedContext(of: program) { snapshot($0, $1, orElse: nil) }
+    let names: [Name] = ["status", "cmdline", "environ"] + fixed.dropFirst().map(\.name)
+    var context = TreeContext(names: { names }) { name in
+      switch name {
+      case "cmdline": started(name, 0o444)
+      case "environ": started(name, 0o400)
+      default: fixed.first { $0.name == name }?.object
+      }
+    }
+    context.prepare = { [self] name, caller, done in
+      prepareSize(of: name, of: program, sizes, for: caller) { done(nil) }
+    }
+    context.access = program.access(0o555)
+    return context
+  }
+
+  private func fixedContext(
+    of program: Program, _ snapshot: (UInt32, ProcessFile) -> TreeObject
+  ) -> [(name: Name, object: TreeObject)] {
+    [
       (
         "status",
         .text(
@@ -85,8 +154,6 @@ extension TeamBoard {
             program.statusText
           })
       ),
-      ("cmdline", snapshot(0o444, .cmdline, orElse: Self.joined(order.arguments))),
-      ("environ", snapshot(0o400, .environ, orElse: Self.joined(order.environment))),
       ("pid", text(program.access(0o444), "\(program.hosted.pid)\n")),
       ("ctl", .text(controlText(program))),
       ("wait", .file(StateFile(program: program, programs: programs, isForEnd: true))),
@@ -95,11 +162,9 @@ extension TeamBoard {
       ("out", .file(OutputFile(program: program, programs: programs, stream: .out))),
       ("err", .file(OutputFile(program: program, programs: programs, stream: .err))),
       ("proc", .context(processes(of: program))),
-      ("regions", snapshot(0o400, .maps, orElse: nil)),
+      ("regions", snapshot(0o400, .maps)),
       ("mem", .file(MemoryFile(program: program, board: self))),
-    ])
-    context.access = program.access(0o555)
-    return context
+    ]
   }
 
   private func controlText(_ program: Program) -> TreeText {

@@ -1,5 +1,6 @@
-// Starting a program in namespaces of its own, and being their process 1. Between clone and exec
-// there is only C. Functions answer a negative error number where they failed.
+// Starting a program, and being its supervisor: the parent of its root process, and of whatever it
+// leaves behind. Between clone and exec there is only C. Functions answer a negative error number
+// where they failed.
 #pragma once
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -24,12 +24,12 @@
 
 // The headers hide these without _GNU_SOURCE, which an importer may not define.
 #define V_CLONE_PIDFD 0x1000
-#define V_CLONE_NEWNS 0x20000
-#define V_CLONE_NEWPID 0x20000000
 #define V_CLOSE_RANGE_CLOEXEC 4
 #define V_SPAWN_SETSID 0x80
 #define V_TIOCGPTPEER 0x5441
 #define V_WAIT_ALL 0x40000000  // __WALL
+// What the supervisor is sent when its keeper has died.
+#define V_KEEPER_DEATH SIGUSR1
 int execvpe(const char *file, char *const arguments[], char *const environment[]);
 int pipe2(int ends[2], int flags);
 extern char **environ;
@@ -66,13 +66,12 @@ static inline int v_channel_make(int ends[2]) {
                                                                                          : 0;
 }
 
-// ---- What process 1 says
+// ---- What the supervisor says
 
 enum v_report_kind {
   v_report_directory = 1,  // 0 the one asked for, 1 the home directory, 2 the root
   v_report_running,
-  v_report_no_namespace,  // and an error number, as in the next three
-  v_report_no_group,
+  v_report_no_group,  // and an error number, as in the next two
   v_report_no_user,
   v_report_no_program,
   v_report_stopped,
@@ -83,15 +82,25 @@ enum v_report_kind {
 struct v_report {
   int32_t kind;
   int32_t value;
+  uint64_t milliseconds;  // of an end: the processor time that it used
 };
 
-static inline int v_report_send(int channel, int kind, int value) {
-  struct v_report report = {kind, value};
+static inline int v_report_put(int channel, const struct v_report *report) {
   ssize_t count;
   do {
-    count = send(channel, &report, sizeof report, MSG_NOSIGNAL);
+    count = send(channel, report, sizeof *report, MSG_NOSIGNAL);
   } while (count < 0 && errno == EINTR);
   return count < 0 ? -errno : 0;
+}
+
+static inline int v_report_send(int channel, int kind, int value) {
+  struct v_report report = {kind, value, 0};
+  return v_report_put(channel, &report);
+}
+
+static inline uint64_t v_milliseconds(const struct rusage *used) {
+  return (uint64_t)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) * 1000 +
+         (uint64_t)(used->ru_utime.tv_usec + used->ru_stime.tv_usec) / 1000;
 }
 
 // The next report: 1, 0 at the end; and the pid of who sent it, as the receiver counts.
@@ -167,10 +176,12 @@ struct v_program_plan {
   const uint32_t *groups;
   size_t group_count;
   const char *const *groups_joined;  // cgroup.procs files
+  const char *kill_file;             // cgroup.kill, or empty
   int32_t session_nice;              // for autogroup, 0 leaves it
   int32_t process_nice;
   int32_t streams[3];  // what become descriptors 0, 1 and 2
   int32_t has_terminal;
+  uint32_t mask;  // as umask(2)
 };
 
 static inline int v_put_text(const char *path, const char *text) {
@@ -182,14 +193,21 @@ static inline int v_put_text(const char *path, const char *text) {
   return count < 0 ? -error : 0;
 }
 
-// The child of process 1: becomes the user, then the program.
+// The child of the supervisor: becomes the user, then the program.
 static inline void v_program_become(const struct v_program_plan *plan, int reports, int failure) {
   sigset_t set;
   sigfillset(&set);
   sigprocmask(SIG_SETMASK, &set, NULL);
-  // A process group of its own, but in the session of process 1: so it can be stopped from the
-  // terminal, which Linux refuses to a group that nobody of the session cares for.
+  // A process group of its own, but in the session of the supervisor: so it can be stopped from
+  // the terminal, which Linux refuses to a group that nobody of the session cares for.
   setpgid(0, 0);
+  for (const char *const *group = plan->groups_joined; *group != NULL; group++) {
+    int result = v_put_text(*group, "0");
+    if (result < 0) {
+      v_report_send(reports, v_report_no_group, -result);
+      _exit(127);
+    }
+  }
   for (int fd = 0; fd < 3; fd++) dup2(plan->streams[fd], fd);
   if (plan->has_terminal) tcsetpgrp(0, getpid());
   // Not glibc's: that leaves out two, which posix_spawn leaves ignored.
@@ -206,13 +224,14 @@ static inline void v_program_become(const struct v_program_plan *plan, int repor
     v_report_send(reports, v_report_no_user, errno);
     _exit(127);
   }
-  umask(022);
+  umask(plan->mask);
   int place = 0;
   if (plan->directory[0] == 0 || chdir(plan->directory) < 0) {
     place = chdir(plan->home) == 0 ? 1 : 2;
     if (place == 2 && chdir("/") < 0) place = 2;
   }
-  v_report_send(reports, v_report_directory, place);
+  // A keeper that wants it no more does not listen.
+  if (v_report_send(reports, v_report_directory, place) < 0) _exit(127);
   environ = (char **)plan->environment;
   execvpe(plan->arguments[0], (char *const *)plan->arguments, environ);
   int error = errno;
@@ -220,24 +239,18 @@ static inline void v_program_become(const struct v_program_plan *plan, int repor
   _exit(127);
 }
 
-// Where there is no freezer. Process 1 itself is not meant by -1.
-static inline void v_stop_all(int number) { kill(-1, number == SIGUSR1 ? SIGSTOP : SIGCONT); }
-
-static inline int v_program_enter(const struct v_program_plan *plan, int reports) {
+static inline void v_program_enter(const struct v_program_plan *plan) {
   char nice[16];
   struct rlimit files;
-  struct sigaction action = {.sa_handler = v_stop_all, .sa_flags = SA_RESTART};
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, NULL);
   prctl(PR_SET_NAME, "v-init");
-  // With the keeper ends everything.
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  sigaction(SIGUSR1, &action, NULL);
-  sigaction(SIGUSR2, &action, NULL);
+  prctl(PR_SET_PDEATHSIG, V_KEEPER_DEATH);
+  // What the program leaves behind becomes this process's child, and not one of the host's.
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
   setsid();
   if (plan->has_terminal) ioctl(plan->streams[0], TIOCSCTTY, 0);
-  for (const char *const *group = plan->groups_joined; *group != NULL; group++) {
-    int result = v_put_text(*group, "0");
-    if (result < 0) return v_report_send(reports, v_report_no_group, -result), 0;
-  }
   if (plan->session_nice != 0) {
     nice[0] = (char)('0' + plan->session_nice / 10);
     nice[1] = (char)('0' + plan->session_nice % 10);
@@ -250,17 +263,86 @@ static inline int v_program_enter(const struct v_program_plan *plan, int reports
     files.rlim_cur = 1024;
     setrlimit(RLIMIT_NOFILE, &files);
   }
-  if (mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
-      mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-    return v_report_send(reports, v_report_no_namespace, errno), 0;
+}
+
+struct v_children {
+  int left;  // negative where Linux does not list them
+  int reaped;
+};
+
+// Goes through the children once: reaps those that have ended, all but `spared`, and sends
+// `number`, if it is not 0, to the others. What ends meanwhile may be left out.
+static inline struct v_children v_children_pass(pid_t spared, int number) {
+  struct v_children found = {0, 0};
+  char text[4096];
+  pid_t pid = 0;
+  ssize_t count;
+  int file = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+  if (file < 0) {
+    found.left = -errno;
+    return found;
+  }
+  while ((count = read(file, text, sizeof text)) > 0) {
+    for (ssize_t i = 0; i < count; i++) {
+      if (text[i] >= '0' && text[i] <= '9') {
+        pid = pid * 10 + (text[i] - '0');
+        continue;
+      }
+      if (pid > 0 && pid != spared) {
+        if (waitpid(pid, NULL, WNOHANG | V_WAIT_ALL) == pid) {
+          found.reaped++;
+        } else {
+          found.left++;
+          if (number != 0) kill(pid, number);
+        }
+      }
+      pid = 0;
+    }
+  }
+  close(file);
+  return found;
+}
+
+// Ends everything, and this process.
+static inline void v_program_end(const struct v_program_plan *plan) {
+  for (;;) {
+    if (plan->kill_file[0] != 0) v_put_text(plan->kill_file, "1");
+    struct v_children found = v_children_pass(0, SIGKILL);
+    if (found.left <= 0 && found.reaped == 0) _exit(1);
+    // What it leaves behind is the next pass's.
+    if (found.left > 0) waitpid(-1, NULL, V_WAIT_ALL);
+  }
+}
+
+// Tells of the program itself; whether it has ended. It is not reaped: as long as something is left
+// of it, its number is no other's, neither as a process nor as a group of them.
+static inline int v_program_tell(pid_t program) {
+  siginfo_t info;
+  struct rusage used;
+  for (;;) {
+    info.si_pid = 0;
+    if (waitid(P_PID, (id_t)program, &info, WSTOPPED | WCONTINUED | WNOHANG) < 0) break;
+    if (info.si_pid == 0) break;
+    int is_stop = info.si_code == CLD_STOPPED;
+    v_report_send(1, is_stop ? v_report_stopped : v_report_continued, info.si_status);
+  }
+  info.si_pid = 0;
+  if (syscall(SYS_waitid, P_PID, program, &info, WEXITED | WNOHANG | WNOWAIT, &used) < 0 ||
+      info.si_pid == 0)
+    return 0;
+  struct v_report report = {v_report_ended, info.si_status, v_milliseconds(&used)};
+  if (info.si_code == CLD_EXITED) report.value = (info.si_status & 0xFF) << 8;
+  v_report_put(1, &report);
   return 1;
 }
 
-// Process 1 of the program's namespaces: starts it, says what becomes of it, reaps what others
-// leave, and ends with it, by which Linux kills whatever else is in the namespace.
-static inline void v_program_init(const struct v_program_plan *plan, int reports) {
-  int failure[2], error = 0, status = 0;
-  if (!v_program_enter(plan, reports)) _exit(1);
+// Starts the program and says what becomes of it; takes up what it leaves behind, and ends with the
+// last of that.
+static inline void v_program_supervise(
+    const struct v_program_plan *plan, pid_t keeper, int reports) {
+  int failure[2], error = 0, has_ended = 0;
+  sigset_t awaited;
+  v_program_enter(plan);
   if (pipe2(failure, O_CLOEXEC) < 0) _exit(1);
   long program = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
   if (program == 0) v_program_become(plan, reports, failure[1]);
@@ -280,25 +362,37 @@ static inline void v_program_init(const struct v_program_plan *plan, int reports
     _exit(1);
   }
   // A keeper that died before its death was asked for reads nothing.
-  if (v_report_send(1, v_report_running, 0) < 0) _exit(1);
+  if (v_report_send(1, v_report_running, 0) < 0) v_program_end(plan);
+  sigemptyset(&awaited);
+  sigaddset(&awaited, SIGCHLD);
+  sigaddset(&awaited, V_KEEPER_DEATH);
   for (;;) {
-    pid_t pid = waitpid(-1, &status, WUNTRACED | WCONTINUED);
-    if (pid != program) continue;
-    if (WIFSTOPPED(status)) v_report_send(1, v_report_stopped, WSTOPSIG(status));
-    if (WIFCONTINUED(status)) v_report_send(1, v_report_continued, 0);
-    if (WIFSTOPPED(status) || WIFCONTINUED(status)) continue;
-    v_report_send(1, v_report_ended, status);
-    _exit(0);
+    if (getppid() != keeper) v_program_end(plan);
+    if (!has_ended) has_ended = v_program_tell((pid_t)program);
+    struct v_children found;
+    do {
+      found = v_children_pass((pid_t)program, 0);
+    } while (found.reaped > 0);
+    if (has_ended && found.left < 0) {
+      pid_t reaped;
+      do {
+        reaped = waitpid(-1, NULL, WNOHANG | V_WAIT_ALL);
+      } while (reaped > 0);
+      if (reaped < 0) found.left = 0;
+    }
+    if (has_ended && found.left == 0) break;
+    sigwaitinfo(&awaited, NULL);
   }
+  waitpid((pid_t)program, NULL, V_WAIT_ALL);
+  _exit(0);
 }
 
-// Starts process 1; the pid, and in `death` a descriptor that is readable once it has ended. The
-// caller has no other thread.
+// Starts the supervisor; its pid, and in `death` a descriptor that is readable once it has ended.
+// The caller has no other thread.
 static inline int v_program_start(const struct v_program_plan *plan, int reports, int *death) {
-  long pid = syscall(
-      SYS_clone, V_CLONE_NEWPID | V_CLONE_NEWNS | V_CLONE_PIDFD | SIGCHLD, NULL, death, NULL,
-      NULL);
-  if (pid == 0) v_program_init(plan, reports);
+  pid_t keeper = getpid();
+  long pid = syscall(SYS_clone, V_CLONE_PIDFD | SIGCHLD, NULL, death, NULL, NULL);
+  if (pid == 0) v_program_supervise(plan, keeper, reports);
   return pid < 0 ? -errno : (int)pid;
 }
 
@@ -311,8 +405,7 @@ static inline int v_program_reap(int pid, int *status, uint64_t *milliseconds) {
     result = wait4(pid, status, V_WAIT_ALL, &used);
   } while (result < 0 && errno == EINTR);
   if (result < 0) return -errno;
-  *milliseconds = (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000 +
-                  (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
+  *milliseconds = v_milliseconds(&used);
   return 0;
 }
 

@@ -3,14 +3,16 @@ import VLoop
 /// A place for one value, which one thread waits for.
 ///
 /// `@unchecked Sendable`: the value is touched only inside `monitor`.
-final class Mailbox<Value: Sendable>: @unchecked Sendable {
+package final class Mailbox<Value: Sendable>: @unchecked Sendable {
   private let monitor = Monitor()
   private var value: Value?
+
+  package init() {}
 
   var isFull: Bool { monitor.enter { value != nil } }
 
   /// Puts a value in; of several the first stays.
-  func put(_ value: Value) {
+  package func put(_ value: Value) {
     monitor.enter {
       if self.value == nil { self.value = value }
       monitor.signal()
@@ -18,7 +20,7 @@ final class Mailbox<Value: Sendable>: @unchecked Sendable {
   }
 
   /// Waits for the value.
-  func wait() -> Value {
+  package func wait() -> Value {
     monitor.enter {
       while true {
         if let value { return value }

@@ -16,7 +16,8 @@ extension SegmentReader {
 
   mutating func list() throws(WireError) -> [[UInt8]] {
     let count = try integer(UInt32.self)
-    guard count <= KeeperFrame.partsMax else { throw .badLength }
+    // Each has a length at least.
+    guard Int(count) <= remaining / 4 else { throw .badLength }
     var parts: [[UInt8]] = []
     for _ in 0..<count { parts.append(try data()) }
     return parts
@@ -43,7 +44,8 @@ extension ProgramOrder {
       name: try reader.text(), arguments: try reader.list(), environment: try reader.list(),
       directory: try reader.data(), user: try reader.text(), starter: try reader.text(),
       isStarterFullRoot: try reader.flag(), programClass: try ProgramClass(&reader),
-      terminal: try TerminalSize.optional(&reader), isAttached: try reader.flag())
+      terminal: try TerminalSize.optional(&reader), umask: try reader.integer(),
+      isAttached: try reader.flag(), waitSeconds: try reader.integer())
   }
 
   func emit(_ writer: inout SegmentWriter) {
@@ -56,7 +58,9 @@ extension ProgramOrder {
     writer.flag(isStarterFullRoot)
     programClass.emit(&writer)
     TerminalSize.emit(terminal, &writer)
+    writer.integer(umask)
     writer.flag(isAttached)
+    writer.integer(waitSeconds)
   }
 }
 
@@ -112,7 +116,9 @@ extension KeptStatus {
       order: try ProgramOrder(&reader), pid: try reader.integer(), initPid: try reader.integer(),
       directory: try reader.data(), startedAt: try reader.integer(),
       endedAt: try reader.integer(), state: try ProgramState(&reader),
-      terminal: try TerminalSize.optional(&reader), processorMilliseconds: try reader.integer())
+      isEmpty: try reader.flag(), terminal: try TerminalSize.optional(&reader),
+      processorMilliseconds: try reader.integer(),
+      groups: try reader.list().map { Name($0) })
   }
 
   func emit(_ writer: inout SegmentWriter) {
@@ -123,8 +129,10 @@ extension KeptStatus {
     writer.integer(startedAt)
     writer.integer(endedAt)
     state.emit(&writer)
+    writer.flag(isEmpty)
     TerminalSize.emit(terminal, &writer)
     writer.integer(processorMilliseconds)
+    writer.list(groups.map { Array($0.octets) })
   }
 }
 

@@ -14,20 +14,26 @@ package import VStore
 ///    |-- control -----------------> |
 ///    |  <-------------- controlled --|
 ///    |  <----------------- changed --|     every new state
+///    |  <----------------- emptied --|     nothing of the program is left
 ///    |-- endInput, hangUp, forget > |
+///    |-- noteGroups --------------> |
 /// ```
-/// The socket keeps the frames whole and in order.
+/// The socket keeps packets whole and in order; a frame that is too long for one packet goes in
+/// several.
 package enum KeeperFrame: Equatable, Sendable {
   case start(KeeperOrder)
   case read(token: UInt32, OutputStream, position: UInt64, count: UInt32)
   case cancel(token: UInt32)
-  case write(token: UInt32, [UInt8])
+  /// With a position, octets that were written with one before are not written again.
+  case write(token: UInt32, position: UInt64?, [UInt8])
   case endInput
   /// With root's rights, or with no more than those of the program's user.
   case control(token: UInt32, ProgramCommand, asUser: Bool)
   /// Always with the rights of the program's user.
   case hangUp
   case forget
+  /// For the next server: the groups that the program is in.
+  case noteGroups([Name])
 
   case program(KeptStatus)
   case refused(Refusal)
@@ -38,15 +44,14 @@ package enum KeeperFrame: Equatable, Sendable {
   /// `at` is the time of an end in nanoseconds since 1970, else 0; `processor` the milliseconds
   /// that the program has used by then.
   case changed(ProgramState, at: Int64, processorMilliseconds: UInt64)
+  /// Neither the program nor what it left behind runs.
+  case emptied(processorMilliseconds: UInt64)
 
   /// Octets of one write or of one answer to a read.
   package static let dataBytesMax = 65_536
-  /// The largest is the order: its octets, the lengths of its parts, names and paths.
-  package static let byteCountMax = ProgramOrder.octetsMax + 4 * partsMax + 32_768
-  /// Arguments and variables together.
-  package static let partsMax = ProgramOrder.partsMax
-  /// Those that every login has.
-  package static let variablesAdded = 5
+  /// The largest is the order: its parts, each with its length; then names, paths, and the
+  /// variables that every login has.
+  package static let byteCountMax = ProgramOrder.octetsMax + 65_536
 }
 
 /// What a keeper needs to start a program, so that it asks nobody else.
@@ -83,20 +88,23 @@ package struct KeeperOrder: Equatable, Sendable {
 package struct KeptStatus: Equatable, Sendable {
   package var order: ProgramOrder
   package var pid: Int32
-  /// Process 1 of its namespace, as the host counts.
+  /// Its supervisor: all of its processes descend from that.
   package var initPid: Int32
   package var directory: [UInt8]
   /// Nanoseconds since 1970; 0 for an end that is not yet.
   package var startedAt: Int64
   package var endedAt: Int64
   package var state: ProgramState
+  /// Nothing of it is left.
+  package var isEmpty: Bool
   package var terminal: TerminalSize?
   package var processorMilliseconds: UInt64
+  package var groups: [Name]
 
   package init(
     order: ProgramOrder, pid: Int32, initPid: Int32, directory: [UInt8], startedAt: Int64,
-    endedAt: Int64 = 0, state: ProgramState = .running, terminal: TerminalSize? = nil,
-    processorMilliseconds: UInt64 = 0
+    endedAt: Int64 = 0, state: ProgramState = .running, isEmpty: Bool = false,
+    terminal: TerminalSize? = nil, processorMilliseconds: UInt64 = 0, groups: [Name] = []
   ) {
     self.order = order
     self.pid = pid
@@ -105,7 +113,9 @@ package struct KeptStatus: Equatable, Sendable {
     self.startedAt = startedAt
     self.endedAt = endedAt
     self.state = state
+    self.isEmpty = isEmpty
     self.terminal = terminal
     self.processorMilliseconds = processorMilliseconds
+    self.groups = groups
   }
 }

@@ -8,14 +8,17 @@ import VStore
 /// says whether it is there. Parsing accepts exactly what `octets` gives.
 extension KeeperFrame {
   /// Changes whenever the meaning of a frame does: a successor may be a newer program.
-  private static let version: UInt8 = 2
+  static let version: UInt8 = 3
 
   private enum Kind: UInt8 {
     case start = 1
-    case read, cancel, write, endInput, control, hangUp, forget
+    case read, cancel, write, endInput, control, hangUp, forget, noteGroups
     case program = 128
-    case refused, output, taken, controlled, changed
+    case refused, output, taken, controlled, changed, emptied
   }
+
+  /// In the place of a kind: the packet is a piece of a frame.
+  static let pieceKind: UInt8 = 64
 
   /// Reads one whole frame.
   package init(parsing octets: [UInt8]) throws(WireError) {
@@ -25,9 +28,9 @@ extension KeeperFrame {
     guard version == Self.version else { throw .badVersion(version) }
     guard let kind = Kind(rawValue: try reader.integer()) else { throw .badField(.operation) }
     switch kind {
-    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget:
+    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .noteGroups:
       self = try Self.question(kind, &reader)
-    case .program, .refused, .output, .taken, .controlled, .changed:
+    case .program, .refused, .output, .taken, .controlled, .changed, .emptied:
       self = try Self.answer(kind, &reader)
     }
     guard reader.remaining == 0 else { throw .badLength }
@@ -46,12 +49,16 @@ extension KeeperFrame {
       return .read(
         token: token, stream, position: try reader.integer(), count: try reader.integer())
     case .cancel: return .cancel(token: try reader.integer())
-    case .write: return .write(token: try reader.integer(), try reader.data())
+    case .write:
+      let token = try reader.integer(UInt32.self)
+      let position: UInt64? = try reader.flag() ? try reader.integer() : nil
+      return .write(token: token, position: position, try reader.data())
     case .endInput: return .endInput
     case .control:
       return .control(
         token: try reader.integer(), try ProgramCommand(&reader), asUser: try reader.flag())
     case .hangUp: return .hangUp
+    case .noteGroups: return .noteGroups(try reader.list().map { Name($0) })
     default: return .forget
     }
   }
@@ -70,10 +77,11 @@ extension KeeperFrame {
       let token = try reader.integer(UInt32.self)
       guard try reader.flag() else { return .controlled(token: token, nil) }
       return .controlled(token: token, try Refusal(&reader))
-    default:
+    case .changed:
       return .changed(
         try ProgramState(&reader), at: try reader.integer(),
         processorMilliseconds: try reader.integer())
+    default: return .emptied(processorMilliseconds: try reader.integer())
     }
   }
 
@@ -94,9 +102,11 @@ extension KeeperFrame {
     case .cancel(let token):
       writer.kind(Kind.cancel)
       writer.integer(token)
-    case .write(let token, let data):
+    case .write(let token, let position, let data):
       writer.kind(Kind.write)
       writer.integer(token)
+      writer.flag(position != nil)
+      if let position { writer.integer(position) }
       writer.data(data)
     case .endInput: writer.kind(Kind.endInput)
     case .control(let token, let command, let asUser):
@@ -106,7 +116,10 @@ extension KeeperFrame {
       writer.flag(asUser)
     case .hangUp: writer.kind(Kind.hangUp)
     case .forget: writer.kind(Kind.forget)
-    case .program, .refused, .output, .taken, .controlled, .changed: emitAnswer(&writer)
+    case .noteGroups(let groups):
+      writer.kind(Kind.noteGroups)
+      writer.list(groups.map { Array($0.octets) })
+    case .program, .refused, .output, .taken, .controlled, .changed, .emptied: emitAnswer(&writer)
     }
     return writer.bytes
   }
@@ -136,6 +149,9 @@ extension KeeperFrame {
       writer.kind(Kind.changed)
       state.emit(&writer)
       writer.integer(time)
+      writer.integer(processor)
+    case .emptied(let processor):
+      writer.kind(Kind.emptied)
       writer.integer(processor)
     default: break
     }

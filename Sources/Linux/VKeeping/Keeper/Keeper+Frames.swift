@@ -18,8 +18,8 @@ extension Keeper {
       if !isTaken { server.send(.output(token: token, .cancelled)) }
     case .cancel(let token):
       if !out.handleCancel(token: token) { _ = err.handleCancel(token: token) }
-    case .write(let token, let octets):
-      if let code = input.handleWrite(token: token, octets) {
+    case .write(let token, let position, let octets):
+      if let code = input.handleWrite(token: token, at: position, octets) {
         server.send(.taken(token: token, code))
       }
       writeInput()
@@ -30,7 +30,8 @@ extension Keeper {
       server.send(.controlled(token: token, control(command, asUser ? userRights : .root)))
     case .hangUp: hangUp()
     case .forget: finish()
-    case .start, .program, .refused, .output, .taken, .controlled, .changed:
+    case .noteGroups(let groups): status?.groups = groups
+    case .start, .program, .refused, .output, .taken, .controlled, .changed, .emptied:
       // No server sends these now.
       break
     }
@@ -45,22 +46,29 @@ extension Keeper {
     killAt = Self.clock + Self.hangUpMilliseconds
   }
 
-  /// Ends what was hung up and did not end by itself.
+  /// Ends what was hung up and did not end by itself; what the program put into the background goes
+  /// on.
   func killHungUp() {
-    if let status, let program { _ = program.end(root: status.pid, userRights) }
+    guard let status, !status.state.isEnd, let program else { return }
+    _ = setSuspended(false, userRights)
+    for target in [program.foreground, status.pid] where target > 0 {
+      _ = userRights.send(SIGKILL, to: [-target])
+    }
   }
 
   private var userRights: SignalRights { .user(uid: order.uid, gid: order.gid) }
 
   private func control(_ command: ProgramCommand, _ rights: SignalRights) -> Refusal? {
-    guard let status, !status.state.isEnd, let program else { return .ended }
+    guard let status, !status.isEmpty, let program else { return .ended }
     switch command {
     case .suspend: return failure(setSuspended(true, rights), "cannot suspend it")
     case .resume: return failure(setSuspended(false, rights), "cannot resume it")
     case .kill(signal: SIGKILL):
-      return failure(program.end(root: status.pid, rights), "cannot kill it")
+      return failure(end(rights), "cannot kill it")
     case .kill(let number):
-      let error = program.signal(number, root: status.pid, rights)
+      let error =
+        status.state.isEnd
+        ? rights.send(number, to: members) : program.signal(number, root: status.pid, rights)
       if error == -ESRCH { return .ended }
       if error == -EINVAL { return Refusal(.badArguments, "no such signal: \(number)") }
       return failure(error, "cannot signal it")
@@ -75,6 +83,43 @@ extension Keeper {
     }
   }
 
+  /// Kills all that `rights` may.
+  private func end(_ rights: SignalRights) -> Int32 {
+    guard let status else { return -ESRCH }
+    if !rights.isRoot {
+      let error = rights.send(SIGKILL, to: status.state.isEnd ? members : [status.pid])
+      guard error == 0 || error == -ESRCH else { return error }
+      // At once, also what is suspended; unless something of it has become another's.
+      guard rights.check(members) == 0 else {
+        for pid in members { _ = rights.send(SIGKILL, to: [pid]) }
+        return 0
+      }
+    }
+    killAll()
+    return 0
+  }
+
+  /// Kills all of it, also what is suspended.
+  func killAll() {
+    _ = group.kill()
+    // Root may have taken something out of the group.
+    forEachMember { kill($0, SIGKILL) }
+  }
+
+  /// Calls `body` with each process, those too that are started meanwhile.
+  private func forEachMember(_ body: (Int32) -> Void) {
+    var known: Set<Int32> = []
+    for _ in 0..<Self.passesMax {
+      let new = members.filter { !known.contains($0) }
+      if new.isEmpty { return }
+      for pid in new { body(pid) }
+      known.formUnion(new)
+    }
+  }
+
+  /// What starts more processes in the meantime than this finds is for the freezer.
+  private static let passesMax = 100
+
   private func setClass(_ programClass: ProgramClass, _ rights: SignalRights) -> Int32 {
     guard let status, let program else { return -ESRCH }
     var error = rights.check(members)
@@ -86,11 +131,11 @@ extension Keeper {
     return error
   }
 
-  /// The processes that are suspended, and have a class, together: all but process 1.
+  /// The processes that are suspended, and have a class, together: all but the supervisor.
   private var members: [Int32] {
-    guard let program else { return [] }
+    guard let program, program.death >= 0 else { return [] }
     let descendants = ProcessTable().descendants(of: program.initPid).map(\.pid)
-    return Set(descendants + group.members).filter { $0 != program.initPid }
+    return Array(Set(descendants + group.members))
   }
 
   private func failure(_ error: Int32, _ words: String) -> Refusal? {
@@ -120,7 +165,7 @@ extension Keeper {
 
   private func setStanding(_ isStanding: Bool) -> Int32 {
     if group.hasFreezer { return group.setFrozen(isStanding) }
-    program?.setStopped(isStanding)
+    forEachMember { kill($0, isStanding ? SIGSTOP : SIGCONT) }
     return 0
   }
 }

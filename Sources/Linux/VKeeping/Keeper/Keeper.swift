@@ -17,12 +17,12 @@ final class Keeper {
   var isStopped = false
   var isSuspended = false
   private var listener: Int32 = -1
-  /// What process 1 said of its directory, and of the end of the program.
+  /// What the program said of itself and of its directory before it ran.
   private var started: (pid: Int32, directory: [UInt8])?
-  private var endStatus: Int32?
   /// When a program that was hung up is killed, on the monotonic clock in milliseconds.
   var killAt: Int64?
   private var buffer = [UInt8](repeating: 0, count: KeeperFrame.dataBytesMax)
+  private var lastReadCount = 0
 
   /// Frames carried out before the program gets its turn.
   private static let framesPerTurn = 64
@@ -57,7 +57,9 @@ final class Keeper {
   /// Leaves nothing.
   func finish() -> Never {
     if var program, program.death >= 0 {
-      program.killAll()
+      // What has not become the program yet ends itself.
+      program.closeReports()
+      killAll()
       _ = program.reap()
     }
     group.remove()
@@ -177,7 +179,7 @@ final class Keeper {
     var sender: Int32 = 0
     while true {
       switch unsafe v_report_receive(descriptor, &report, &sender) {
-      case 1: handleReport(v_report_kind(UInt32(report.kind)), report.value, sender)
+      case 1: handleReport(report, sender)
       case -EAGAIN: return
       default:
         program?.closeReports()
@@ -186,7 +188,8 @@ final class Keeper {
     }
   }
 
-  private func handleReport(_ kind: v_report_kind, _ value: Int32, _ sender: Int32) {
+  private func handleReport(_ report: v_report, _ sender: Int32) {
+    let (kind, value) = (v_report_kind(UInt32(report.kind)), report.value)
     switch kind {
     case v_report_directory:
       let places = [order.program.directory, order.home, [UInt8(ascii: "/")]]
@@ -196,7 +199,7 @@ final class Keeper {
       // Where suspending is stopping, that says nothing new.
       isStopped = kind == v_report_stopped && (!isSuspended || group.hasFreezer)
       noteState()
-    case v_report_ended: endStatus = value
+    case v_report_ended: handleEnd(value, processorMilliseconds: report.milliseconds)
     default: refuse(refusal(kind, value))
     }
   }
@@ -207,11 +210,10 @@ final class Keeper {
     case v_report_no_program where error == ENOENT:
       return Refusal(.notFound, "no such program: \(name)")
     case v_report_no_program where error == E2BIG:
-      return Refusal(.badArguments, "\(name): too many arguments")
+      return .tooManyArguments(of: order.program.arguments[0])
     case v_report_no_program: return .system(-error, name)
     case v_report_no_group: return .system(-error, "the cgroup takes no program")
-    case v_report_no_user: return .system(-error, "cannot become \(order.program.user)")
-    default: return .system(-error, "no namespace for the program")
+    default: return .system(-error, "cannot become \(order.program.user)")
     }
   }
 
@@ -243,21 +245,32 @@ final class Keeper {
         state, at: status.endedAt, processorMilliseconds: status.processorMilliseconds))
   }
 
-  /// Process 1 has ended, and with it everything in its namespace.
+  /// The program has ended; what it left in the background goes on, without its streams' readers.
+  private func handleEnd(_ end: Int32, processorMilliseconds: UInt64) {
+    guard status?.state.isEnd == false else { return }
+    for stream in OutputStream.allCases { drain(stream) }
+    program?.closeInput()
+    program?.closeTerminal()
+    input.handleBroken()
+    killAt = nil
+    status?.endedAt = Self.wallClock
+    status?.processorMilliseconds = processorMilliseconds
+    let signal = end & 0x7F
+    changeState(signal == 0 ? .exited(end >> 8 & 0xFF) : .killed(signal: signal))
+  }
+
+  /// The supervisor has ended, with the last process of the program.
   private func handleDeath() {
     readReports()
     guard let (ownStatus, milliseconds) = program?.reap() else { return }
     if status == nil { refuse(Refusal(.deviceError, "the program could not be started")) }
-    group.remove()
+    handleEnd(ownStatus, processorMilliseconds: milliseconds)
     for stream in OutputStream.allCases { drain(stream) }
-    program?.closeInput()
-    input.handleBroken()
-    killAt = nil
-    status?.endedAt = Self.wallClock
+    // Where somebody killed the supervisor, what it had is left.
+    group.remove()
+    status?.isEmpty = true
     status?.processorMilliseconds = milliseconds
-    let end = endStatus ?? ownStatus
-    let signal = end & 0x7F
-    changeState(signal == 0 ? .exited(end >> 8 & 0xFF) : .killed(signal: signal))
+    channel?.send(.emptied(processorMilliseconds: milliseconds))
   }
 
   // MARK: Streams
@@ -271,6 +284,7 @@ final class Keeper {
   /// Whether there may be more.
   private func readOutput(_ stream: OutputStream, _ descriptor: Int32, _ room: Int) -> Bool {
     let count = unsafe read(descriptor, &buffer, room)
+    lastReadCount = max(0, count)
     if count > 0 {
       if stream == .out {
         out.handleOutput(buffer[..<count])
@@ -284,18 +298,24 @@ final class Keeper {
     return false
   }
 
-  /// Takes everything that a dead program has written.
+  /// Takes what an ended program has written, and ends the stream for those who read.
   ///
-  /// It is no more than a pipe holds, so nothing is held up.
+  /// What it left may write for ever, so no more is taken than a pipe or a terminal holds.
   private func drain(_ stream: OutputStream) {
-    while let descriptor = program?.descriptor(of: stream), descriptor >= 0 {
+    guard let program else { return }
+    var left = max(program.waitingCount(of: stream), program.hasTerminal ? Self.terminalRoom : 0)
+    while left > 0, let descriptor = self.program?.descriptor(of: stream), descriptor >= 0 {
       // A terminal has octets on their way, which poll(2) waits for.
       guard v_attach_wait(descriptor, Int16(POLLIN), 0) > 0,
-        readOutput(stream, descriptor, buffer.count)
+        readOutput(stream, descriptor, min(buffer.count, left))
       else { break }
+      left -= lastReadCount
     }
     if stream == .out { out.handleEnd() } else { err.handleEnd() }
   }
+
+  /// More than Linux keeps of what was written to a terminal.
+  private static let terminalRoom = 131_072
 
   func writeInput() {
     guard let descriptor = program?.input, descriptor >= 0 else { return }

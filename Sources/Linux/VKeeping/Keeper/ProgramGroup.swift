@@ -22,7 +22,19 @@ struct ProgramGroup {
   /// The files that a process enters the groups by.
   var entrances: [String] { paths.map { $0 + "/cgroup.procs" } }
 
-  /// The processes in it, process 1 of the program too.
+  /// What kills all that are in it, written to; empty where there is none.
+  var killFile: String {
+    guard hasFreezer, let path = paths.first else { return "" }
+    return path + "/cgroup.kill"
+  }
+
+  /// Kills all that are in it; false where that cannot be done at once.
+  func kill() -> Bool {
+    let file = killFile
+    return unsafe !file.isEmpty && v_put_text(file, "1") == 0
+  }
+
+  /// The processes in it.
   var members: [Int32] {
     guard let path = paths.first else { return [] }
     return ProcessFiles.lines(of: path + "/cgroup.procs").compactMap { Int32($0) }

@@ -5,18 +5,19 @@ import VStore
 
 /// The processes of a program, and the keeper's ends of its streams: descriptors, -1 where closed.
 struct ProgramProcess {
-  /// Process 1 of the namespace.
+  /// The supervisor: all processes of the program descend from it.
   let initPid: Int32
-  /// Readable once process 1 has ended.
+  /// Readable once it has ended, and with it all of the program.
   private(set) var death: Int32 = -1
   private(set) var reports: Int32 = -1
   private(set) var input: Int32 = -1
   private(set) var output: Int32 = -1
   private(set) var error: Int32 = -1
   /// With a terminal: one end for both ways, and the other end, held so that it stays one.
-  private let slave: Int32
+  private var slave: Int32
+  let hasTerminal: Bool
 
-  /// Starts process 1 of a program that `order` describes; how it goes on, `reports` says.
+  /// Starts the supervisor of a program that `order` describes; how it goes on, `reports` says.
   init(_ order: KeeperOrder, _ group: ProgramGroup) throws(Refusal) {
     var streams: [Int32] = []
     var slave: Int32 = -1
@@ -32,6 +33,7 @@ struct ProgramProcess {
       streams = [standard.reader, out.writer, err.writer]
     }
     self.slave = slave
+    hasTerminal = slave >= 0
     for own in [input, output, error] where own >= 0 { _ = fcntl(own, F_SETFL, O_NONBLOCK) }
     var channel: [Int32] = [-1, -1]
     let made = unsafe v_report_channel(&channel)
@@ -40,7 +42,7 @@ struct ProgramProcess {
     var death: Int32 = -1
     initPid = Self.start(order, group, streams, reports: channel[1], &death)
     self.death = death
-    guard initPid > 0 else { throw .system(initPid, "no namespace for the program") }
+    guard initPid > 0 else { throw .system(initPid, "no process for the program") }
     close(channel[1])
     if slave < 0 { for stream in streams { close(stream) } }
   }
@@ -64,11 +66,13 @@ struct ProgramProcess {
     unsafe plan.directory = unsafe text(program.directory)
     unsafe plan.home = unsafe text(order.home)
     unsafe plan.groups_joined = unsafe texts(group.entrances.map { Array($0.utf8) })
+    unsafe plan.kill_file = unsafe text(Array(group.killFile.utf8))
     unsafe plan.uid = order.uid
     unsafe plan.gid = order.gid
     unsafe plan.session_nice = mechanism == .autogroup ? nice : 0
     unsafe plan.process_nice = mechanism == .nice ? nice : 0
     unsafe plan.streams = (streams[0], streams[1], streams[2])
+    unsafe plan.mask = program.umask
     unsafe plan.has_terminal = program.terminal == nil ? 0 : 1
     return unsafe order.groups.withUnsafeBufferPointer { groups in
       unsafe plan.groups = groups.baseAddress
@@ -91,8 +95,6 @@ struct ProgramProcess {
     return unsafe UnsafePointer(copy)
   }
 
-  var hasTerminal: Bool { slave >= 0 }
-
   // MARK: Streams
 
   func resize(_ size: TerminalSize) -> Int32 { v_terminal_resize(input, size.rows, size.columns) }
@@ -102,6 +104,14 @@ struct ProgramProcess {
     guard !hasTerminal, input >= 0 else { return }
     close(input)
     input = -1
+  }
+
+  /// The line is lost for whoever still holds it.
+  mutating func closeTerminal() {
+    guard hasTerminal, slave >= 0 else { return }
+    close(slave)
+    close(input)
+    (slave, input, output) = (-1, -1, -1)
   }
 
   mutating func closeOutput(_ stream: OutputStream) {
@@ -121,38 +131,32 @@ struct ProgramProcess {
 
   func descriptor(of stream: OutputStream) -> Int32 { stream == .out ? output : error }
 
-  /// Reaps process 1, which has ended or is about to; its wait status, and milliseconds used.
+  /// Octets that the program has written and nobody has read; of a terminal not all of them.
+  func waitingCount(of stream: OutputStream) -> Int {
+    var count: Int32 = 0
+    return unsafe ioctl(descriptor(of: stream), UInt(FIONREAD), &count) == 0 ? Int(count) : 0
+  }
+
+  /// Reaps the supervisor, which has ended or is about to; its wait status, and milliseconds used.
   mutating func reap() -> (status: Int32, processorMilliseconds: UInt64) {
     var status: Int32 = 0
     var milliseconds: UInt64 = 0
     _ = unsafe v_program_reap(initPid, &status, &milliseconds)
     close(death)
     death = -1
-    if slave >= 0 { close(slave) }
     return (status, milliseconds)
   }
 
   // MARK: Signals
 
-  /// Ends everything in the namespace.
-  func killAll() { kill(initPid, SIGKILL) }
-
-  /// Kills `root`, the program itself, with which everything in the namespace ends.
-  func end(root: Int32, _ rights: SignalRights) -> Int32 {
-    if !rights.isRoot {
-      let error = rights.send(SIGKILL, to: [root])
-      guard error == 0 || error == -ESRCH else { return error }
-    }
-    // At once, also what is suspended.
-    killAll()
-    return 0
-  }
-
   /// To the process group in the foreground of the terminal, else to the one of `root`.
   func signal(_ number: Int32, root: Int32, _ rights: SignalRights) -> Int32 {
-    let foreground = hasTerminal ? tcgetpgrp(input) : -1
+    let foreground = foreground
     return rights.send(number, to: [-(foreground > 0 ? foreground : root)])
   }
+
+  /// The process group in the foreground of the terminal, or -1.
+  var foreground: Int32 { hasTerminal && input >= 0 ? tcgetpgrp(input) : -1 }
 
   /// What a lost terminal line does: also to the group that is not in the foreground.
   func hangUp(root: Int32, _ rights: SignalRights) {
@@ -161,9 +165,6 @@ struct ProgramProcess {
       _ = signal(number, root: root, rights)
     }
   }
-
-  /// Where there is no freezer: process 1 stops or continues all others.
-  func setStopped(_ isStopped: Bool) { kill(initPid, isStopped ? SIGUSR1 : SIGUSR2) }
 
   func setClass(_ programClass: ProgramClass, _ mechanism: ClassMechanism, root: Int32) -> Int32 {
     switch mechanism {

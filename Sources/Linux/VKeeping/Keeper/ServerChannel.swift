@@ -1,12 +1,16 @@
 import CVLinux
 import Glibc
+import VProtocol
 
 /// The keeper's end of the socket to a team server.
 final class ServerChannel {
   let descriptor: Int32
   /// What there was no room for.
   private var waiting: [KeeperFrame] = []
-  private var buffer = [UInt8](repeating: 0, count: KeeperFrame.byteCountMax)
+  /// What is left to send of the first of them, once that has begun.
+  private var packets: [[UInt8]] = []
+  private var assembly = FrameAssembly()
+  private var buffer = [UInt8](repeating: 0, count: KeeperFrame.packetBytesMax)
 
   init(takingOver descriptor: Int32) {
     self.descriptor = descriptor
@@ -23,12 +27,27 @@ final class ServerChannel {
   }
 
   func receive() -> Received {
-    let count = unsafe Int(v_frame_receive(descriptor, &buffer, buffer.count))
-    if count == -Int(EAGAIN) { return .nothing }
-    guard count > 0, count <= buffer.count,
-      let frame = try? KeeperFrame(parsing: Array(buffer[..<count]))
-    else { return .end }
-    return .frame(frame)
+    while true {
+      let count = unsafe Int(v_frame_receive(descriptor, &buffer, buffer.count))
+      if count == -Int(EAGAIN) { return .nothing }
+      guard count > 0, count <= buffer.count else { return .end }
+      do throws(WireError) {
+        if let frame = try assembly.take(Array(buffer[..<count])) { return .frame(frame) }
+      } catch {
+        return .end
+      }
+    }
+  }
+
+  /// Waits for the next frame; nil at the end.
+  func next() -> KeeperFrame? {
+    while true {
+      switch receive() {
+      case .frame(let frame): return frame
+      case .nothing: if v_frame_wait(descriptor, -1) < 0 { return nil }
+      case .end: return nil
+      }
+    }
   }
 
   var hasWaiting: Bool { !waiting.isEmpty }
@@ -36,7 +55,9 @@ final class ServerChannel {
   /// Sends a frame, or keeps it until `flush`.
   func send(_ frame: KeeperFrame) {
     // A program that keeps changing its state must not fill the memory: the last one counts.
-    if case .changed = frame, case .changed = waiting.last { waiting.removeLast() }
+    if case .changed = frame, case .changed = waiting.last, packets.isEmpty {
+      waiting.removeLast()
+    }
     waiting.append(frame)
     flush()
   }
@@ -44,8 +65,11 @@ final class ServerChannel {
   /// Sends what waits, as far as there is room.
   func flush() {
     while let frame = waiting.first {
-      let octets = frame.octets
-      if unsafe v_frame_send(descriptor, octets, octets.count, 0) == -EAGAIN { return }
+      if packets.isEmpty { packets = frame.packets }
+      while let octets = packets.first {
+        if unsafe v_frame_send(descriptor, octets, octets.count, 0) == -EAGAIN { return }
+        packets.removeFirst()
+      }
       waiting.removeFirst()
     }
   }

@@ -15,6 +15,8 @@ package struct InputQueue: Sendable {
   /// Octets of the first piece that the program has.
   private var offset = 0
   private var received: UInt64 = 0
+  /// Octets that were written with a position.
+  private var numbered: UInt64 = 0
   private var written: UInt64 = 0
   private var unanswered: [Unanswered] = []
   private var isBroken = false
@@ -26,11 +28,22 @@ package struct InputQueue: Sendable {
   package init(capacity: Int = 65_536) { self.capacity = capacity }
 
   /// Queues a write; a code if nothing will be read any more, or too much waits.
-  package mutating func handleWrite(token: UInt32, _ octets: [UInt8]) -> ReplyCode? {
+  ///
+  /// With a position, octets that have been written are left out, and `outOfRange` says that some
+  /// before it are missing. Such a write is answered as if it were the first.
+  package mutating func handleWrite(
+    token: UInt32, at position: UInt64? = nil, _ octets: [UInt8]
+  ) -> ReplyCode? {
     if isBroken || isEnded { return .brokenPipe }
+    var octets = octets
+    if let position {
+      guard position <= numbered else { return .outOfRange }
+      octets.removeFirst(Int(min(numbered - position, UInt64(octets.count))))
+    }
     if received - written + UInt64(octets.count) > UInt64(Self.octetsMax) { return .busy }
     if !octets.isEmpty { pieces.append(octets) }
     received += UInt64(octets.count)
+    if position != nil { numbered += UInt64(octets.count) }
     unanswered.append(Unanswered(token: token, end: received))
     return nil
   }
@@ -66,7 +79,7 @@ package struct InputQueue: Sendable {
   /// A write that can be answered, and the answer; nil when all others wait.
   package mutating func nextAnswer() -> (token: UInt32, code: ReplyCode)? {
     guard let first = unanswered.first else { return nil }
-    guard isBroken || first.end - written <= UInt64(capacity) else { return nil }
+    guard isBroken || first.end <= written + UInt64(capacity) else { return nil }
     unanswered.removeFirst()
     return (first.token, isBroken && first.end > written ? .brokenPipe : .ok)
   }

@@ -36,12 +36,16 @@ package struct OutputLog: Sendable {
   private var end: UInt64 { start + UInt64(octets.count) }
 
   /// How many octets the program may write now; at its end all that it has written is added.
+  ///
+  /// What it leaves behind holds nobody up, and is held up by nobody.
   package var room: Int {
-    guard holdsUp else { return unreadMax }
+    guard holdsUp, !isFinished else { return unreadMax }
     return max(0, unreadMax - Int(end - taken))
   }
 
   package mutating func handleOutput(_ more: some Collection<UInt8>) {
+    // Its readers may be slower than what is left behind, and have all up to the end.
+    if holdsUp && isFinished { return }
     octets.append(contentsOf: more)
     // In strides, since what is left moves.
     if octets.count >= keptMax + keptMax / 4 { drop(octets.count - keptMax) }
@@ -55,7 +59,7 @@ package struct OutputLog: Sendable {
     start += UInt64(count)
   }
 
-  /// There will be no more output.
+  /// There will be no more output of the program itself: whoever has all of it is at the end.
   package mutating func handleEnd() { isFinished = true }
 
   /// False if so many reads wait that this one cannot.

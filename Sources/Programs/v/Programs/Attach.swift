@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import VAttach
 import VProtocol
 
 /// `v attach`: the streams of a program that runs already.
@@ -11,7 +12,8 @@ struct Attach: ParsableCommand {
 
       First comes what it has written so far. Of a program with a terminal every key goes to it, \
       and ^\\ leaves it, as in dtach(1); a program without one is left by ^C, and gets what is \
-      typed as its input, with ^D at the end of it. Whoever leaves does not end it.
+      typed as its input, with ^D at the end of it. Whoever leaves does not end it. Only the user \
+      whose program it is can attach to it, and root of its host.
 
       Exit status: that of the program, 0 after leaving it, 125 if it is not there.
       """)
@@ -29,11 +31,18 @@ struct Attach: ParsableCommand {
     signals.start()
     let node = try options.attach()
     let found = try options.program(program, "attach", node)
-    let size: String?
+    let status: ProgramStatus
     do throws(Refused) {
-      size = try found.status()["terminal"]
+      status = try found.status()
     } catch {
       throw Failure.ofProgram(program, "attach", error, node)
+    }
+    try checkRights(over: found, status, node)
+    let size = status["terminal"]
+    if isatty(0) == 1 || isatty(2) == 1 {
+      say(
+        "v: attached to \(found.host)/\(found.name); \(size == nil ? "^C" : "^\\") leaves it", to: 2
+      )
     }
     let terminal = size == nil ? nil : Terminal()
     if let terminal {
@@ -48,6 +57,23 @@ struct Attach: ParsableCommand {
     } catch {
       terminal?.restore()
       throw error
+    }
+  }
+
+  /// Everybody sees its status, and nobody else its streams.
+  private func checkRights(
+    over found: RemoteProgram, _ status: ProgramStatus, _ node: AttachedBackplane
+  ) throws(Failure) {
+    do throws(Refused) {
+      try found.open("out", .read, limit: .milliseconds(options.timeoutMilliseconds)).release()
+    } catch {
+      guard error.code == .noPermission else {
+        throw Failure.ofProgram(program, "attach", error, node)
+      }
+      let owner = status["owner"] ?? "another user"
+      throw Failure(
+        status: .refused,
+        description: "attach \(program): it is \(owner)'s, and no other's to attach to")
     }
   }
 

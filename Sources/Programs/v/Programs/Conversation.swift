@@ -9,12 +9,37 @@ struct Refused: Error, CustomStringConvertible {
 
   init(_ code: ReplyCode) { self.code = code }
 
+  init(_ refusal: Refusal) {
+    code = refusal.code
+    words = refusal.words
+  }
+
   init(_ response: Response) {
     code = response.code
     words = String(decoding: response.message.segment, as: UTF8.self)
   }
 
   var description: String { words.isEmpty ? "\(code)" : words }
+}
+
+/// Waits for what a conversation answers.
+enum Answered {
+  static func value<Value: Sendable>(
+    _ ask: (@escaping @Sendable (Result<Value, Refusal>) -> Void) -> Void
+  ) throws(Refused) -> Value {
+    let mailbox = Mailbox<Result<Value, Refusal>>()
+    ask { mailbox.put($0) }
+    switch mailbox.wait() {
+    case .success(let value): return value
+    case .failure(let refusal): throw Refused(refusal)
+    }
+  }
+
+  static func done(_ ask: (@escaping @Sendable (Refusal?) -> Void) -> Void) throws(Refused) {
+    let mailbox = Mailbox<Refusal?>()
+    ask { mailbox.put($0) }
+    if let refusal = mailbox.wait() { throw Refused(refusal) }
+  }
 }
 
 /// A client entity of this process: one transaction at a time, and what it opens is its own.

@@ -72,5 +72,5 @@ extension Failure {
 
 extension CompletionKind {
   /// Programs that were started through team servers.
-  static let program = CompletionKind.shellCommand("v ps --quiet 2>/dev/null")
+  static let program = CompletionKind.shellCommand("v ps --quiet --all 2>/dev/null")
 }

@@ -1,4 +1,5 @@
 import Glibc
+import VClient
 import VProtocol
 
 /// Standard input on its way to a program, up to its end.
@@ -15,18 +16,21 @@ final class InputFeed: Sendable {
   private static let endKey: UInt8 = 4
 
   func run() {
-    guard let file = try? program.open("in", .write) else { return }
+    let input = program.input()
     while let octets = Self.next() {
       do throws(Refused) {
-        try file.write(octets)
+        try Answered.done { input.write(octets, $0) }
       } catch {
         // As a local reader that is gone: whoever writes to us is told.
         if error.code == .brokenPipe { close(0) }
         return
       }
     }
-    if hasTerminal { try? file.write([Self.endKey]) }
-    file.release()
+    if hasTerminal {
+      try? Answered.done { input.write([Self.endKey], $0) }
+    } else {
+      try? Answered.done { input.end($0) }
+    }
   }
 
   /// What there is, at least an octet; nil at the end.

@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import VClient
 import VProtocol
 
 /// A program elsewhere as a job of this host's shell: signals go to it, and it stops and goes on
@@ -8,6 +9,8 @@ final class Job: SignalTaker {
   private let program: RemoteProgram
   private let terminal: Terminal?
   private let isProgramStopped = Atomic(false)
+
+  private static let endings = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
 
   /// With a terminal, keys are the program's and its stops are this process's.
   init(_ program: RemoteProgram, _ terminal: Terminal?) {
@@ -24,6 +27,9 @@ final class Job: SignalTaker {
       if isByProgram { tell("kill CONT") } else { resume() }
     case SIGCONT: resumeTerminal()
     case SIGWINCH: tellSize()
+    case _ where program.isSilent && Self.endings.contains(number):
+      // Nobody hears it there: whoever waits for the host waits no more.
+      SignalRelay.end(by: number, terminal)
     default: tell("kill \(Signal.name(of: number))")
     }
   }
@@ -35,9 +41,9 @@ final class Job: SignalTaker {
   /// no other one is then there to take the one that stops.
   func watchStops() {
     Background.run { [self] in
-      guard let events = try? program.open("events", .read) else { return }
-      while let line = try? events.read(), !line.isEmpty {
-        guard line.starts(with: "stopped".utf8) else { continue }
+      let events = program.events()
+      while let line = try? Answered.value({ events.next($0) }), !line.isEmpty {
+        guard line.hasPrefix("stopped") else { continue }
         isProgramStopped.store(true, ordering: .relaxed)
         kill(getpid(), SIGTSTP)
       }

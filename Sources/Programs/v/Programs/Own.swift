@@ -17,6 +17,13 @@ enum Own {
     return variables
   }
 
+  /// Asking changes it for a moment, in which no thread of this process makes a file.
+  static var umask: UInt32 {
+    let mask = Glibc.umask(0o077)
+    _ = Glibc.umask(mask)
+    return mask
+  }
+
   /// Nil where it is gone.
   static var directory: [UInt8]? {
     guard let path = getcwd(nil, 0) else { return nil }

@@ -9,15 +9,25 @@ import VRuntime
 struct ProgramList: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ps",
-    abstract: "Lists the programs that were started on hosts of the cluster.",
+    abstract: "Lists the programs that run on hosts of the cluster, as they were started there.",
     discussion: """
       Example: v ps moa
+
+      A program that has ended is listed as long as something runs that it left behind; with \
+      --all the others too. OWNER is who started it, USER as whom it runs.
 
       A host that does not answer is named on standard error and holds nobody up.
       """)
 
-  @Flag(name: .shortAndLong, help: "What else the hosts run, too.")
+  @Flag(name: .shortAndLong, help: "Those that have ended, too.")
   var all = false
+
+  @Flag(name: .shortAndLong, help: "What else the hosts run, too.")
+  var processes = false
+
+  @Option(
+    name: .shortAndLong, help: ArgumentHelp("Only what runs as this user.", valueName: "name"))
+  var user: String?
 
   @Flag(name: .shortAndLong, help: "Print the names of the programs only.")
   var quiet = false
@@ -77,7 +87,8 @@ struct ProgramList: ParsableCommand {
     do throws(Refused) {
       let entries = try Listing.entries(of: host, node, limit: limit)
       return .success(
-        entries.filter { all || $0.isProgram }.compactMap { row(of: $0, on: host, node) })
+        entries.filter { processes || $0.isProgram }.compactMap { row(of: $0, on: host, node) }
+          .filter { (all || $0.isRunning) && (user == nil || $0.user == user) })
     } catch {
       return .failure(error)
     }
@@ -87,7 +98,7 @@ struct ProgramList: ParsableCommand {
   private func row(
     of entry: Listing.Entry, on host: String, _ node: AttachedBackplane
   ) -> ProgramRow? {
-    if quiet { return ProgramRow(host, entry.name) }
+    if quiet && all && user == nil { return ProgramRow(host, entry.name) }
     let program = RemoteProgram(entry.name, on: host, node)
     guard let status = try? program.text("status"), let words = try? program.text("cmdline")
     else { return nil }
@@ -112,6 +123,8 @@ struct ProgramRow: Sendable {
   /// `moa/12.sort`.
   var name: String
   var owner = "-"
+  var user = "-"
+  var isRunning = true
   var programClass = "-"
   var state = "-"
   var processorMilliseconds: Int?
@@ -121,7 +134,7 @@ struct ProgramRow: Sendable {
   var command = ""
 
   static let heading = [
-    "PROGRAM", "OWNER", "CLASS", "STATE", "CPU", "MEM", "STARTED", "COMMAND",
+    "PROGRAM", "OWNER", "USER", "CLASS", "STATE", "CPU", "MEM", "STARTED", "COMMAND",
   ]
 
   init(_ host: String, _ name: String) { self.name = "\(host)/\(name)" }
@@ -130,7 +143,13 @@ struct ProgramRow: Sendable {
     self.init(host, name)
     owner = status["owner"] ?? "-"
     programClass = status["class"] ?? "-"
+    user = status["user"] ?? "-"
     state = status["state"] ?? "-"
+    let left = status["processes"].flatMap { Int($0) } ?? 0
+    if RunExit(state) != nil {
+      isRunning = left > 0
+      if left > 0 { state += ", \(left) left" }
+    }
     processorMilliseconds = status["cpu_ms"].flatMap { Int($0) }
     memoryKilobytes = status["memory_kb"].flatMap { Int($0) }
     started = status["started"]
@@ -144,7 +163,7 @@ struct ProgramRow: Sendable {
       let parts = line.split(whereSeparator: { $0 == ":" || $0.isWhitespace })
       guard parts.count > 1 else { continue }
       switch parts[0] {
-      case "Uid": owner = parts[1] == "0" ? "root" : "#\(parts[1])"
+      case "Uid": user = parts[1] == "0" ? "root" : "#\(parts[1])"
       case "State" where parts.count > 2: state = parts[2].filter(\.isLetter)
       case "VmRSS": memoryKilobytes = Int(parts[1])
       default: break
@@ -164,7 +183,7 @@ struct ProgramRow: Sendable {
 
   var cells: [String] {
     [
-      name, owner, programClass, state,
+      name, owner, user, programClass, state,
       processorMilliseconds.map { Text.decimal(Double($0) / 1000, 2) + " s" } ?? "-",
       memoryKilobytes.map { $0 < 10_240 ? "\($0) KB" : "\($0 / 1024) MB" } ?? "-",
       started.flatMap(Self.clock) ?? "-", command,
@@ -180,14 +199,14 @@ struct ProgramRow: Sendable {
     localtime_r(&now, &today)
     let isToday = then.tm_yday == today.tm_yday && then.tm_year == today.tm_year
     var text = [CChar](repeating: 0, count: 32)
-    let count = strftime(&text, text.count, isToday ? "%H:%M:%S" : "%Y-%m-%d", &then)
+    let count = strftime(&text, text.count, isToday ? "%H:%M:%S" : "%Y-%m-%d %H:%M", &then)
     return String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   var json: JSON {
     .object([
       ("schema", .integer(1)), ("program", .string(name)), ("owner", .string(owner)),
-      ("class", .string(programClass)), ("state", .string(state)),
+      ("user", .string(user)), ("class", .string(programClass)), ("state", .string(state)),
       ("cpu_ms", processorMilliseconds.map { .integer($0) } ?? .null),
       ("memory_kb", memoryKilobytes.map { .integer($0) } ?? .null),
       ("started", started.map { .number($0) } ?? .null), ("command", .string(command)),

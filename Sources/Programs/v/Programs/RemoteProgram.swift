@@ -11,22 +11,38 @@ final class RemoteProgram: Sendable {
   /// `12.sort`.
   let name: String
   private let node: AttachedBackplane
+  /// What outlives an outage: its streams and its end.
+  private let conversation: ProgramConversation
   /// The instance of `new` that holds an attached program.
   private let hold: OpenObject?
   private let isReleased = Atomic(false)
+  private let ended = Mailbox<Result<RunExit, Refusal>>()
   /// Why a stream could not be copied.
   private let failure = Mutex<Refused?>(nil)
 
-  init(_ name: String, on host: String, _ node: AttachedBackplane, hold: OpenObject? = nil) {
+  /// An outage is borne for `wait`, and `told` hears of it.
+  init(
+    _ name: String, on host: String, _ node: AttachedBackplane, hold: OpenObject? = nil,
+    wait: TimeSpan = TimeSpan(nanoseconds: 0),
+    told: @escaping @Sendable (OutageNotice) -> Void = { _ in }
+  ) {
     self.name = name
+    let place = ConversationPlace(
+      node, user: ClientUser(own: node.user),
+      directory: EntityID(kernel: node.kernel, discriminator: EntityID.directoryDiscriminator),
+      root: Names.root)
+    conversation = ProgramConversation(place, host: host, program: name, limit: wait, told: told)
     self.host = host
     self.node = node
     self.hold = hold
   }
 
+  deinit { conversation.close() }
+
   /// Starts a program; it runs when this returns.
   static func start(
-    _ request: RunRequest, on host: String, _ node: AttachedBackplane, limit: TimeSpan
+    _ request: RunRequest, on host: String, _ node: AttachedBackplane, limit: TimeSpan,
+    told: @escaping @Sendable (OutageNotice) -> Void = { _ in }
   ) throws(Failure) -> RemoteProgram {
     let new: OpenObject
     do throws(Refused) {
@@ -40,7 +56,9 @@ final class RemoteProgram: Sendable {
     do throws(Refused) {
       try new.write(request.octets, limit: limit)
       let name = String(decoding: try new.read(limit: limit).dropLast(), as: UTF8.self)
-      return RemoteProgram(name, on: host, node, hold: request.isAttached ? new : nil)
+      return RemoteProgram(
+        name, on: host, node, hold: request.isAttached ? new : nil,
+        wait: .seconds(Int64(request.waitSeconds)), told: told)
     } catch {
       let program = String(decoding: request.arguments[0], as: UTF8.self)
       let status = RunStatus.ofRefusedStart(
@@ -77,9 +95,17 @@ final class RemoteProgram: Sendable {
   /// End of file for the program.
   func endInput() { (try? open("in", .write, limit: Self.limit))?.release() }
 
-  /// Says on standard error if the program does not run where it was asked to.
-  func tellDirectory() {
-    guard let notice = try? status().notice(host: host) else { return }
+  /// Says on standard error if the program does not run where this process does.
+  func tellDirectory(wanted: [UInt8]?) {
+    guard let status = try? status() else { return }
+    var notice = status.notice(host: host)
+    // It has a directory that is the same one, by another path.
+    if let wanted, notice == nil, let directory = status["directory"],
+      directory != String(decoding: wanted, as: UTF8.self)
+    {
+      notice = "running in \(directory)"
+    }
+    guard let notice else { return }
     // A raw terminal has to be told to go back.
     say(isatty(2) == 1 ? "\rv: \(notice)\r" : "v: \(notice)", to: 2)
   }
@@ -110,7 +136,12 @@ final class RemoteProgram: Sendable {
     var copies = [Background.start { [self] in copy("out", out) }]
     if let err { copies.append(Background.start { [self] in copy("err", err) }) }
     do throws(Refused) {
-      let end = try waitForEnd()
+      conversation.end { [ended] in ended.put($0) }
+      let end: RunExit
+      switch ended.wait() {
+      case .success(let found): end = found
+      case .failure(let refusal): throw Refused(refusal)
+      }
       for thread in copies { pthread_join(thread, nil) }
       if let refused = failure.withLock({ $0 }) { throw refused }
       return end
@@ -121,18 +152,33 @@ final class RemoteProgram: Sendable {
   }
 
   func waitForEnd() throws(Refused) -> RunExit {
-    let line = try open("wait", .read).read()
-    guard let end = RunExit(String(decoding: line, as: UTF8.self)) else {
-      throw Refused(.vmtpError)
+    try Answered.value { conversation.end($0) }
+  }
+
+  /// Whether its host is silent, and that is waited for.
+  var isSilent: Bool { conversation.isSilent }
+
+  func input() -> ProgramInput { conversation.input() }
+  func events() -> ProgramLines { conversation.events() }
+
+  /// What reads a stream: of a program of this process all of it, over outages; of another one what
+  /// is kept of it.
+  private func reader(
+    of stream: String
+  ) throws(Refused) -> () throws(Refused) -> [UInt8] {
+    guard hold == nil else {
+      let output = conversation.output(stream)
+      return { () throws(Refused) in try Answered.value { output.read($0) } }
     }
-    return end
+    let file = try open(stream, .read)
+    return { () throws(Refused) in try file.read() }
   }
 
   private func copy(_ stream: String, _ sink: @Sendable ([UInt8]) -> Void) {
     do throws(Refused) {
-      let file = try open(stream, .read)
+      let next = try reader(of: stream)
       while true {
-        let octets = try file.read()
+        let octets = try next()
         if octets.isEmpty { return }
         sink(octets)
       }
@@ -140,6 +186,8 @@ final class RemoteProgram: Sendable {
       failure.withLock { $0 = $0 ?? error }
       // Its output would be lost: it ends, and that is waited for.
       release()
+      // One that is not this process's goes on, and is no more looked at.
+      if hold == nil { ended.put(.failure(Refusal(error.code, error.words))) }
     }
   }
 }

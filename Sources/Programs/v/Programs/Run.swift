@@ -23,8 +23,10 @@ struct Run: ParsableCommand {
       126 not executable, 125 anything else.
       """)
 
-  @Option(help: ArgumentHelp("Run on this host (default: this one).", valueName: "host"))
-  var host: String?
+  @Option(
+    name: .customLong("host"),
+    help: ArgumentHelp("Run on this host (default: this one).", valueName: "host"))
+  var hostsNamed: [String] = []
 
   @Flag(help: "Run on the least loaded host that is willing.")
   var any = false
@@ -49,6 +51,12 @@ struct Run: ParsableCommand {
   @Option(help: ArgumentHelp("Make it a member of a group.", valueName: "group"))
   var group: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Wait so long for a host that falls silent; the program goes on meanwhile.",
+      valueName: "seconds"))
+  var wait = 60
+
   @OptionGroup var options: NodeOptions
 
   @Argument(parsing: .captureForPassthrough, help: "The program and its arguments.")
@@ -60,13 +68,19 @@ struct Run: ParsableCommand {
     guard !first.hasPrefix("-") || command.first == "--" || asksForHelp else {
       throw ValidationError("Unknown option '\(first)'")
     }
-    guard [host != nil, any, each].count(where: { $0 }) <= 1 else {
+    guard hostsNamed.count <= 1 else {
+      throw ValidationError("One --host at a time; --each runs on all hosts.")
+    }
+    guard [!hostsNamed.isEmpty, any, each].count(where: { $0 }) <= 1 else {
       throw ValidationError("--host, --any and --each exclude each other.")
     }
     guard ["foreground", "background", "guest"].contains(programClass) else {
       throw ValidationError("--class takes foreground, background or guest.")
     }
-    if let host { try validateHost(host) }
+    for host in hostsNamed { try validateHost(host) }
+    guard 0...RunRequest.waitSecondsMax ~= wait else {
+      throw ValidationError("--wait takes 0 to \(RunRequest.waitSecondsMax) seconds.")
+    }
     guard !each || pty != true else {
       throw ValidationError("--each gives no terminal.")
     }
@@ -88,15 +102,22 @@ struct Run: ParsableCommand {
     let limit = TimeSpan.milliseconds(options.timeoutMilliseconds)
     if detach {
       for host in try hosts(node) {
-        let program = try RemoteProgram.start(
-          request(onTerminal: pty == true), on: host, node, limit: limit)
+        let program = try hinted {
+          try RemoteProgram.start(
+            request(on: host, node, onTerminal: pty == true), on: host, node, limit: limit)
+        }
         if pty != true { program.endInput() }
         say("\(host)/\(program.name)")
       }
       return
     }
     guard each else {
-      return try runHere(on: try hosts(node)[0], node, signals, limit)
+      let isOnTerminal = pty ?? (isatty(0) == 1 && isatty(1) == 1)
+      let host = try hosts(node)[0]
+      return try hinted {
+        try Foreground.run(
+          request(on: host, node, onTerminal: isOnTerminal), host, node, signals, limit)
+      }
     }
     try runEverywhere(try hosts(node), node, signals, limit)
   }
@@ -104,46 +125,39 @@ struct Run: ParsableCommand {
   private func hosts(_ node: AttachedBackplane) throws -> [String] {
     if each { return try TeamHosts.all(node) }
     if any { return [try TeamHosts.leastLoaded(for: programClass, node)] }
-    return [host.map { $0 == "self" ? node.host : $0 } ?? node.host]
+    return [hostsNamed.first.map { $0 == "self" ? node.host : $0 } ?? node.host]
   }
 
-  private func request(onTerminal: Bool) -> RunRequest {
+  /// A line for a shell that is one word is no program: says so.
+  private func hinted<Value>(_ body: () throws -> Value) throws -> Value {
+    do {
+      return try body()
+    } catch var failure as Failure {
+      let word = words.first ?? ""
+      if failure.status == .noProgram, words.count == 1, word.contains(where: Self.isOfShell) {
+        failure.remedy = "a line for a shell is run by: v run ... sh -c '\(word)'"
+      }
+      throw failure
+    }
+  }
+
+  private static func isOfShell(_ character: Character) -> Bool {
+    " ;|&<>$`()*?\t\n".contains(character)
+  }
+
+  private func request(
+    on host: String, _ node: AttachedBackplane, onTerminal: Bool
+  ) -> RunRequest {
     var request = RunRequest(Own.arguments.suffix(words.count))
     request.environment = Own.environment.filter(CarriedEnvironment.carries)
-    request.directory = Own.directory
+    request.directory = Own.directory.map { ExportedDirectory.path($0, for: host, node) }
+    request.umask = Own.umask
     request.programClass = programClass
     request.isAttached = !detach
+    if !detach { request.waitSeconds = wait }
     request.group = group
     if onTerminal { request.terminal = Terminal.size }
     return request
-  }
-
-  // MARK: one program
-
-  private func runHere(
-    on host: String, _ node: AttachedBackplane, _ signals: SignalRelay, _ limit: TimeSpan
-  ) throws {
-    let isOnTerminal = pty ?? (isatty(0) == 1 && isatty(1) == 1)
-    let program = try RemoteProgram.start(
-      request(onTerminal: isOnTerminal), on: host, node, limit: limit)
-    let terminal = isOnTerminal ? Terminal() : nil
-    let job = Job(program, terminal)
-    signals.relay(to: job)
-    terminal?.makeRaw()
-    if isOnTerminal { job.watchStops() }
-    let feed = InputFeed(program, hasTerminal: isOnTerminal)
-    Background.run { feed.run() }
-    program.tellDirectory()
-    do throws(Failure) {
-      let end = try program.attend(terminal)
-      program.release()
-      // So that a shell ends its loop, as it does after a program of its own.
-      if end == .killed("INT") { SignalRelay.end(by: SIGINT, terminal) }
-      Terminal.leave(end.status, terminal)
-    } catch {
-      terminal?.restore()
-      throw error
-    }
   }
 
   // MARK: one on each host
@@ -151,13 +165,15 @@ struct Run: ParsableCommand {
   private func runEverywhere(
     _ hosts: [String], _ node: AttachedBackplane, _ signals: SignalRelay, _ limit: TimeSpan
   ) throws {
-    let request = request(onTerminal: false)
     let jobs = Jobs()
     signals.relay(to: jobs)
     var workers: [pthread_t] = []
     for host in hosts {
       workers.append(
-        Background.start { jobs.note(host, Self.runOne(request, host, node, jobs, limit)) })
+        Background.start {
+          let request = request(on: host, node, onTerminal: false)
+          jobs.note(host, Self.runOne(request, host, node, jobs, limit))
+        })
     }
     for worker in workers { pthread_join(worker, nil) }
     Glibc.exit(jobs.status(of: hosts))
@@ -169,10 +185,11 @@ struct Run: ParsableCommand {
     _ limit: TimeSpan
   ) -> Int32 {
     do throws(Failure) {
-      let program = try RemoteProgram.start(request, on: host, node, limit: limit)
+      let program = try RemoteProgram.start(
+        request, on: host, node, limit: limit, told: { Foreground.tell($0, of: host) })
       jobs.add(Job(program, nil))
       program.endInput()
-      program.tellDirectory()
+      program.tellDirectory(wanted: Own.directory)
       let out = PrefixedOutput(host, 1)
       let err = PrefixedOutput(host, 2)
       let end = try program.attend(out: { out.write($0) }, err: { err.write($0) })

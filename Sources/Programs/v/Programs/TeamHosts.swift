@@ -48,7 +48,8 @@ enum TeamHosts {
     usleep(moreMicroseconds)
     guard let host = found.best else {
       throw Failure(
-        status: .refused, description: "no host is willing to run a \(programClass) program")
+        status: .refused, description: "no host is willing to run a \(programClass) program",
+        remedy: "run = [\"*@\(node.host)\"] in the vnode.toml of another host would make it so")
     }
     return host
   }

@@ -107,23 +107,28 @@ public struct ClaimName: Operation {
   public var name: ContextName
   public var context: ContextID
   public var manager: EntityID
+  /// It gives way to any later claim of its own host, though it is answered for.
+  public var yields: Bool
 
-  public init(prefix: [UInt8], context: ContextID, manager: EntityID) {
+  public init(prefix: [UInt8], context: ContextID, manager: EntityID, yields: Bool = false) {
     name = ContextName(.none, prefix)
     self.context = context
     self.manager = manager
+    self.yields = yields
   }
   public init(parsing message: Message) throws(WireError) {
     name = try ContextName(parsing: message)
     var reader = name.readerBehindName(message)
     context = ContextID(rawValue: try reader.integer())
     manager = EntityID(rawValue: message.mcb.pair(4))
+    yields = message.mcb[6] & 1 != 0
     guard Claim.isPrefix(name.name) else { throw .badField(.claim) }
   }
   public var message: Message {
     var writer = SegmentWriter(reserving: 8)
     writer.integer(context.rawValue)
-    return name.message(Self.request.pair(4, manager.rawValue), more: writer.bytes)
+    let mcb = Self.request.pair(4, manager.rawValue).word(6, yields ? 1 : 0)
+    return name.message(mcb, more: writer.bytes)
   }
 }
 

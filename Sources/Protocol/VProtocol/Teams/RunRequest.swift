@@ -5,7 +5,9 @@
 /// dir: PATH
 /// class: guest
 /// attached: yes
+/// wait: SECONDS
 /// terminal: ROWS COLUMNS
+/// umask: 027
 /// group: NAME
 /// env: NAME=VALUE         as often as needed
 ///
@@ -21,13 +23,21 @@ public struct RunRequest: Equatable, Sendable {
   public var programClass = "foreground"
   /// Whether the program is to end with whoever started it.
   public var isAttached = false
+  /// Seconds for which an attached program goes on without its starter, where the starter's host is
+  /// silent.
+  public var waitSeconds = 0
   public var terminal: TerminalSize?
+  /// As umask(2); nil leaves it to the host.
+  public var umask: UInt32?
   public var group: String?
 
   public init(_ arguments: [[UInt8]]) {
     precondition(!arguments.isEmpty, "a program has a name")
     self.arguments = arguments
   }
+
+  /// A day.
+  public static let waitSecondsMax = 86_400
 
   /// Octets that one message takes; a request that has more says first how many.
   public static let messageBytesMax = 16_383
@@ -41,7 +51,9 @@ public struct RunRequest: Equatable, Sendable {
       lines.append(Array("dir: ".utf8) + directory)
     }
     if isAttached { lines.append(Array("attached: yes".utf8)) }
+    if waitSeconds > 0 { lines.append(Array("wait: \(waitSeconds)".utf8)) }
     if let terminal { lines.append(Array("terminal: \(terminal.text)".utf8)) }
+    if let umask { lines.append(Array("umask: \(String(umask, radix: 8))".utf8)) }
     if let group { lines.append(Array("group: \(group)".utf8)) }
     lines += environment.map { Array("env: ".utf8) + Self.escaped($0) }
     var text: [UInt8] = []
@@ -76,7 +88,7 @@ public struct RunRequest: Equatable, Sendable {
 }
 
 /// Which variables go along with a program: not those that tell of a user's account or session on
-/// one host.
+/// one host, of places on its disk, or of descriptors of a process there.
 public enum CarriedEnvironment {
   /// Of `NAME=VALUE`.
   public static func carries(_ variable: [UInt8]) -> Bool {
@@ -88,8 +100,9 @@ public enum CarriedEnvironment {
   private static let names: Set = [
     "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "PWD", "OLDPWD", "HOSTNAME", "SHLVL", "_",
     "LINES", "COLUMNS", "WINDOWID", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "GPG_TTY", "TMUX",
-    "TMUX_PANE", "STY", "NOTIFY_SOCKET", "JOURNAL_STREAM", "INVOCATION_ID", "V_SOCKET",
+    "TMUX_PANE", "STY", "TMPDIR", "MAKEFLAGS", "MFLAGS", "GNUMAKEFLAGS", "NOTIFY_SOCKET",
+    "JOURNAL_STREAM", "INVOCATION_ID", "V_SOCKET",
   ]
-  /// Of the session, and of whoever logged in from elsewhere.
-  private static let prefixes = ["XDG_", "SSH_", "DBUS_", "SUDO_", "LISTEN_"]
+  /// Of the session, of whoever logged in from elsewhere, and of the loader.
+  private static let prefixes = ["XDG_", "SSH_", "DBUS_", "SUDO_", "LISTEN_", "LD_"]
 }

@@ -13,6 +13,7 @@ public final class Instance<Content: Sendable>: Sendable {
   /// Nanoseconds since 1970.
   public let openedAt: Int64
   @usableFromInline let process: Atomic<UInt64>
+  @usableFromInline let lost = Atomic(false)
 
   @inlinable
   init(
@@ -33,6 +34,12 @@ public final class Instance<Content: Sendable>: Sendable {
 
   @inlinable
   func give(to owner: EntityID) { process.store(owner.rawValue, ordering: .relaxed) }
+
+  /// Whether it ended because its owner's host was silent for long: the owner may live, and come
+  /// again.
+  public var isLost: Bool { lost.load(ordering: .relaxed) }
+
+  func lose() { lost.store(true, ordering: .relaxed) }
 
   public var isReadable: Bool { !mode.isDisjoint(with: [.read, .execute, .directory]) }
 }

@@ -43,6 +43,8 @@ public protocol TreeSession: AnyObject, Sendable {
   func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall)
   /// The instance has ended; all of its calls have been answered.
   func close()
+  /// The same, where its owner's host was silent for long: the owner may live, and come again.
+  func lose()
 }
 
 extension TreeSession {
@@ -53,4 +55,5 @@ extension TreeSession {
     call.refuse(Refusal(.notWriteable))
   }
   public func close() {}
+  public func lose() { close() }
 }

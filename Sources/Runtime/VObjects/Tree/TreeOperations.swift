@@ -36,7 +36,9 @@ final class TreeOperations: Sendable {
       serveInstance: { [self] in serveInstance($0, $1) },
       close: { [self] instance, done in
         giveBack(instance)
-        if case .session(let session) = instance.content.object { session.close() }
+        if case .session(let session) = instance.content.object {
+          if instance.isLost { session.lose() } else { session.close() }
+        }
         done()
       },
       label: { $0.content.path.isEmpty ? "." : "\(Self.name(of: $0.content.path))" })

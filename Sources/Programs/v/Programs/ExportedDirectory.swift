@@ -1,0 +1,41 @@
+import Glibc
+import VAttach
+import VProtocol
+import VRuntime
+
+/// A directory of this host as other hosts have it: below what this host serves.
+enum ExportedDirectory {
+  /// The path that a program on `host` starts in, for one of this host.
+  ///
+  /// That of an exported directory is below `/v/storage/<this host>`. Which one is exported nobody
+  /// says: the server that has it is asked for the longest end of its path that is the same
+  /// directory there.
+  static func path(_ path: [UInt8], for host: String, _ node: AttachedBackplane) -> [UInt8] {
+    var own = stat()
+    let mount = Array("/v/".utf8)
+    guard host != node.host, !path.starts(with: mount),
+      stat(String(decoding: path, as: UTF8.self), &own) == 0
+    else { return path }
+    let parts = path.split(separator: UInt8(ascii: "/"))
+    let conversation = Conversation(node)
+    let directory = EntityID(
+      kernel: node.kernel, discriminator: EntityID.directoryDiscriminator)
+    for start in 0...parts.count {
+      let name = ([Array("storage/\(node.host)".utf8)] + parts[start...].map { Array($0) })
+        .joined(separator: [UInt8(ascii: "/")])
+      let query = QueryObject(ContextName(Names.root, Array(name)))
+      guard
+        let found = try? conversation.send(query, to: directory, limit: .seconds(1)).answer,
+        found.kind.isContext, isSame(found, own)
+      else { continue }
+      return mount + name
+    }
+    return path
+  }
+
+  /// Another directory with this number changed at the same nanosecond is none that there is.
+  private static func isSame(_ found: Descriptor, _ own: stat) -> Bool {
+    let changed = Int64(own.st_ctim.tv_sec) * 1_000_000_000 + Int64(own.st_ctim.tv_nsec)
+    return found.identity.inode == own.st_ino && found.changed == changed
+  }
+}

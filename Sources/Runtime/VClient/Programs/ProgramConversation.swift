@@ -1,0 +1,148 @@
+import Synchronization
+public import VProtocol
+public import VRuntime
+
+/// Where a conversation takes place: the slot of a client, its user, and where names start.
+public struct ConversationPlace: Sendable {
+  public var backplane: any Backplane
+  public var user: ClientUser
+  public var directory: EntityID
+  public var root: ContextID
+
+  public init(
+    _ backplane: any Backplane, user: ClientUser, directory: EntityID, root: ContextID
+  ) {
+    self.backplane = backplane
+    self.user = user
+    self.directory = directory
+    self.root = root
+  }
+}
+
+/// The streams and the end of a program on some host, for one client, over outages.
+///
+/// Where the way to the host is lost for less than the conversation's limit, or the server there
+/// ends and a successor has the program, it goes on by itself: no octet is lost or doubled, because
+/// every one of them has a number.
+public final class ProgramConversation: Sendable {
+  private let place: ConversationPlace
+  private let path: String
+  private let outage: Outage
+  private let clients = Mutex<[EntityID]>([])
+
+  /// Of a program by the name that its host has for it.
+  ///
+  /// Without a limit nothing is waited for.
+  public init(
+    _ place: ConversationPlace, host: String, program name: String,
+    limit: TimeSpan = TimeSpan(nanoseconds: 0),
+    told: @escaping @Sendable (OutageNotice) -> Void = { _ in }
+  ) {
+    self.place = place
+    path = "team/\(host)/\(name)"
+    outage = Outage(limit: limit, told)
+  }
+
+  /// Whether an outage is being waited for.
+  public var isSilent: Bool { outage.isNow }
+
+  private func file(_ name: String, _ mode: OpenMode) -> LastingFile {
+    let file = LastingFile(place, outage, "\(path)/\(name)", mode)
+    clients.withLock { $0.append(file.client) }
+    return file
+  }
+
+  /// Lets go of all that is open.
+  ///
+  /// Nothing may be asked of it, or of its files, afterwards.
+  public func close() {
+    for client in clients.withLock({ $0 }) { place.backplane.retire(client) }
+  }
+
+  /// `out` or `err`, from its first octet.
+  public func output(_ stream: String) -> ProgramOutput { ProgramOutput(file(stream, .read)) }
+
+  /// Its input, for a client that alone gives it octets with numbers: its starter.
+  public func input() -> ProgramInput { ProgramInput(file("in", .write)) }
+
+  /// Its changes of state, as lines; one that comes during an outage is not told.
+  public func events() -> ProgramLines { ProgramLines(file("events", .read)) }
+
+  /// Waits for its end.
+  public func end(_ completion: @escaping @Sendable (Result<RunExit, Refusal>) -> Void) {
+    ProgramLines(file("wait", .read)).next { result in
+      completion(
+        result.flatMap { line in
+          RunExit(line).map { .success($0) } ?? .failure(Refusal(.vmtpError))
+        })
+    }
+  }
+}
+
+/// A program's output, read from its first octet on.
+public final class ProgramOutput: Sendable {
+  private let file: LastingFile
+  private let position = Mutex<UInt64>(0)
+
+  init(_ file: LastingFile) { self.file = file }
+
+  /// The next octets; none at the end.
+  ///
+  /// One read at a time.
+  public func read(_ completion: @escaping @Sendable (Result<[UInt8], Refusal>) -> Void) {
+    let position = StreamPosition.marked(position.withLock { $0 })
+    file.send({ ReadInstance($0, position: position, count: Message.segmentBytesMax) }) {
+      [self] result in
+      if case .success(let answer) = result {
+        self.position.withLock { $0 += UInt64(answer.data.count) }
+      }
+      completion(result.map(\.data))
+    }
+  }
+}
+
+/// A program's input, written from its first octet on.
+public final class ProgramInput: Sendable {
+  private let file: LastingFile
+  private let position = Mutex<UInt64>(0)
+
+  init(_ file: LastingFile) { self.file = file }
+
+  /// Writes 1 to 16,384 octets; nil once they are taken.
+  ///
+  /// One write at a time.
+  public func write(_ octets: [UInt8], _ completion: @escaping @Sendable (Refusal?) -> Void) {
+    precondition(!octets.isEmpty && octets.count <= Message.segmentBytesMax, "a message's worth")
+    put(octets, completion)
+  }
+
+  /// Nothing more is written.
+  public func end(_ completion: @escaping @Sendable (Refusal?) -> Void) { put([], completion) }
+
+  private func put(_ octets: [UInt8], _ completion: @escaping @Sendable (Refusal?) -> Void) {
+    let position = StreamPosition.marked(position.withLock { $0 })
+    file.send({ WriteInstance($0, position: position, data: octets) }) { [self] result in
+      switch result {
+      case .success:
+        self.position.withLock { $0 += UInt64(octets.count) }
+        completion(nil)
+      case .failure(let refusal): completion(refusal)
+      }
+    }
+  }
+}
+
+/// A file of a program that answers with a line at a time.
+public final class ProgramLines: Sendable {
+  private let file: LastingFile
+  init(_ file: LastingFile) { self.file = file }
+
+  /// The next line; an empty one at the end.
+  ///
+  /// One at a time.
+  public func next(_ completion: @escaping @Sendable (Result<String, Refusal>) -> Void) {
+    file.send({ ReadInstance($0, position: 0, count: Message.segmentBytesMax) }) { result in
+      completion(result.map { String(decoding: $0.data, as: UTF8.self) })
+    }
+  }
+}
