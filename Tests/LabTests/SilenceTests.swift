@@ -169,7 +169,7 @@ extension LabTests {
     func ownAddress() async throws {
       let lab = try await Lab.shared()
       try await bash(
-        "ip addr add 10.77.0.77/24 dev eth0; ip addr del 10.77.0.2/24 dev eth0", on: "moa", lab)
+        "ip addr del 10.77.0.2/24 dev eth0; ip addr add 10.77.0.77/24 dev eth0", on: "moa", lab)
       try await expect("interface", of: "moa", seenFrom: "moa", "has eth0 (10.77.0.77)", on: lab)
       let outcome = try await lab.run(on: "moa", ["v", "status", "--json"])
       let status = try JSONDecoder().decode(Status.self, from: Data(outcome.output.utf8))

@@ -26,7 +26,7 @@ extension LabTests {
       let lab = try await Lab.shared()
       for (setting, isColored) in [("-u NO_COLOR", true), ("NO_COLOR=1", false)] {
         let outcome = try await lab.bash(
-          on: "kea", "env TERM=xterm \(setting) script -qec 'v status' /dev/null </dev/null")
+          on: "kea", "env \(setting) TERM=xterm script -qec 'v status' /dev/null </dev/null")
         #expect(outcome.isSuccess && outcome.output.contains("alive"), "\(outcome.summary)")
         #expect(outcome.output.contains("\u{1B}[32m") == isColored, "\(outcome.summary)")
       }

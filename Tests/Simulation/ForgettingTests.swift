@@ -20,7 +20,7 @@ struct ForgettingTests {
 
   @Test(
     "root forgets a host that is gone, on every host, until it is back",
-    arguments: seeds.prefix(4))
+    arguments: seeds.prefix(2))
   func forget(seed: UInt64) throws {
     let simulator = Simulator(seed: seed)
     simulator.faults = Faults(loss: 5, duplication: 2, reordering: 10)
@@ -50,7 +50,7 @@ struct ForgettingTests {
 
   @Test(
     "a holder that was only out of hearing holds its name against forgetting",
-    arguments: seeds.prefix(4))
+    arguments: seeds.prefix(2))
   func holder(seed: UInt64) throws {
     let simulator = Simulator(seed: seed)
     let kea = try ClaimingHost("kea", in: simulator)
