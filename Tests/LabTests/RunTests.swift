@@ -34,7 +34,8 @@ extension LabTests {
       let outcome = try await kea(
         """
         for words in '--host nowhere true' '--any --each true' '--class top true' '' \
-          '--host kea --host moa true' '--wait x true' '--socket /nowhere true'; do v run $words 2>&1 | head -2; echo ${PIPESTATUS[0]}; done
+          '--host kea --host moa true' '--wait x true' '--socket /nowhere true'
+        do v run $words 2>&1 | head -2; echo ${PIPESTATUS[0]}; done
         """)
       #expect(outcome.output.components(separatedBy: "\n125\n").count == 8, "\(outcome.summary)")
       #expect(outcome.output.contains("v: run: no host nowhere runs programs\n"))

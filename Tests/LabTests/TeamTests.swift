@@ -196,7 +196,8 @@ extension LabTests {
     func sizes() async throws {
       let outcome = try await bash(
         """
-        start moa $'env: A=1\\n\\nexec sleep 1000'; await '[[ $(tr "\\0" " " <$p/cmdline) == sleep* ]]'
+        start moa $'env: A=1\\n\\nexec sleep 1000'
+        await '[[ $(tr "\\0" " " <$p/cmdline) == sleep* ]]'
         for f in cmdline environ; do (($(stat -c %s $p/$f) == $(wc -c <$p/$f))) && echo $f; done
         tar cf - -C $p cmdline | tar xOf - | tr '\\0' ' '; echo
         echo kill >$p/ctl; cat $p/wait; stat -c %s $p/cmdline

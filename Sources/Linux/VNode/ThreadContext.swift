@@ -23,10 +23,10 @@ import VTransport
 
 /// A `ThreadContext` for every thread that enters a node; made at its first entry.
 ///
-/// A process has 1,024 thread-specific keys and a simulation more nodes, so they share one: it leads
-/// to what a thread has of each node.
+/// A process has 1,024 thread-specific keys and a simulation more nodes, so they share one: it
+/// leads to what a thread has of each node.
 final class ThreadContexts: Sendable {
-  /// What one thread has. Of nodes that are gone it lets go when it has many.
+  /// What one thread has; of nodes that are gone it lets go when it has many.
   @safe private final class Table {
     private struct Entry {
       weak var owner: ThreadContexts?
