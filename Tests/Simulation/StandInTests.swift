@@ -109,8 +109,11 @@ struct StandInTests {
     let refusal = Shared<ReplyCode?>(nil)
     call.walk(Array("notes/moa/a".utf8)) { refusal.value = $0.refusal }
     world.simulator.run(for: .seconds(40)) { refusal.value != nil }
-    // The prefix is described all the same, so what is below it is asked for, too.
-    #expect(refusal.value == .retransmissionTimeout && world.starts.value == 2)
+    #expect(refusal.value == .retransmissionTimeout)
+    let starts = world.starts.value
+    call.walk(Array("notes/moa/a".utf8)) { _ in }
+    world.simulator.run(for: .seconds(1))
+    #expect(starts > 0 && world.starts.value == starts + 1)
   }
 
   @Test("one user's requests that wait leave room for others'")
