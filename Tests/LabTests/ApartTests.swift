@@ -106,10 +106,6 @@ extension LabTests {
           ["file", "--export", "storage/moa=/tmp"],
           "v: serve file: storage/moa is served already, by moa\n"
         ),
-        (
-          ["file", "--export", "src=/none"],
-          "v: serve file: can not serve /none as src: no such name"
-        ),
       ]
       for (arguments, text) in words {
         let outcome = try await lab.run(on: "kea", ["v", "serve"] + arguments)

@@ -64,7 +64,7 @@ extension LabTests {
         guard !["bench", "group"].contains(verb) else { continue }
         #expect(help.output.contains("--timeout"), "\(verb)")
         // What these print is a program's, or nothing.
-        guard !["run", "kill", "wait", "attach", "logs"].contains(verb) else { continue }
+        guard !["run", "shell", "kill", "wait", "attach", "logs"].contains(verb) else { continue }
         #expect(help.output.contains("--json"), "\(verb)")
       }
       let wrong = try await lab.run(on: "kea", ["v", "sttaus"])

@@ -47,7 +47,7 @@ struct Matrix {
   ///
   /// One of them makes some 300,000 calls where others make a few thousand, and each of its calls
   /// may take as long as theirs.
-  static func limit(of tool: String) -> Duration { .seconds(tool == "many" ? 300 : 60) }
+  static func limit(of tool: String) -> Duration { .seconds(tool == "many" ? 300 : 120) }
   /// When all hang, nobody wants to wait for each of them.
   static let totalLimit = Duration.seconds(900)
 

@@ -18,12 +18,13 @@ extension LabTests {
       _ = try host.run(
         """
         v serve --prefix board/moa -- \(Self.products)/board 2>/run/board.log & serve=$!
-        await grep -q first /run/board.log
+        await grep -q ready /run/board.log
         """)
       defer { _ = try? host.run("kill $serve; wait $serve") }
       let first = try await lab.bash(
         on: "kea", as: "ann",
         """
+        await '[[ -d /v/board ]]'
         echo 'gone to lunch' >/v/board/moa/notes && cat /v/board/moa/notes; ls /v/board
         """)
       #expect(first.output == "ann@kea: gone to lunch\nmoa\n", "\(first.summary)")
@@ -34,7 +35,8 @@ extension LabTests {
       let again = try host.run(
         """
         pid=$(pgrep -P $serve -x board) && kill -9 $pid
-        await grep -q 'killed by KILL' /run/board.log
+        await grep -q "'killed by KILL'" /run/board.log
+        await '(($(grep -c ready /run/board.log) == 2))'
         echo hello >/v/board/moa/notes && cat /v/board/moa/notes
         """)
       #expect(again.output == "root@moa: hello\n", "\(again.output)")

@@ -26,7 +26,7 @@ public final class FuseRequest: Sendable {
   private let unique: UInt64
   /// The names of the numbers in the request, of who asks among them.
   public let names: RequestNames
-  /// The process that asks; 0 where this node cannot see it.
+  /// The thread that asks; 0 where this node cannot see it.
   private let process: Int32
   /// The permissions in a mode that this request may give to a new object.
   private let permissionMask: UInt32
@@ -54,6 +54,11 @@ public final class FuseRequest: Sendable {
   /// Whether the process that asks is root with all rights over the host, which takes longer to
   /// find out than most requests take; false where that cannot be seen.
   public var isOfFullRoot: Bool { v_is_full_root(process) == 1 }
+
+  /// Sends SIGPIPE to the thread that writes, as a pipe of Linux does that nobody reads.
+  ///
+  /// To be followed by the failure of the write: for FUSE Linux does the one and not the other.
+  public func signalBrokenPipe() { v_signal_broken_pipe(process) }
 }
 
 // MARK: - Signals

@@ -63,6 +63,7 @@ extension Mount {
     call(request).write(
       handle, data, at: offset, dropsPrivileges: request.dropsPrivileges
     ) { answer in
+      if case .refused(.brokenPipe) = answer { request.signalBrokenPipe() }
       request.finish(answer) { request.reply(written: $0) }
     }
   }

@@ -48,13 +48,14 @@ final class ServedProgram: Sendable {
       stop()
     }
     let refused = Mutex<ReplyCode?>(nil)
-    let told: @Sendable (ReplyCode) -> Void = { code in
-      guard !code.isOK else { return }
+    let told: @Sendable (ReplyCode) -> Void = { [prefix, command] code in
+      guard !code.isOK else {
+        return say("v: serve: \(prefix) is ready: its first use starts \(command[0])", to: 2)
+      }
       refused.withLock { $0 = code }
       Signals.wake()
     }
     standIn.serve(told: told)
-    say("v: serve: \(prefix) starts \(command[0]) at its first use", to: 2)
     while signals.wait() {
       guard node.isAttached else { return true }
       if let code = refused.withLock({ $0 }) {
@@ -62,7 +63,7 @@ final class ServedProgram: Sendable {
           status: .refused, description: "serve: \(prefix) is not served: \(code)")
       }
       if let status = reap() {
-        say("v: serve: \(command[0]) \(status); \(prefix) starts it again at its next use", to: 2)
+        say("v: serve: \(command[0]) \(status)", to: 2)
         standIn.serve(told: told)
       }
     }

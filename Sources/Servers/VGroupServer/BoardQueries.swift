@@ -9,7 +9,7 @@ import VRuntime
 /// says so: it may have members.
 ///
 /// A board that has just started knows no other. Hosts that its directory knows are waited for,
-/// longer than others, until they are heard or are given up.
+/// longer than others, until they are heard or have held up one question.
 final class BoardQueries: Sendable {
   private struct State: Sendable {
     /// By kernel, with the host's name.
@@ -24,6 +24,13 @@ final class BoardQueries: Sendable {
       known[kernel] = host
       silent[host] = nil
       expected.remove(host)
+    }
+
+    /// Hosts that were expected did not answer one question: no other waits for them.
+    mutating func giveUp(_ hosts: Set<String>, at now: Time) {
+      for host in hosts where expected.remove(host) != nil && silent.count < BoardQueries.silentMax {
+        silent[host] = now
+      }
     }
 
     mutating func lose(_ kernels: Set<KernelID>, at now: Time) {
@@ -127,8 +134,11 @@ final class BoardQueries: Sendable {
         timeLimit: expected.isEmpty ? Self.timeLimit : Self.expectedLimit, collectsResponses: true)
     ) { [self] response in
       guard response.server != .none else {
-        let silent = asked.withLock { $0.missing }
-        state.withLock { $0.lose(silent, at: backplane.now) }
+        let (silent, late) = asked.withLock { ($0.missing, $0.expected) }
+        state.withLock { state in
+          state.lose(silent, at: backplane.now)
+          state.giveUp(late, at: backplane.now)
+        }
         return finish()
       }
       let kernel = response.server.kernel

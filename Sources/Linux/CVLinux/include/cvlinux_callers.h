@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -53,4 +54,9 @@ static inline int v_is_full_root_peer(int socket, int32_t pid) {
   if (poll(&ended, 1, 0) != 0) is_full = 0;
   close(process);
   return is_full;
+}
+
+// What Linux does by itself for a pipe of its own that nobody reads: `thread` is in write(2).
+static inline void v_signal_broken_pipe(int32_t thread) {
+  if (thread > 0) syscall(SYS_tkill, thread, SIGPIPE);
 }
