@@ -28,7 +28,8 @@ final class BoardQueries: Sendable {
 
     /// Hosts that were expected did not answer one question: no other waits for them.
     mutating func giveUp(_ hosts: Set<String>, at now: Time) {
-      for host in hosts where expected.remove(host) != nil && silent.count < BoardQueries.silentMax {
+      for host in hosts where expected.remove(host) != nil && silent.count < BoardQueries.silentMax
+      {
         silent[host] = now
       }
     }
