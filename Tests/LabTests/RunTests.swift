@@ -141,9 +141,9 @@ extension LabTests {
       let lab = try await Lab.shared()
       let shell = try lab.shell(on: "kea")
       _ = try shell.run(
-        "v run --host moa sh -c 'seq 1000; read x; seq 1000; exit 6' "
-          + "</dev/stdin >/tmp/copy 2>/tmp/said < <(read y </tmp/more; echo y) & p=$!; "
-          + "mkfifo /tmp/more; await '[[ $(wc -l </tmp/copy) == 1000 ]]'")
+        "mkfifo /tmp/more; v run --host moa sh -c 'seq 1000; read x; seq 1000; exit 6' "
+          + ">/tmp/copy 2>/tmp/said < <(read y </tmp/more; echo y) & p=$!; "
+          + "await '[[ $(wc -l </tmp/copy) == 1000 ]]'")
       try await lab.command("kill", ["moa"])
       try await lab.command("start", ["moa"])
       let outcome = try shell.run(
