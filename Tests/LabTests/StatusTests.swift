@@ -43,7 +43,7 @@ extension LabTests {
       let outcome = try await lab.bash(
         on: "kea",
         """
-        v forget tui 2>/dev/null
+        v forget tui >/dev/null 2>&1
         ls /v/storage/moa/hello && exit 1
         v forget moa && ls /v/storage /v/team /v/host && v run --each hostname &&
         v status && ! ls /v/storage/moa
