@@ -58,10 +58,7 @@ public final class StandIn: Sendable {
   /// Requests that still wait for the server that ended are refused.
   public func serve(told: @escaping @Sendable (ReplyCode) -> Void) {
     refuseKept("it ended before it served its prefix")
-    let known = state.withLock { state in
-      state.phase = .waiting
-      return state.holder
-    }
+    let known = state.withLock { $0.holder }
     let holder =
       known != .none
       ? known
@@ -129,14 +126,12 @@ extension StandIn {
       if case .done(let found, _) = answer, found.manager != holder, found.kind == .context,
         found.prefixBytes == prefix.count
       {
-        state.withLock { $0.phase = .back }
-        for request in takeKept() { handOn(request) }
+        for request in takeKept(then: .back) { handOn(request) }
         return
       }
       guard backplane.now < limit else {
-        refuseKept("it did not claim its prefix in time")
         // It may be slow: the next use looks for it again, and begins nothing while it runs.
-        return state.withLock { $0.phase = .waiting }
+        return refuseKept("it did not claim its prefix in time")
       }
       backplane.after(Self.lookInterval) { [self] in look(for: start, until: limit) }
     }
@@ -154,14 +149,17 @@ extension StandIn {
   }
 
   private func refuseKept(_ why: String) {
-    let kept = takeKept()
+    let kept = takeKept(then: .waiting)
     let refusal = Refusal(
       .retransmissionTimeout, "the server of \(String(decoding: prefix, as: UTF8.self)): \(why)")
     for request in kept { backplane.reply(refusal.message, to: request) }
   }
 
-  private func takeKept() -> [Request] {
+  /// What is kept, and what comes next, in one step: else a request between the two would be kept
+  /// with nobody to look after it.
+  private func takeKept(then phase: Phase) -> [Request] {
     state.withLock { state in
+      state.phase = phase
       for request in state.kept { state.shares.give(request.principal) }
       defer { state.kept = [] }
       return state.kept
