@@ -27,6 +27,13 @@ func server(_ name: String) -> Target {
   room("Servers", name, ["VObjects", "VStore", "VRuntime", "VProtocol"])
 }
 
+/// What programs share: as free as they are.
+func shared(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(
+    name: name, dependencies: dependencies, path: "Sources/Programs/\(name)",
+    swiftSettings: common)
+}
+
 func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .executableTarget(
     name: name, dependencies: dependencies, path: "Sources/Programs/\(name)",
@@ -82,12 +89,16 @@ let programs: [Target] = [
       "VObjects", "VStore", "VTeamServer", "VRuntime", "VProtocol",
     ]),
   program("vkeep", ["VKeeping"]),
+  shared("VCommand", ["VAttach", "VClient", "VRuntime", "VProtocol", argumentParser]),
+  shared("VDoctor", ["VCommand", "VClient", "VAttach", "VRuntime", "VProtocol", argumentParser]),
   program(
     "v",
     [
-      "VAttach", "VServers", "VStandIn", "VFileServer", "VLinuxStore", "VClient", "VObjects",
-      "VStore", "VTeamServer", "VRuntime", "VProtocol", argumentParser,
+      "VCommand", "VDoctor", "VAttach", "VServers", "VStandIn", "VFileServer", "VLinuxStore",
+      "VClient", "VObjects", "VStore", "VTeamServer", "VRuntime", "VProtocol", argumentParser,
     ]),
+  program(
+    "vbench", ["VCommand", "VAttach", "VClient", "VRuntime", "VProtocol", argumentParser]),
   program(
     "vnode",
     [
@@ -163,6 +174,7 @@ let package = Package(
     .executable(name: "vnode", targets: ["vnode"]),
     .executable(name: "v", targets: ["v"]),
     .executable(name: "vkeep", targets: ["vkeep"]),
+    .executable(name: "vbench", targets: ["vbench"]),
   ],
   dependencies: [
     .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),

@@ -41,5 +41,32 @@ extension LabTests {
         """)
       #expect(again.output == "root@moa: hello\n", "\(again.output)")
     }
+
+    @Test(
+      "a message process does one thing at a time, without a lock, and goes on where it ended",
+      .enabled(
+        if: FileManager.default.fileExists(atPath: products + "/tickets"),
+        "build it first: swift build --package-path Tests/Outside"))
+    func tickets() async throws {
+      let lab = try await Lab.shared()
+      let host = try lab.shell(on: "moa")
+      let serve = "\(Self.products)/tickets /run/tickets >/run/tickets.log & serve=$!"
+      _ = try host.run("rm -f /run/tickets; \(serve)\nawait grep -q ready /run/tickets.log")
+      defer { _ = try? host.run("kill $serve; wait $serve; rm -f /run/tickets") }
+      let taken = try await lab.bash(
+        on: "kea", as: "ann",
+        """
+        for n in 1 2 3 4; do
+          (for m in 1 2 3 4 5; do \(Self.products)/tickets take moa; done) & takers+=($!)
+        done
+        wait "${takers[@]}"
+        """, limit: .seconds(60))
+      let numbers = taken.output.split(separator: "\n").compactMap { Int($0) }
+      #expect(numbers.sorted() == Array(1...20), "\(taken.summary)")
+      _ = try host.run(
+        "kill -9 $serve; wait $serve; \(serve)\nawait grep -q ready /run/tickets.log")
+      let next = try await lab.run(on: "kea", [Self.products + "/tickets", "take", "moa"])
+      #expect(next.output == "21\n", "\(next.summary)")
+    }
   }
 }

@@ -11,7 +11,13 @@ let package = Package(
       dependencies: [
         .product(name: "VAttach", package: "v"), .product(name: "VObjects", package: "v"),
         .product(name: "VRuntime", package: "v"), .product(name: "VProtocol", package: "v"),
+        .executableTarget(
+      name: "tickets",
+      dependencies: [
+        .product(name: "VAttach", package: "v"), .product(name: "VRuntime", package: "v"),
+        .product(name: "VProtocol", package: "v"),
       ]),
+  ]),
     .executableTarget(
       name: "post",
       dependencies: [

@@ -9,7 +9,7 @@ struct ImportTable {
   static let named: Set = [
     "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VObjects", "VClient",
     "VStore", "VLoop", "VNode", "VAttach", "VLinuxStore", "VKeeping", "VLinuxPrograms", "VFuse",
-    "VMount", "VServers", "vnode", "vkeep", "v",
+    "VMount", "VServers", "VCommand", "VDoctor", "vnode", "vkeep", "v", "vbench",
   ]
 
   static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
@@ -50,11 +50,17 @@ struct ImportTable {
         "VLinuxStore", "VLinuxPrograms", "VObjects", "VStore", "VRuntime", "VProtocol",
       ])
       .union(boards)
+    case "VCommand":
+      return system.union(["VAttach", "VClient", "VRuntime", "VProtocol", "ArgumentParser"])
+    case "VDoctor", "vbench":
+      return system.union([
+        "VCommand", "VAttach", "VClient", "VRuntime", "VProtocol", "ArgumentParser",
+      ])
     // A composition root too: it runs boards as processes of their own.
     case "v":
       return system.union([
-        "VAttach", "VLinuxStore", "VServers", "VClient", "VObjects", "VStore", "VRuntime",
-        "VProtocol",
+        "VCommand", "VDoctor", "VAttach", "VLinuxStore", "VServers", "VClient", "VObjects",
+        "VStore", "VRuntime", "VProtocol",
       ])
       .union(boards).union(Self.packages)
     default: return core.union(["VObjects", "VStore", "VRuntime", "VProtocol"])

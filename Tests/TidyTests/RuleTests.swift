@@ -130,6 +130,14 @@ struct RuleTests {
     #expect(Rule.explained("A.swift", "let a = \"\(construct)\"\n") == [])
   }
 
+  @Test("a Send of a server without its two parties is found")
+  func sendOrder() {
+    #expect(Rule.sendOrder("A.swift", "backplane.send(\n  a, from: b)\n").map(\.line) == [1])
+    #expect(Rule.sendOrder("A.swift", "backplane.send(\n  a, PartySend(b, to: c))\n") == [])
+    #expect(Rule.sendOrder("A.swift", "x = ClientPool(backplane)\n").map(\.line) == [1])
+    #expect(Rule.sendOrder("A.swift", "x = ClientPool(backplane, of: .node)\n") == [])
+  }
+
   @Test(
     "an import is recognized in every form",
     arguments: [

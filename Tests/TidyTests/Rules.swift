@@ -91,6 +91,26 @@ enum Rule {
     }
   }
 
+  /// A server says with each Send who waits for whom; the rest is checked when it runs.
+  static func sendOrder(_ path: String, _ text: String) -> [Finding] {
+    let code = SwiftSource(text).code
+    let calls = [("backplane.send(", "PartySend("), ("ClientPool(", "of: .")]
+    return code.indices.flatMap { index in
+      calls.compactMap { call, order in
+        guard let start = code[index].firstRange(of: call) else { return nil }
+        let rest = code[index][start.upperBound...] + code[(index + 1)...].joined(separator: " ")
+        var depth = 1
+        let arguments = rest.prefix { character in
+          if character == "(" { depth += 1 }
+          if character == ")" { depth -= 1 }
+          return depth > 0
+        }
+        guard !arguments.contains(order) else { return nil }
+        return Finding(path: path, line: index + 1, rule: "\(call)...) must say \(order)...)")
+      }
+    }
+  }
+
   // MARK: Shared by the rules
 
   static func lines(_ text: String) -> [Substring] {

@@ -68,6 +68,11 @@ struct TidyTests {
     )
   }
 
+  @Test("a server says with each Send who waits for whom")
+  func sendOrder() throws {
+    try expectNone(where: { isSource($0) && $0.hasPrefix("Sources/Servers/") }, Rule.sendOrder)
+  }
+
   @Test("what every message runs through fits in 5,500 lines, every other room in 3,000")
   func rooms() throws {
     var lineCounts: [String: Int] = [:]

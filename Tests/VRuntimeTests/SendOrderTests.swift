@@ -22,6 +22,18 @@ struct SendOrderTests {
     #expect(cycle == nil)
   }
 
+  @Test(
+    "what every server does, each of them may do",
+    arguments: [Party.fileServer, .pipeServer, .groupServer, .teamServer, .node])
+  func servers(party: Party) {
+    #expect(Set(party.sendsTo).isSuperset(of: Party.server.sendsTo))
+  }
+
+  @Test("a Send that the table does not have stops the process")
+  func stops() async {
+    await #expect(processExitsWith: .failure) { _ = PartySend(.fileServer, to: .teamServer) }
+  }
+
   @Test("the check finds a cycle where there is one")
   func finds() {
     let table = ["a": ["b"], "b": ["c"], "c": ["a"]]

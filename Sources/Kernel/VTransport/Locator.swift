@@ -1,3 +1,5 @@
+import VProtocol
+
 /// Where a kernel receives its packets: an IPv4 address in host byte order and a UDP port.
 public struct Locator: Hashable, Sendable {
   public var ipv4: UInt32
@@ -11,6 +13,6 @@ public struct Locator: Hashable, Sendable {
 
 extension Locator: CustomStringConvertible {
   public var description: String {
-    [24, 16, 8, 0].map { "\(ipv4 >> UInt32($0) & 255)" }.joined(separator: ".") + ":\(port)"
+    "\(IPv4.text(of: ipv4)):\(port)"
   }
 }

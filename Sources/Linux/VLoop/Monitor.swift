@@ -1,3 +1,4 @@
+import CVLinux
 import Glibc
 
 /// A lock and what threads that hold it wait for: Hoare's monitor, with one condition.

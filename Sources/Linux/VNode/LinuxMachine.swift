@@ -1,30 +1,17 @@
-import CVLinux
 import Glibc
-import Synchronization
 import VLoop
 public import VProtocol
 public import VTransport
 
-/// The machine a node runs on: one epoll set shared by as many workers as there are CPUs.
+/// The machine a node runs on: one event loop shared by as many workers as there are CPUs.
 ///
 /// Whichever worker is woken does the whole work of an event where it is: nothing on the path of
 /// a short message changes thread. Without sockets nothing leaves this host and nothing comes in.
 public final class LinuxMachine: Machine {
-  struct State: ~Copyable {
-    var watchers: [Int32: @Sendable () -> Void] = [:]
-    var timers = TimerQueue<@Sendable () -> Void>()
-    var nodeDeadline: Time?
-    var armed: Time?
-  }
-
   private let sockets: Sockets?
   private let turns = KernelLock(SocketTurns())
-  private let epoll: Int32
-  private let timer: Int32
-  private let state = KernelLock(State())
+  private let loop: EventLoop
   private let pool = WorkThreads()
-  /// Workers that wait for an event.
-  private let waiting = Atomic(0)
   /// The receive buffer of each thread that is a worker.
   private let worker: pthread_key_t
   private let rejected = KernelLock<[Rejection: (count: Int, last: Time)]>([:])
@@ -61,11 +48,10 @@ public final class LinuxMachine: Machine {
       throw SocketError(description: "cannot make a thread-specific key")
     }
     self.worker = worker
-    epoll = v_epoll_create()
-    timer = v_timer_create()
-    guard epoll >= 0, timer >= 0 else {
+    guard let loop = EventLoop() else {
       throw SocketError(description: "cannot make the node's event loop: out of descriptors")
     }
+    self.loop = loop
   }
 
   /// The UDP port of the unicast socket; nil without sockets.
@@ -94,26 +80,14 @@ public final class LinuxMachine: Machine {
         watch(socket) { [self] in receive(from: socket, of: sockets, for: node) }
       }
     }
-    watch(timer) { [self] in handleTimer(of: node) }
-    let workers = max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    for index in 0..<workers {
-      Thread.start(name: "v-worker-\(index)") { [self] in work() }
-    }
-  }
-
-  private func work() -> Never {
-    // For as long as the process lives, as the thread does.
-    let buffer = UnsafeMutableRawPointer.allocate(
-      byteCount: Sockets.receiveBytes, alignment: 4096)
-    unsafe pthread_setspecific(worker, buffer)
-    while true {
-      waiting.add(1, ordering: .relaxed)
-      let descriptor = v_epoll_wait(epoll, -1)
-      waiting.subtract(1, ordering: .relaxed)
-      guard descriptor >= 0 else { continue }
-      let handler = state.withLock { $0.watchers[descriptor] }
-      handler?()
-    }
+    loop.start(
+      threads: max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN))), name: "v-worker",
+      begin: { [self] in
+        // For as long as the process lives, as the thread does.
+        let buffer = UnsafeMutableRawPointer.allocate(
+          byteCount: Sockets.receiveBytes, alignment: 4096)
+        unsafe pthread_setspecific(worker, buffer)
+      }, handleDeadline: { node.handleTimers() })
   }
 
   private func receive(from socket: Int32, of sockets: Sockets, for node: Node) {
@@ -146,7 +120,7 @@ public final class LinuxMachine: Machine {
     let again = turns.withLock {
       $0.end(socket, packets: packets, refused: refused, isEmptied: isEmptied)
     }
-    for socket in again { _ = v_epoll_again(epoll, socket) }
+    for socket in again { loop.watchAgain(socket) }
   }
 
   private func reject(_ error: WireError, _ source: Locator) {
@@ -164,48 +138,10 @@ public final class LinuxMachine: Machine {
     }
   }
 
-  private func handleTimer(of node: Node) {
-    var expirations: UInt64 = 0
-    _ = unsafe read(timer, &expirations, 8)
-    let now = now
-    var due: [@Sendable () -> Void] = []
-    let isNodeDue = state.withLock { state in
-      state.armed = nil
-      while let (_, body) = state.timers.popDue(at: now) { due.append(body) }
-      guard let deadline = state.nodeDeadline, deadline <= now else { return false }
-      state.nodeDeadline = nil
-      return true
-    }
-    // First: what is due may take long, and the timer of the others must not wait for that.
-    rearm { _ in }
-    if isNodeDue { node.handleTimers() }
-    for body in due { body() }
-  }
-
-  /// Sets the timer for the earliest of all deadlines after `change`.
-  private func rearm(_ change: (inout State) -> Void) {
-    state.withLock { state in
-      change(&state)
-      var first = state.timers.first
-      if let deadline = state.nodeDeadline { first = min(first ?? deadline, deadline) }
-      guard let first else { return }
-      if let armed = state.armed, armed <= first { return }
-      state.armed = first
-      // In the lock: else a later time, set by a slower thread, could overwrite this one.
-      _ = v_timer_set(timer, first.nanoseconds)
-    }
-  }
-
   // MARK: Machine
 
-  public var now: Time { Time(nanoseconds: Self.nanoseconds(of: CLOCK_MONOTONIC)) }
-  public var wallClock: Int64 { Self.nanoseconds(of: CLOCK_REALTIME) }
-
-  private static func nanoseconds(of clock: clockid_t) -> Int64 {
-    var time = timespec()
-    unsafe clock_gettime(clock, &time)
-    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-  }
+  public var now: Time { Time(nanoseconds: EventLoop.now) }
+  public var wallClock: Int64 { EventLoop.wallClock }
 
   public func random() -> UInt64 {
     var generator = SystemRandomNumberGenerator()
@@ -220,23 +156,16 @@ public final class LinuxMachine: Machine {
 
   public func listen(to group: EntityID) { sockets?.listen(to: group) }
 
-  public func wake(at time: Time) {
-    rearm { state in state.nodeDeadline = min(state.nodeDeadline ?? time, time) }
-  }
+  public func wake(at time: Time) { loop.wake(at: time.nanoseconds) }
 
   public func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {
-    state.withLock { $0.watchers[descriptor] = handler }
-    _ = v_epoll_add(epoll, descriptor)
+    loop.watch(descriptor, handler)
   }
 
-  public func unwatch(_ descriptor: Int32) {
-    _ = v_epoll_remove(epoll, descriptor)
-    state.withLock { $0.watchers[descriptor] = nil }
-  }
+  public func unwatch(_ descriptor: Int32) { loop.unwatch(descriptor) }
 
   public func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
-    let time = now + span
-    rearm { $0.timers.push(body, at: time) }
+    loop.after(nanoseconds: span.nanoseconds, body)
   }
 
   /// A worker may block if another one waits for events meanwhile: then the work is done where it
@@ -244,8 +173,7 @@ public final class LinuxMachine: Machine {
   ///
   /// Else it goes to the pool.
   public func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
-    if mayRunHere, unsafe pthread_getspecific(worker) != nil && waiting.load(ordering: .relaxed) > 0
-    {
+    if mayRunHere, loop.isCurrent && loop.hasIdleThread {
       work()
     } else {
       pool.add(work)

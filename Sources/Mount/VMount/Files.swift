@@ -30,7 +30,7 @@ extension Mount {
     let call = call(request)
     call.make(name, below: parent, mode, permissions: permissions) { [self] answer in
       switch answer {
-      case .refused(let code): request.fail(code)
+      case .refused(let refusal): request.fail(refusal.code)
       case .done(let made, let manager):
         withOwner(of: made.descriptor, request, call) { [self] owner in
           let (id, known, opened) = call.enter(made, by: manager, below: parent, name)

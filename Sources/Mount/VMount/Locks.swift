@@ -20,7 +20,7 @@ extension Mount {
     } then: { answer in
       switch answer {
       case .done(let answer, _): request.reply(Self.lock(answer.lock))
-      case .refused(let code): request.failLock(code)
+      case .refused(let refusal): request.failLock(refusal.code)
       }
     }
   }

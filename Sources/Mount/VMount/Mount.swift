@@ -86,7 +86,7 @@ extension FuseRequest {
   func finish<Value>(_ answer: Answer<Value>, _ reply: (Value) -> Void) {
     switch answer {
     case .done(let value, _): reply(value)
-    case .refused(let code): fail(code)
+    case .refused(let refusal): fail(refusal.code)
     }
   }
 

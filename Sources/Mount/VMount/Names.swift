@@ -114,7 +114,7 @@ extension Mount {
     _ name: [UInt8]
   ) {
     switch answer {
-    case .refused(let code): request.fail(code)
+    case .refused(let refusal): request.fail(refusal.code)
     case .done(let descriptor, let manager):
       withOwner(of: descriptor, request, call) { [self] owner in
         let (id, known) = client.enter(descriptor, of: manager, below: parent, name)

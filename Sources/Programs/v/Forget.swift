@@ -1,5 +1,6 @@
 import ArgumentParser
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -37,7 +38,7 @@ struct Forget: ParsableCommand {
         switch try names.forget(prefix) {
         case .ok:
           return Reply(
-            members: [("forgotten", .string(prefix))],
+            ["forgotten": prefix],
             text: prefix.hasPrefix("host/")
               ? "\(prefix.dropFirst(5)) is forgotten, with all its names" : "\(prefix) is forgotten"
           )
@@ -54,7 +55,16 @@ struct Forget: ParsableCommand {
 
 extension Names {
   /// What the directory of this host says to forgetting a prefix.
-  fileprivate func forget(_ prefix: String) throws -> ReplyCode {
-    try code(of: ForgetName(prefix: Array(prefix.utf8)), to: directory)
+  fileprivate func forget(_ prefix: String) throws(Failure) -> ReplyCode {
+    try trying { session, left throws(Refusal) in
+      let operation = ForgetName(prefix: Array(prefix.utf8))
+      do throws(Refusal) {
+        _ = try session.send(operation, to: session.directory, limit: left)
+        return .ok
+      } catch {
+        guard [.inUse, .noPermission, .notFound].contains(error.code) else { throw error }
+        return error.code
+      }
+    }
   }
 }

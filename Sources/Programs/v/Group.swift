@@ -1,4 +1,6 @@
 import ArgumentParser
+import VClient
+import VCommand
 import VProtocol
 
 /// `v group`: groups of processes and jobs, as `/v/group` shows them.
@@ -51,11 +53,10 @@ struct GroupShow: ParsableCommand {
     let path = name.map { "group/\($0)/members" } ?? "group"
     try options.answer(name.map { "group \($0)" } ?? "group") { names in
       let found = try names.find(path)
-      let records = try names.records(names.read(found, [.read, .directory]))
-      let entries = records.map { String(decoding: $0.name, as: UTF8.self) }.sorted()
-      let list = JSON.array(entries.map { .string($0) })
+      let entries = try names.records(of: found)
+        .map { String(decoding: $0.name, as: UTF8.self) }.sorted()
       return Reply(
-        members: name.map { [("group", .string($0)), ("members", list)] } ?? [("groups", list)],
+        ReplyMembers(name.map { [("group", $0), ("members", entries)] } ?? [("groups", entries)]),
         text: entries.joined(separator: "\n"))
     }
   }
@@ -78,7 +79,7 @@ struct GroupMake: ParsableCommand {
     try options.answer("group make \(group.name)") { names in
       try names.add(
         group.name, below: "group", .context, permissions: open ? 0o777 : 0o755)
-      return Reply(members: [("group", .string(group.name))], text: "")
+      return Reply(["group": group.name])
     }
   }
 }
@@ -96,7 +97,7 @@ struct GroupRemove: ParsableCommand {
   func run() throws {
     try options.answer("group remove \(group.name)") { names in
       try names.remove(group.name, below: "group", isContext: true)
-      return Reply(members: [("group", .string(group.name))], text: "")
+      return Reply(["group": group.name])
     }
   }
 }
@@ -122,8 +123,7 @@ struct GroupJoin: ParsableCommand {
   func run() throws {
     try options.answer("group join \(group.name) \(member)") { names in
       try names.add(member, below: group.path + "/members", .file, permissions: 0o600)
-      return Reply(
-        members: [("group", .string(group.name)), ("member", .string(member))], text: "")
+      return Reply(GroupMembership(group: group.name, member: member))
     }
   }
 }
@@ -144,10 +144,15 @@ struct GroupLeave: ParsableCommand {
   func run() throws {
     try options.answer("group leave \(group.name) \(member)") { names in
       try names.remove(member, below: group.path + "/members", isContext: false)
-      return Reply(
-        members: [("group", .string(group.name)), ("member", .string(member))], text: "")
+      return Reply(GroupMembership(group: group.name, member: member))
     }
   }
+}
+
+/// Who was made a member of which group, or is one no more.
+private struct GroupMembership: Encodable {
+  var group: String
+  var member: String
 }
 
 // MARK: - Messages
@@ -222,15 +227,12 @@ extension CommonOptions {
       let lines = try names.exchange(text, with: group.path + "/send").split(separator: "\n")
       all = lines.count
       failed = lines.count { line in !["ok", "taken"].contains { line.hasSuffix(": \($0)") } }
-      let replies = lines.map { line -> JSON in
+      let replies = lines.map { line in
         let parts = line.split(separator: ": ", maxSplits: 1)
-        return .object([
-          ("member", .string(String(parts[0]))), ("words", .string(String(parts.last ?? ""))),
-        ])
+        return GroupReplies.One(member: String(parts[0]), words: String(parts.last ?? ""))
       }
       return Reply(
-        members: [("group", .string(group.name)), ("replies", .array(replies))],
-        text: lines.joined(separator: "\n"))
+        GroupReplies(group: group.name, replies: replies), text: lines.joined(separator: "\n"))
     }
     guard failed == 0 else {
       throw Failure(
@@ -240,39 +242,27 @@ extension CommonOptions {
   }
 }
 
+/// What the members of a group said.
+private struct GroupReplies: Encodable {
+  struct One: Encodable {
+    var member: String
+    var words: String
+  }
+
+  var group: String
+  var replies: [One]
+}
+
 extension Names {
-  func add(
+  fileprivate func add(
     _ name: String, below path: String, _ kind: ObjectKind, permissions: UInt32
-  ) throws {
-    let parent = try find(path)
-    _ = try send(
-      AddName(
-        ContextName(parent.descriptor.context, Array(name.utf8)), kind: kind,
-        permissions: permissions), to: parent.manager)
-  }
-
-  func remove(_ name: String, below path: String, isContext: Bool) throws {
-    let parent = try find(path)
-    _ = try send(
-      RemoveName(
-        ContextName(parent.descriptor.context, Array(name.utf8)), isContext: isContext),
-      to: parent.manager)
-  }
-
-  /// Writes a line and reads what is answered, in one instance.
-  func exchange(_ text: String, with path: String) throws -> String {
-    let found = try find(path)
-    let (opened, manager) = try send(
-      CreateInstance(found.name, mode: [.read, .write]), to: found.manager)
-    defer { _ = try? send(ReleaseInstance(opened.instance), to: manager) }
-    _ = try send(
-      WriteInstance(opened.instance, position: 0, data: Array((text + "\n").utf8)), to: manager)
-    var octets: [UInt8] = []
-    while true {
-      let (block, _) = try send(
-        ReadInstance(opened.instance, position: 0, count: Message.segmentBytesMax), to: manager)
-      guard !block.data.isEmpty else { return String(decoding: octets, as: UTF8.self) }
-      octets += block.data
+  ) throws(Failure) {
+    _ = try ask(about: try find(path), name) {
+      AddName($0.name, kind: kind, permissions: permissions)
     }
+  }
+
+  fileprivate func remove(_ name: String, below path: String, isContext: Bool) throws(Failure) {
+    _ = try ask(about: try find(path), name) { RemoveName($0.name, isContext: isContext) }
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -27,23 +28,28 @@ struct List: ParsableCommand {
       let found = try names.find(target)
       var records = [found.descriptor]
       if found.descriptor.kind.isContext {
-        records = try names.records(names.read(found, [.read, .directory]))
+        records = try names.records(of: found)
       } else {
         records[0].name = Array((found.path.split(separator: "/").last ?? "").utf8)
       }
-      let rows = records.map {
-        (name: String(decoding: $0.name, as: UTF8.self), kind: $0.kind.word)
+      let entries = records.map {
+        Entry(name: String(decoding: $0.name, as: UTF8.self), kind: $0.kind.word)
       }.sorted { $0.name < $1.name }
-      let entries = rows.map { row in
-        JSON.object([("name", .string(row.name)), ("kind", .string(row.kind))])
-      }
-      return Reply(
-        members: [("name", .string(found.path)), ("entries", .array(entries))],
-        text: text(rows))
+      return Reply(Listed(name: found.path, entries: entries), text: text(entries))
     }
   }
 
-  private func text(_ rows: [(name: String, kind: String)]) -> String {
+  private struct Listed: Encodable {
+    var name: String
+    var entries: [Entry]
+  }
+
+  private struct Entry: Encodable {
+    var name: String
+    var kind: String
+  }
+
+  private func text(_ rows: [Entry]) -> String {
     let width = rows.map(\.kind.count).max() ?? 0
     return rows.map { row in
       long

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import VCommand
 
 /// `v mount`: the name space on a directory, by the node that this host has or gets.
 struct MountCommand: ParsableCommand {
@@ -22,12 +23,10 @@ struct MountCommand: ParsableCommand {
   func run() throws {
     do throws(Failure) {
       try mount()
-      options.show([("mount", .string(directory)), ("is_mounted", .bool(true))])
+      options.show(MountReply(mount: directory, isMounted: true))
     } catch {
-      options.show([
-        ("mount", .string(directory)), ("is_mounted", .bool(false)),
-        ("error", .string(error.description)),
-      ])
+      options.show(
+        MountReply(mount: directory, isMounted: false, error: error.description))
       throw error
     }
   }
@@ -73,8 +72,33 @@ struct MountOptions: ParsableArguments {
     }
   }
 
-  func show(_ members: [(String, JSON)]) {
-    if json { say(JSON.object([("schema", .integer(1))] + members).text) }
+  func show(_ reply: some Encodable) {
+    if json { say(JSON.reply(reply).text) }
+  }
+}
+
+private struct MountReply: Encodable {
+  var mount: String
+  var isMounted: Bool
+  var error: String?
+
+  private enum CodingKeys: String, CodingKey {
+    case mount
+    case isMounted = "is_mounted"
+    case error
+  }
+}
+
+private struct UnmountReply: Encodable {
+  var mount: String
+  var isUnmounted: Bool
+  var error: String?
+  var holders: [String] = []
+
+  private enum CodingKeys: String, CodingKey {
+    case mount
+    case isUnmounted = "is_unmounted"
+    case error, holders
   }
 }
 
@@ -105,11 +129,7 @@ struct UnmountCommand: ParsableCommand {
     let mounted = Mounts.all.filter { $0.type == "fuse.v" }.map(\.point)
     let point = directory.map(Self.absolute) ?? mounted.last ?? "/v"
     guard mounted.contains(point) else {
-      options.show([
-        ("mount", .string(point)), ("is_unmounted", .bool(false)),
-        ("error", .string("not mounted")),
-        ("holders", .array([])),
-      ])
+      options.show(UnmountReply(mount: point, isUnmounted: false, error: "not mounted"))
       throw Failure(status: .refused, description: "unmount \(point): V is not mounted there")
     }
     guard let error = unmount(point) else {
@@ -119,11 +139,10 @@ struct UnmountCommand: ParsableCommand {
         remedy: "detach it: v unmount --lazy")
     }
     let holders = error == EBUSY ? Processes.holding(mount: point) : []
-    options.show([
-      ("mount", .string(point)), ("is_unmounted", .bool(error == 0)),
-      ("error", error == 0 ? .null : .string(Prober.reason(error))),
-      ("holders", .array(holders.map { .string($0) })),
-    ])
+    options.show(
+      UnmountReply(
+        mount: point, isUnmounted: error == 0, error: error == 0 ? nil : errorText(error),
+        holders: holders))
     guard error != 0 else { return }
     if error == EBUSY {
       let none = ["no process that is to be seen: perhaps a loop device or a swap file"]
@@ -132,9 +151,10 @@ struct UnmountCommand: ParsableCommand {
           .joined(separator: "\n"), to: 2)
     }
     throw Failure(
-      status: .refused, description: "unmount \(point): \(Prober.reason(error))",
+      status: .refused, description: "unmount \(point): \(errorText(error))",
       remedy: error == EBUSY ? "end them, or detach it anyway: v unmount --lazy" : nil)
   }
+
   /// The error number, or nil if the system call does not end in time.
   private func unmount(_ point: String) -> Int32? {
     let flags = Int32(8) | (lazy ? 2 : 0)  // UMOUNT_NOFOLLOW, MNT_DETACH

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -70,31 +71,50 @@ struct Ping: ParsableCommand {
   }
 
   private func json(_ result: MeasureSends.Answer?, _ error: String?) -> JSON {
-    func time(_ nanoseconds: UInt32?) -> JSON {
-      guard let result, result.lost < result.count, let nanoseconds else { return .null }
-      return .microseconds(nanoseconds)
+    func time(_ nanoseconds: UInt32?) -> Double? {
+      guard let result, result.lost < result.count else { return nil }
+      return nanoseconds.map { Double($0) / 1000 }
     }
-    return .object([
-      ("schema", .integer(1)),
-      ("target", .string(target)),
-      ("from", .string(attached ? "process" : "node")),
-      ("count", .integer(Int(result?.count ?? 0))),
-      ("min_us", time(result?.minimum)),
-      ("p50_us", time(result?.median)),
-      ("p99_us", time(result?.percentile99)),
-      ("max_us", time(result?.maximum)),
-      ("lost", .integer(Int(result?.lost ?? 0))),
-      ("error", error.map { .string($0) } ?? .null),
-    ])
+    return .reply(
+      PingReply(
+        target: target, from: attached ? "process" : "node", count: Int(result?.count ?? 0),
+        minimum: time(result?.minimum), median: time(result?.median),
+        percentile99: time(result?.percentile99), maximum: time(result?.maximum),
+        lost: Int(result?.lost ?? 0), error: error))
   }
 
   private func text(_ result: MeasureSends.Answer) -> String {
     let counts = "\(target): \(result.count) Sends, \(result.lost) lost"
     guard result.lost < result.count else { return counts }
     return counts
-      + ", min \(JSON.microsecondsText(result.minimum)), "
-      + "p50 \(JSON.microsecondsText(result.median)), "
-      + "p99 \(JSON.microsecondsText(result.percentile99)), "
-      + "max \(JSON.microsecondsText(result.maximum)) us"
+      + ", min \(Self.microseconds(result.minimum)), "
+      + "p50 \(Self.microseconds(result.median)), "
+      + "p99 \(Self.microseconds(result.percentile99)), "
+      + "max \(Self.microseconds(result.maximum)) us"
+  }
+
+  private static func microseconds(_ nanoseconds: UInt32) -> String {
+    Text.decimal(Double(nanoseconds) / 1000, 3)
+  }
+}
+
+private struct PingReply: Encodable {
+  var target: String
+  var from: String
+  var count: Int
+  var minimum: Double?
+  var median: Double?
+  var percentile99: Double?
+  var maximum: Double?
+  var lost: Int
+  var error: String?
+
+  private enum CodingKeys: String, CodingKey {
+    case target, from, count
+    case minimum = "min_us"
+    case median = "p50_us"
+    case percentile99 = "p99_us"
+    case maximum = "max_us"
+    case lost, error
   }
 }

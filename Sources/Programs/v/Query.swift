@@ -1,5 +1,6 @@
 import ArgumentParser
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -22,63 +23,73 @@ struct Query: ParsableCommand {
   func run() throws {
     try options.answer("query \(target)") { names in
       if let process = EntityID(target) {
-        let (answer, _) = try names.send(QueryProcess(process), to: .processGroup)
-        return Reply(members: Self.members(ofProcess: answer.text), text: answer.text)
+        let answer = try names.send(QueryProcess(process), to: .processGroup)
+        return Reply(Self.members(ofProcess: answer.text), text: answer.text)
       }
-      let members = Self.members(try names.find(target, followsLast: false))
+      let found = ObjectReply(try names.find(target, followsLast: false))
+      guard case .object(let members) = JSON(found) else { return Reply(found) }
       return Reply(
-        members: members,
-        text: members.map { "\($0.0) \(Self.plain($0.1))" }.joined(separator: "\n"))
+        found,
+        text: members.map { "\($0.name) \($0.value.plainText)" }.joined(separator: "\n"))
     }
   }
 
-  private static func members(ofProcess text: String) -> [(String, JSON)] {
+  private static func members(ofProcess text: String) -> ReplyMembers {
     let lines = text.split(separator: "\n").map { $0.split(separator: " ", maxSplits: 1) }
       .filter { $0.count == 2 }
-    let single = lines.filter { $0[0] != "group" }.map { line in
-      (String(line[0]), line[1] == "-" ? JSON.null : .string(String(line[1])))
-    }
-    let groups = lines.filter { $0[0] == "group" }.map { JSON.string(String($0[1])) }
-    return single + [("groups", .array(groups))]
+    let single: [(name: String, value: any Encodable)] =
+      lines.filter { $0[0] != "group" }.map { line in
+        (String(line[0]), line[1] == "-" ? String?.none : String(line[1]))
+      }
+    let groups = lines.filter { $0[0] == "group" }.map { String($0[1]) }
+    return ReplyMembers(single + [("groups", groups)])
+  }
+}
+
+/// Every field of a descriptor, by the name that text and JSON have for it.
+private struct ObjectReply: Encodable {
+  private let name: String
+  private let manager: String
+  private let descriptor: Descriptor
+
+  init(_ found: Names.Found) {
+    name = found.path.isEmpty ? "." : found.path
+    manager = "\(found.manager)"
+    descriptor = found.descriptor
   }
 
-  /// Every field of a descriptor, by the name that text and JSON have for it.
-  static func members(_ found: Names.Found) -> [(String, JSON)] {
-    let descriptor = found.descriptor
+  private enum CodingKeys: String, CodingKey {
+    case name, manager, kind, attributes, size, allocated, owner, group, permissions, links
+    case blockSize = "block_size"
+    case modified = "modified_ns"
+    case changed = "changed_ns"
+    case accessed = "accessed_ns"
+    case born = "born_ns"
+    case identity, context
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var members = encoder.container(keyedBy: CodingKeys.self)
+    try members.encode(name, forKey: .name)
+    try members.encode(manager, forKey: .manager)
+    try members.encode(descriptor.kind.word, forKey: .kind)
+    let attributes = "\(descriptor.attributes)".split(separator: " ").map(String.init)
+    try members.encode(attributes, forKey: .attributes)
+    try members.encode(descriptor.size, forKey: .size)
+    try members.encode(descriptor.allocatedBytes, forKey: .allocated)
+    try members.encode(descriptor.blockSize, forKey: .blockSize)
+    try members.encode(descriptor.owner, forKey: .owner)
+    try members.encode(descriptor.group, forKey: .group)
+    try members.encode("0" + String(descriptor.permissions, radix: 8), forKey: .permissions)
+    try members.encode(descriptor.links, forKey: .links)
+    try members.encode(descriptor.modified, forKey: .modified)
+    try members.encode(descriptor.changed, forKey: .changed)
+    try members.encode(descriptor.accessed, forKey: .accessed)
+    try members.encode(descriptor.born, forKey: .born)
     let identity = descriptor.identity
-    return [
-      ("name", .string(found.path.isEmpty ? "." : found.path)),
-      ("manager", .string("\(found.manager)")),
-      ("kind", .string(descriptor.kind.word)),
-      (
-        "attributes",
-        .array("\(descriptor.attributes)".split(separator: " ").map { .string(String($0)) })
-      ),
-      ("size", .number("\(descriptor.size)")),
-      ("allocated", .number("\(descriptor.allocatedBytes)")),
-      ("block_size", .number("\(descriptor.blockSize)")),
-      ("owner", .string(descriptor.owner)),
-      ("group", .string(descriptor.group)),
-      ("permissions", .string("0" + String(descriptor.permissions, radix: 8))),
-      ("links", .number("\(descriptor.links)")),
-      ("modified_ns", .number("\(descriptor.modified)")),
-      ("changed_ns", .number("\(descriptor.changed)")),
-      ("accessed_ns", .number("\(descriptor.accessed)")),
-      ("born_ns", .number("\(descriptor.born)")),
-      (
-        "identity",
-        .string("\(identity.device)/\(identity.inode)/\(identity.generation)")
-      ),
-      ("context", .number("\(descriptor.context.rawValue)")),
-    ]
-  }
-
-  private static func plain(_ value: JSON) -> String {
-    switch value {
-    case .string(let text): text
-    case .array(let values): values.map(plain).joined(separator: " ")
-    default: value.text
-    }
+    try members.encode(
+      "\(identity.device)/\(identity.inode)/\(identity.generation)", forKey: .identity)
+    try members.encode(descriptor.context.rawValue, forKey: .context)
   }
 }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import Synchronization
 import VAttach
+import VCommand
 import VFileServer
 import VLinuxStore
 import VProtocol

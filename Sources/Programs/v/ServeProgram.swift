@@ -1,6 +1,7 @@
 import Glibc
 import Synchronization
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 import VStandIn

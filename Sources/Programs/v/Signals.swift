@@ -1,4 +1,5 @@
 import Glibc
+import VCommand
 
 /// The signals that end a program which serves, and one by which its threads wake the first.
 ///

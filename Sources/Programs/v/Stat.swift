@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -38,11 +39,12 @@ struct Stat: ParsableCommand {
       if let window {
         usleep(UInt32(window * 1_000_000))
         // The wait is no part of the time limit.
-        let later = try Counts(Names(names.node, options, for: "stat \(host)").lines(of: path))
+        let later = try Counts(
+          Names(names.session, options, for: "stat \(host)").lines(of: path))
         counts = later.since(counts)
       }
-      let name = host == "self" ? names.node.host : host
-      return Reply(members: counts.members(name), text: counts.text(name))
+      counts.host = host == "self" ? names.node.host : host
+      return Reply(counts, text: counts.text)
     }
   }
 
@@ -50,16 +52,23 @@ struct Stat: ParsableCommand {
 }
 
 /// What a node counted in a window of time.
-private struct Counts {
-  struct Count {
+private struct Counts: Encodable {
+  struct Count: Encodable {
     var name: String
     var count: Int
     var unit: String
     var reason: String?
   }
 
+  var host = ""
   var windowMilliseconds = 0
   var counts: [Count] = []
+
+  private enum CodingKeys: String, CodingKey {
+    case host
+    case windowMilliseconds = "window_ms"
+    case counts
+  }
 
   init(_ lines: [Substring]) {
     for line in lines {
@@ -84,7 +93,7 @@ private struct Counts {
     return result
   }
 
-  func text(_ host: String) -> String {
+  var text: String {
     let width = counts.map { "\($0.count)".count }.max() ?? 0
     let seconds = "\(windowMilliseconds / 1000).\(windowMilliseconds % 1000 / 100)"
     return
@@ -94,18 +103,5 @@ private struct Counts {
         return String(repeating: " ", count: width - number.count)
           + "\(number) \(count.unit)  \(count.name)\(count.reason.map { ": \($0)" } ?? "")"
       }).joined(separator: "\n")
-  }
-
-  func members(_ host: String) -> [(String, JSON)] {
-    let all = counts.map { count in
-      JSON.object([
-        ("name", .string(count.name)), ("count", .integer(count.count)),
-        ("unit", .string(count.unit)), ("reason", count.reason.map { .string($0) } ?? .null),
-      ])
-    }
-    return [
-      ("host", .string(host)), ("window_ms", .integer(windowMilliseconds)),
-      ("counts", .array(all)),
-    ]
   }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -44,15 +45,16 @@ struct Trace: ParsableCommand {
   func run() throws {
     if follow { return try followTrace() }
     try options.answer("trace \(host)") { names in
-      let name = ("host", JSON.string(host == "self" ? names.node.host : host))
+      let name = host == "self" ? names.node.host : host
       if on || off {
         try names.write(on ? "on" : "off", to: path)
-        return Reply(members: [name, ("keeps", .bool(on))], text: "")
+        return Reply(TraceSwitch(host: name, keeps: on))
       }
       let rows = try rows(names)
       let managers = ManagerNames(names)
       return Reply(
-        members: [name, ("transactions", json(rows, managers))], text: text(rows, managers))
+        TraceReply(host: name, transactions: rows.map { transaction($0, managers) }),
+        text: text(rows, managers))
     }
   }
 
@@ -61,14 +63,14 @@ struct Trace: ParsableCommand {
   /// The lines of the node but those of this command, which would show itself looking.
   private func rows(_ names: Names) throws -> [[String]] {
     try names.lines(of: path).map { $0.split(separator: " ").map(String.init) }
-      .filter { $0.count == 6 && $0[1] != "\(names.client)" }
+      .filter { $0.count == 6 && $0[1] != "\(names.session.entity)" }
   }
 
   /// Shows each transaction once, when it has ended.
   private func followTrace() throws {
     let node = try options.attach()
     defer { node.close() }
-    let names = Names(node, options, for: "trace \(host)", limit: Self.followedFor)
+    let names = Names(Session(node), options, for: "trace \(host)", limit: Self.followedFor)
     let managers = ManagerNames(names)
     var shown: Set<[String]>?
     while true {
@@ -103,18 +105,42 @@ struct Trace: ParsableCommand {
     ).joined(separator: "\n")
   }
 
-  private func json(_ rows: [[String]], _ managers: ManagerNames) -> JSON {
-    .array(
-      rows.map { row in
-        .object([
-          ("seconds", .number(row[0])), ("client", .string(row[1])), ("server", .string(row[2])),
-          ("server_name", .string(managers.name(of: row[2]))),
-          ("code", .string(row[3])), ("operation", .string(name(row[3]))),
-          ("reply", UInt32(row[4]).map { .integer(Int($0)) } ?? .null),
-          ("us", Int(row[5]).map { .integer($0) } ?? .null),
-        ])
-      })
+  private func transaction(
+    _ row: [String], _ managers: ManagerNames
+  ) -> TraceReply.Transaction {
+    TraceReply.Transaction(
+      seconds: Double(row[0]) ?? 0, client: row[1], server: row[2],
+      serverName: managers.name(of: row[2]), code: row[3], operation: name(row[3]),
+      reply: Int(row[4]), microseconds: Int(row[5]))
   }
+}
+
+private struct TraceSwitch: Encodable {
+  var host: String
+  var keeps: Bool
+}
+
+private struct TraceReply: Encodable {
+  struct Transaction: Encodable {
+    var seconds: Double
+    var client: String
+    var server: String
+    var serverName: String
+    var code: String
+    var operation: String
+    var reply: Int?
+    var microseconds: Int?
+
+    private enum CodingKeys: String, CodingKey {
+      case seconds, client, server
+      case serverName = "server_name"
+      case code, operation, reply
+      case microseconds = "us"
+    }
+  }
+
+  var host: String
+  var transactions: [Transaction]
 }
 
 /// What people call the servers of the cluster: by the prefixes that they have, as the directory of
@@ -134,8 +160,9 @@ struct ManagerNames {
   }
 
   private mutating func note(_ path: String, _ names: Names) {
-    let query = QueryName(ContextName(Names.root, Array(path.utf8)))
-    guard let (answer, _) = try? names.send(query, to: names.directory), answer.kind == .context,
+    let query = QueryName(ContextName(NameSpace(of: names.node.kernel).root, Array(path.utf8)))
+    guard let answer = try? names.send(query, to: names.session.directory),
+      answer.kind == .context,
       answer.prefixBytes == path.utf8.count
     else { return }
     prefixes["\(answer.manager)"] = path

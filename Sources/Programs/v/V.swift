@@ -1,6 +1,8 @@
 import ArgumentParser
 import Glibc
 import VAttach
+import VCommand
+import VDoctor
 import VProtocol
 
 /// What a person types: looks at the system and acts in it, through this host's node.
@@ -32,8 +34,7 @@ struct V: ParsableCommand {
       var command = try parseAsRoot()
       try command.run()
     } catch let failure as Failure {
-      say("v: \(failure.description)", to: 2)
-      if let remedy = failure.remedy { say("v: \(remedy)", to: 2) }
+      failure.tell()
       let status = failure.status.rawValue
       Glibc.exit(endsAsProgram ? max(status, Failure.Status.programLost.rawValue) : status)
     } catch {
@@ -89,96 +90,5 @@ extension V {
       }
     }
     return row[right.utf8.count]
-  }
-}
-
-/// Why a command did not do what it was told: one sentence and the exit status.
-struct Failure: Error, CustomStringConvertible {
-  enum Status: Int32 {
-    case refused = 1
-    case usage = 2
-    case noNode = 3
-    case timeLimit = 4
-    /// Of a verb that else ends as a program does; 126 and 127 as a shell has them.
-    case programLost = 125
-    case programNotExecutable = 126
-    case noProgram = 127
-  }
-
-  var status: Status
-  var description: String
-  /// What to do about it.
-  var remedy: String?
-}
-
-/// What every command takes that prints something.
-struct CommonOptions: ParsableArguments {
-  @Flag(help: "Print one JSON object instead of text for people.")
-  var json = false
-
-  @OptionGroup var node: NodeOptions
-
-  var timeout: Double { node.timeout }
-  var timeoutMilliseconds: Int64 { node.timeoutMilliseconds }
-  var socketPath: String { node.socketPath }
-  func attach() throws(Failure) -> AttachedBackplane { try node.attach() }
-}
-
-/// What every command takes that asks a node.
-struct NodeOptions: ParsableArguments {
-  @Option(help: "Give up after so many seconds.")
-  var timeout = 5.0
-
-  @Option(
-    help: ArgumentHelp(
-      "The node's socket (default: $V_SOCKET, or /run/v/node.sock).", valueName: "path"))
-  var socket: String?
-
-  func validate() throws {
-    guard timeout > 0, timeout <= 3600 else {
-      throw ValidationError("--timeout takes a number of seconds, above 0 and at most 3600.")
-    }
-  }
-
-  var timeoutMilliseconds: Int64 { max(1, Int64((timeout * 1000).rounded(.up))) }
-
-  /// Attaches to the node of this host.
-  func attach() throws(Failure) -> AttachedBackplane {
-    do throws(AttachError) {
-      return try AttachedBackplane(
-        socketPath: socketPath, timeLimit: .milliseconds(timeoutMilliseconds))
-    } catch {
-      let isThere = error.description.contains("does not answer")
-      throw Failure(
-        status: isThere ? .timeLimit : .noNode,
-        description: "\(error)",
-        remedy: isThere ? nil : "to start it: \(CommonOptions.startCommand)")
-    }
-  }
-
-  var socketPath: String { socket ?? AttachedBackplane.defaultSocketPath }
-}
-
-extension CommonOptions {
-  /// The one command that starts this host's node.
-  static var startCommand: String {
-    let units = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
-    if access("/run/systemd/system", F_OK) == 0,
-      units.contains(where: { access("\($0)/vnode.service", F_OK) == 0 })
-    {
-      return "systemctl start vnode"
-    }
-    return Installation.script("up") ?? "vnode"
-  }
-}
-
-/// Writes whole lines: results to standard output (1), everything else to standard error (2).
-func say(_ text: String, to descriptor: Int32 = 1) {
-  var octets = Array((text.hasSuffix("\n") ? text : text + "\n").utf8)[...]
-  while !octets.isEmpty {
-    let count = octets.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-    if count < 0 && errno == EINTR { continue }
-    guard count > 0 else { return }
-    octets = octets.dropFirst(count)
   }
 }

@@ -1,4 +1,5 @@
 import VAttach
+import VProtocol
 import VServers
 import VTeamServer
 
@@ -69,7 +70,7 @@ extension ConfigurationKey<Configuration> {
       configuration.listen = try reader.string("listen").flatMap { $0.isEmpty ? nil : $0 }
     } show: { configuration in
       TOML.string(
-        (try? listenAddress(configuration))?.map(formatIPv4) ?? configuration.listen ?? "")
+        (try? listenAddress(configuration))?.map { IPv4.text(of: $0) } ?? configuration.listen ?? "")
     }
   }
 

@@ -1,10 +1,11 @@
 import Glibc
+import VProtocol
 
 /// The IPv4 address that a node listens to, in host byte order; nil without a cluster key: then it
 /// opens no network socket, since whoever could send to it could be anybody.
 func listenAddress(_ configuration: Configuration) throws -> UInt32? {
   if let text = configuration.listen {
-    guard let address = parseIPv4(text) else {
+    guard let address = IPv4.address(of: text) else {
       throw configuration.error("listen", text, "not an IPv4 address such as 192.0.2.1")
     }
     guard configuration.keyFile != nil else {
@@ -29,7 +30,7 @@ func peerAddresses(
   try configuration.peers.map { text in
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
     let port = parts.count == 2 ? UInt16(parts[1]) : UInt16(exactly: configuration.port)
-    guard parts.count <= 2, let address = parseIPv4(String(parts[0])), let port, port > 0 else {
+    guard parts.count <= 2, let address = IPv4.address(of: String(parts[0])), let port, port > 0 else {
       throw configuration.error("peers", text, "not an IPv4 address, or one with :PORT")
     }
     guard configuration.keyFile != nil else {
@@ -37,16 +38,6 @@ func peerAddresses(
     }
     return (address, port)
   }
-}
-
-func parseIPv4(_ text: String) -> UInt32? {
-  var address = in_addr()
-  guard inet_pton(AF_INET, text, &address) == 1 else { return nil }
-  return UInt32(bigEndian: address.s_addr)
-}
-
-func formatIPv4(_ address: UInt32) -> String {
-  [24, 16, 8, 0].map { "\(address >> UInt32($0) & 255)" }.joined(separator: ".")
 }
 
 private func firstInterfaceAddress() -> UInt32? {

@@ -1,4 +1,5 @@
 import Glibc
+import VProtocol
 import Synchronization
 
 extension Configuration {
@@ -58,7 +59,7 @@ final class ShownPeers: Sendable {
   }
 
   private static func texts(_ peers: [(address: UInt32, port: UInt16)]) -> [String] {
-    peers.map { "\(formatIPv4($0.address)):\($0.port)" }
+    peers.map { "\(IPv4.text(of: $0.address)):\($0.port)" }
   }
 }
 

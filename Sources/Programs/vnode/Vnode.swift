@@ -142,7 +142,7 @@ final class Running {
     }
     directory.setForgetting(after: .seconds(Int64(configuration.forgetDays) * 86_400))
     servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
-    let place = address.map { "\(formatIPv4($0)):\(machine.port ?? 0)" }
+    let place = address.map { "\(IPv4.text(of: $0)):\(machine.port ?? 0)" }
     let attachServer = try Self.listen(node, configuration, nodeUsers, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
@@ -166,7 +166,7 @@ final class Running {
       // What is claimed here is news to the others.
       if holder == nil { directory.withdrawEarlierClaims() }
     }
-    let clients = ClientPool(node)
+    let clients = ClientPool(node, of: .mount)
     let names = NameCache(node, clients: clients)
     mount = try configuration.mount.map { path in
       try Mount(

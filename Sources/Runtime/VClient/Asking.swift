@@ -41,7 +41,8 @@ extension Call {
     case .success(let known): target = known
     }
     send(make(target), to: target.manager, mustEnd: mustEnd, undo: undo) { [self] answer in
-      guard !isAgain, case .refused(let code) = answer else { return then(answer) }
+      guard !isAgain, case .refused(let refusal) = answer else { return then(answer) }
+      let code = refusal.code
       client.noteAbsence(of: target.manager, code)
       guard Client.asksForRebinding(code) else { return then(answer) }
       client.rebind(id, and: other, refused: target, code, as: user) { [self] outcome in
@@ -77,7 +78,8 @@ extension Call {
     send(
       make(open.instance), to: open.manager, as: open.user, mustEnd: mustEnd, undo: undo
     ) { [self] answer in
-      guard !isAgain, case .refused(let code) = answer else { return then(answer) }
+      guard !isAgain, case .refused(let refusal) = answer else { return then(answer) }
+      let code = refusal.code
       client.noteAbsence(of: open.manager, code)
       // What a stream had in it is gone with its instance, whatever had been done.
       guard open.undo == nil, code == .invalidFileID || Client.asksForRebinding(code) else {

@@ -1,5 +1,5 @@
 internal import Synchronization
-internal import VProtocol
+public import VProtocol
 public import VRuntime
 
 /// Who makes a call, and hears when a signal ends it.
@@ -143,6 +143,13 @@ public final class Call: Sendable {
     }
   }
 
+  /// Sends an operation in which no known object is named, to a server that is known.
+  public func send<Op: Operation>(
+    _ operation: Op, to server: EntityID, then: @escaping @Sendable (Answer<Op.Answer>) -> Void
+  ) {
+    send(operation, to: server, as: nil, then: then)
+  }
+
   // MARK: Signals
 
   /// The call waits for something of this host, which a signal does not end but need not await.
@@ -156,6 +163,12 @@ public final class Call: Sendable {
     }
     cancelWait()
     client.backplane.after(mustEnd ? Self.waitGrace : Self.interruptGrace) { [self] in giveUp() }
+  }
+
+  /// The time that the program has for this call is over.
+  func timeOut() {
+    cancelWait()
+    giveUp()
   }
 
   /// Ends the call in the place of whatever it still waits for.

@@ -46,8 +46,11 @@ public final class Client: Sendable {
   private static let storesMax = 1024
 
   /// Knows the root of a name space; `clients` and `names` may be shared with others.
+  ///
+  /// What it opens belongs to an entity that speaks for `owner`: to a user that this process may be.
   public init(
-    _ backplane: any Backplane, _ nameSpace: NameSpace, names: NameCache, clients: ClientPool
+    _ backplane: any Backplane, _ nameSpace: NameSpace, names: NameCache, clients: ClientPool,
+    owner user: ClientUser = "root"
   ) {
     self.backplane = backplane
     self.nameSpace = nameSpace
@@ -57,7 +60,24 @@ public final class Client: Sendable {
       root: KnownObject.Object(
         tree: Tree(prefix: []), identity: nameSpace.identity, kind: .sharedContext,
         manager: nameSpace.directory, context: nameSpace.root))
-    owner = backplane.makeClient(user: "root")
+    owner = backplane.makeClient(user)
+  }
+
+  /// The client of a program that is written for V and speaks for one user.
+  public convenience init(
+    _ backplane: any Backplane, _ nameSpace: NameSpace, as user: ClientUser
+  ) {
+    let clients = ClientPool(backplane)
+    self.init(
+      backplane, nameSpace, names: NameCache(backplane, clients: clients), clients: clients,
+      owner: user)
+  }
+
+  /// The entity of `user` that sends next, where one call follows another.
+  public func nextEntity(of user: ClientUser) -> EntityID {
+    let entity = clients.take(user)
+    clients.give(entity, of: user)
+    return entity
   }
 
   /// Ends the client: the managers take back what it has open.

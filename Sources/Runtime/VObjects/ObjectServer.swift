@@ -208,7 +208,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 
   @inlinable
   public func refuse(_ refusal: Refusal, _ request: Request) {
-    backplane.reply(refusal.message, to: request)
+    backplane.refuse(refusal, request)
   }
 }
 

@@ -114,6 +114,14 @@ extension Backplane {
     reply(message, to: request)
   }
 
+  /// Starts a message transaction of one server with another one.
+  public func send(
+    _ message: Message, _ order: PartySend, from client: EntityID, to server: EntityID,
+    options: SendOptions = SendOptions(), completion: @escaping Completion
+  ) {
+    send(message, from: client, to: server, options: options, completion: completion)
+  }
+
   /// Sends an operation and hands over its parsed answer, or the code instead of one.
   ///
   /// An answer that does not parse is `vmtpError`. A descriptor that comes with it goes to
@@ -125,7 +133,7 @@ extension Backplane {
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) {
     send(operation.message, from: client, to: server, options: options) { response in
-      guard response.code.isOK else { return completion(.refused(response.code)) }
+      guard response.code.isOK else { return completion(.refused(Refusal(response.message))) }
       if let descriptor = response.descriptor { takeDescriptor?(descriptor) }
       do throws(WireError) {
         completion(.done(try Op.Answer(parsing: response.message), by: response.server))
@@ -139,5 +147,7 @@ extension Backplane {
 /// The outcome of an operation.
 public enum Answer<Value: Sendable>: Sendable {
   case done(Value, by: EntityID)
-  case refused(ReplyCode)
+  case refused(Refusal)
+
+  public static func refused(_ code: ReplyCode) -> Answer { .refused(Refusal(code)) }
 }

@@ -22,21 +22,34 @@ public final class ClientPool: Sendable {
   }
 
   private let backplane: any Backplane
+  private let party: Party
   private let idle = Mutex<[ClientUser: [EntityID]]>([:])
 
   /// More idle entities of one user than this are retired: twice the requests in flight that
   /// FUSE allows by default.
   private static let entitiesMax = 128
 
-  public init(_ backplane: any Backplane) { self.backplane = backplane }
+  /// `party` is who sends.
+  public init(_ backplane: any Backplane, of party: Party = .program) {
+    self.backplane = backplane
+    self.party = party
+  }
 
   /// Sends `operation` as `user`; the entity goes back to the pool with the answer.
+  ///
+  /// A server says to which party it sends, as the order of parties allows.
   @discardableResult
   public func send<Op: Operation>(
-    _ operation: Op, as user: ClientUser, to server: EntityID, options: SendOptions = SendOptions(),
+    _ operation: Op, as user: ClientUser, to server: EntityID, at other: Party? = nil,
+    options: SendOptions = SendOptions(),
     takeDescriptor: (@Sendable (PassedDescriptor) -> Void)? = nil,
     completion: @escaping @Sendable (Answer<Op.Answer>) -> Void
   ) -> Transaction {
+    if let other {
+      _ = PartySend(party, to: other)
+    } else {
+      precondition(party.isOutermost, "\(party) must say to whom it sends")
+    }
     precondition(!options.collectsResponses, "an entity goes back with its first response")
     let transaction = Transaction(take(user))
     backplane.send(

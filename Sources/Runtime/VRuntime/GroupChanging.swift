@@ -11,11 +11,13 @@ extension Backplane {
   ///
   /// Refusals are that server's; `retransmissionTimeout` where it does not answer.
   public func ask(
-    _ change: ChangeGroup, as user: ClientUser, _ done: @escaping @Sendable (Refusal?) -> Void
+    _ change: ChangeGroup, by party: Party, as user: ClientUser,
+    _ done: @escaping @Sendable (Refusal?) -> Void
   ) {
     let client = makeClient(user)
     send(
-      change.message, from: client, to: .groupManagerGroup,
+      change.message, PartySend(party, to: .groupMembership), from: client,
+      to: .groupManagerGroup,
       options: SendOptions(timeLimit: ChangeGroup.timeLimit)
     ) { [self] response in
       retire(client)
@@ -25,7 +27,7 @@ extension Backplane {
         isSilent
           ? Refusal(
             .retransmissionTimeout, "the group server of \(change.host) does not answer")
-          : Refusal(response.code, String(decoding: response.message.segment, as: UTF8.self)))
+          : Refusal(response.message))
     }
   }
 }

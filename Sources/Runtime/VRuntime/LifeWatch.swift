@@ -40,7 +40,7 @@ public final class LifeWatch: Sendable {
     self.backplane = backplane
     self.processes = processes
     self.told = told
-    clients = ClientPool(backplane)
+    clients = ClientPool(backplane, of: .server)
   }
 
   /// Called for each new process.
@@ -54,9 +54,9 @@ public final class LifeWatch: Sendable {
     let processes = processes()
     guard !processes.isEmpty else { return }
     for process in processes {
-      clients.send(ProbeEntity(process), as: "root", to: .manager(of: process.kernel)) {
-        [weak self] answer in self?.handle(answer, about: process)
-      }
+      clients.send(
+        ProbeEntity(process), as: "root", to: .manager(of: process.kernel), at: .kernelManager
+      ) { [weak self] answer in self?.handle(answer, about: process) }
     }
     watchLater()
   }

@@ -34,4 +34,7 @@ extension Backplane {
   public func refuse(_ code: ReplyCode, _ request: Request) {
     reply(Message(reply: code), to: request)
   }
+  public func refuse(_ refusal: Refusal, _ request: Request) {
+    reply(refusal.message, to: request)
+  }
 }

@@ -83,7 +83,7 @@ public final class NameCache: Sendable {
         completion(answer)
       case .refused(.userTimeout), .refused(.retransmissionTimeout):
         completion(.refused(.notFound))
-      case .refused(let code): completion(.refused(code))
+      case .refused(let refusal): completion(.refused(refusal))
       }
     }
   }

@@ -20,11 +20,13 @@ public final class PrefixClaims: Sendable {
   }
 
   private let backplane: any Backplane
+  private let clients: ClientPool
   private let state: Mutex<State>
 
   /// No prefix twice; each stands for a context of the manager.
   public init(_ backplane: any Backplane, _ prefixes: [(name: [UInt8], context: ContextID)]) {
     self.backplane = backplane
+    clients = ClientPool(backplane, of: .server)
     state = Mutex(State(prefixes: prefixes))
   }
 
@@ -104,10 +106,8 @@ public final class PrefixClaims: Sendable {
   private func send<Op: Operation>(
     _ operation: Op, to directory: EntityID, _ done: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    let client = backplane.makeClient(user: "root")
-    backplane.send(operation, from: client, to: directory) { [backplane] answer in
-      backplane.retire(client)
-      if case .refused(let refusal) = answer { done(refusal) } else { done(.ok) }
+    clients.send(operation, as: "root", to: directory, at: .directory) { answer in
+      if case .refused(let refusal) = answer { done(refusal.code) } else { done(.ok) }
     }
   }
 

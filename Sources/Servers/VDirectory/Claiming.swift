@@ -22,7 +22,8 @@ extension Directory {
     let holder = Mutex(EntityID.none)
     let asker = backplane.makeClient(user: "root")
     backplane.send(
-      QueryName(ContextName(.none, operation.name.name)).message, from: asker,
+      QueryName(ContextName(.none, operation.name.name)).message,
+      PartySend(.directory, to: .memory), from: asker,
       to: .nameHandlingGroup,
       options: SendOptions(timeLimit: Self.claimTimeLimit, collectsResponses: true)
     ) { [self, client] response in
@@ -54,7 +55,7 @@ extension Directory {
       holder = known.manager
     }
     clients.send(
-      ProbeEntity(holder), as: "root", to: .manager(of: holder.kernel)
+      ProbeEntity(holder), as: "root", to: .manager(of: holder.kernel), at: .kernelManager
     ) { [self] answer in
       if case .done(let holder, _) = answer {
         // A server speaks for no user: its principal is `@host`.

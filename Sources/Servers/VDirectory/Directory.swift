@@ -71,7 +71,7 @@ public final class Directory: Sendable {
         searches: Shares(capacity: DirectoryLimits.searchesMax, ownHost: host),
         changedAt: backplane.wallClock))
     client = backplane.makeClient(user: "root")
-    clients = ClientPool(backplane)
+    clients = ClientPool(backplane, of: .directory)
     contexts = ContextTable(backplane)
     _ = contexts.grant(Name(""), Name(""), isPinned: true, as: SharedContext.root)
     objects = ObjectServer(backplane)

@@ -29,7 +29,8 @@ extension Directory {
     guard claim.state == .present else { return take(claims, .forgotten, request) }
     // Who is there would only say so again.
     clients.send(
-      ProbeEntity(claim.manager), as: "root", to: .manager(of: claim.manager.kernel)
+      ProbeEntity(claim.manager), as: "root", to: .manager(of: claim.manager.kernel),
+      at: .kernelManager
     ) { [self] answer in
       if case .done = answer { return backplane.refuse(.inUse, request) }
       take(claims, .forgotten, request)

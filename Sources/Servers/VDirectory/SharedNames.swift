@@ -173,7 +173,7 @@ extension Directory {
         .failure(Refusal(.noServerResources, "\(asker) asks for too many unknown names at once")))
     }
     clients.send(
-      QueryName(ContextName(.none, name)), as: "root", to: .nameHandlingGroup,
+      QueryName(ContextName(.none, name)), as: "root", to: .nameHandlingGroup, at: .memory,
       options: SendOptions(timeLimit: Self.queryTimeLimit)
     ) { [self] answer in
       let now = backplane.now

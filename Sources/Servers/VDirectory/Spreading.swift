@@ -128,7 +128,7 @@ extension Directory {
   public func probeManagers() {
     for manager in managers {
       clients.send(
-        ProbeEntity(manager), as: "root", to: .manager(of: manager.kernel)
+        ProbeEntity(manager), as: "root", to: .manager(of: manager.kernel), at: .kernelManager
       ) { [self] answer in
         guard case .refused(.nonexistentEntity) = answer else { return }
         let wallClock = backplane.wallClock

@@ -130,7 +130,8 @@ final class BoardQueries: Sendable {
       backplane.after(Self.lateLimit) { [backplane] in backplane.retire(client) }
     }
     backplane.send(
-      QueryGroup(name).message, from: client, to: .groupManagerGroup,
+      QueryGroup(name).message, PartySend(.groupServer, to: .memory), from: client,
+      to: .groupManagerGroup,
       options: SendOptions(
         timeLimit: expected.isEmpty ? Self.timeLimit : Self.expectedLimit, collectsResponses: true)
     ) { [self] response in

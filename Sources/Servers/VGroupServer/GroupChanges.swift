@@ -170,7 +170,7 @@ extension GroupServer {
       case .program(let program):
         // A request to a group is not forwarded but sent anew (RFC 1045, 2.15).
         clients.send(
-          GroupMessage(sender: sender, text: message.text), as: "root", to: program,
+          GroupMessage(sender: sender, text: message.text), as: "root", to: program, at: .teamServer,
           options: SendOptions(timeLimit: Self.programLimit)
         ) { [self] answer in
           backplane.reply(self.answer(of: name, program, answer), to: request)
@@ -202,10 +202,11 @@ extension GroupServer {
       answer.member = name
       answer.words = GroupReports.clipped(answer.words)
       return answer
-    case .refused(let code):
+    case .refused(let refusal):
+      let code = refusal.code
       if code == .nonexistentEntity { forget(program: program) }
       return GroupMessage.Answer(
-        code, member: name, words: code == .nonexistentEntity ? "it has ended" : "\(code)")
+        code, member: name, words: code == .nonexistentEntity ? "it has ended" : "\(refusal)")
     }
   }
 
@@ -224,13 +225,15 @@ extension GroupServer {
     let path = Array("team/\(name.host)/".utf8) + name.name.octets + Array("/status".utf8)
     clients.send(
       CreateInstance(ContextName(ContextID(rawValue: 1), path), mode: .read), as: "root",
-      to: directory.withLock { $0 }
+      to: directory.withLock { $0 }, at: .teamServer
     ) { [self] answer in
       guard case .done(let opened, let manager) = answer else { return found(nil) }
       clients.send(
-        ReadInstance(opened.instance, position: 0, count: 4096), as: "root", to: manager
+        ReadInstance(opened.instance, position: 0, count: 4096), as: "root", to: manager,
+        at: .teamServer
       ) { [self] answer in
-        clients.send(ReleaseInstance(opened.instance), as: "root", to: manager) { _ in }
+        clients.send(
+          ReleaseInstance(opened.instance), as: "root", to: manager, at: .teamServer) { _ in }
         guard case .done(let block, _) = answer else { return found(nil) }
         found(program(of: String(decoding: block.data, as: UTF8.self)))
       }

@@ -64,7 +64,8 @@ extension GroupServer {
       done(.success(GroupReports.text(report.lines, silent: report.missing.union(hosts))))
     }
     backplane.send(
-      GroupMessage(sender: GroupUser.sender(principal), text: text).message, from: client,
+      GroupMessage(sender: GroupUser.sender(principal), text: text).message,
+      PartySend(.groupServer, to: .groupMember), from: client,
       to: EntityID(groupNamed: group),
       options: SendOptions(timeLimit: Self.replyLimit, collectsResponses: true)
     ) { response in
@@ -92,7 +93,8 @@ extension GroupServer {
     guard sendings.withLock({ $0.take(principal) }) else { return Self.tooMany(principal) }
     let client = backplane.makeClient(ClientUser(principal))
     backplane.send(
-      GroupMessage(sender: GroupUser.sender(principal), text: text).message, from: client,
+      GroupMessage(sender: GroupUser.sender(principal), text: text).message,
+      PartySend(.groupServer, to: .groupMember), from: client,
       to: EntityID(groupNamed: group),
       options: SendOptions(timeLimit: Self.datagramLimit)
     ) { [self] _ in

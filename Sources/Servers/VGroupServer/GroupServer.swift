@@ -43,7 +43,7 @@ public final class GroupServer: Sendable {
   public init(_ backplane: any Backplane) {
     self.backplane = backplane
     let host = backplane.host
-    clients = ClientPool(backplane)
+    clients = ClientPool(backplane, of: .groupServer)
     table = Mutex(GroupTable(host: host))
     reports = Mutex(GroupReports(host: host))
     lookups = Mutex(Shares(capacity: Self.lookupsMax, ownHost: host))
@@ -80,9 +80,9 @@ public final class GroupServer: Sendable {
     clients.send(
       ClaimName(
         prefix: Array(Self.prefix.utf8), context: TreeManager.root, manager: manager.server),
-      as: "root", to: directory
+      as: "root", to: directory, at: .directory
     ) { answer in
-      if case .refused(let code) = answer { return completion(code) }
+      if case .refused(let refusal) = answer { return completion(refusal.code) }
       completion(.ok)
     }
   }
@@ -93,7 +93,7 @@ public final class GroupServer: Sendable {
     clients.send(
       CreateInstance(
         ContextName(ContextID(rawValue: 1), Array("host".utf8)), mode: [.read, .directory]),
-      as: "root", to: directory
+      as: "root", to: directory, at: .directory
     ) { [self] answer in
       guard case .done(let opened, let manager) = answer else { return }
       readHosts(opened.instance, manager, from: 0, [])
@@ -105,13 +105,13 @@ public final class GroupServer: Sendable {
   ) {
     clients.send(
       ReadInstance(instance, position: position, count: Message.segmentBytesMax), as: "root",
-      to: manager
+      to: manager, at: .node
     ) { [self] answer in
       guard case .done(let block, _) = answer, !block.data.isEmpty,
         found.count < Self.hostsMax
       else {
         boards.expect(found)
-        clients.send(ReleaseInstance(instance), as: "root", to: manager) { _ in }
+        clients.send(ReleaseInstance(instance), as: "root", to: manager, at: .node) { _ in }
         return
       }
       var (hosts, next) = (found, position)

@@ -141,7 +141,7 @@ extension GroupServer {
     if change.host == backplane.host {
       return perform(change, caller, done)
     }
-    backplane.ask(change, as: ClientUser(caller.principal), done)
+    backplane.ask(change, by: .groupServer, as: ClientUser(caller.principal), done)
   }
 
   func isOfThisHost(_ caller: Caller) -> Bool {

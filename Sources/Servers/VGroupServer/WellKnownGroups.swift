@@ -52,7 +52,7 @@ extension GroupServer {
       let found = Mutex<[Name]>([])
       let client = backplane.makeClient(user: "root")
       backplane.send(
-        group.question, from: client, to: group.asked,
+        group.question, PartySend(.groupServer, to: .memory), from: client, to: group.asked,
         options: SendOptions(timeLimit: Self.membersLimit, collectsResponses: true)
       ) { [self] response in
         guard response.server == .none else {

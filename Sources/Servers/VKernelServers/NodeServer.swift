@@ -17,6 +17,7 @@ public final class NodeServer: Sendable {
 
   public let server: EntityID
   let backplane: any Backplane
+  private let clients: ClientPool
   let kernel: KernelID
   let address: String
   let snapshot: @Sendable () -> NodeSnapshot
@@ -45,6 +46,7 @@ public final class NodeServer: Sendable {
     snapshot: @escaping @Sendable () -> NodeSnapshot
   ) {
     self.backplane = backplane
+    clients = ClientPool(backplane, of: .node)
     self.kernel = kernel
     self.address = address
     self.snapshot = snapshot
@@ -108,9 +110,9 @@ public final class NodeServer: Sendable {
           state.withLock { $0.samples.give(principal, count) }
           backplane.reply(answer, to: request)
         }
-      case .refused(let code):
+      case .refused(let refusal):
         state.withLock { $0.samples.give(principal, count) }
-        backplane.refuse(code, request)
+        backplane.refuse(refusal, request)
       }
     }
   }
@@ -129,19 +131,18 @@ public final class NodeServer: Sendable {
     case .host(backplane.host):
       completion(.done(server, by: server))
     case .host(let host):
-      let client = backplane.makeClient(user: "nobody")
       let options = SendOptions(timeLimit: min(limit, Self.findTimeLimit))
-      backplane.send(FindNode(host: host), from: client, to: .nodeGroup, options: options) {
-        [self] answer in
-        backplane.retire(client)
+      clients.send(
+        FindNode(host: host), as: "nobody", to: .nodeGroup, at: .memory, options: options
+      ) { [self] answer in
         switch answer {
         case .done(let found, let server):
           completion(.done(found.server, by: server))
         case .refused(.userTimeout), .refused(.retransmissionTimeout):
           let isKnown = snapshot().peers.contains { $0.host == host }
           completion(.refused(isKnown ? .retransmissionTimeout : .notFound))
-        case .refused(let code):
-          completion(.refused(code))
+        case .refused(let refusal):
+          completion(.refused(refusal))
         }
       }
     }
@@ -163,12 +164,10 @@ public final class NodeServer: Sendable {
     guard !asked.isEmpty else { return completion() }
     let left = Countdown(asked.count, completion)
     for kernel in asked {
-      let client = backplane.makeClient(user: "nobody")
-      backplane.send(
-        FindNode(host: ""), from: client, to: .nodeServer(of: kernel),
+      clients.send(
+        FindNode(host: ""), as: "nobody", to: .nodeServer(of: kernel), at: .memory,
         options: SendOptions(timeLimit: Self.askTimeLimit)
       ) { [self] answer in
-        backplane.retire(client)
         if case .done(let found, _) = answer { noteClock(found.wallClock, of: kernel) }
         left.countDown()
       }

@@ -14,7 +14,7 @@ final class OpenInstances: Sendable {
   private static let timeLimit = TimeSpan.seconds(1)
 
   init(_ backplane: any Backplane, of managers: @escaping @Sendable () -> Set<EntityID>) {
-    clients = ClientPool(backplane)
+    clients = ClientPool(backplane, of: .node)
     self.managers = managers
   }
 
@@ -40,7 +40,7 @@ final class OpenInstances: Sendable {
   ) {
     guard let manager = managers.first else { return then(text) }
     clients.send(
-      ListInstances(from: start), as: "root", to: manager,
+      ListInstances(from: start), as: "root", to: manager, at: .memory,
       options: SendOptions(timeLimit: Self.timeLimit)
     ) { [self] answer in
       guard case .done(let lines, _) = answer, !lines.data.isEmpty else {

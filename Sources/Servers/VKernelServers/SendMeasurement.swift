@@ -65,9 +65,10 @@ final class SendMeasurement: Sendable {
     }
     guard let completion else { return }
     guard now < deadline else { return end(.userTimeout) }
+    // Whatever it is that is measured: the wait has an end, and holds up nothing.
     backplane.send(
-      message, from: client, to: target, options: SendOptions(timeLimit: deadline - now),
-      completion: completion)
+      message, PartySend(.node, to: .measured), from: client, to: target,
+      options: SendOptions(timeLimit: deadline - now), completion: completion)
   }
 
   private func handle(_ response: Response) {

@@ -48,7 +48,7 @@ public final class StandIn: Sendable {
     self.prefix = prefix
     self.directory = directory
     self.begin = begin
-    clients = ClientPool(backplane)
+    clients = ClientPool(backplane, of: .standIn)
     state = Mutex(State(shares: Shares(capacity: Self.keptMax, ownHost: backplane.host)))
   }
 
@@ -66,9 +66,9 @@ public final class StandIn: Sendable {
     state.withLock { $0.holder = holder }
     clients.send(
       ClaimName(prefix: prefix, context: Self.context, manager: holder, yields: true), as: "root",
-      to: directory
+      to: directory, at: .directory
     ) { answer in
-      if case .refused(let code) = answer { told(code) } else { told(.ok) }
+      if case .refused(let refusal) = answer { told(refusal.code) } else { told(.ok) }
     }
   }
 
@@ -121,8 +121,9 @@ extension StandIn {
       (state.phase == .starting && state.start == start, state.holder)
     }
     guard isStarting else { return }
-    clients.send(QueryName(ContextName(.none, prefix)), as: "root", to: directory) {
-      [self] answer in
+    clients.send(
+      QueryName(ContextName(.none, prefix)), as: "root", to: directory, at: .directory
+    ) { [self] answer in
       if case .done(let found, _) = answer, found.manager != holder, found.kind == .context,
         found.prefixBytes == prefix.count
       {

@@ -14,7 +14,7 @@ extension TeamBoard {
     change.member = Name("\(backplane.host):\(program.name)")
     change.owner = program.owner
     change.program = program.entity
-    backplane.ask(change, as: "root") { [self] refusal in
+    backplane.ask(change, by: .teamServer, as: "root") { [self] refusal in
       if refusal == nil { program.note(kind, group) }
       // It may have ended in between.
       if program.isEmpty && kind == .join { leaveGroups(program) }

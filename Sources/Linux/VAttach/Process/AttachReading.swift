@@ -1,4 +1,5 @@
 import Synchronization
+import VLoop
 import VProtocol
 import VRuntime
 

@@ -44,7 +44,7 @@ public final class AttachedBackplane: Backplane {
   /// The node's kernel.
   public let kernel: KernelID
   let socket: AttachSocket
-  let loop: AttachLoop
+  let loop: EventLoop
   let state = Mutex(State())
   /// Held while a frame is sent, so that none overtakes another that it depends on.
   let order = Mutex(())
@@ -55,7 +55,10 @@ public final class AttachedBackplane: Backplane {
     socketPath: String = AttachedBackplane.defaultSocketPath, timeLimit: TimeSpan = .seconds(5)
   ) throws(AttachError) {
     socket = try AttachSocket(path: socketPath)
-    loop = try AttachLoop()
+    guard let loop = EventLoop() else {
+      throw AttachError(description: "cannot make an event loop: out of descriptors")
+    }
+    self.loop = loop
     let milliseconds = Int32(clamping: timeLimit.nanoseconds / 1_000_000)
     guard socket.wait(milliseconds: milliseconds) else {
       throw AttachError(description: "the node at \(socketPath) does not answer")
@@ -71,7 +74,7 @@ public final class AttachedBackplane: Backplane {
       throw AttachError(description: "the node at \(socketPath) takes no more processes")
     }
     loop.watch(socket.descriptor) { [self] in drain() }
-    loop.run { [self] in drainBacklog() }
+    loop.start(threads: 1, name: "v-attach", afterEach: { [self] in drainBacklog() })
   }
 
   /// `V_SOCKET` if it is set, else the system's node, else the node of the user.
@@ -139,7 +142,7 @@ public final class AttachedBackplane: Backplane {
     }
     switch answer {
     case .done: return .ok
-    case .refused(let code): return code
+    case .refused(let refusal): return refusal.code
     }
   }
 
@@ -183,7 +186,7 @@ public final class AttachedBackplane: Backplane {
       return code
     }
     guard let code else { return }
-    loop.after(TimeSpan(nanoseconds: 0)) {
+    loop.after(nanoseconds: 0) {
       completion(Response(server: .none, message: Message(reply: code)))
     }
   }
@@ -246,8 +249,8 @@ public final class AttachedBackplane: Backplane {
 
   // MARK: this machine
 
-  public var now: Time { loop.now }
-  public var wallClock: Int64 { AttachLoop.nanoseconds(of: CLOCK_REALTIME) }
+  public var now: Time { Time(nanoseconds: EventLoop.now) }
+  public var wallClock: Int64 { EventLoop.wallClock }
 
   public func random() -> UInt64 {
     var generator = SystemRandomNumberGenerator()
@@ -259,7 +262,7 @@ public final class AttachedBackplane: Backplane {
   }
   public func unwatch(_ descriptor: Int32) { loop.unwatch(descriptor) }
   public func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
-    loop.after(span, body)
+    loop.after(nanoseconds: span.nanoseconds, body)
   }
   public func disk(_ work: @escaping @Sendable () -> Void) { threads.add(work) }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import VAttach
+import VCommand
 import VProtocol
 
 /// `v attach`: the streams of a program that runs already.
@@ -29,15 +30,15 @@ struct Attach: ParsableCommand {
   func run() throws {
     let signals = SignalRelay()
     signals.start()
-    let node = try options.attach()
-    let found = try options.program(program, "attach", node)
+    let session = Session(try options.attach())
+    let found = try options.program(program, "attach", session)
     let status: ProgramStatus
-    do throws(Refused) {
+    do throws(Refusal) {
       status = try found.status()
     } catch {
-      throw Failure.ofProgram(program, "attach", error, node)
+      throw Failure.ofProgram(program, "attach", error, session)
     }
-    try checkRights(over: found, status, node)
+    try checkRights(over: found, status, session)
     let size = status["terminal"]
     if isatty(0) == 1 || isatty(2) == 1 {
       say(
@@ -62,13 +63,13 @@ struct Attach: ParsableCommand {
 
   /// Everybody sees its status, and nobody else its streams.
   private func checkRights(
-    over found: RemoteProgram, _ status: ProgramStatus, _ node: AttachedBackplane
+    over found: RemoteProgram, _ status: ProgramStatus, _ session: Session
   ) throws(Failure) {
-    do throws(Refused) {
-      try found.open("out", .read, limit: .milliseconds(options.timeoutMilliseconds)).release()
+    do throws(Refusal) {
+      try found.open("out", .read, limit: .milliseconds(options.timeoutMilliseconds)).close()
     } catch {
       guard error.code == .noPermission else {
-        throw Failure.ofProgram(program, "attach", error, node)
+        throw Failure.ofProgram(program, "attach", error, session)
       }
       let owner = status["owner"] ?? "another user"
       throw Failure(
@@ -80,12 +81,12 @@ struct Attach: ParsableCommand {
   /// Its input is opened with the first octet, and ended only by whoever gave it some, or typed its
   /// end.
   private func feed(_ program: RemoteProgram, _ terminal: Terminal?) {
-    var file: OpenObject?
+    var file: OpenFile?
     while let octets = InputFeed.next() {
       var keys = octets[...]
       let end = terminal == nil ? nil : keys.firstIndex(of: Self.leaveKey)
       if let end { keys = keys[..<end] }
-      do throws(Refused) {
+      do throws(Refusal) {
         if file == nil { file = try program.open("in", .write) }
         if !keys.isEmpty { try file?.write(Array(keys)) }
       } catch {
@@ -98,7 +99,7 @@ struct Attach: ParsableCommand {
       }
     }
     if file == nil && isatty(0) == 1 { file = try? program.open("in", .write) }
-    file?.release()
+    file?.close()
   }
 }
 

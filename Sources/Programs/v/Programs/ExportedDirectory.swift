@@ -1,5 +1,6 @@
 import Glibc
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -10,22 +11,19 @@ enum ExportedDirectory {
   /// That of an exported directory is below `/v/storage/<this host>`. Which one is exported nobody
   /// says: the server that has it is asked for the longest end of its path that is the same
   /// directory there.
-  static func path(_ path: [UInt8], for host: String, _ node: AttachedBackplane) -> [UInt8] {
+  static func path(_ path: [UInt8], for host: String, _ session: Session) -> [UInt8] {
     var own = stat()
     let mount = Array("/v/".utf8)
-    guard host != node.host, !path.starts(with: mount),
+    guard host != session.node.host, !path.starts(with: mount),
       stat(String(decoding: path, as: UTF8.self), &own) == 0
     else { return path }
     let parts = path.split(separator: UInt8(ascii: "/"))
-    let conversation = Conversation(node)
-    let directory = EntityID(
-      kernel: node.kernel, discriminator: EntityID.directoryDiscriminator)
     for start in 0...parts.count {
-      let name = ([Array("storage/\(node.host)".utf8)] + parts[start...].map { Array($0) })
+      let name = ([Array("storage/\(session.node.host)".utf8)] + parts[start...].map { Array($0) })
         .joined(separator: [UInt8(ascii: "/")])
-      let query = QueryObject(ContextName(Names.root, Array(name)))
+      let query = QueryObject(ContextName(NameSpace(of: session.node.kernel).root, Array(name)))
       guard
-        let found = try? conversation.send(query, to: directory, limit: .seconds(1)).answer,
+        let found = try? session.send(query, to: session.directory, limit: .seconds(1)),
         found.kind.isContext, isSame(found, own)
       else { continue }
       return mount + name

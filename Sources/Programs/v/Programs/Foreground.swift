@@ -1,6 +1,7 @@
 import Glibc
 import VAttach
 import VClient
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -8,13 +9,13 @@ import VRuntime
 /// process's.
 enum Foreground {
   static func run(
-    _ request: RunRequest, _ host: String, _ node: AttachedBackplane, _ signals: SignalRelay,
+    _ request: RunRequest, _ host: String, _ session: Session, _ signals: SignalRelay,
     _ limit: TimeSpan
   ) throws {
     let isOnTerminal = request.terminal != nil
     let terminal = isOnTerminal ? Terminal() : nil
     let program = try RemoteProgram.start(
-      request, on: host, node, limit: limit, told: { tell($0, of: host, terminal) })
+      request, on: host, session, limit: limit, told: { tell($0, of: host, terminal) })
     let job = Job(program, terminal)
     signals.relay(to: job)
     terminal?.makeRaw()

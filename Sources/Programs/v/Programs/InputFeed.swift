@@ -1,5 +1,6 @@
 import Glibc
 import VClient
+import VCommand
 import VProtocol
 
 /// Standard input on its way to a program, up to its end.
@@ -16,9 +17,9 @@ final class InputFeed: Sendable {
   private static let endKey: UInt8 = 4
 
   func run() {
-    let input = program.input()
+    let input = program.conversation.input()
     while let octets = Self.next() {
-      do throws(Refused) {
+      do throws(Refusal) {
         try Answered.done { input.write(octets, $0) }
       } catch {
         // As a local reader that is gone: whoever writes to us is told.

@@ -1,6 +1,7 @@
 import Glibc
 import Synchronization
 import VClient
+import VCommand
 import VProtocol
 
 /// A program elsewhere as a job of this host's shell: signals go to it, and it stops and goes on
@@ -41,7 +42,7 @@ final class Job: SignalTaker {
   /// no other one is then there to take the one that stops.
   func watchStops() {
     Background.run { [self] in
-      let events = program.events()
+      let events = program.conversation.events()
       while let line = try? Answered.value({ events.next($0) }), !line.isEmpty {
         guard line.hasPrefix("stopped") else { continue }
         isProgramStopped.store(true, ordering: .relaxed)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import VCommand
 import VProtocol
 
 /// `v kill`: a signal for programs, wherever they are.
@@ -30,15 +31,15 @@ struct Kill: ParsableCommand {
   }
 
   func run() throws {
-    let node = try options.attach()
+    let session = Session(try options.attach())
     var failures: [Failure] = []
     for text in programs {
       do throws(Failure) {
-        let program = try options.program(text, "kill", node)
-        do throws(Refused) {
+        let program = try options.program(text, "kill", session)
+        do throws(Refusal) {
           try program.control("kill \(signal)")
         } catch {
-          throw Failure.ofProgram(text, "kill", error, node)
+          throw Failure.ofProgram(text, "kill", error, session)
         }
       } catch {
         failures.append(error)
@@ -66,14 +67,14 @@ struct Wait: ParsableCommand {
   var programs: [String]
 
   func run() throws {
-    let node = try options.attach()
+    let session = Session(try options.attach())
     var status: Int32 = 0
     for text in programs {
-      let program = try options.program(text, "wait", node)
-      do throws(Refused) {
+      let program = try options.program(text, "wait", session)
+      do throws(Refusal) {
         status = try program.waitForEnd().status
       } catch {
-        throw Failure.ofProgram(text, "wait", error, node)
+        throw Failure.ofProgram(text, "wait", error, session)
       }
     }
     Glibc.exit(status)
@@ -102,9 +103,9 @@ struct Logs: ParsableCommand {
   private static let silence = TimeSpan.milliseconds(300)
 
   func run() throws {
-    let node = try options.attach()
-    let found = try options.program(program, "logs", node)
-    do throws(Refused) {
+    let session = Session(try options.attach())
+    let found = try options.program(program, "logs", session)
+    do throws(Refusal) {
       if follow {
         let err = Background.start { try? Self.copy(found, "err", to: 2, limit: nil) }
         try Self.copy(found, "out", to: 1, limit: nil)
@@ -114,15 +115,15 @@ struct Logs: ParsableCommand {
         try Self.copy(found, "err", to: 2, limit: Self.silence)
       }
     } catch {
-      throw Failure.ofProgram(program, "logs", error, node)
+      throw Failure.ofProgram(program, "logs", error, session)
     }
   }
 
   private static func copy(
     _ program: RemoteProgram, _ stream: String, to descriptor: Int32, limit: TimeSpan?
-  ) throws(Refused) {
+  ) throws(Refusal) {
     let file = try program.open(stream, .read)
-    do throws(Refused) {
+    do throws(Refusal) {
       while true {
         let octets = try file.read(limit: limit)
         if octets.isEmpty { return }

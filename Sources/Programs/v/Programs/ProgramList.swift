@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import Synchronization
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -48,16 +49,17 @@ struct ProgramList: ParsableCommand {
   func run() throws {
     let node = try options.attach()
     defer { node.close() }
+    let session = Session(node)
     let hosts =
       hosts.isEmpty
-      ? try TeamHosts.all(node) : hosts.map { $0 == "self" ? node.host : $0 }
+      ? try TeamHosts.all(session) : hosts.map { $0 == "self" ? node.host : $0 }
     let limit = min(Self.limit, .milliseconds(options.timeoutMilliseconds))
-    let found = Mutex<[String: Result<[ProgramRow], Refused>]>([:])
+    let found = Mutex<[String: Result<[ProgramRow], Refusal>]>([:])
     var workers: [pthread_t] = []
     for host in hosts {
       workers.append(
         Background.start {
-          let rows = rows(of: host, node, limit)
+          let rows = rows(of: host, session, limit)
           found.withLock { $0[host] = rows }
         })
     }
@@ -66,28 +68,28 @@ struct ProgramList: ParsableCommand {
     let answers = hosts.compactMap { try? results[$0]?.get() }
     if !answers.isEmpty { show(answers.flatMap { $0 }) }
     let silent = hosts.compactMap { host -> String? in
-      guard case .failure(let refused) = results[host] else { return nil }
-      return "\(host): \(Self.reason(refused, limit))"
+      guard case .failure(let refusal) = results[host] else { return nil }
+      return "\(host): \(Self.reason(refusal, limit))"
     }
     for line in silent.dropLast() { say("v: ps: \(line)", to: 2) }
     if let last = silent.last { throw Failure(status: .refused, description: "ps: \(last)") }
   }
 
-  private static func reason(_ refused: Refused, _ limit: TimeSpan) -> String {
-    switch refused.code {
+  private static func reason(_ refusal: Refusal, _ limit: TimeSpan) -> String {
+    switch refusal.code {
     case .userTimeout: "no answer within \(limit.nanoseconds / 1_000_000) ms"
     case .notFound: "no such host"
-    default: "\(refused)"
+    default: "\(refusal)"
     }
   }
 
   private func rows(
-    of host: String, _ node: AttachedBackplane, _ limit: TimeSpan
-  ) -> Result<[ProgramRow], Refused> {
-    do throws(Refused) {
-      let entries = try Listing.entries(of: host, node, limit: limit)
+    of host: String, _ session: Session, _ limit: TimeSpan
+  ) -> Result<[ProgramRow], Refusal> {
+    do throws(Refusal) {
+      let entries = try Listing.entries(of: host, session, limit: limit)
       return .success(
-        entries.filter { processes || $0.isProgram }.compactMap { row(of: $0, on: host, node) }
+        entries.filter { processes || $0.isProgram }.compactMap { row(of: $0, on: host, session) }
           .filter { (all || $0.isRunning) && (user == nil || $0.user == user) })
     } catch {
       return .failure(error)
@@ -96,10 +98,10 @@ struct ProgramList: ParsableCommand {
 
   /// Nil for one that has gone meanwhile.
   private func row(
-    of entry: Listing.Entry, on host: String, _ node: AttachedBackplane
+    of entry: Listing.Entry, on host: String, _ session: Session
   ) -> ProgramRow? {
     if quiet && all && user == nil { return ProgramRow(host, entry.name) }
-    let program = RemoteProgram(entry.name, on: host, node)
+    let program = RemoteProgram(entry.name, on: host, session)
     guard let status = try? program.text("status"), let words = try? program.text("cmdline")
     else { return nil }
     return entry.isProgram
@@ -109,7 +111,7 @@ struct ProgramList: ParsableCommand {
 
   private func show(_ rows: [ProgramRow]) {
     if options.json {
-      for row in rows { say(row.json.text) }
+      for row in rows { say(JSON.reply(row).text) }
     } else if quiet {
       for row in rows { say(row.name) }
     } else {
@@ -119,7 +121,7 @@ struct ProgramList: ParsableCommand {
 }
 
 /// One line of `v ps`.
-struct ProgramRow: Sendable {
+struct ProgramRow: Encodable, Sendable {
   /// `moa/12.sort`.
   var name: String
   var owner = "-"
@@ -130,8 +132,18 @@ struct ProgramRow: Sendable {
   var processorMilliseconds: Int?
   var memoryKilobytes: Int?
   /// Seconds since 1970, with a fraction.
-  var started: String?
+  var started: Double?
   var command = ""
+
+  private enum CodingKeys: String, CodingKey {
+    case name = "program"
+    case owner, user
+    case programClass = "class"
+    case state
+    case processorMilliseconds = "cpu_ms"
+    case memoryKilobytes = "memory_kb"
+    case started, command
+  }
 
   static let heading = [
     "PROGRAM", "OWNER", "USER", "CLASS", "STATE", "CPU", "MEM", "STARTED", "COMMAND",
@@ -152,7 +164,7 @@ struct ProgramRow: Sendable {
     }
     processorMilliseconds = status["cpu_ms"].flatMap { Int($0) }
     memoryKilobytes = status["memory_kb"].flatMap { Int($0) }
-    started = status["started"]
+    started = status["started"].flatMap { Double($0) }
     command = Self.line(words)
   }
 
@@ -191,8 +203,8 @@ struct ProgramRow: Sendable {
   }
 
   /// Of today as a time, else as a date.
-  private static func clock(_ seconds: String) -> String? {
-    guard var time = seconds.split(separator: ".").first.flatMap({ Int($0) }) else { return nil }
+  private static func clock(_ seconds: Double) -> String? {
+    guard var time = Int(exactly: seconds.rounded(.down)) else { return nil }
     var now = Glibc.time(nil)
     var (then, today) = (tm(), tm())
     localtime_r(&time, &then)
@@ -201,15 +213,5 @@ struct ProgramRow: Sendable {
     var text = [CChar](repeating: 0, count: 32)
     let count = strftime(&text, text.count, isToday ? "%H:%M:%S" : "%Y-%m-%d %H:%M", &then)
     return String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-  }
-
-  var json: JSON {
-    .object([
-      ("schema", .integer(1)), ("program", .string(name)), ("owner", .string(owner)),
-      ("user", .string(user)), ("class", .string(programClass)), ("state", .string(state)),
-      ("cpu_ms", processorMilliseconds.map { .integer($0) } ?? .null),
-      ("memory_kb", memoryKilobytes.map { .integer($0) } ?? .null),
-      ("started", started.map { .number($0) } ?? .null), ("command", .string(command)),
-    ])
   }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -98,13 +99,13 @@ struct Run: ParsableCommand {
     // Before there are threads: only one of them takes signals.
     let signals = SignalRelay()
     signals.start()
-    let node = try options.attach()
+    let session = Session(try options.attach())
     let limit = TimeSpan.milliseconds(options.timeoutMilliseconds)
     if detach {
-      for host in try hosts(node) {
+      for host in try hosts(session) {
         let program = try hinted {
           try RemoteProgram.start(
-            request(on: host, node, onTerminal: pty == true), on: host, node, limit: limit)
+            request(on: host, session, onTerminal: pty == true), on: host, session, limit: limit)
         }
         if pty != true { program.endInput() }
         say("\(host)/\(program.name)")
@@ -113,19 +114,19 @@ struct Run: ParsableCommand {
     }
     guard each else {
       let isOnTerminal = pty ?? (isatty(0) == 1 && isatty(1) == 1)
-      let host = try hosts(node)[0]
+      let host = try hosts(session)[0]
       return try hinted {
         try Foreground.run(
-          request(on: host, node, onTerminal: isOnTerminal), host, node, signals, limit)
+          request(on: host, session, onTerminal: isOnTerminal), host, session, signals, limit)
       }
     }
-    try runEverywhere(try hosts(node), node, signals, limit)
+    try runEverywhere(try hosts(session), session, signals, limit)
   }
 
-  private func hosts(_ node: AttachedBackplane) throws -> [String] {
-    if each { return try TeamHosts.all(node) }
-    if any { return [try TeamHosts.leastLoaded(for: programClass, node)] }
-    return [hostsNamed.first.map { $0 == "self" ? node.host : $0 } ?? node.host]
+  private func hosts(_ session: Session) throws -> [String] {
+    if each { return try TeamHosts.all(session) }
+    if any { return [try TeamHosts.leastLoaded(for: programClass, session)] }
+    return [hostsNamed.first.map { $0 == "self" ? session.node.host : $0 } ?? session.node.host]
   }
 
   /// A line for a shell that is one word is no program: says so.
@@ -146,11 +147,11 @@ struct Run: ParsableCommand {
   }
 
   private func request(
-    on host: String, _ node: AttachedBackplane, onTerminal: Bool
+    on host: String, _ session: Session, onTerminal: Bool
   ) -> RunRequest {
     var request = RunRequest(Own.arguments.suffix(words.count))
     request.environment = Own.environment.filter(CarriedEnvironment.carries)
-    request.directory = Own.directory.map { ExportedDirectory.path($0, for: host, node) }
+    request.directory = Own.directory.map { ExportedDirectory.path($0, for: host, session) }
     request.umask = Own.umask
     request.programClass = programClass
     request.isAttached = !detach
@@ -163,7 +164,7 @@ struct Run: ParsableCommand {
   // MARK: one on each host
 
   private func runEverywhere(
-    _ hosts: [String], _ node: AttachedBackplane, _ signals: SignalRelay, _ limit: TimeSpan
+    _ hosts: [String], _ session: Session, _ signals: SignalRelay, _ limit: TimeSpan
   ) throws {
     let jobs = Jobs()
     signals.relay(to: jobs)
@@ -171,8 +172,8 @@ struct Run: ParsableCommand {
     for host in hosts {
       workers.append(
         Background.start {
-          let request = request(on: host, node, onTerminal: false)
-          jobs.note(host, Self.runOne(request, host, node, jobs, limit))
+          let request = request(on: host, session, onTerminal: false)
+          jobs.note(host, Self.runOne(request, host, session, jobs, limit))
         })
     }
     for worker in workers { pthread_join(worker, nil) }
@@ -181,12 +182,12 @@ struct Run: ParsableCommand {
 
   /// The exit status of one of them, after everything that it wrote.
   private static func runOne(
-    _ request: RunRequest, _ host: String, _ node: AttachedBackplane, _ jobs: Jobs,
+    _ request: RunRequest, _ host: String, _ session: Session, _ jobs: Jobs,
     _ limit: TimeSpan
   ) -> Int32 {
     do throws(Failure) {
       let program = try RemoteProgram.start(
-        request, on: host, node, limit: limit, told: { Foreground.tell($0, of: host) })
+        request, on: host, session, limit: limit, told: { Foreground.tell($0, of: host) })
       jobs.add(Job(program, nil))
       program.endInput()
       program.tellDirectory(wanted: Own.directory)

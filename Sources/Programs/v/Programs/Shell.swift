@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import VAttach
+import VCommand
 import VProtocol
 import VRuntime
 
@@ -44,14 +45,14 @@ struct Shell: ParsableCommand {
   func run() throws {
     let signals = SignalRelay()
     signals.start()
-    let node = try options.attach()
+    let session = Session(try options.attach())
     var request = RunRequest(["/bin/sh", "-c", #"exec "$SHELL" -l"#].map { Array($0.utf8) })
     request.environment = Own.environment.filter(Self.carries)
     request.isAttached = true
     request.waitSeconds = wait
     if isatty(0) == 1 && isatty(1) == 1 { request.terminal = Terminal.size }
     try Foreground.run(
-      request, host == "self" ? node.host : host, node, signals,
+      request, host == "self" ? session.node.host : host, session, signals,
       .milliseconds(options.timeoutMilliseconds))
   }
 }

@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import VCommand
 
 /// Gets the signals of this process in the place of its default action.
 protocol SignalTaker: Sendable {

@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import VCommand
 import VProtocol
 
 /// This process's terminal, taken over for a program elsewhere and given back as it was.

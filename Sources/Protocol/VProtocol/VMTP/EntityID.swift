@@ -7,9 +7,7 @@ public struct KernelID: Hashable, Sendable, CustomStringConvertible {
   public init(_ rawValue: UInt32) { self.rawValue = rawValue }
 
   /// Dotted like an address, as RFC 1045 prints the low half of an identifier.
-  public var description: String {
-    "\(rawValue >> 24).\(rawValue >> 16 & 255).\(rawValue >> 8 & 255).\(rawValue & 255)"
-  }
+  public var description: String { IPv4.text(of: rawValue) }
 }
 
 /// The name of one endpoint of V, host-independent: a process or a group of processes.

@@ -23,7 +23,8 @@ extension Call {
         guard isOpen || !waits else { return undo() }
         locks.note(lock, key, id, by: manager, grant: answer.grant)
         then(.ok)
-      case .refused(let code):
+      case .refused(let refusal):
+        let code = refusal.code
         if code == .retransmissionTimeout {
           locks.forget(key)
           if !waits { client.withdraw(.none, at: asked.manager, as: asked.user, undo) }

@@ -66,7 +66,7 @@ extension Call {
         switch answer {
         case .done(let descriptor, let manager):
           client.names.remember(descriptor, of: manager, for: fullName)
-        case .refused(let code): client.noteAbsence(of: found.manager, code)
+        case .refused(let refusal): client.noteAbsence(of: found.manager, refusal.code)
         }
         then(answer)
       }

@@ -87,7 +87,7 @@ extension Client {
         objects.rebind(id, manager: manager, context: descriptor.context)
         then(.ok)
       case .refused(.notFound), .refused(.notContext): then(.invalidFileID)
-      case .refused(let code): then(code)
+      case .refused(let refusal): then(refusal.code)
       }
     }
   }

@@ -42,7 +42,7 @@ extension Call {
     let parent = trail.here
     find(component, below: parent) { [self, trail] answer in
       switch answer {
-      case .refused(let code): giveUp(trail, code, then)
+      case .refused(let refusal): giveUp(trail, refusal, then)
       case .done(let descriptor, let manager):
         var trail = trail
         trail.passed.append(
@@ -56,12 +56,12 @@ extension Call {
 
   /// The walk stands on a link.
   private func follow(_ trail: Trail, _ then: @escaping @Sendable (Answer<ObjectID>) -> Void) {
-    guard trail.links < Self.linksMax else { return giveUp(trail, .tooManyLinks, then) }
+    guard trail.links < Self.linksMax else { return giveUp(trail, Refusal(.tooManyLinks), then) }
     ask(about: trail.here) {
       ReadLink($0.name)
     } then: { [self] answer in
       switch answer {
-      case .refused(let code): giveUp(trail, code, then)
+      case .refused(let refusal): giveUp(trail, refusal, then)
       case .done(let link, _):
         var trail = trail
         client.objects.forget(trail.passed.removeLast(), 1)
@@ -69,7 +69,7 @@ extension Call {
         var target = Self.components(link.data)
         if link.data.first == Self.slash {
           // Other links lead out of V.
-          guard target.popFirst() == Self.mountPoint else { return giveUp(trail, .notFound, then) }
+          guard target.popFirst() == Self.mountPoint else { return giveUp(trail, Refusal(.notFound), then) }
           for id in trail.passed.dropFirst() { client.objects.forget(id, 1) }
           trail.passed = [ObjectTable.root]
         }
@@ -85,10 +85,10 @@ extension Call {
   }
 
   private func giveUp(
-    _ trail: Trail, _ code: ReplyCode, _ then: @escaping @Sendable (Answer<ObjectID>) -> Void
+    _ trail: Trail, _ refusal: Refusal, _ then: @escaping @Sendable (Answer<ObjectID>) -> Void
   ) {
     for id in trail.passed.dropFirst() { client.objects.forget(id, 1) }
-    then(.refused(code))
+    then(.refused(refusal))
   }
 
   private static func components(_ name: [UInt8]) -> ArraySlice<[UInt8]> {

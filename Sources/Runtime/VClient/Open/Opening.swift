@@ -25,13 +25,32 @@ extension Call {
       CreateInstance(target.name, mode: mode, owner: client.owner)
     } then: { [self] answer in
       switch answer {
-      case .refused(let code): then(.refused(code))
+      case .refused(let refusal): then(.refused(refusal))
       case .done(let created, let manager):
         guard created.descriptor.identity == client.objects[id]?.object.identity else {
           client.release(created.instance, of: manager, as: user)
           return then(.refused(.invalidFileID))
         }
         then(.done(noteOpen(of: id, created, by: manager, mode), by: manager))
+      }
+    }
+  }
+
+  /// Opens an object by its whole name from the root, by one message: the directory hands it to the
+  /// manager that has the prefix.
+  ///
+  /// No symbolic links are followed.
+  public func open(
+    path: [UInt8], _ mode: OpenMode, then: @escaping @Sendable (Answer<OpenID>) -> Void
+  ) {
+    make(path, below: ObjectTable.root, mode, permissions: 0) { [self] answer in
+      switch answer {
+      case .refused(let refusal): then(.refused(refusal))
+      case .done(let made, let manager):
+        let (id, _, opened) = enter(made, by: manager, below: ObjectTable.root, path)
+        // What is open keeps the object known.
+        client.objects.forget(id, 1)
+        then(.done(opened.id, by: manager))
       }
     }
   }
@@ -54,7 +73,7 @@ extension Call {
       CreateInstance(target.name, mode: mode, permissions: permissions, owner: client.owner)
     } then: { answer in
       switch answer {
-      case .refused(let code): then(.refused(code))
+      case .refused(let refusal): then(.refused(refusal))
       case .done(let created, let manager):
         let made = Made(descriptor: created.descriptor, created: created, mode: mode)
         then(.done(made, by: manager))

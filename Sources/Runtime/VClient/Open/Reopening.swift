@@ -38,7 +38,7 @@ extension Client {
           end(outcome.isOK ? .invalidFileID : outcome)
         }
       case .refused(.notFound): end(.invalidFileID)
-      case .refused(let code): end(code)
+      case .refused(let refusal): end(refusal.code)
       }
     }
   }
@@ -55,11 +55,13 @@ extension Client {
         CreateInstance(target.name, mode: lost.mode, owner: owner), as: lost.user,
         to: target.manager
       ) { [self] answer in
-        guard case .refused(let code) = answer, !isAgain, Self.asksForRebinding(code) else {
+        guard case .refused(let refusal) = answer, !isAgain,
+          Self.asksForRebinding(refusal.code)
+        else {
           return then(answer)
         }
-        noteAbsence(of: target.manager, code)
-        rebind(lost.object, refused: target, code, as: lost.user) { [self] outcome in
+        noteAbsence(of: target.manager, refusal.code)
+        rebind(lost.object, refused: target, refusal.code, as: lost.user) { [self] outcome in
           guard outcome.isOK else { return then(.refused(outcome)) }
           makeAgain(lost, isAgain: true, then: then)
         }
@@ -81,9 +83,9 @@ extension Client {
         let key = HeldLocks.Key(object: lost.object, owner: lock.owner, isWhole: lock.isWhole)
         locks.note(lock, key, id, by: manager, grant: answer.grant)
         relock(held.dropFirst(), id, lost, instance, of: manager, then: then)
-      case .refused(let code):
+      case .refused(let refusal):
         // Who is away can not have given the lock away: the next use asks again.
-        guard code != .retransmissionTimeout else { return then(code) }
+        guard refusal.code != .retransmissionTimeout else { return then(refusal.code) }
         opens.markBroken(id)
         then(.deviceError)
       }

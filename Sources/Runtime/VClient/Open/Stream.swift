@@ -1,28 +1,7 @@
 public import VProtocol
 public import VRuntime
 
-/// Calls of a program of its own, which waits for their answers by `await`.
-///
-/// Errors are a `Refusal`: a code, and words where the manager had some.
 extension Client {
-  /// What a call comes to; `user` is who makes it.
-  ///
-  /// It is the face for programs that are written for V; a mount, which answers signals, has a
-  /// `Caller` of its own.
-  public func call<Value: Sendable>(
-    as user: ClientUser,
-    _ body: (Call, @escaping @Sendable (Answer<Value>) -> Void) -> Void
-  ) async throws(Refusal) -> Value {
-    let call = Call(self, by: Program(user))
-    let answer = await withCheckedContinuation { continuation in
-      body(call) { continuation.resume(returning: $0) }
-    }
-    switch answer {
-    case .done(let value, _): return value
-    case .refused(let code): throw Refusal(code)
-    }
-  }
-
   /// Opens the object of a name from the root; to be closed.
   public func open(
     _ name: String, _ mode: OpenMode, as user: ClientUser
@@ -36,17 +15,6 @@ extension Client {
       call.open(id, mode, then: done)
     }
     return Stream(self, opened, as: user)
-  }
-
-  /// Makes a call for nobody but itself: no signal ends it.
-  private final class Program: Caller {
-    private let user: ClientUser
-    init(_ user: ClientUser) { self.user = user }
-
-    func user(asking isStore: Bool) -> ClientUser { user }
-    func beginWaiting(_ call: Call) -> Bool { true }
-    func giveUp() -> Bool { false }
-    var isWaiting: Bool { true }
   }
 }
 

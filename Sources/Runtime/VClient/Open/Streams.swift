@@ -59,7 +59,7 @@ extension Call {
     case .done(let block, let manager): .done([block.data], by: manager)
     // Nobody says it but the manager; who it was matters to nobody.
     case .refused(.endOfFile): .done([], by: .none)
-    case .refused(let code): .refused(code)
+    case .refused(let refusal): .refused(refusal)
     }
   }
 
@@ -73,10 +73,8 @@ extension Call {
       case .done(let block, _):
         if !block.data.isEmpty { pieces.append(block.data) }
         if block.data.count < size(index) { break reading }
-      case .refused(let code):
-        if code != .endOfFile { return .refused(code) }
-        break reading
-      case nil: break reading
+      case .refused(.endOfFile), nil: break reading
+      case .refused(let refusal): return .refused(refusal)
       }
     }
     return .done(pieces, by: manager)
@@ -143,8 +141,8 @@ extension Call {
       case .done(let written, _):
         count += min(written.count, size(index))
         if written.count < size(index) { break writing }
-      case .refused(let code):
-        if count == 0 { return .refused(code) }
+      case .refused(let refusal):
+        if count == 0 { return .refused(refusal) }
         break writing
       case nil: break writing
       }
@@ -172,7 +170,7 @@ extension Call {
         }
         then(.done(records, by: manager))
       case .refused(.endOfFile): then(.done([], by: .none))
-      case .refused(let code): then(.refused(code))
+      case .refused(let refusal): then(.refused(refusal))
       }
     }
   }

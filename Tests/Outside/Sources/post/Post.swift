@@ -10,11 +10,8 @@ enum Post {
     let arguments = CommandLine.arguments
     guard arguments.count == 3 else { fatalError("usage: post NAME LINE") }
     let node = try AttachedBackplane()
-    let clients = ClientPool(node)
-    let client = Client(
-      node, NameSpace(of: node.kernel), names: NameCache(node, clients: clients),
-      clients: clients)
     let user = ClientUser(own: node.user)
+    let client = Client(node, NameSpace(of: node.kernel), as: user)
     do throws(Refusal) {
       var text = try await client.open(arguments[1], .write, as: user)
       try await text.write(Array("\(arguments[2])\n".utf8))

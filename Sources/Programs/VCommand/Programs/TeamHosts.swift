@@ -1,0 +1,92 @@
+import Glibc
+import Synchronization
+import VAttach
+import VProtocol
+import VRuntime
+
+/// The hosts that run programs for others.
+package enum TeamHosts {
+  /// All that are known, silent ones too, by name.
+  package static func all(_ session: Session) throws(Failure) -> [String] {
+    do throws(Refusal) {
+      let team = try session.open("team", [.read, .directory], limit: .seconds(1))
+      defer { team.close() }
+      // The links self and any lead to hosts that are there anyway.
+      return try team.records(limit: .seconds(1)).filter { $0.kind.isContext }
+        .map { String(decoding: $0.name, as: UTF8.self) }.sorted()
+    } catch {
+      throw Failure(
+        status: .refused,
+        description: error.code == .notFound ? "no host runs programs" : "team: \(error)")
+    }
+  }
+
+  /// All are waited for so long after the first answer.
+  private static let moreMicroseconds: UInt32 = 1000
+  /// Somebody answers within this, or nobody is willing.
+  private static let limit = TimeSpan.milliseconds(500)
+
+  /// Asks all program managers at once and takes the least loaded of those that answer soon; of
+  /// several any.
+  package static func leastLoaded(
+    for programClass: String, _ session: Session
+  ) throws(Failure) -> String {
+    let classes: [String: SelectHost.Class] = [
+      "foreground": .foreground, "background": .background, "guest": .guest,
+    ]
+    let found = Offers()
+    let node = session.node
+    let client = node.makeClient(user: node.user)
+    defer { node.retire(client) }
+    node.send(
+      SelectHost(classes[programClass] ?? .foreground).message, from: client,
+      to: .programManagerGroup, options: SendOptions(timeLimit: limit, collectsResponses: true)
+    ) { response in
+      found.note(response.code.isOK ? try? SelectHost.Answer(parsing: response.message) : nil)
+    }
+    found.waitForFirst()
+    usleep(moreMicroseconds)
+    guard let host = found.best else {
+      throw Failure(
+        status: .refused, description: "no host is willing to run a \(programClass) program",
+        remedy: "run = [\"*@\(node.host)\"] in the vnode.toml of another host would make it so")
+    }
+    return host
+  }
+
+  /// What program managers answered.
+  private final class Offers: Sendable {
+    private let offers = Mutex<[SelectHost.Answer]>([])
+    /// Written to with the first answer, or when nobody will answer any more.
+    private let ends: (read: Int32, write: Int32)
+
+    init() {
+      var pair: [Int32] = [-1, -1]
+      pipe(&pair)
+      ends = (pair[0], pair[1])
+    }
+
+    deinit {
+      close(ends.read)
+      close(ends.write)
+    }
+
+    func note(_ offer: SelectHost.Answer?) {
+      if let offer { offers.withLock { $0.append(offer) } }
+      var octet: UInt8 = 0
+      write(ends.write, &octet, 1)
+    }
+
+    func waitForFirst() {
+      var octet: UInt8 = 0
+      while read(ends.read, &octet, 1) < 0 && errno == EINTR {}
+    }
+
+    var best: String? {
+      offers.withLock { offers in
+        let least = offers.map(\.loadThousandths).min()
+        return offers.filter { $0.loadThousandths == least }.randomElement()?.host
+      }
+    }
+  }
+}
