@@ -8,20 +8,22 @@ struct Tour {
     var function: String
   }
 
-  /// The numbered lines of the section.
-  static func steps(of page: String) -> [Step] {
-    guard let section = page.components(separatedBy: "## Follow one Send\n").dropFirst().first
+  /// The lines of a list in a section, each with a file and a function.
+  static func steps(of page: String, in section: String = "Follow one Send") -> [Step] {
+    guard let section = page.components(separatedBy: "## \(section)\n").dropFirst().first
     else { return [] }
     return section.components(separatedBy: "\n## ")[0].split(separator: "\n").compactMap { line in
       let parts = line.split(separator: "`", omittingEmptySubsequences: false)
-      guard line.first?.isNumber == true, parts.count >= 5 else { return nil }
+      guard line.first == "*" || line.first?.isNumber == true, parts.count >= 5 else { return nil }
       return Step(file: String(parts[1]), function: String(parts[3]))
     }
   }
 
-  /// Whether a file has a function of a name.
-  static func declares(_ function: String, _ text: String) -> Bool {
-    text.contains("func \(function)(") || text.contains("func \(function)<")
+  /// Whether a file has a function or a type of a name.
+  static func declares(_ name: String, _ text: String) -> Bool {
+    ["func \(name)(", "func \(name)<", "struct \(name)<", "enum \(name) {"].contains {
+      text.contains($0)
+    }
   }
 
   /// Whether a file calls a function of a name: a mention of it that is no declaration.
@@ -38,9 +40,11 @@ struct Tour {
 struct TourTests {
   private let tree = Tree()
 
-  @Test("names files that are there, with the functions that it names")
-  func files() throws {
-    let steps = Tour.steps(of: try tree.text("README.md") ?? "")
+  @Test(
+    "names files that are there, with the functions that it names",
+    arguments: ["Follow one Send", "Where it happens"])
+  func files(section: String) throws {
+    let steps = Tour.steps(of: try tree.text("README.md") ?? "", in: section)
     #expect(steps.count >= 8)
     for step in steps {
       let text = try #require(try tree.text("Sources/\(step.file)"), "\(step.file)")

@@ -1,7 +1,9 @@
 import VProtocol
 import VTransport
 
-/// What other kernels have of this one's tables, and how their boots follow each other.
+/// The shares that other kernels have of this one's tables, and the succession of their boots.
+///
+/// Whether a peer is silent is decided by `Peer` and asked by `Kernel+Timers`.
 extension Kernel {
   /// The record of a kernel, made if there is none; room for it is what nothing waits for.
   mutating func withPeer<R>(_ kernel: KernelID, at now: Time, _ body: (inout Peer) -> R) -> R {

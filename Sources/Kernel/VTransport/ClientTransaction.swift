@@ -11,7 +11,8 @@ public import VProtocol
 ///                            complete <------------------+--------+
 /// ```
 /// RFC 1045 5. Tell it what happened with the `handle` methods; do what the action says. It ends
-/// by a whole response, by a code, or when its kernel finds the peer silent; never by a count.
+/// by a whole response, by a code, or when its kernel finds the peer silent; never by a count. The
+/// times are in `Timing` (`RoundTrip.swift`).
 public struct ClientTransaction: Sendable {
   public enum Action: Equatable, Sendable {
     /// Send the request with these blocks; with `acknowledge` the server must say that it came.

@@ -4,7 +4,7 @@ public import VRuntime
 /// Every server that `v serve` runs in a process of its own; the usual ones run, unchanged, inside
 /// a node too.
 ///
-/// A new one has its own room and one line here.
+/// A new one is a target in `Sources/Servers`, an entry in `ServerEntries.swift` and a name here.
 public enum ServerRegistry {
   public static let all: [ServerEntry] = [
     .fileServer, .pipeServer, .teamServer, .groupServer, .ramFileServer,

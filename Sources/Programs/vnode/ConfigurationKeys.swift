@@ -2,8 +2,10 @@ import VAttach
 import VServers
 import VTeamServer
 
-/// One key of the configuration, of the file or of an export: the only place that knows how it is
-/// read, shown and changed.
+/// One key of the configuration, of the file or of an export: how it is read, shown and changed.
+///
+/// A new key goes into `all`, and into `config/vnode.toml` and `mount/vnode.toml.5`; a test compares
+/// the three.
 struct ConfigurationKey<Subject> {
   let name: String
   /// Whether a running node takes a change of it up.
