@@ -1,4 +1,5 @@
-/// Where a kernel receives its packets: an IPv4 address in host byte order and a UDP port.
+/// The address at which a kernel receives its packets: an IPv4 address in host byte order and a UDP
+/// port.
 public struct Locator: Hashable, Sendable {
   public var ipv4: UInt32
   public var port: UInt16
