@@ -1,28 +1,30 @@
-/// Who Sends to whom: the whole proof that waiting for messages cannot deadlock.
+/// The order in which parties Send to each other: the whole proof that waiting for messages cannot
+/// deadlock.
 ///
-/// A party waits only for the answers of those below it, and there is no way back up; a test
-/// checks that. Replies, forwards and datagrams are nobody's wait, so they may go anywhere.
-/// Boards may find that what they send to is on their own host or on another.
+/// A party waits only for the answers of parties below it, and never of one above; a test checks
+/// that. Nobody waits for replies, forwards and datagrams, so they may go anywhere. A server may be
+/// on the sender's own host or on another.
 public enum Party: String, CaseIterable, Sendable {
   /// A program or a tool: `v`, an attached process.
   case program
-  /// VMount, in the name of the programs that use `/v`.
+  /// VMount, for the programs that use `/v`.
   case mount
   case fileServer
   case pipeServer
-  /// The group board: what is done by its names, by ChangeGroup, and by messages to its members.
+  /// The group server: operations on its names, ChangeGroup, and messages to members.
   case groupBoard
-  /// The same board, where a program's own manager has it join or leave: it asks no team server.
+  /// The same server, when a program's own manager has the program join or leave: it asks no team
+  /// server.
   case groupMembership
   case teamServer
   case directory
-  /// The kernel servers: how a node is, time, devices.
+  /// The kernel servers: state of a node, time, devices.
   case node
-  /// What a manager answers from memory: QueryName to the name handling group, ListInstances.
+  /// A manager's answers from memory: QueryName to the name handling group, ListInstances.
   case nameHandler
-  /// What a group board has of a group: QueryGroup, from memory.
+  /// A group server's data on a group: QueryGroup, from memory.
   case groupTable
-  /// VMTP's managers: probes, answered by the kernel itself.
+  /// VMTP's managers: probes, which the kernel itself answers.
   case kernelManager
 
   public var sendsTo: [Party] {
