@@ -3,11 +3,11 @@ public import VRuntime
 
 /// Calls of a program of its own, which waits for their answers by `await`.
 ///
-/// Errors are a `Refusal`: a code, and words where the manager had some.
+/// Errors are a `Refusal`: a code, and words if the manager had some.
 extension Client {
-  /// What a call comes to; `user` is who makes it.
+  /// The result of a call by `user`.
   ///
-  /// It is the face for programs that are written for V; a mount, which answers signals, has a
+  /// This interface is for programs that are written for V; a mount, which handles signals, has a
   /// `Caller` of its own.
   public func call<Value: Sendable>(
     as user: ClientUser,
@@ -23,14 +23,14 @@ extension Client {
     }
   }
 
-  /// Opens the object of a name from the root; to be closed.
+  /// Opens the object of a name from the root; it must be closed.
   public func open(
     _ name: String, _ mode: OpenMode, as user: ClientUser
   ) async throws(Refusal) -> Stream {
     let id: ObjectID = try await call(as: user) { call, done in
       call.walk(Array(name.utf8), then: done)
     }
-    // What is open keeps the object known.
+    // An open object stays known.
     defer { objects.forget(id, 1) }
     let opened: Opened = try await call(as: user) { call, done in
       call.open(id, mode, then: done)
@@ -38,7 +38,7 @@ extension Client {
     return Stream(self, opened, as: user)
   }
 
-  /// Makes a call for nobody but itself: no signal ends it.
+  /// The caller of calls that no signal ends.
   private final class Program: Caller {
     private let user: ClientUser
     init(_ user: ClientUser) { self.user = user }
@@ -50,8 +50,8 @@ extension Client {
   }
 }
 
-/// What is open, as V's input and output see it (UIO, 1987): octets one by one, octets from where
-/// it is, or the blocks that the object has.
+/// An open object with V's stream operations (UIO, 1987): octet by octet, octets from the present
+/// position, or the blocks of the object.
 ///
 /// A value for one task at a time.
 public struct Stream: Sendable {
@@ -60,7 +60,7 @@ public struct Stream: Sendable {
   private let client: Client
   private let user: ClientUser
   private var block: ArraySlice<UInt8> = []
-  /// Octets read and written so far, the position of an object that has positions.
+  /// Octets read and written so far: the position in an object that has positions.
   private var position: UInt64 = 0
 
   init(_ client: Client, _ opened: Opened, as user: ClientUser) {
@@ -70,7 +70,7 @@ public struct Stream: Sendable {
     attributes = opened.attributes
   }
 
-  /// The next block, or what is left of one; nil at the end.
+  /// The next block, or the rest of one; nil at the end.
   public mutating func nextBlock() async throws(Refusal) -> [UInt8]? {
     if !block.isEmpty { return Array(block.takeAll()) }
     let (id, position) = (id, position)
@@ -127,7 +127,7 @@ public struct Stream: Sendable {
     }
   }
 
-  /// Nothing may be asked of it afterwards.
+  /// Closes it; it must not be used afterwards.
   public func close() { client.close(id) }
 }
 
