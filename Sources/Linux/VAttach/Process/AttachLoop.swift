@@ -8,7 +8,7 @@ import VProtocol
 final class AttachLoop: Sendable {
   private struct State: Sendable {
     var watchers: [Int32: @Sendable () -> Void] = [:]
-    /// In order of time; equal times in the order they came.
+    /// In order of time, then of their start.
     var timers: [(time: Time, body: @Sendable () -> Void)] = []
     var isEnded = false
   }
@@ -53,7 +53,7 @@ final class AttachLoop: Sendable {
     }
   }
 
-  /// Ends the thread after the event at hand.
+  /// Ends the thread after the present event.
   func end() {
     state.withLock { $0.isEnded = true }
     after(TimeSpan(nanoseconds: 0)) {}
