@@ -86,8 +86,9 @@ struct GroupRightsTests {
     #expect(GroupUser.sender(Self.own.principal) == "root@kea")
     #expect(GroupUser.sender(Self.limited.principal) == "nobody@kea")
     #expect(GroupUser.sender(Self.caller("ann", "moa").principal) == "ann@moa")
-    #expect(GroupUser.isBoard(Self.foreign.principal) && !GroupUser.isBoard(Self.limited.principal))
-    #expect(!GroupUser.isBoard(Self.caller("ann").principal))
+    #expect(GroupUser.isGroupServer(Self.foreign.principal))
+    #expect(!GroupUser.isGroupServer(Self.limited.principal))
+    #expect(!GroupUser.isGroupServer(Self.caller("ann").principal))
   }
 
   @Test("who is charged for a program is its owner")

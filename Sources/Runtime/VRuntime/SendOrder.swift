@@ -12,7 +12,7 @@ public enum Party: String, CaseIterable, Sendable {
   case fileServer
   case pipeServer
   /// The group server: operations on its names, ChangeGroup, and messages to members.
-  case groupBoard
+  case groupServer
   /// The same server, when a program's own manager has the program join or leave: it asks no team
   /// server.
   case groupMembership
@@ -31,12 +31,12 @@ public enum Party: String, CaseIterable, Sendable {
     switch self {
     case .program:
       [
-        .directory, .fileServer, .pipeServer, .groupBoard, .teamServer, .node, .nameHandler,
+        .directory, .fileServer, .pipeServer, .groupServer, .teamServer, .node, .nameHandler,
         .kernelManager,
       ]
     case .mount:
-      [.directory, .fileServer, .pipeServer, .groupBoard, .teamServer, .node, .nameHandler]
-    case .groupBoard: [.directory, .teamServer, .groupTable, .node, .nameHandler, .kernelManager]
+      [.directory, .fileServer, .pipeServer, .groupServer, .teamServer, .node, .nameHandler]
+    case .groupServer: [.directory, .teamServer, .groupTable, .node, .nameHandler, .kernelManager]
     case .groupMembership: [.groupTable, .kernelManager]
     case .fileServer, .pipeServer: [.directory, .kernelManager]
     case .teamServer: [.directory, .groupMembership, .kernelManager]

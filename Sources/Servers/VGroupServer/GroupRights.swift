@@ -103,7 +103,7 @@ package enum GroupUser {
   }
 
   /// Whether it is another group server: they ask each other as root of their host.
-  package static func isBoard(_ principal: Principal) -> Bool {
+  package static func isGroupServer(_ principal: Principal) -> Bool {
     principal.isFullRoot
   }
 

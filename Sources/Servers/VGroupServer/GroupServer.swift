@@ -16,7 +16,7 @@ public import VRuntime
 public final class GroupServer: Sendable {
   let backplane: any Backplane
   let kernel: KernelID
-  let boards: BoardQueries
+  let groupServers: BoardQueries
   let clients: ClientPool
   let table: Mutex<GroupTable>
   let views = Mutex(GroupViews())
@@ -52,9 +52,9 @@ public final class GroupServer: Sendable {
     kept = MessageShares(host: host)
     let own = LateBound<GroupServer>()
     // The answers depend on the sender, so the server gets principals.
-    let board = backplane.makeServer(knowsPrincipals: true) { own.object?.serve($0) }
-    kernel = board.kernel
-    boards = BoardQueries(backplane, kernel: kernel) { name, answer in
+    let server = backplane.makeServer(knowsPrincipals: true) { own.object?.serve($0) }
+    kernel = server.kernel
+    groupServers = BoardQueries(backplane, kernel: kernel) { name, answer in
       own.object?.end(name, for: GroupTraits(answer))
     }
     programs = LifeWatch(backplane, of: { own.object?.programsHere ?? [] }) { entity, life in
@@ -64,7 +64,7 @@ public final class GroupServer: Sendable {
     manager = TreeManager(
       backplane, Self.rootContext(own), identify: { GroupUser.caller(of: $0, at: host) })
     own.bind(self)
-    backplane.join(board, group: .groupManagerGroup)
+    backplane.join(server, group: .groupManagerGroup)
   }
 
   /// Each asks every group server, and takes an entity until all have answered.
@@ -111,7 +111,7 @@ public final class GroupServer: Sendable {
       guard case .done(let block, _) = answer, !block.data.isEmpty,
         found.count < Self.hostsMax
       else {
-        boards.expect(found)
+        groupServers.expect(found)
         clients.send(ReleaseInstance(instance), as: "root", to: manager) { _ in }
         return
       }
@@ -157,7 +157,7 @@ public final class GroupServer: Sendable {
   func lookThoroughly(at name: Name, _ found: @escaping GroupLooks.Found) {
     let look: GroupLooks.Look = { [self] found in
       table.withLock { $0.noteLook(at: name, backplane.now) }
-      boards.ask(name) { [self] others in
+      groupServers.ask(name) { [self] others in
         let all = others.answers + [ownAnswer(name)].compactMap(\.self)
         let view = GroupView(all, silent: others.silent)
         views.withLock { $0.note(view, of: name, at: backplane.now) }
@@ -206,7 +206,7 @@ public final class GroupServer: Sendable {
   /// Finds out which groups exist.
   private func lookAround(_ done: @escaping @Sendable () -> Void) {
     let look: GroupLooks.Look = { [self] found in
-      boards.ask("") { [self] others in
+      groupServers.ask("") { [self] others in
         let all = others.answers + [ownAnswer("")].compactMap(\.self)
         let names = Set(all.flatMap { $0.members.map(\.name) })
         views.withLock { $0.note(names: names) }
@@ -216,7 +216,7 @@ public final class GroupServer: Sendable {
     looks.add("", look) { _ in done() }
   }
 
-  // MARK: what boards are asked
+  // MARK: requests of group servers and clients
 
   private func serve(_ request: Request) {
     switch request.message.mcb.code {
@@ -229,19 +229,19 @@ public final class GroupServer: Sendable {
   /// The names of groups are public, as `/v/group` shows them; the members of one are not.
   private func answer(_ request: Request) {
     let caller = GroupUser.caller(of: request, at: backplane.host)
-    let isBoard = GroupUser.isBoard(caller.principal)
-    if isBoard { boards.note(request.client.kernel, of: caller.principal.host) }
+    let isGroupServer = GroupUser.isGroupServer(caller.principal)
+    if isGroupServer { groupServers.note(request.client.kernel, of: caller.principal.host) }
     backplane.serve(QueryGroup.self, request) { query in
       guard let answer = ownAnswer(query.name) else {
         // A group server without such a group at least tells the others its host.
-        let words = isBoard ? backplane.host : ""
+        let words = isGroupServer ? backplane.host : ""
         return backplane.reply(Refusal(.notFound, words).message, to: request)
       }
       let about = GroupTraits(answer)
       let isAllowed = query.name.isEmpty || about.mayBePassed(by: caller, at: backplane.host)
-      guard isBoard || isAllowed else { return backplane.refuse(.noPermission, request) }
+      guard isGroupServer || isAllowed else { return backplane.refuse(.noPermission, request) }
       backplane.reply(answer, to: request)
-      if isBoard && !query.name.isEmpty { lookLater(at: query.name) }
+      if isGroupServer && !query.name.isEmpty { lookLater(at: query.name) }
     }
   }
 
