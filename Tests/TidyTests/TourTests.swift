@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// README's "Follow one Send": the way of a call through the system, file by file.
+/// README's "Follow one Send": the path of a call through the system, file by file.
 struct Tour {
   struct Step: Equatable {
     var file: String
@@ -26,7 +26,7 @@ struct Tour {
     }
   }
 
-  /// Whether a file calls a function of a name: a mention of it that is no declaration.
+  /// Whether a file calls a function: it has the name outside of a declaration.
   static func calls(_ function: String, _ text: String) -> Bool {
     let mentions = text.ranges(of: "\(function)(").filter { range in
       let front = text[..<range.lowerBound]
@@ -52,7 +52,7 @@ struct TourTests {
     }
   }
 
-  /// Packets are laid out, sealed and sent by `Node.swift`, for which the kernel only says what.
+  /// `Node.swift` lays out, seals and sends packets; the kernel only decides which.
   private static let driver = "Linux/VNode/Node.swift"
   private static let machine = "Linux/VNode/LinuxMachine.swift"
 
@@ -73,7 +73,7 @@ struct TourTests {
     #expect(Tour.calls("transmit", driver) && Tour.calls(last.function, machine))
   }
 
-  @Test("is found in a page, and a call is told from a declaration")
+  @Test("is found in a page, and a call differs from a declaration")
   func reading() {
     let page = "## Follow one Send\n\n1. `A/B.swift`, `go`: does.\n\n## Limits\n2. `C`, `d`: x\n"
     #expect(Tour.steps(of: page) == [Tour.Step(file: "A/B.swift", function: "go")])
