@@ -2,9 +2,9 @@ import Foundation
 import Testing
 
 extension LabTests {
-  @Suite("The example board", .tags(.mount), .serialized)
+  @Suite("The example server", .tags(.mount), .serialized)
   struct ExampleBoardTests {
-    @Test("is a file system for ordinary tools of every host, for as long as it runs")
+    @Test("is a file system for ordinary tools of every host, as long as it runs")
     func tools() async throws {
       let lab = try await Lab.shared()
       let board = try lab.shell(on: "moa")
