@@ -101,7 +101,7 @@ extension LabTests {
     func refused() async throws {
       let lab = try await Lab.shared()
       let words = [
-        (["pipe"], "v: serve pipe: pipe/kea is served already, by kea\nv: a board runs in "),
+        (["pipe"], "v: serve pipe: pipe/kea is served already, by kea\nv: a server runs in "),
         (
           ["file", "--export", "storage/moa=/tmp"],
           "v: serve file: storage/moa is served already, by moa\n"

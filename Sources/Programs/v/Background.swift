@@ -10,7 +10,7 @@ enum Background {
 
   static func run(_ body: @escaping @Sendable () -> Void) { pthread_detach(start(body)) }
 
-  /// One to be joined.
+  /// Starts a thread that must be joined.
   static func start(_ body: @escaping @Sendable () -> Void) -> pthread_t {
     var thread = pthread_t()
     let context = Unmanaged.passRetained(Body(body)).toOpaque()
@@ -23,7 +23,7 @@ enum Background {
     return thread
   }
 
-  /// What `body` returns, or nil if it does not return in time; then its thread is left alone.
+  /// The result of `body`, or nil if it does not return in time; then its thread goes on.
   static func wait<Value: Sendable>(
     seconds: Double, _ body: @escaping @Sendable () -> Value
   ) -> Value? {

@@ -4,7 +4,7 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// `v bench`: how fast V is, beside something else measured in turn in the same run.
+/// `v bench`: the speed of V, beside a control that is measured in turn in the same run.
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measures V beside plain UDP or another directory, in turn.",
@@ -26,7 +26,7 @@ struct Samples {
   mutating func add(_ span: TimeSpan) { nanoseconds.append(UInt32(clamping: span.nanoseconds)) }
   mutating func add(_ other: [UInt32]) { nanoseconds += other }
 
-  /// In microseconds; nan where there is nothing.
+  /// In microseconds; nan without samples.
   var median: Double {
     guard !nanoseconds.isEmpty else { return .nan }
     return Double(nanoseconds.sorted()[(nanoseconds.count - 1) / 2]) / 1000
@@ -64,7 +64,7 @@ struct ProcessorTime {
     return Double(seconds) * 1e6 + Double(microseconds)
   }
 
-  /// As the nodes count it now; `there` stays 0 where the other node is this one.
+  /// The present times, as the nodes count them; `there` stays 0 if the other node is this one.
   static func now(
     _ options: CommonOptions, _ node: AttachedBackplane, _ other: KernelID
   ) throws -> ProcessorTime {
@@ -109,7 +109,7 @@ struct UDPEcho {
   private var buffer = [UInt8](repeating: 0, count: 65_536)
 
   static let octetsMax = 16_384
-  /// As short as a packet of V's shortest message, nearly.
+  /// Nearly as short as a packet of V's shortest message.
   private static let octetsMin = 64
 
   /// A bound socket, or nil with `errno`.
@@ -162,7 +162,7 @@ struct UDPEcho {
       socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
   }
 
-  /// The samples of `count` round trips; fewer where datagrams were lost.
+  /// The samples of `count` round trips; fewer if datagrams were lost.
   mutating func measure(_ count: Int, requestBytes: Int, answerBytes: Int) throws -> [UInt32] {
     let request = max(requestBytes, Self.octetsMin)
     let answer = max(answerBytes, Self.octetsMin)

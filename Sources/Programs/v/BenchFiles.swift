@@ -1,7 +1,7 @@
 import ArgumentParser
 import Glibc
 
-/// `v bench files`: what programs see of a directory, beside another one.
+/// `v bench files`: the speed of a directory, beside another one.
 struct BenchFiles: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "files",
@@ -83,7 +83,7 @@ struct BenchFiles: ParsableCommand {
   }
 }
 
-/// What the benches of files take.
+/// The options of benches of files.
 struct FileOptions: ParsableArguments {
   @Flag(help: "Print one JSON object instead of text for people.")
   var json = false
@@ -97,7 +97,7 @@ struct FileOptions: ParsableArguments {
     }
   }
 
-  /// Ends the process at the time limit, whatever call it is in.
+  /// Ends the process at the time limit, even in a system call.
   func limitTime(_ verb: String) {
     let microseconds = timeout * 1e6
     let text = "v: \(verb): not done after \(timeout) s"
@@ -113,7 +113,7 @@ struct FileOptions: ParsableArguments {
   }
 }
 
-/// One directory put to work; every test leaves what the next one needs.
+/// The tests of one directory; each leaves the files that the next one needs.
 final class FileExercise {
   enum Test: String, CaseIterable {
     case sequentialWrite = "sequential write"
@@ -125,7 +125,7 @@ final class FileExercise {
     var isRate: Bool { self == .sequentialWrite || self == .sequentialRead }
     var unit: String { isRate ? "MB/s" : "us each" }
 
-    /// How many times as long the first takes.
+    /// How many times as long the first one takes.
     func ratio(_ value: Double, _ control: Double) -> Double {
       isRate ? control / value : value / control
     }
@@ -171,7 +171,7 @@ final class FileExercise {
     rmdir(folder)
   }
 
-  /// Microseconds that `body` takes.
+  /// The microseconds that `body` takes.
   private func time(_ body: () throws -> Void) rethrows -> Double {
     var begin = timespec()
     var end = timespec()
@@ -242,7 +242,7 @@ final class FileExercise {
     }
   }
 
-  /// As find(1) walks: reads every folder and looks at every entry.
+  /// Walks like find(1): reads every folder and looks at every entry.
   private func find(_ folder: String) {
     for name in Files.names(folder) {
       var status = Glibc.stat()
@@ -257,7 +257,7 @@ final class FileExercise {
   }
 }
 
-/// `v bench stat`: how long one look at a path takes.
+/// `v bench stat`: the time of one lstat of a path.
 struct BenchStat: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "stat",

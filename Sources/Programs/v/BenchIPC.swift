@@ -40,7 +40,7 @@ struct BenchIPC: ParsableCommand {
     try validateHost(target)
   }
 
-  /// One line: segments of one size, one way, to one place.
+  /// One line: segments of one size, in one direction, to one host.
   private struct Row {
     var kilobytes: Int
     var isResponse: Bool

@@ -5,7 +5,7 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// `v bench pipe`: what a pipe costs beside a FIFO of Linux and beside bare Sends.
+/// `v bench pipe`: the cost of a pipe, beside a FIFO of Linux and bare Sends.
 struct BenchPipe: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "pipe",
@@ -39,7 +39,7 @@ struct BenchPipe: ParsableCommand {
     try validateHost(target)
   }
 
-  /// One thing that is timed, at one place; its control is that of the same place and size.
+  /// One measurement at one host; its control has the same host and size.
   private struct Row {
     var name: String
     var isControl: Bool
@@ -131,7 +131,7 @@ struct BenchPipe: ParsableCommand {
   }
 }
 
-/// A pipe with one writer and one reader, by operations of V alone.
+/// A pipe with one writer and one reader, by V's operations only.
 private final class BenchedPipe {
   /// A program with an end of the pipe.
   private struct End {
@@ -180,7 +180,7 @@ private final class BenchedPipe {
     Failure(status: .refused, description: "bench pipe: a pipe in pipe/\(host): \(code)")
   }
 
-  /// Writes so many blocks on another thread, and reads them on this one.
+  /// Writes this many blocks on another thread, and reads them on this one.
   func pass(_ block: [UInt8], _ count: Int) throws {
     let (writer, manager) = (writer, manager)
     let outcome = Mutex(ReplyCode.ok)
@@ -205,7 +205,7 @@ private final class BenchedPipe {
     if !code.isOK { throw Self.failure(code, host) }
   }
 
-  /// Bare Sends of the reader, one after another, each with that much as its answer.
+  /// Bare Sends of the reader, one after another, with answers of this size.
   func send(to server: EntityID, answerBytes: Int, _ count: Int) throws {
     let message = EchoSegment(answerBytes: answerBytes, data: []).message
     for _ in 0..<count {

@@ -4,7 +4,7 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// `v bench uio`: V's Table II, what reading a file costs above the messages that it takes.
+/// `v bench uio`: V's Table II, the cost of reading a file above that of its messages.
 struct BenchUIO: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "uio",
@@ -41,7 +41,7 @@ struct BenchUIO: ParsableCommand {
     try validateHost(target)
   }
 
-  /// One thing that is timed, at one place.
+  /// One measurement at one host.
   private struct Row {
     var name: String
     var isRemote: Bool
@@ -124,7 +124,7 @@ struct BenchUIO: ParsableCommand {
       }
       samples.add(node.now - start)
     }
-    // Else the compiler may leave the reading out.
+    // Otherwise the compiler may remove the reading.
     if sum == .max { say("") }
     return samples
   }
@@ -151,7 +151,7 @@ struct BenchUIO: ParsableCommand {
   }
 }
 
-/// Takes octets from a block one by one, as a program does that reads with getc.
+/// Takes octets from a block one by one, like a program that reads with getc.
 struct ByteReader {
   private let block: [UInt8]
   private var position = 0
@@ -166,7 +166,7 @@ struct ByteReader {
   }
 }
 
-/// A file of 64 KB in the storage of a host, open, by operations of V alone.
+/// A file of 64 KB in the storage of a host, open, by V's operations only.
 final class BenchFile {
   let client: EntityID
   private let node: AttachedBackplane
@@ -210,7 +210,7 @@ final class BenchFile {
     }
   }
 
-  /// The block of that number, beginning anew behind the end.
+  /// The block of this number; after the last one it starts again.
   func read(_ number: Int, _ octets: Int) throws -> [UInt8] {
     let position = UInt64(number * octets % Self.octets)
     let answer = node.sendAndWait(

@@ -4,10 +4,10 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// `v doctor`: whether this machine can be a host of V, and what keeps it from that.
+/// `v doctor`: checks whether this machine can be a host of V, and what is missing.
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Checks this machine and its cluster, and says what to do about what is wrong.",
+    abstract: "Checks this machine and its cluster, and tells what to do about problems.",
     discussion: """
       Example: v doctor
 
@@ -68,13 +68,13 @@ struct CheckResult {
   }
 }
 
-/// The checks, in the order in which one thing needs another.
+/// The checks, each after those that it depends on.
 struct Checkup {
   private(set) var results: [CheckResult] = []
   private let options: CommonOptions
   private let config: String?
   let prober: Prober
-  /// What the configuration comes to: keys and values as `vnode --effective-config` prints them.
+  /// The effective configuration: keys and values as `vnode --effective-config` prints them.
   private(set) var effective: [String: String] = [:]
   private(set) var report: NodeReport?
 
@@ -153,7 +153,7 @@ struct Checkup {
       add(.ok, "configuration", isThere ? path : "none: the defaults, for this machine alone")
     } else {
       let reason = checked.errors.split(separator: "\n").first.map(String.init) ?? "no reason"
-      // The node is root's, and so is what it reads.
+      // The node runs as root, and so do its checks.
       if geteuid() != 0, reason.hasSuffix(Prober.reason(EACCES)) {
         return add(
           .warn, "configuration", "may not be checked by this user: \(reason)", "sudo v doctor")

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Where the parts of V are that this program belongs to.
+/// Where the other parts of this program's installation of V are.
 enum Installation {
   /// A script of the folder `mount`, for a program that was built in its project.
   static func script(_ name: String) -> String? {

@@ -10,7 +10,7 @@ func validateHost(_ name: String) throws {
 }
 
 extension CompletionKind {
-  /// Names of hosts; the listing waits for none of them.
+  /// Names of hosts; the listing does not wait for any of them.
   static let host = CompletionKind.shellCommand("ls /v/host 2>/dev/null")
 }
 
@@ -30,7 +30,7 @@ struct AttachedMeasurement {
     samples.reserveCapacity(count)
   }
 
-  /// Ends early at the first Send that is refused, and at the time limit.
+  /// Ends early at the first refused Send, and at the time limit.
   mutating func run(to server: EntityID, _ message: () -> Message) -> MeasureSends.Answer {
     var lost: UInt32 = 0
     var code = ReplyCode.ok
@@ -69,7 +69,7 @@ extension CommonOptions {
       status: .timeLimit, description: "\(what): \(count) Sends took longer than \(timeout) s")
   }
 
-  /// Lets this host's node measure.
+  /// Has this host's node measure.
   func measure(
     _ operation: MeasureSends, on node: AttachedBackplane, _ what: String
   ) throws(Failure) -> MeasureSends.Answer {
@@ -92,7 +92,7 @@ extension CommonOptions {
     }
   }
 
-  /// The node server of a host, or the entity that is named.
+  /// The node server of a host, or the given entity.
   func find(
     _ target: String, on node: AttachedBackplane, _ verb: String
   ) throws(Failure) -> EntityID {
@@ -100,7 +100,7 @@ extension CommonOptions {
     if target == "self" || target == node.host { return .nodeServer(of: node.kernel) }
     let client = node.makeClient(user: node.user)
     defer { node.retire(client) }
-    // As the node itself waits for one.
+    // The node itself waits as long for one.
     let limit = min(TimeSpan.milliseconds(timeoutMilliseconds), .seconds(1))
     let answer = node.sendAndWait(
       FindNode(host: target), from: client, to: .nodeGroup,

@@ -4,7 +4,7 @@ import VRuntime
 
 /// The name space of V as this host's node sees it, without a mount.
 struct Names {
-  /// An object that a name leads to.
+  /// The object of a name.
   struct Found {
     var manager: EntityID
     var descriptor: Descriptor
@@ -18,10 +18,10 @@ struct Names {
   let client: EntityID
   private let options: CommonOptions
   private let deadline: Time
-  /// What is done, for messages: `ls storage`.
+  /// The command, for messages: `ls storage`.
   private let what: String
 
-  /// As many as Linux follows.
+  /// The limit of Linux.
   private static let linksMax = 40
   static let root = ContextID(rawValue: 1)
 
@@ -56,7 +56,7 @@ struct Names {
     }
   }
 
-  /// The code that an operation is answered with, whatever it is.
+  /// The code of an operation's answer, whatever it is.
   func code(of operation: some Operation, to server: EntityID) throws -> ReplyCode {
     let left = max(deadline - node.now, TimeSpan(nanoseconds: 1))
     let response = node.sendAndWait(
@@ -155,7 +155,7 @@ struct Names {
     return records
   }
 
-  /// The names in a shared context; nothing where a manager answers for it.
+  /// The names in a shared context; none if a manager has it.
   func list(_ path: String) throws -> [String] {
     let found = try find(path)
     guard found.descriptor.kind == .sharedContext else { return [] }
@@ -180,7 +180,7 @@ struct Names {
   }
 }
 
-/// What a verb found out, for programs and for people.
+/// The result of a verb, for programs and for people.
 struct Reply {
   var members: [(String, JSON)]
   var text: String

@@ -1,4 +1,4 @@
-/// What a node says of itself, read from its lines.
+/// A node's report of its own state, read from its lines.
 struct NodeReport {
   struct Peer {
     var kernel: String
@@ -13,7 +13,7 @@ struct NodeReport {
     var name: String { host ?? locator ?? kernel }
   }
 
-  /// Packets from one place that were not V.
+  /// Packets from one address that were refused.
   struct Rejected {
     var source: String
     var count: Int
@@ -54,7 +54,7 @@ struct NodeReport {
     }
   }
 
-  /// Of silent hosts only these are of interest, and those without a name.
+  /// Keeps only these of the silent hosts, and those without a name.
   mutating func leaveOutSilent(besides hosts: Set<String>) {
     peers.removeAll { peer in peer.isSilent && peer.host.map { !hosts.contains($0) } ?? false }
   }
@@ -67,7 +67,7 @@ struct NodeReport {
 }
 
 extension NodeReport {
-  /// Other hosts that are there.
+  /// Other hosts that are up.
   var presentHosts: [String] {
     let own = values["host"]
     return Array(Set(peers.filter { !$0.isSilent }.compactMap(\.host).filter { $0 != own }))
@@ -126,7 +126,7 @@ extension NodeReport {
   }
 }
 
-/// Forms of text that several commands print.
+/// Formats of text that several commands print.
 enum Text {
   /// Columns as wide as their widest entry; the first row is the heading.
   static func table(_ rows: [[String]]) -> [String] {
@@ -141,7 +141,7 @@ enum Text {
     }
   }
 
-  /// Octets as people count disks: three digits, in powers of 1000.
+  /// Octets as disks are measured: three digits, in powers of 1000.
   static func bytes(_ count: UInt64) -> String {
     var value = Double(count)
     for unit in ["B", "kB", "MB", "GB"] {
@@ -161,7 +161,7 @@ enum Text {
     }
   }
 
-  /// A number with so many decimals.
+  /// A number with this many decimals.
   static func decimal(_ value: Double, _ places: Int) -> String {
     guard value.isFinite else { return "-" }
     var factor = 1.0

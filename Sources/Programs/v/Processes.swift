@@ -14,7 +14,7 @@ enum Processes {
     }
   }
 
-  /// Those that have a UDP socket at a port, as `process 12 (name)`.
+  /// The processes that have a UDP socket at a port, as `process 12 (name)`.
   static func holding(udpPort port: UInt16) -> [String] {
     let digits = String(port, radix: 16, uppercase: true)
     let end = ":" + String(repeating: "0", count: 4 - digits.count) + digits
@@ -30,9 +30,9 @@ enum Processes {
     }.map { "process \($0.pid) (\($0.name))" }
   }
 
-  /// What keeps a mount busy, one thing a line.
+  /// Names what keeps a mount busy, one thing a line.
   ///
-  /// Everything is read from /proc; the mount itself is not looked at, since it may hang.
+  /// Everything is read from /proc; the mount itself is not touched, because it may hang.
   static func holding(mount point: String) -> [String] {
     let own = Files.link("/proc/self/ns/mnt")
     func isInside(_ path: String) -> Bool { path == point || path.hasPrefix(point + "/") }
@@ -58,7 +58,7 @@ enum Processes {
   }
 }
 
-/// What is mounted in this process's view.
+/// The mounts in this process's view.
 enum Mounts {
   struct Entry {
     var point: String
@@ -101,7 +101,7 @@ enum Mounts {
   }
 }
 
-/// Small files and folders, read whole; nil or nothing where they can not be read.
+/// Small files and folders, read whole; nil or empty if they cannot be read.
 enum Files {
   static func text(_ path: String) -> String? {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
@@ -146,7 +146,7 @@ enum Files {
 /// Another program, run to its end.
 enum Command {
   struct Outcome {
-    /// 126 where it could not be tried, 127 where there is no such program, 128 + N for signal N.
+    /// 126 if it could not be started, 127 if there is no such program, 128 + N for signal N.
     var status: Int32
     var output = ""
     var errors = ""
@@ -160,12 +160,12 @@ enum Command {
     return file < 0 ? nil : file
   }
 
-  /// With `isShown` it writes where this process writes, and nothing is kept.
+  /// With `isShown` its output goes where this process's goes, and is not kept.
   static func run(_ arguments: [String], isShown: Bool = false) -> Outcome {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    // Files, not pipes: whoever outlives the program keeps nobody waiting.
+    // Files, not pipes: processes that outlive the program delay no reader.
     let wanted = isShown ? 0 : 2
     let files = (0..<wanted).compactMap { _ in temporaryFile() }
     defer { for file in files { close(file) } }

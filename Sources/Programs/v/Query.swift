@@ -3,7 +3,7 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// `v query`: what V knows of one object or process.
+/// `v query`: shows V's data of one object or process.
 struct Query: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows the descriptor of an object, or the state of a process.",
@@ -42,7 +42,7 @@ struct Query: ParsableCommand {
     return single + [("groups", .array(groups))]
   }
 
-  /// Every field of a descriptor, by the name that text and JSON have for it.
+  /// Every field of a descriptor, by its name in text and JSON.
   static func members(_ found: Names.Found) -> [(String, JSON)] {
     let descriptor = found.descriptor
     let identity = descriptor.identity

@@ -4,10 +4,10 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// `v stat`: what a host's node has counted.
+/// `v stat`: shows the counters of a host's node.
 struct Stat: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows what a host's node counts: each count, its unit, and in which time.",
+    abstract: "Shows the counters of a host's node, with their units and their window of time.",
     discussion: """
       Example: v stat --window 1 moa
 
@@ -37,7 +37,7 @@ struct Stat: ParsableCommand {
       var counts = try Counts(names.lines(of: path))
       if let window {
         usleep(UInt32(window * 1_000_000))
-        // The wait is no part of the time limit.
+        // The window does not count in the time limit.
         let later = try Counts(Names(names.node, options, for: "stat \(host)").lines(of: path))
         counts = later.since(counts)
       }
@@ -49,7 +49,7 @@ struct Stat: ParsableCommand {
   private var path: String { "host/\(host)/net/stats" }
 }
 
-/// What a node counted in a window of time.
+/// A node's counts in a window of time.
 private struct Counts {
   struct Count {
     var name: String

@@ -3,7 +3,7 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// `v status`: this host's node, what it knows of the others, and why one of them is silent.
+/// `v status`: shows this host's node and the others, and why one of them is silent.
 struct Status: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows this host's node, the nodes it has heard of, and why one is silent.",
@@ -14,7 +14,7 @@ struct Status: ParsableCommand {
       Where something is wrong, lines below the table say what, and what to do about it.
       """)
 
-  @Flag(name: .shortAndLong, help: "Also kernels, what the node has counted, and what it refused.")
+  @Flag(name: .shortAndLong, help: "Also kernels, the node's counters, and refused packets.")
   var verbose = false
 
   @OptionGroup var options: CommonOptions
@@ -23,7 +23,7 @@ struct Status: ParsableCommand {
     let node = try options.attach()
     defer { node.close() }
     var report = try options.report(of: node, "status")
-    // The kernel remembers those longer that are forgotten.
+    // The kernel still knows hosts that were forgotten.
     let names = Names(node, options, for: "status", limit: .milliseconds(500))
     if let listed = try? names.list("host") { report.leaveOutSilent(besides: Set(listed)) }
     let troubles = Diagnosis(report, Prober(seconds: options.timeout)).troubles
@@ -34,7 +34,7 @@ struct Status: ParsableCommand {
 }
 
 extension CommonOptions {
-  /// Asks this host's node how it is, or the node of `kernel`.
+  /// The report of this host's node, or of the node of `kernel`.
   func report(
     of node: AttachedBackplane, kernel: KernelID? = nil, _ verb: String
   ) throws -> NodeReport {

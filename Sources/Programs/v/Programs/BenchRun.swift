@@ -4,7 +4,7 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// `v bench run`: what it costs to start a program elsewhere, and what a guest costs its host.
+/// `v bench run`: the cost of starting a program elsewhere, and the cost of a guest for its host.
 struct BenchRun: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
@@ -36,7 +36,7 @@ struct BenchRun: ParsableCommand {
     try validateHost(target)
   }
 
-  /// A median and what it is to be seen beside.
+  /// A median and its control.
   private struct Row {
     var name: String
     var value: Double
@@ -138,7 +138,7 @@ struct BenchRun: ParsableCommand {
 
   private static let choiceCount = 10
 
-  /// Programs that run as long as the choices last.
+  /// Starts programs that run as long as the choices last.
   private func spread(_ node: AttachedBackplane) throws -> Row {
     var programs: [RemoteProgram] = []
     defer {
@@ -193,7 +193,7 @@ struct BenchRun: ParsableCommand {
     return node.now - start
   }
 
-  /// With a guest for each processor, which does nothing but turn.
+  /// With a guest for each processor, which only loops.
   private func timeBesideGuests(_ work: [String], _ node: AttachedBackplane) throws -> TimeSpan {
     var guests: [RemoteProgram] = []
     defer {

@@ -2,7 +2,7 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// Why a manager did not do what it was asked: its code, and its words if it had some.
+/// Why a manager refused a request: its code, and its words if it had some.
 struct Refused: Error, CustomStringConvertible {
   var code: ReplyCode
   var words = ""
@@ -22,7 +22,7 @@ struct Refused: Error, CustomStringConvertible {
   var description: String { words.isEmpty ? "\(code)" : words }
 }
 
-/// Waits for what a conversation answers.
+/// Waits for the answer of a conversation.
 enum Answered {
   static func value<Value: Sendable>(
     _ ask: (@escaping @Sendable (Result<Value, Refusal>) -> Void) -> Void
@@ -42,7 +42,7 @@ enum Answered {
   }
 }
 
-/// A client entity of this process: one transaction at a time, and what it opens is its own.
+/// A client entity of this process: it has one transaction at a time, and owns what it opens.
 final class Conversation: Sendable {
   let node: AttachedBackplane
   private let client: EntityID
@@ -70,8 +70,8 @@ final class Conversation: Sendable {
 
 /// An open object of V.
 ///
-/// One message opens it by its name from the root, on whatever host it is: the directory hands it
-/// on.
+/// One message opens it by its name from the root, on whatever host it is: the directory forwards
+/// the message.
 final class OpenObject: Sendable {
   private let conversation: Conversation
   private let manager: EntityID
@@ -89,7 +89,7 @@ final class OpenObject: Sendable {
     manager = by
   }
 
-  /// Up to 16 KB; a stream has no positions, and answers when there is something.
+  /// Up to 16 KB; a stream has no positions, and answers when there are octets.
   func read(at position: UInt64 = 0, limit: TimeSpan? = nil) throws(Refused) -> [UInt8] {
     try conversation.send(
       ReadInstance(instance, position: position, count: Message.segmentBytesMax), to: manager,

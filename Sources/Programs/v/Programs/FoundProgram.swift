@@ -3,13 +3,13 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// A host's programs, as its listing has them.
+/// A host's programs, from its listing.
 enum Listing {
   /// An entry of `team/HOST`.
   struct Entry {
     /// `12.sort`.
     var name: String
-    /// Started through the team server, not by the host itself.
+    /// Whether it was started through the team server, not by the host itself.
     var isProgram: Bool
   }
 
@@ -23,14 +23,14 @@ enum Listing {
     return try team.records(limit: limit).compactMap { record in
       let name = String(decoding: record.name, as: UTF8.self)
       guard record.kind.isContext, ProgramName(name) != nil else { return nil }
-      // Only what was started there is told from an earlier one of its name.
+      // Only a program that was started there has a generation of its own.
       return Entry(name: name, isProgram: record.identity.generation != 0)
     }
   }
 }
 
 extension NodeOptions {
-  /// The program that somebody named; the host is asked only for a name that is not whole.
+  /// A program by its name; the host is asked only if the name is not complete.
   func program(
     _ text: String, _ verb: String, _ node: AttachedBackplane
   ) throws(Failure) -> RemoteProgram {
@@ -55,7 +55,7 @@ extension NodeOptions {
 }
 
 extension Failure {
-  /// What a manager said about a program that somebody named.
+  /// A manager's refusal about a named program.
   static func ofProgram(
     _ text: String, _ verb: String, _ refused: Refused, _ node: AttachedBackplane
   ) -> Failure {

@@ -1,8 +1,8 @@
 import Glibc
 
-/// What this process has that a program elsewhere is to have too.
+/// The environment of this process, for a program elsewhere.
 enum Own {
-  /// As they came, text or not.
+  /// As they were given, text or not.
   static var arguments: [[UInt8]] {
     (0..<Int(CommandLine.argc)).map { octets(of: CommandLine.unsafeArgv[$0]) }
   }
@@ -17,14 +17,14 @@ enum Own {
     return variables
   }
 
-  /// Asking changes it for a moment, in which no thread of this process makes a file.
+  /// Reading it changes it for a moment, in which no thread of this process makes a file.
   static var umask: UInt32 {
     let mask = Glibc.umask(0o077)
     _ = Glibc.umask(mask)
     return mask
   }
 
-  /// Nil where it is gone.
+  /// Nil if it was removed.
   static var directory: [UInt8]? {
     guard let path = getcwd(nil, 0) else { return nil }
     defer { free(path) }
@@ -36,7 +36,7 @@ enum Own {
     return UnsafeRawBufferPointer(start: text, count: strlen(text)).map { $0 }
   }
 
-  /// Writes everything; where nobody reads any more, this process ends as any other does.
+  /// Writes everything; if the reader has gone, this process ends as any other does.
   static func write(_ octets: [UInt8], to descriptor: Int32, _ terminal: Terminal?) {
     var rest = octets[...]
     while !rest.isEmpty {

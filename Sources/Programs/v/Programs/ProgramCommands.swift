@@ -2,7 +2,7 @@ import ArgumentParser
 import Glibc
 import VProtocol
 
-/// `v kill`: a signal for programs, wherever they are.
+/// `v kill`: sends a signal to programs, wherever they are.
 struct Kill: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Sends a signal to programs on any host.",
@@ -20,7 +20,7 @@ struct Kill: ParsableCommand {
 
   @OptionGroup var options: NodeOptions
 
-  @Argument(help: ArgumentHelp("What to send it to.", valueName: "program"), completion: .program)
+  @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
   var programs: [String]
 
   func validate() throws {
@@ -49,7 +49,7 @@ struct Kill: ParsableCommand {
   }
 }
 
-/// `v wait`: the end of programs.
+/// `v wait`: waits for the end of programs.
 struct Wait: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Waits until programs have ended, on any host.",
@@ -62,7 +62,7 @@ struct Wait: ParsableCommand {
 
   @OptionGroup var options: NodeOptions
 
-  @Argument(help: ArgumentHelp("What to wait for.", valueName: "program"), completion: .program)
+  @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
   var programs: [String]
 
   func run() throws {
@@ -80,25 +80,25 @@ struct Wait: ParsableCommand {
   }
 }
 
-/// `v logs`: what a program has written.
+/// `v logs`: prints the output of a program.
 struct Logs: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Prints what a program has written so far, the last megabyte of each stream.",
+    abstract: "Prints the output of a program so far, the last megabyte of each stream.",
     discussion: """
       Example: v logs -f moa/12.make
 
       Its standard output goes to standard output, its standard error to standard error.
       """)
 
-  @Flag(name: .shortAndLong, help: "Go on with what it writes from now on, until it has ended.")
+  @Flag(name: .shortAndLong, help: "Go on with its output until it has ended.")
   var follow = false
 
   @OptionGroup var options: NodeOptions
 
-  @Argument(help: ArgumentHelp("Whose output.", valueName: "program"), completion: .program)
+  @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
   var program: String
 
-  /// What is kept is there at once: after so long without anything there is no more.
+  /// Kept output comes at once: after this time without any there is no more.
   private static let silence = TimeSpan.milliseconds(300)
 
   func run() throws {

@@ -11,7 +11,7 @@ final class RemoteProgram: Sendable {
   /// `12.sort`.
   let name: String
   private let node: AttachedBackplane
-  /// What outlives an outage: its streams and its end.
+  /// Its streams and its end, which outlive an outage.
   private let conversation: ProgramConversation
   /// The instance of `new` that holds an attached program.
   private let hold: OpenObject?
@@ -20,7 +20,7 @@ final class RemoteProgram: Sendable {
   /// Why a stream could not be copied.
   private let failure = Mutex<Refused?>(nil)
 
-  /// An outage is borne for `wait`, and `told` hears of it.
+  /// An outage is tolerated for `wait`, and `told` is called for it.
   init(
     _ name: String, on host: String, _ node: AttachedBackplane, hold: OpenObject? = nil,
     wait: TimeSpan = TimeSpan(nanoseconds: 0),
@@ -85,7 +85,7 @@ final class RemoteProgram: Sendable {
 
   func status() throws(Refused) -> ProgramStatus { ProgramStatus(try text("status")) }
 
-  /// Does what a line of `ctl` says.
+  /// Carries out a line of `ctl`.
   func control(_ line: String) throws(Refused) {
     let file = try open("ctl", .write, limit: Self.limit)
     defer { file.release() }
@@ -95,22 +95,22 @@ final class RemoteProgram: Sendable {
   /// End of file for the program.
   func endInput() { (try? open("in", .write, limit: Self.limit))?.release() }
 
-  /// Says on standard error if the program does not run where this process does.
+  /// Reports on standard error if the program runs in another directory than this process.
   func tellDirectory(wanted: [UInt8]?) {
     guard let status = try? status() else { return }
     var notice = status.notice(host: host)
-    // It has a directory that is the same one, by another path.
+    // Its directory is the same one, by another path.
     if let wanted, notice == nil, let directory = status["directory"],
       directory != String(decoding: wanted, as: UTF8.self)
     {
       notice = "running in \(directory)"
     }
     guard let notice else { return }
-    // A raw terminal has to be told to go back.
+    // On a raw terminal a line must begin with a carriage return.
     say(isatty(2) == 1 ? "\rv: \(notice)\r" : "v: \(notice)", to: 2)
   }
 
-  /// Lets go of an attached program, which has ended or will be.
+  /// Releases an attached program, which has ended or will be ended.
   func release() {
     if !isReleased.exchange(true, ordering: .relaxed) { hold?.release() }
   }
@@ -155,14 +155,14 @@ final class RemoteProgram: Sendable {
     try Answered.value { conversation.end($0) }
   }
 
-  /// Whether its host is silent, and that is waited for.
+  /// Whether its host is silent, and is waited for.
   var isSilent: Bool { conversation.isSilent }
 
   func input() -> ProgramInput { conversation.input() }
   func events() -> ProgramLines { conversation.events() }
 
-  /// What reads a stream: of a program of this process all of it, over outages; of another one what
-  /// is kept of it.
+  /// The reader of a stream: for a program of this process all of it, over outages; for another one
+  /// the output that is kept.
   private func reader(
     of stream: String
   ) throws(Refused) -> () throws(Refused) -> [UInt8] {
@@ -184,15 +184,15 @@ final class RemoteProgram: Sendable {
       }
     } catch {
       failure.withLock { $0 = $0 ?? error }
-      // Its output would be lost: it ends, and that is waited for.
+      // Its output would be lost: the program is ended, and its end is waited for.
       release()
-      // One that is not this process's goes on, and is no more looked at.
+      // A program that is not this process's goes on without being watched.
       if hold == nil { ended.put(.failure(Refusal(error.code, error.words))) }
     }
   }
 }
 
-/// Lines of output with the host's name before each; a write has whole lines.
+/// Lines of output with the host's name in front of each; a write has whole lines.
 final class PrefixedOutput: Sendable {
   private let prefixer: Mutex<LinePrefixer>
   private let descriptor: Int32

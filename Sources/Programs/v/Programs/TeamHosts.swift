@@ -4,15 +4,15 @@ import VAttach
 import VProtocol
 import VRuntime
 
-/// The hosts that run programs for others.
+/// The hosts that run programs.
 enum TeamHosts {
-  /// All that are known, silent ones too, by name.
+  /// All known hosts, silent ones too, by name.
   static func all(_ node: AttachedBackplane) throws(Failure) -> [String] {
     do throws(Refused) {
       let team = try OpenObject(
         "team", [.read, .directory], Conversation(node), limit: .seconds(1))
       defer { team.release() }
-      // The links self and any lead to hosts that are there anyway.
+      // The links self and any lead to hosts that are found anyway.
       return try team.records(limit: .seconds(1)).filter { $0.kind.isContext }
         .map { String(decoding: $0.name, as: UTF8.self) }.sorted()
     } catch {
@@ -22,13 +22,13 @@ enum TeamHosts {
     }
   }
 
-  /// All are waited for so long after the first answer.
+  /// How long further answers are waited for after the first one.
   private static let moreMicroseconds: UInt32 = 1000
-  /// Somebody answers within this, or nobody is willing.
+  /// An answer comes in this time, or no host accepts the program.
   private static let limit = TimeSpan.milliseconds(500)
 
   /// Asks all program managers at once and takes the least loaded of those that answer soon; of
-  /// several any.
+  /// several, a random one.
   static func leastLoaded(
     for programClass: String, _ node: AttachedBackplane
   ) throws(Failure) -> String {
@@ -54,10 +54,10 @@ enum TeamHosts {
     return host
   }
 
-  /// What program managers answered.
+  /// The answers of program managers.
   private final class Offers: Sendable {
     private let offers = Mutex<[SelectHost.Answer]>([])
-    /// Written to with the first answer, or when nobody will answer any more.
+    /// Written to at the first answer, or when no more answers will come.
     private let ends: (read: Int32, write: Int32)
 
     init() {
