@@ -10,10 +10,10 @@ struct Forget: ParsableCommand {
     discussion: """
       Example: v forget moa
 
-      A host's name stands for all names that the host has served; storage/moa for that one name. \
-      What is below it is then "No such file" instead of "Host is down". A host that answers is not \
-      forgotten, and a host that is back has its names again. Only root may forget. Without this \
-      command names are forgotten after 30 days (forget_days in the configuration).
+      A host's name stands for all names that the host has served; storage/moa for that one \
+      name. What is below it is then "No such file" instead of "Host is down". A host that answers \
+      is not forgotten, and a host that is back has its names again. Only root may forget. Without \
+      this command names are forgotten after 30 days (forget_days in the configuration).
       """)
 
   @OptionGroup var options: CommonOptions
