@@ -3,14 +3,14 @@
 #
 #   mount -t v v DIR            /sbin/mount.v v DIR [-sfnv] [-o OPTIONS]
 #
-# A node mounts by itself, and at one place; so this starts the node that mounts on DIR, and
-# returns when `ls DIR` works. SOURCE is of no use and may be anything; findmnt shows the host's
+# A node mounts by itself, at one place. So this helper starts the node that mounts on DIR, and
+# returns when `ls DIR` works. SOURCE is not used and may be anything; findmnt shows the host's
 # name. What is there already:
 #   * a node that has DIR mounted: nothing is done;
-#   * a node without a mount, because somebody ran `umount DIR`: it is started anew;
+#   * a node without a mount, because somebody ran `umount DIR`: it is restarted;
 #   * a node with another mount: refused.
 # DIR may differ from `mount` in the configuration: the node then runs with a copy of it, in
-# /run/v/mount.toml, that has DIR instead. Exit status as mount(8) has it.
+# /run/v/mount.toml, that has DIR instead. The exit status is as in mount(8).
 set -u
 
 program=mount.v
@@ -20,8 +20,8 @@ program=mount.v
 die() { echo "$program: $*" >&2; exit 32; }
 refuse() { echo "$program: $*" >&2; exit 1; }
 
-# The mount is always rw,nosuid,nodev and open to all users; options that say so, and those that
-# are for mount(8) and systemd, are accepted.
+# The mount is always rw,nosuid,nodev and open to all users. Options that say the same, and options
+# for mount(8) and systemd, are accepted.
 check_options() { # OPTIONS
   local option list
   IFS=, read -ra list <<<"$1"

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What up, down and mount.v share: this host's node, found, started and ended, and what is mounted
-# where. Sourced by them, after `program` was set to the name that goes in front of messages.
+# Shared by up, down and mount.v: finding, starting and ending this host's node, and finding mounts.
+# They source it after setting `program` to the name in front of messages.
 #
-# A path on V's mount is touched in one place only, `v_answers`, which has a time limit: a node
-# that hangs would hang whoever looks.
+# Only `v_answers` touches a path on V's mount, with a time limit: a node that hangs would hang the
+# caller.
 
 repo=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd -P) || exit 1
 run=/run/v
@@ -16,7 +16,7 @@ export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin LC_ALL=C
 say() { echo "$program: $*"; }
 die() { echo "$program: $*" >&2; exit 1; }
 
-# Holds this host's node for the rest of the program.
+# Locks this host's node until the program ends.
 lock() {
   { mkdir -p "$run" && exec 9>"$run/lock"; } || exit 1
   flock -w 60 9 || die "another command of mount/ is at work and does not end"
@@ -24,7 +24,7 @@ lock() {
 
 # --- What is mounted.
 
-# The type and the source of what is on top at POINT; fails where nothing is mounted.
+# The type and the source of the topmost mount at POINT; fails if there is none.
 mount_at() { # POINT
   local escaped=${1//\\/\\134}
   escaped=${escaped// /\\040}
@@ -38,7 +38,7 @@ mount_at() { # POINT
 v_is_on() { [[ $(mount_at "$1") == "fuse.v "* ]]; }
 v_answers() { timeout -k 1 3 ls -- "$1" >/dev/null 2>&1; }
 
-# Takes away what a node that was killed left, one mount over the other perhaps.
+# Removes the mounts of nodes that were killed; there may be several on top of each other.
 clear_dead() { # POINT
   local _
   for _ in {1..64}; do
@@ -47,8 +47,8 @@ clear_dead() { # POINT
   done
 }
 
-# Where a configuration says that V is to be mounted; empty if nowhere. A string of TOML is in single
-# quotes as it is, or in double ones, with backslashes before quotes and backslashes.
+# Where V is to be mounted according to a configuration; empty if nowhere. A TOML string is in
+# single quotes without escapes, or in double quotes with backslashes before quotes and backslashes.
 configured_point() { # FILE
   local point=/v
   [[ ! -e $1 ]] || point=$(awk '
@@ -68,8 +68,8 @@ configured_point() { # FILE
   [[ -z $point ]] || where_mounted "$point"
 }
 
-# How the kernel names a directory that something is mounted on: without links or spare slashes.
-# What is mounted there is not looked at.
+# The path of a mount point as the kernel names it: without links or spare slashes. The mount itself
+# is not touched.
 where_mounted() { # DIR
   local point
   point=$(realpath -ms -- "$1")
@@ -90,8 +90,9 @@ start_time() { # PID; prints nothing for a process that is dead
 is_alive() { [[ -n $(start_time "$1") ]]; }
 
 # Sets `node` to the process of this host's node (empty if there is none) and `point` to where it
-# mounts, or would. One that nobody recorded is known by its program and its arguments; nodes of
-# other namespaces (a lab's, a container's) and nodes with a configuration of their own are not it.
+# mounts, or would. A node that was not recorded is recognised by its program and its arguments;
+# nodes of other namespaces (a lab's, a container's) and nodes with another configuration are
+# skipped.
 find_node() {
   local start pid arguments
   node='' point=''
@@ -131,7 +132,8 @@ start_node() { # POINT ARGUMENT...
   local began pid end=$((SECONDS + ready_seconds))
   began=$(stat -c %s "$log" 2>/dev/null || echo 0)
   (
-    # No descriptor of the caller's goes to the node: whoever waits for its end would wait long.
+    # The node inherits no descriptor of the caller: else a process that waits for the end of one
+    # would wait as long as the node runs.
     for fd in /proc/self/fd/*; do
       fd=${fd##*/}
       ((fd < 3)) || eval "exec $fd>&-"

@@ -12,18 +12,18 @@ import VRuntime
 import VStore
 import VTeamServer
 
-/// A host with every server there is, another one from which strangers come, and what ann of the
-/// first has made for herself.
+/// A host with all servers, a second host for attackers, and the private objects of ann on the
+/// first.
 final class AttackedHost {
   let simulator: Simulator
   let kea: Node
   let moa: Node
   let directory: Directory
   let machine = FakeMachine()
-  /// Servers live as long as somebody holds them.
+  /// Servers live as long as they are referenced.
   private var servers: [any Sendable] = []
   private var clients: [Who: EntityID] = [:]
-  /// What the manager of pipes has been told of its claim.
+  /// The answers that the pipe server got to its claim.
   let claims = Box<[ReplyCode]>([])
   /// The name of ann's program.
   private(set) var program = ""
@@ -81,7 +81,7 @@ final class AttackedHost {
     servers = [files, pipes, groups, team, ram, time, node, tree]
   }
 
-  /// What ann has: private directories and objects, a program, a group.
+  /// The objects of ann: private directories, a program, a group.
   private func furnish() throws {
     for tree in ["storage", "ram"] {
       try done(AddName(name("\(tree)/kea/own"), kind: .context, permissions: 0o700))
@@ -97,7 +97,7 @@ final class AttackedHost {
     ends = try open("pipe/kea/ends", [.read, .write, .create])
   }
 
-  /// What ann's program is on the machine.
+  /// The machine's data of ann's program.
   var running: FakeProgram { machine.programs.values.min { $0.pid < $1.pid }! }
 
   // MARK: asking
@@ -109,10 +109,10 @@ final class AttackedHost {
 
   func node(of who: Who) -> Node { who.host == "kea" ? kea : moa }
 
-  /// The answer to a message, or `userTimeout` where it waits for something.
+  /// The answer to a message, or `userTimeout` if it waits.
   func send(_ message: Message, _ manager: EntityID, as who: Who = .owner) -> Response {
     let node = node(of: who)
-    // A wait is the client's last word, so each has a client of its own.
+    // A wait occupies its client for good, so each has a client of its own.
     let client = node.makeClient(who.user)
     defer { node.retire(client) }
     let got = Box<Response?>(nil)
@@ -126,7 +126,7 @@ final class AttackedHost {
     return response
   }
 
-  /// Does what has to work as the owner.
+  /// Does an operation as the owner, which must succeed.
   func done(_ operation: some VProtocol.Operation, at manager: EntityID? = nil) throws {
     let code = send(operation.message, manager ?? directory.server).code
     try #require(code == .ok, "\(type(of: operation)): \(code)")
@@ -137,7 +137,7 @@ final class AttackedHost {
   ) throws -> (instance: InstanceID, manager: EntityID) {
     let operation = CreateInstance(
       name(path), mode: mode, permissions: permissions,
-      // The process that opens ends with its transaction here; what is open stays.
+      // The process that opens ends with its transaction here; the instance stays open.
       owner: clients[who] ?? .none)
     let response = send(operation.message, directory.server, as: who)
     try #require(response.code == .ok, "\(path): \(response.code)")
@@ -145,10 +145,10 @@ final class AttackedHost {
     return (answer.instance, response.server)
   }
 
-  /// A process of `who` that lives.
+  /// A process of `who` that is alive.
   func process(of who: Who) -> EntityID { clients[who]! }
 
-  /// What root of the host is shown of all that a manager has open, numbers and owners too.
+  /// The list of a manager's open instances as root of the host sees it, with numbers and owners.
   func open(at manager: EntityID) -> String {
     let lines = send(ListInstances(from: 0).message, manager, as: .root)
     return String(decoding: lines.message.segment, as: UTF8.self)
@@ -168,8 +168,7 @@ extension AttackedHost {
     path.replacing("PROGRAM", with: program).replacing("PROCESS", with: "\(process(of: .owner))")
   }
 
-  /// Puts a text where a stream takes its octets from; what is read of it then, nil where the kind
-  /// is no stream.
+  /// Puts a text into a stream; returns what is read of it later, or nil if the kind is no stream.
   @discardableResult
   func put(_ text: String, in kind: OpenKind) throws -> String? {
     switch kind.source {
@@ -191,10 +190,10 @@ extension AttackedHost {
     }
   }
 
-  /// What an attack on an instance could change.
+  /// The state of instances that an attack could change.
   struct InstanceState: Equatable {
     var descriptor: Message
-    /// Everything that its manager has open, for whom, and whose death ends it.
+    /// All open instances of the manager, with their principals and owners.
     var open: String
     var content: [UInt8]?
     var input: [UInt8]

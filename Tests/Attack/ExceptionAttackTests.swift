@@ -6,8 +6,8 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// The operations whose rule is neither that of instances nor that of names.
-@Suite("Attacks on what has a rule of its own")
+/// The operations whose access rule is neither that of instances nor that of names.
+@Suite("Attacks on operations with rules of their own")
 struct ExceptionAttackTests {
   private static let exceptions = OperationTable.entries.filter { entry in
     switch entry.access {
@@ -37,7 +37,7 @@ struct ExceptionAttackTests {
 
   // MARK: prefixes
 
-  /// A prefix is claimed by root of the host.
+  /// Only root of the host claims a prefix.
   private func claims() throws {
     let host = try AttackedHost()
     var targets = RequestTargets()
@@ -52,7 +52,7 @@ struct ExceptionAttackTests {
     #expect(host.directory.holder(of: Array("src".utf8)) == "kea")
   }
 
-  /// A prefix is forgotten by root of the host, and by nobody while its manager is there.
+  /// Only root of the host forgets a prefix, and not while its manager answers.
   private func forgetting() throws {
     let host = try AttackedHost()
     let name = Array("pipe/kea".utf8)
@@ -61,15 +61,15 @@ struct ExceptionAttackTests {
       #expect(host.send(forget, host.directory.server, as: who).code == .noPermission, "\(who)")
     }
     #expect(host.send(forget, host.directory.server, as: .root).code == .inUse)
-    // Nor does anybody give up what is another manager's.
+    // Nobody can give up another manager's prefix.
     let other = host.kea.makeServer(knowsPrincipals: true) { _ in }
     let giveUp = ForgetName(prefix: name, manager: other).message
     #expect(host.send(giveUp, host.directory.server, as: .root).code == .notOwner)
     #expect(host.directory.holder(of: name) == "kea")
   }
 
-  /// A manager loses its prefix to nobody's word but that of root of its host, as whom its
-  /// directory speaks.
+  /// A manager loses its prefix only by a message of root of its host, as which its directory
+  /// sends.
   private func news() throws {
     let host = try AttackedHost()
     let name = Array("pipe/kea".utf8)
@@ -78,7 +78,7 @@ struct ExceptionAttackTests {
       prefix: name, manager: host.moa.makeServer(knowsPrincipals: true) { _ in },
       context: ContextID(rawValue: 1), host: "moa", clock: .max / 2, state: .present)
     let news = SpreadClaims([claim], wantsAnswer: false).message
-    // Whoever has no table asks the managers themselves.
+    // A directory without a table asks the managers themselves.
     func holder() -> EntityID? {
       let answer = host.send(
         QueryName(ContextName(.none, name)).message, .nameHandlingGroup, as: .foreignRoot)
@@ -104,12 +104,12 @@ struct ExceptionAttackTests {
       #expect(host.directory.holder(of: name) == "kea", "\(who)")
     }
     tell(.root, pipes)
-    // Else the attack would prove nothing.
+    // Otherwise the attack would prove nothing.
     #expect(host.claims.value == [.ok, .duplicateName])
     #expect(holder() == nil)
   }
 
-  /// What kernels tell each other is not heard from their clients.
+  /// Kernels accept their notifications from no client.
   private func notifications(_ code: UInt32) throws {
     let host = try AttackedHost()
     let asked = Box<[Request]>([])
@@ -155,7 +155,7 @@ struct ExceptionAttackTests {
 
   // MARK: waits
 
-  /// A wait is ended by whose request it is.
+  /// Only the principal of a request ends its wait.
   private func waits() throws {
     let host = try AttackedHost()
     let pipe = try host.open("pipe/kea/own", [.read, .write, .create])
@@ -174,7 +174,7 @@ struct ExceptionAttackTests {
     #expect(code.value == .interrupted)
   }
 
-  /// Sends are measured for the own host's processes, and each user has a share of them.
+  /// Only the host's own processes measure Sends, and each user has a share of them.
   private func measuring() throws {
     let host = try AttackedHost()
     let server = EntityID.nodeServer(of: host.kea.id)
@@ -183,7 +183,7 @@ struct ExceptionAttackTests {
       let code = host.send(one, server, as: who).code
       #expect(code == (who.host == "kea" ? .ok : .noPermission), "\(who)")
     }
-    // Of a server that never answers, for an hour.
+    // Measures a server that never answers, for an hour.
     let silent = host.kea.makeServer(knowsPrincipals: true) { _ in }
     let long = MeasureSends(
       target: .entity(silent), count: MeasureSends.countMax, limitMilliseconds: 3_600_000
@@ -194,7 +194,7 @@ struct ExceptionAttackTests {
     #expect(host.send(one, server).code == .ok)
   }
 
-  /// A delay is ended by its process's principal and by root of the host.
+  /// Only the principal of a process and root of the host end a delay.
   private func delays() throws {
     let host = try AttackedHost()
     let time = try #require(host.timeServer)
@@ -235,11 +235,11 @@ struct ExceptionAttackTests {
       isRefused = flooded.value == .busy
     }
     #expect(isRefused)
-    // A user's own delay goes on: it is not refused.
+    // A user's own delay goes on: the refused request has no effect on it.
     #expect(host.send(DelayProcess(.seconds(3600)).message, time).code == .userTimeout)
   }
 
-  /// A program does what its user and root of its host say.
+  /// Only a program's user and root of its host command it.
   private func programs() throws {
     let host = try AttackedHost()
     let program = try entity(ofProgramOf: host)

@@ -2,7 +2,7 @@ import Testing
 import VProtocol
 import VRuntime
 
-/// What is tried with the group `own`, mode 700, in which ann has a mailbox.
+/// The attacks on the group `own`, mode 700, in which ann has a mailbox.
 ///
 /// A user of that name is the same one on every host; root of another host is nobody.
 struct GroupAttack {
@@ -13,7 +13,7 @@ struct GroupAttack {
 
   // MARK: messages
 
-  /// It is sent to by its owner and root of the host.
+  /// Only its owner and root of the host send to it.
   func messages() throws {
     let mailbox = try host.open("group/own/members/ann", .read)
     let read = ReadInstance(mailbox.instance, position: 0, count: 1024).message
@@ -22,12 +22,12 @@ struct GroupAttack {
       #expect(said.code == .noPermission, "\(who) sends")
       #expect(said.message.segment.isEmpty, "\(who) learns a name")
     }
-    // Nor does who may send speak for another one in a line of its own, or to a terminal.
+    // A sender cannot forge another one's line, or control a terminal.
     for text in ["a\nroot@kea: b", "\u{1B}[31m", "\u{7F}", "\u{9B}31m", "a\0"] {
       let said = host.send(GroupMessage(sender: "", text: text).message, group)
       #expect(said.code == .badArguments, "\(text.debugDescription): \(said.code)")
     }
-    // What comes first is what was sent first: nothing has come of all that.
+    // The first message is the first that was sent: the attacks had no effect.
     for who in [.owner] + Who.heirs {
       let said = host.send(GroupMessage(sender: "bob@kea", text: "own").message, group, as: who)
       let answer = try GroupMessage.Answer(parsing: said.message)
@@ -40,8 +40,8 @@ struct GroupAttack {
 
   // MARK: questions
 
-  /// Its members are told to those who may pass it, and to the group servers of other hosts, which
-  /// ask as their root.
+  /// Its members are told to users who may pass it, and to the group servers of other hosts, which
+  /// ask as root of their host.
   func questions() throws {
     for who in Who.allCases {
       let asked = host.send(QueryGroup("own").message, .groupManagerGroup, as: who)
@@ -72,11 +72,11 @@ struct GroupAttack {
     return host.send(operation.message, .groupManagerGroup, as: who).code
   }
 
-  /// It is changed by its owner and root of the host.
+  /// Only its owner and root of the host change it.
   func changes() throws {
     let program = Name("kea:\(host.program)")
     for who in Who.strangers {
-      // A mailbox is made on its own host, whoever asks.
+      // A mailbox is made on its own host, for any caller.
       let ofMailbox: ReplyCode = who.host == "kea" ? .noPermission : .badArguments
       #expect(code(.join, "kea:intruder", who) == ofMailbox, "\(who) joins")
       #expect(code(.join, program, who) == .noPermission, "\(who) has a program join")

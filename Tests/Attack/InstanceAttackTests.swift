@@ -4,14 +4,14 @@ import VNode
 import VProtocol
 import VRuntime
 
-/// Every operation on an instance, on every kind of instance, by everybody but whose it is.
+/// Every operation on an instance, on every kind of instance, by every principal but its own.
 @Suite("Attacks on instances")
 struct InstanceAttackTests {
-  /// The operations that the table says are the instance's principal's.
+  /// The operations that the table reserves for the instance's principal.
   static let operations = OperationTable.entries.filter { $0.access == .instance }
 
-  /// A request of the operation for an instance: an operation without a line here is sent with
-  /// nothing but the instance.
+  /// A request of the operation for an instance: if it has no line here, it is sent with only the
+  /// instance.
   private static func request(
     _ code: UInt32, _ instance: InstanceID, of kind: OpenKind, owner: EntityID
   ) -> Message {
@@ -34,7 +34,7 @@ struct InstanceAttackTests {
     }
   }
 
-  @Test("are refused, with the octets that work for whose it is", arguments: operations.map(\.code))
+  @Test("are refused, with octets that work for its principal", arguments: operations.map(\.code))
   func instances(code: UInt32) throws {
     let host = try AttackedHost()
     for kind in OpenKind.all { try attack(code, kind, host) }
@@ -47,7 +47,7 @@ struct InstanceAttackTests {
     let request = Self.request(code, instance, of: kind, owner: host.process(of: .mounted))
     let works = kind.works(code)
     if code == ReadInstance.code { try host.put("a", in: kind) }
-    // What ends the instance works last.
+    // Operations that end the instance come last.
     if code != ReleaseInstance.code {
       let answer = host.send(request, manager).code
       #expect((answer == .ok) == works, "\(operation) of \(name) by its owner: \(answer)")
@@ -73,7 +73,7 @@ struct InstanceAttackTests {
     }
   }
 
-  /// What is read once is all there after the attack, and nothing else is.
+  /// A stream can still be read completely after the attack, and has nothing else.
   private func expectNothingTaken(
     from instance: InstanceID, _ manager: EntityID, _ kind: OpenKind, by code: UInt32,
     _ host: AttackedHost
@@ -91,7 +91,7 @@ struct InstanceAttackTests {
     #expect(text == expected, "\(kind.path) after \(code)")
   }
 
-  @Test("numbers are told to root of the host only, and cannot be counted")
+  @Test("numbers are shown to root of the host only, and cannot be guessed")
   func numbers() throws {
     let host = try AttackedHost()
     var known: Set<UInt64> = []
@@ -113,7 +113,7 @@ struct InstanceAttackTests {
   }
 
   @Test(
-    "a mode that asks for nothing, or for what there is not, opens nothing",
+    "a mode without rights, or with unknown bits, opens nothing",
     arguments: [0, 4, 8, 0x800, 0x801, 0x8000, 64 | 2, 32, 16 | 1, 64 | 512] as [UInt32])
   func modes(mode: UInt32) throws {
     let host = try AttackedHost()
@@ -125,7 +125,7 @@ struct InstanceAttackTests {
     }
   }
 
-  @Test("an owner of another kernel, or none that could be one, is refused")
+  @Test("an owner of another kernel, or that is no process, is refused")
   func owners() throws {
     let host = try AttackedHost()
     let foreign = [

@@ -3,7 +3,7 @@ import VDirectory
 import VProtocol
 import VRuntime
 
-/// Every operation on a name, on objects that are their owner's alone.
+/// Every operation on a name, on objects that only their owner may use.
 @Suite("Attacks on names")
 struct NameAttackTests {
   static let operations = OperationTable.entries.filter { $0.access == .name }
@@ -11,7 +11,7 @@ struct NameAttackTests {
   /// Trees with a directory of mode 700 that is ann's.
   private static let directories = ["storage/kea/own", "ram/kea/own"]
 
-  /// A request for the object `own/NAME`, and what must be there before.
+  /// A request for the object `own/NAME`, and the objects that it needs.
   private static func request(
     _ code: UInt32, _ host: AttackedHost, _ directory: String, _ object: String
   ) throws -> Message {
@@ -46,8 +46,8 @@ struct NameAttackTests {
     }
   }
 
-  /// Makes the objects anew that a request needs and a successful one may have taken; an object
-  /// whose context the request holds stays.
+  /// Makes the objects again that a request needs and a successful one may have removed; an object
+  /// whose context the request has stays.
   private static func furnish(
     _ host: AttackedHost, _ directory: String, _ object: String, isAnew: Bool = true
   ) throws {
@@ -69,12 +69,12 @@ struct NameAttackTests {
     try host.done(ReleaseInstance(made.instance), at: made.manager)
   }
 
-  /// What the owner is answered: who has the same rights is answered the same.
+  /// The owner's answers; a user with the same rights gets the same.
   private static func answer(_ code: UInt32, in directory: String) -> ReplyCode {
     guard directory.hasPrefix("ram") else {
       return code == QueryAttribute.code ? .noAttribute : .ok
     }
-    // What there is not in memory, whoever asks.
+    // Operations that the memory store does not support fail for everybody.
     switch code {
     case LinkName.code: return .notOwner
     case QueryAttribute.code, ListAttributes.code, ChangeAttribute.code: return .notSupported
@@ -82,7 +82,7 @@ struct NameAttackTests {
     }
   }
 
-  /// What its owner sees of the directory and of what an attack is about.
+  /// The owner's view of the directory and of the object of an attack.
   private static func state(
     _ host: AttackedHost, _ directory: String, _ object: String
   ) -> [Message] {
@@ -108,7 +108,7 @@ struct NameAttackTests {
       let request = try Self.request(code, host, directory, object)
       let expected = Self.answer(code, in: directory)
       let isSupported = expected == .ok || expected == .noAttribute
-      // An object is linked by its owner, whoever may write in the directory.
+      // Only its owner can link an object, even if others may write in the directory.
       let refusal = code == LinkName.code ? ReplyCode.notOwner : .noPermission
       for who in Who.allCases {
         let mayPass = Self.mayPass(who, directory)
@@ -211,7 +211,8 @@ struct NameAttackTests {
     for who in Who.attackers where !Self.mayPass(who, path) {
       let changed = host.send(change, host.directory.server, as: who).code
       #expect(changed == .notOwner, "\(path) by \(who): \(changed)")
-      // The disk's directory is everybody's, without the sticky bit: there anybody may.
+      // The disk's root may be written by everybody, without the sticky bit: there anybody may
+      // remove.
       guard !path.hasPrefix("storage") else { continue }
       let removed = host.send(remove, host.directory.server, as: who).code
       #expect(removed == .notOwner, "\(path) by \(who): \(removed)")

@@ -1,8 +1,8 @@
 import VProtocol
 
-/// Something that the owner has open, and what she can do with it.
+/// A kind of object that the owner has open, and the operations that it supports.
 struct OpenKind {
-  /// Beside describing, synchronizing, handing on and releasing it, which all can be.
+  /// In addition to describing, synchronizing, changing the owner and releasing, which all support.
   struct Can: OptionSet {
     var rawValue: Int
     static let read = Can(rawValue: 1)
@@ -11,18 +11,18 @@ struct OpenKind {
     static let lock = Can(rawValue: 8)
   }
 
-  /// What is to be read of it.
+  /// The octets that a read gets.
   enum Source {
-    /// The same octets again and again.
+    /// The same octets at every read.
     case kept
-    /// Other octets each time, as the time or the node's counts.
+    /// Other octets at every read, such as the time or the node's counters.
     case changing
     /// Nothing.
     case none
-    /// What the test puts in, once.
+    /// The octets that the test puts in, once.
     case pipe, mailbox
     case output(FakeStream)
-    /// Nothing before the program changes.
+    /// Nothing until the program changes its state.
     case later
   }
 
@@ -33,7 +33,7 @@ struct OpenKind {
   var mode: OpenMode
   var can: Can
   var source: Source
-  /// What is written.
+  /// The octets that are written.
   var data: [UInt8]
 
   init(
@@ -44,14 +44,14 @@ struct OpenKind {
     data = Array(text.utf8)
   }
 
-  /// The operations that have to work for the owner.
+  /// The operations that must succeed for the owner.
   func works(_ code: UInt32) -> Bool {
     switch code {
     case ReadInstance.code: can.contains(.read)
     case WriteInstance.code: can.contains(.write)
     case ModifyInstance.code: can.contains(.modify)
     case LockInstance.code, QueryLock.code: can.contains(.lock)
-    // A new operation has to say here whom it works for.
+    // For each new operation, this must say for which kinds it succeeds.
     case QueryInstance.code, SyncInstance.code, ChangeOwner.code, ReleaseInstance.code: true
     default: false
     }
@@ -125,7 +125,7 @@ struct OpenKind {
     OpenKind("host/kea/device", [.read, .directory], .read),
     OpenKind("host/kea", [.read, .directory], .read),
   ]
-  /// What the directory itself has.
+  /// The records of the directory itself.
   private static let shared =
     [""].map { OpenKind($0, [.read, .directory], .read) }
     + ["storage", "pipe", "ram", "team", "host"].map {

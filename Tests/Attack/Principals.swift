@@ -1,38 +1,38 @@
 import VProtocol
 import VRuntime
 
-/// Who asks: the one that objects belong to, and everybody else that could want them.
+/// The principals of the attacks: the owner of the objects, and all others.
 enum Who: CaseIterable, CustomStringConvertible {
-  /// ann of kea, whose everything is.
+  /// ann of kea, the owner.
   case owner
-  /// The same user by the node's own mount: for names the same one, for instances another.
+  /// The same user through the node's own mount: the same for names, another one for instances.
   case mounted
   /// The same name on another host.
   case namesake
   /// An ordinary user of the same host.
   case other
-  /// The same by the node's own mount, which may open what is only to be run.
+  /// The same through the node's own mount, which may open programs that may only be run.
   case mountedOther
-  /// Who has no rights anywhere.
+  /// The user without rights anywhere.
   case nobody
-  /// A number of the same host that has no name.
+  /// A user number of the same host without a name.
   case number
-  /// The other host's root, which says of itself that it is full.
+  /// The other host's root, marked as full by its own host.
   case foreignRoot
   /// Root of a container of the other host.
   case foreignContainedRoot
   /// Root of a container of the same host.
   case containedRoot
-  /// The same by the node's own mount.
+  /// The same through the node's own mount.
   case mountedContainedRoot
   /// Root of the same host.
   case root
 
-  /// Everybody but the owner: on an instance, nobody of them may do anything.
+  /// All but the owner: none of them may use an instance.
   static var attackers: [Who] { allCases.filter { $0 != .owner } }
-  /// Those who have by a name what the owner has: the same user, however it comes, and root.
+  /// Those with the owner's rights by name: the same user, by either way, and root.
   static var heirs: [Who] { [.mounted, .namesake, .root] }
-  /// Those without rights on what is the owner's alone.
+  /// Those without rights on private objects of the owner.
   static var strangers: [Who] { attackers.filter { !heirs.contains($0) } }
 
   var host: String {

@@ -4,11 +4,11 @@ import VNode
 import VProtocol
 import VRuntime
 
-/// One user takes all that there is to take; then the others still have theirs, and what was taken
-/// comes back.
+/// One user takes as much as possible; the others still get their shares, and everything can be
+/// given back.
 @Suite("Attacks on shares")
 struct ShareAttackTests {
-  /// Opens as `who` until that is refused; how often it was not, and why it was.
+  /// Opens as `who` until that is refused; returns how often it succeeded, and the refusal.
   private func flood(
     _ host: AttackedHost, as who: Who, max: Int, _ operation: (Int) -> CreateInstance
   ) -> (opened: [(InstanceID, EntityID)], refusal: ReplyCode?) {
@@ -24,7 +24,7 @@ struct ShareAttackTests {
   }
 
   @Test(
-    "of instances end with a refusal for who did it, and with nothing for others",
+    "of instances end with a refusal for the attacker, and without effect on others",
     arguments: ["host/kea/status", "storage/kea/open", "storage", "pipe/kea"])
   func instances(path: String) throws {
     let host = try AttackedHost()
@@ -44,7 +44,7 @@ struct ShareAttackTests {
       #expect(
         host.send(ReleaseInstance(opened.instance).message, opened.manager, as: who).code.isOK)
     }
-    // The death of the process gives it all back.
+    // The death of the process gives everything back.
     host.kea.retire(owner)
     host.simulator.run(for: .seconds(10))
     let again = host.send(

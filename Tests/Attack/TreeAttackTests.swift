@@ -4,11 +4,11 @@ import VDirectory
 import VProtocol
 import VRuntime
 
-/// Every operation on a name, in each tree that is no disk: first by everybody who may not, then,
-/// with the same octets, by whose object it is.
+/// Every operation on a name, in each tree that is not a disk: first by everybody without the
+/// right, then, with the same octets, by the owner.
 @Suite("Attacks on the names of servers")
 struct TreeAttackTests {
-  /// An object, and what is done with its name.
+  /// An object, and the operations on its name.
   struct Object: Sendable {
     /// `PROGRAM` is the owner's program.
     var path: String
@@ -16,9 +16,9 @@ struct TreeAttackTests {
     var mode: OpenMode
     /// Operations that need no right on the object, in a directory that is open to all.
     var isPublic: Set<UInt32>
-    /// Operations that work for the owner, beside those.
+    /// Other operations that succeed for the owner.
     var works: Set<UInt32>
-    /// Others who may do what the owner does.
+    /// Other principals with the owner's rights.
     var heirs: [Who] = Who.heirs
   }
 
@@ -52,7 +52,7 @@ struct TreeAttackTests {
   ]
 
   @Test(
-    "are refused, with the octets that work for whose object it is",
+    "are refused, with the octets that work for the object's owner",
     arguments: OperationTable.entries.filter { $0.access == .name }.map(\.code))
   func names(code: UInt32) throws {
     let operation = try #require(OperationTable.entry(code)).name
@@ -68,7 +68,7 @@ struct TreeAttackTests {
       #expect((answer == .ok) == works, "\(operation) of \(path) by its owner: \(answer)")
       for (who, refusal) in refusals {
         let isRefused = [.noPermission, .notOwner].contains(refusal)
-        // What nobody can do is told to everybody, or is not even looked at.
+        // An operation that nobody may do is refused for everybody, or not checked.
         let isAsOwner = refusal == answer && (answer != .ok || object.isPublic.contains(code))
         #expect(
           isAsOwner || isRefused && !object.isPublic.contains(code),

@@ -6,7 +6,7 @@ public struct Fixture: Sendable, CustomStringConvertible {
   public let bytes: [UInt8]
 
   public var description: String { name }
-  /// `v` golden vectors of domain 1, `c` packets of the cluster domain, `s` sealed ones.
+  /// `v`: golden vectors of domain 1, `c`: packets of the cluster domain, `s`: sealed ones.
   public var isSealed: Bool { name.hasPrefix("s") }
   /// The packet without its checksum or its sealed trailer.
   public var body: [UInt8] { Array(bytes.dropLast(isSealed ? 28 : 4)) }
@@ -39,7 +39,7 @@ public struct Fixture: Sendable, CustomStringConvertible {
     return fixtures
   }
 
-  /// The octets of hexadecimal text; nil where it is not that.
+  /// The octets of hexadecimal text; nil if it is malformed.
   ///
   /// Lines that start with # are skipped.
   public static func octets(of text: String) -> [UInt8]? {

@@ -1,19 +1,19 @@
 public import VProtocol
 
-/// What sample requests are about: a test sets what it has made, or leaves what is nowhere.
+/// The objects of sample requests: a test sets those that it has made; the defaults do not exist.
 public struct RequestTargets: Sendable {
-  /// An object, for all that have a name.
+  /// The object, for operations on a name.
   public var name = ContextName(.none, Array("sample".utf8))
-  /// Where RenameObject and LinkName lead.
+  /// The second name, for RenameObject and LinkName.
   public var newName = ContextName(.none, Array("sample.new".utf8))
   /// A context of the object, for LinkName.
   public var object = ContextID(rawValue: 1)
   public var instance = InstanceID(rawValue: 1)
   /// A process or a program.
   public var process = EntityID(kernel: KernelID(1), discriminator: 17)
-  /// A client, which waits or owns.
+  /// A client that waits, or that is an owner.
   public var client = EntityID(kernel: KernelID(1), discriminator: 18)
-  /// A manager, which claims or answers.
+  /// A manager that claims or answers.
   public var manager = EntityID(kernel: KernelID(1), discriminator: 19)
   public var host = "kea"
   public var group: Name = "jobs"

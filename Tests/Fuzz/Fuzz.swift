@@ -4,11 +4,11 @@ import VProtocol
 
 /// Feeds every parser of VProtocol with mutated packets and messages.
 ///
-/// Usage: `vfuzz --seconds N [--seed S]`. Ends with status 1 and the input in hexadecimal where
-/// a parser traps, or where what it parsed does not survive being emitted and parsed again.
+/// Usage: `vfuzz --seconds N [--seed S]`. Ends with status 1 and the input in hexadecimal if a
+/// parser traps, or if a parsed value changes when it is emitted and parsed again.
 @main
 enum Fuzz {
-  /// What a trap would be blamed on; one thread, so nothing guards it.
+  /// The input to report at a trap; there is one thread, so it needs no lock.
   nonisolated(unsafe) static var current: (parser: String, input: [UInt8]) = ("", [])
 
   static func main() {
@@ -87,7 +87,7 @@ enum Fuzz {
   }
 }
 
-/// Makes inputs out of the corpus by a few blind changes each, by chance from a seed.
+/// Makes inputs from the corpus by a few random changes each, from a seed.
 struct Mutator {
   let corpus: [[UInt8]]
   var state: UInt64

@@ -2,7 +2,8 @@ import VProtocol
 import VStore
 import VTeamServer
 
-/// One parser under test: bytes in, and whether what it parsed is emitted and parsed the same.
+/// One parser under test: it parses octets, and checks that the value is emitted and parsed the
+/// same.
 ///
 /// Descriptors, modifications and claims are parsed within operations and answers.
 struct Parser: Sendable {
@@ -65,7 +66,7 @@ struct Parser: Sendable {
     return (try? again(value)) == value ? .parsed : .broken
   }
 
-  /// Here the octets themselves must come back, but for the three reserved bits of word 3.
+  /// The octets themselves must be equal, except for the three reserved bits of word 3.
   private static func packetHeader(_ bytes: [UInt8]) -> Outcome {
     let header = try? PacketHeader(parsing: bytes.span.bytes, bodyBytes: bytes.count)
     guard let header else { return .refused }
@@ -77,7 +78,7 @@ struct Parser: Sendable {
     return out == expected ? .parsed : .broken
   }
 
-  /// A packet that gets the checksum that was computed is sound.
+  /// A packet with the computed checksum is valid.
   private static func checksum(_ bytes: [UInt8]) -> Outcome {
     let body = bytes.count - Checksum.byteCount
     guard body >= PacketHeader.byteCount else { return .refused }
@@ -106,7 +107,7 @@ struct Parser: Sendable {
     return entity.description == text && EntityID(entity.description) == entity ? .parsed : .broken
   }
 
-  /// Reads what the first octets ask for; what was read is what lay there.
+  /// Reads the fields that the first octets choose, and compares them with the input.
   private static func segmentReader(_ bytes: [UInt8]) -> Outcome {
     var reader = SegmentReader(bytes)
     for octet in bytes.prefix(24) {
@@ -127,7 +128,7 @@ struct Parser: Sendable {
     return check(NotifyServer(parsing: client.mcb)) { NotifyServer(parsing: $0.mcb) }
   }
 
-  /// Written anew as headers and arguments it is the same request.
+  /// Written again as headers and arguments it is the same request.
   private static func programRequest(_ bytes: [UInt8]) -> Outcome {
     _ = try? ProgramRequest.length(bytes)
     guard let request = try? ProgramRequest(parsing: bytes) else { return .refused }
@@ -149,7 +150,7 @@ struct Parser: Sendable {
     lines += "\n".utf8 + request.arguments.flatMap { $0 + [0] }
     guard lines.count <= ProgramRequest.octetsMax else { return .parsed }
     guard var again = try? ProgramRequest(parsing: lines) else { return .broken }
-    // A line for the shell goes by its first word.
+    // A line for the shell is named by its first word.
     again.name = request.name
     return again == request ? .parsed : .broken
   }

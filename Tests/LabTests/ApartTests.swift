@@ -2,9 +2,9 @@ import Foundation
 import Testing
 
 extension LabTests {
-  @Suite("A board that is a process of its own", .tags(.mount), .serialized)
+  @Suite("A server that is a process of its own", .tags(.mount), .serialized)
   struct ApartTests {
-    /// What a host says of the names of kea's board while that does not run.
+    /// What a host reports about the names of kea's server while that does not run.
     private static let down = """
       cd /v/pipe; echo [km]*; stat -c %F kea
       for i in 'ls kea' 'cat kea/k' 'stat kea/none' 'touch kea/new' 'mv kea/k kea/l' 'rm kea/k'; do
@@ -21,10 +21,10 @@ extension LabTests {
 
       """
 
-    /// Not `cat <&5`: a bash that reads a script crashes where the fstat(2) of a descriptor fails.
+    /// Not `cat <&5`: a bash that reads a script crashes if the fstat(2) of a descriptor fails.
     private static let readFive = "timeout 2 bash -c 'cat <&5'"
 
-    @Test("killed, takes nothing else along; its names are down at once, and then work again")
+    @Test("killed, affects nothing else; its names are down at once, and then work again")
     func kill() async throws {
       let lab = try await Lab.shared(.apart)
       let shells = try Lab.hosts.map { try lab.shell(on: $0) }
@@ -34,7 +34,7 @@ extension LabTests {
           "(timeout 20 cat /v/pipe/kea/k 2>&1) >/tmp/read.$HOSTNAME & ls /v/pipe/kea")
         #expect(waits.output == "k\n", "\(waits.output)")
       }
-      // kea's own end is one more.
+      // kea's own end counts too.
       let waiting = try shells[0].run(
         "await '(($(grep -c \" pipe/kea/k\" /v/host/kea/uio) == 3))'; "
           + "grep -c ' pipe/kea/k' /v/host/kea/uio")
@@ -56,12 +56,12 @@ extension LabTests {
           """)
         #expect(outcome.output == "new\n", "\(host): \(outcome.summary)")
       }
-      // What was in the pipe is gone with its board.
+      // The pipe's blocks are gone with its server.
       let old = try shells[0].run("\(Self.readFive); cd /v/pipe/kea && pwd; cd /")
       #expect(old.output == "cat: -: Host is down\n/v/pipe/kea\n", "\(old.output)")
     }
 
-    @Test("a file that is open goes on when it is served again")
+    @Test("an open file works again when it is served again")
     func file() async throws {
       let lab = try await Lab.shared(.apart)
       let shells = try Lab.hosts.map { try lab.shell(on: $0) }
@@ -84,7 +84,7 @@ extension LabTests {
       }
     }
 
-    @Test("serves the node that comes after one that died")
+    @Test("serves the next node after one that died")
     func nextNode() async throws {
       let lab = try await Lab.shared(.apart)
       try await lab.command("kill", ["kea"])
@@ -97,11 +97,11 @@ extension LabTests {
       }
     }
 
-    @Test("says who serves its prefix already, and who may not serve")
+    @Test("reports a prefix that is served already, and a user who may not serve")
     func refused() async throws {
       let lab = try await Lab.shared()
       let words = [
-        (["pipe"], "v: serve pipe: pipe/kea is served already, by kea\nv: a board runs in "),
+        (["pipe"], "v: serve pipe: pipe/kea is served already, by kea\nv: a server runs in "),
         (
           ["file", "--export", "storage/moa=/tmp"],
           "v: serve file: storage/moa is served already, by moa\n"
@@ -111,7 +111,7 @@ extension LabTests {
         let outcome = try await lab.run(on: "kea", ["v", "serve"] + arguments)
         #expect(outcome.status == 1 && outcome.errors.hasPrefix(text), "\(outcome.summary)")
       }
-      // Not the host's own directory, open to all hosts, instead.
+      // It does not serve the host's own directory, open to all hosts, instead.
       let unnamed = try await lab.run(on: "kea", ["v", "serve", "file", "--allow", "moa"])
       #expect(unnamed.status == 2 && unnamed.errors.contains("--export"), "\(unnamed.summary)")
       for guest in ["root", "nobody", "absent"] {

@@ -13,13 +13,13 @@ extension LabTests {
       var rejected: [Rejected]
     }
 
-    @Test("damaged, replayed, reflected, unsealed and cut packets are told by reason and source")
+    @Test("damaged, replayed, reflected, unsealed and cut packets are listed by reason and source")
     func packets() async throws {
       let lab = try await Lab.shared()
       let directory = try await lab.makeDirectory(on: "kea", "under-fire")
       let place = "/v/storage/kea/\(directory)"
       let count = 500
-      // Meanwhile files are copied, and arrive whole.
+      // Meanwhile files are copied, and arrive complete.
       let sent = try await lab.bash(
         on: "moa",
         """
@@ -35,7 +35,7 @@ extension LabTests {
       let rejected = try JSONDecoder().decode(Status.self, from: Data(status.output.utf8)).rejected
         .filter { $0.source == "10.77.0.2:\(lines[0])" }
       let counts = Dictionary(uniqueKeysWithValues: rejected.map { ($0.reason, $0.count) })
-      // A busy machine drops some. Sealed by nobody: what was damaged, and what kea had sent.
+      // A busy machine drops some. Not sealed: damaged packets, and those that kea had sent.
       #expect(counts["badSeal", default: 0] > count / 4, "\(status.output)")
       #expect(counts["replayed", default: 0] > count / 4, "\(status.output)")
       #expect(counts["unexpectedSealing", default: 0] > count / 4, "\(status.output)")

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 extension LabTests {
-  /// What cannot be done twice shows whether it was: once too often, or not at all.
+  /// Operations that must not be repeated show whether they were done twice, or not at all.
   @Suite(
     "A network that loses, doubles and reorders packets", .tags(.mount),
     .enabled(if: !Lab.isBridged, "a bridge makes no faults"))
@@ -30,13 +30,13 @@ extension LabTests {
       #expect(outcome.output == "10000\n", "\(outcome.summary)")
     }
 
-    @Test("a name is counted up 2,000 times by rename, by two hosts in turns")
+    @Test("a name is increased 2,000 times by rename, by two hosts in turns")
     func renames() async throws {
       let outcomes = try await withFaults { lab in
         let directory =
           "/v/storage/moa/" + (try await lab.makeDirectory(on: "moa", "counted"))
         expectSuccess(try await lab.run(on: "moa", ["touch", directory + "/0"]))
-        // Each host moves what is its turn; a rename done twice, or not, would stop them both.
+        // Each host renames in its turn; a rename done twice, or not, would stop them both.
         let script = """
           import os, sys, time
           os.chdir(sys.argv[1])
@@ -48,7 +48,7 @@ extension LabTests {
               except FileNotFoundError:
                   if time.time() > end: sys.exit(f'{number} is missing')
           """
-        // kea takes 0 to 99, 200 to 299 and so on.
+        // kea does 0 to 99, 200 to 299 and so on.
         async let one = lab.run(
           on: "kea", ["python3", "-c", script, directory, "0"], limit: .seconds(90))
         async let other = lab.run(
@@ -60,7 +60,7 @@ extension LabTests {
       #expect(outcomes[2].output == "2000\n", "\(outcomes[2].summary)")
     }
 
-    @Test("is as bad as the lab was told to make it")
+    @Test("is as bad as the lab's settings")
     func means() async throws {
       let lab = try await Lab.shared()
       struct Answer: Decodable {
@@ -81,7 +81,7 @@ extension LabTests {
       try await lab.command("fault", ["moa", "off"])
       #expect(try await ping().median < slow.median)
 
-      // The next packets of kea are lost, which costs repetitions and nothing else.
+      // The next packets of kea are lost, which costs retransmissions and nothing else.
       try await lab.command("fault", ["kea", "drop", "3"])
       #expect(try await ping().lost == 0)
       try await lab.command("fault", ["moa", "loss", "7"])
@@ -96,7 +96,7 @@ extension LabTests {
       }
     }
 
-    /// Runs `body` on a bad network, which is good again afterwards.
+    /// Runs `body` on a bad network, which is restored afterwards.
     private func withFaults<Result>(_ body: (Lab) async throws -> Result) async throws -> Result {
       let lab = try await Lab.shared()
       for fault in Self.faults { try await lab.command("fault", ["moa"] + fault) }

@@ -9,7 +9,7 @@ extension LabTests {
       return try #require(value as? [String: Any], "\(outcome.summary)")
     }
 
-    @Test("says at once that the node is dead, and how to start it")
+    @Test("reports at once that the node is dead, and how to start it")
     func dead() async throws {
       let lab = try await Lab.shared()
       try await lab.command("kill", ["moa"])
@@ -26,7 +26,7 @@ extension LabTests {
       try await lab.command("start", ["moa"])
     }
 
-    @Test("says so when the node hangs, at the time limit")
+    @Test("reports a node that hangs, at the time limit")
     func hung() async throws {
       let lab = try await Lab.shared()
       try await lab.command("pause", ["moa"])
@@ -36,7 +36,7 @@ extension LabTests {
         outcome.status == 4 && outcome.errors.contains("does not answer"), "\(outcome.summary)")
     }
 
-    @Test("pings from the node and from its own process, and answers in JSON when refused too")
+    @Test("pings from the node and from its own process, and prints refusals in JSON too")
     func ping() async throws {
       let lab = try await Lab.shared()
       let target = ["-c", "20", "kea", "--json"]
@@ -52,7 +52,7 @@ extension LabTests {
       }
     }
 
-    @Test("has an example of each verb, refuses what it does not know and suggests what was meant")
+    @Test("has an example of each verb, refuses unknown ones and suggests the right one")
     func help() async throws {
       let lab = try await Lab.shared()
       let verbs = try await Self.verbs(lab)
@@ -63,7 +63,7 @@ extension LabTests {
         // Those have verbs of their own.
         guard !["bench", "group"].contains(verb) else { continue }
         #expect(help.output.contains("--timeout"), "\(verb)")
-        // What these print is a program's, or nothing.
+        // These print a program's output, or nothing.
         guard !["run", "shell", "kill", "wait", "attach", "logs"].contains(verb) else { continue }
         #expect(help.output.contains("--json"), "\(verb)")
       }

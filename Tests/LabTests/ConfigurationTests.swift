@@ -2,13 +2,13 @@ import Foundation
 import Glibc
 import Testing
 
-/// What a node says that can not start: one line that names the thing and the place.
+/// The message of a node that cannot start: one line that names the cause and the place.
 @Suite("Wrong configurations")
 struct ConfigurationTests {
   private static let vnode =
     (ProcessInfo.processInfo.environment["V_PRODUCTS"] ?? Lab.root + "/.build/release") + "/vnode"
 
-  /// A configuration in a folder of its own, that goes with it.
+  /// A configuration in a folder of its own, which is removed with it.
   private final class Folder {
     let path = NSTemporaryDirectory() + "v-configuration-\(UUID().uuidString)"
     var file: String { path + "/vnode.toml" }
@@ -111,7 +111,7 @@ struct ConfigurationTests {
     #expect(lines.first?.hasPrefix("vnode: ") == true && lines.count == 1, "\(outcome.errors)")
   }
 
-  @Test("a good one is told as good, and shown with every key")
+  @Test("a good one is reported as good, and shown with every key")
   func good() async throws {
     let folder = try Folder("host = \"kea\"\nport = 7\nmount = \"DIR//a \\\"b\\\"/\"\n")
     try FileManager.default.createDirectory(
@@ -124,7 +124,7 @@ struct ConfigurationTests {
     #expect(shown.output.hasPrefix("host = \"kea\"\nlisten = \"\"\nport = 7\n"))
     let mount = #"mount = "\#(folder.path)/a \"b\"""#
     #expect(shown.output.contains(mount + "\n"), "\(shown.output)")
-    // What is shown is a configuration too, and means the same.
+    // The output is a configuration too, and means the same.
     let again = try Folder(shown.output)
     let same = try await Program.run(
       [Self.vnode, "--effective-config", "--config", again.file], limit: .seconds(10))
@@ -144,7 +144,7 @@ struct ConfigurationTests {
     #expect(Set(page.matches(of: /(?m)^\.It Ic ([a-z_]+)$/).map { String($0.1) }) == keys)
   }
 
-  @Test("an export that is not there is no reason not to start, and is told")
+  @Test("a missing export is reported, and does not keep the node from starting")
   func absentExport() async throws {
     let folder = try Folder(
       "mount = \"\"\n[[export]]\nprefix = \"a\"\npath = \"DIR/none\"\n")
@@ -159,7 +159,7 @@ struct ConfigurationTests {
   }
 
   @Test(
-    "a key that belongs to somebody else is refused", .enabled(if: getuid() == 0, "needs root"))
+    "a key file of another owner is refused", .enabled(if: getuid() == 0, "needs root"))
   func keyOfAnother() async throws {
     let folder = try Folder("key_file = \"DIR/key\"")
     try folder.add("key", 32, mode: 0o600)
@@ -186,7 +186,7 @@ struct ConfigurationTests {
     let folder = try Folder(
       "port = 0\nlisten = \"127.0.0.1\"\nkey_file = \"DIR/key\"\n" + Self.alone)
     try folder.add("key", 32, mode: 0o600)
-    // A node that has its port tells which one it is.
+    // A node that has the port names its port.
     let script = """
       import re, socket, subprocess, sys
       s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -229,8 +229,8 @@ struct ConfigurationTests {
       "\(nowhere.summary)")
   }
 
-  /// Starts a node, waits for what it tells its supervisor, `said`, and goes on with a script of
-  /// Python that has the node as `p`.
+  /// Starts a node, waits for its notification `said`, and goes on with a script of Python that has
+  /// the node as `p`.
   private func supervise(_ configuration: String, _ script: String) async throws -> Outcome {
     let folder = try Folder(configuration)
     let start = """
@@ -265,7 +265,7 @@ struct ConfigurationTests {
     #expect(outcome.output == "True []\n", "\(outcome.summary)")
   }
 
-  @Test("the supervisor is told when the node is ready and when it ends")
+  @Test("the supervisor is notified when the node is ready and when it ends")
   func notify() async throws {
     let outcome = try await supervise(
       "port = 0\n" + Self.alone,

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 extension LabTests {
-  /// However a host falls silent, whoever needs it is told, and nobody else notices.
+  /// However a host falls silent, its users get an error, and nobody else notices.
   @Suite(
     "A host that falls silent", .tags(.mount),
     .enabled(if: !Lab.isBridged, "a bridge has no delay: the copies would be over too soon"))
@@ -10,7 +10,7 @@ extension LabTests {
     /// How it falls silent, and how it comes back.
     static let ways = [("kill", "start"), ("pause", "resume"), ("cut", "join")]
 
-    @Test("its files fail, all else answers, and it is back without a mount", arguments: ways)
+    @Test("its files fail, all else works, and it comes back without a remount", arguments: ways)
     func silence(down: String, up: String) async throws {
       let lab = try await Lab.shared()
       try await prepare(lab)
@@ -56,7 +56,7 @@ extension LabTests {
       expectSuccess(again)
     }
 
-    /// Tools that go everywhere, while a host is silent.
+    /// Tools that read everything, while a host is silent.
     private func walk(_ lab: Lab) async throws {
       for tool in ["find /v", "grep -rs nothing-has-this /v/storage/moa /v/.v", "du -s /v"] {
         let outcome = try await lab.run(
@@ -70,7 +70,7 @@ extension LabTests {
       #expect(names.output.contains("/v/storage\n") && names.seconds < 2, "\(names.summary)")
     }
 
-    @Test("what stands for the system cannot be removed")
+    @Test("the system's own names cannot be removed")
     func removal() async throws {
       let lab = try await Lab.shared()
       let list =
@@ -113,7 +113,7 @@ extension LabTests {
       expectSuccess(begun)
     }
 
-    /// What does not need the silent host, each with its status and time.
+    /// Commands that do not need the silent host, each with its status and time.
     private static let elsewhere = """
       for command in 'ls /v' 'ls /v/storage' 'df /v' df 'stat /v/storage/kea/silence/small' \\
         'cat /v/storage/kea/silence/small' 'compgen -f /v/storage/'
@@ -124,7 +124,7 @@ extension LabTests {
       done
       """
 
-    /// Readers that the silent host keeps waiting are gone at once when they are killed.
+    /// Readers that wait for the silent host end at once when they are killed.
     private static func killReaders(on host: String) -> String {
       let other = host == "kea" ? "moa" : "kea"
       return """

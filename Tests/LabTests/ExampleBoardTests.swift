@@ -2,13 +2,13 @@ import Foundation
 import Testing
 
 extension LabTests {
-  @Suite("The example board", .tags(.mount), .serialized)
+  @Suite("The example server", .tags(.mount), .serialized)
   struct ExampleBoardTests {
-    @Test("is a file system for ordinary tools of every host, for as long as it runs")
+    @Test("is a file system for ordinary tools of every host, as long as it runs")
     func tools() async throws {
       let lab = try await Lab.shared()
-      let board = try lab.shell(on: "moa")
-      _ = try board.run(
+      let server = try lab.shell(on: "moa")
+      _ = try server.run(
         """
         v serve ram 2>/run/ram.log & pid=$!
         await grep serving /run/ram.log
@@ -28,7 +28,7 @@ extension LabTests {
         rm -r d g l r s && rmdir -- /v/ram/moa 2>/dev/null || ls -A | wc -l
         """, limit: .seconds(20))
       expectSuccess(outcome)
-      _ = try board.run("kill $pid; wait $pid")
+      _ = try server.run("kill $pid; wait $pid")
       let expected = "one\nthree\nf\n2\n-rw------- ann\nd\ng\nl\nr\ns\n0\n"
       #expect(outcome.output == expected, "\(outcome.summary)")
     }

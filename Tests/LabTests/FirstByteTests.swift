@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 extension LabTests {
-  @Suite("One byte travels the whole way", .tags(.mount))
+  @Suite("One byte from host to host", .tags(.mount))
   struct FirstByteTests {
     static let cat = ["cat", "/v/storage/moa/hello"]
 
@@ -29,7 +29,7 @@ extension LabTests {
       #expect(names.subtracting(["self", "any"]) == Set(Lab.hosts), "\(outcome.summary)")
     }
 
-    @Test("a dead node is reported in bounded time, and its successor serves the same mount")
+    @Test("a dead node is reported in bounded time, and the next one serves the same mount")
     func outage() async throws {
       let lab = try await Lab.shared()
       try put("hello again\n", on: lab)
@@ -37,19 +37,19 @@ extension LabTests {
       expectSuccess(mount)
       expectSuccess(try await lab.run(on: "kea", Self.cat))
       try await lab.command("kill", ["moa"])
-      // Twice: the first finds out, the second meets a host that is known to be down.
+      // Twice: the first call finds out, the second meets a host that is known to be down.
       for _ in 0..<2 {
         let outcome = try await lab.run(on: "kea", Self.cat)
         #expect(outcome.errors.contains("Host is down"), "\(outcome.summary)")
         #expect(outcome.status == 1)
-        // Silence is final after 2 s; the rest is for a busy machine.
+        // Silence is final after 2 s; the rest allows for a busy machine.
         #expect(outcome.seconds < 10)
       }
       for directory in ["/v", "/v/storage"] {
         let listing = try await lab.run(on: "kea", ["ls", "-l", directory])
         #expect(listing.isSuccess && listing.seconds < 2, "\(listing.summary)")
       }
-      // A walk over everything meets the dead host and goes on.
+      // A walk over everything passes the dead host and goes on.
       let walk = try await lab.run(on: "kea", ["find", "/v", "-maxdepth", "3"])
       #expect(walk.output.contains("/v/storage/moa\n"), "\(walk.summary)")
       #expect(walk.output.contains("/v/storage/kea\n"), "\(walk.summary)")
@@ -62,7 +62,7 @@ extension LabTests {
       #expect(mountNow.output == mount.output, "kea's /v was mounted anew")
     }
 
-    @Test("a file that is open while its host's node is started anew is read on, and at once")
+    @Test("an open file can be read at once after a restart of its host's node")
     func openOverRestart() async throws {
       let lab = try await Lab.shared()
       try put("still here\n", on: lab)

@@ -40,7 +40,7 @@ extension LabTests {
       try await expect("ls -d parrots", prints: "")
     }
 
-    @Test("what cannot be sent fails where it is written, and says why where it is read")
+    @Test("a message that cannot be sent fails at the write, and has its reason at the read")
     func badInput() async throws {
       try await expect("mkdir void; touch void/members/me", prints: "")
       let lines = [
@@ -72,7 +72,7 @@ extension LabTests {
         as: user, prints: "me\n\(Lab.hosts.count)\n")
     }
 
-    @Test("others neither send nor join, and read no mailbox but theirs")
+    @Test("others can neither send nor join, and read only their own mailboxes")
     func rights() async throws {
       try await expect("mkdir mine; touch mine/members/me", prints: "")
       let outcome = try await Lab.shared().bash(
@@ -171,7 +171,7 @@ extension LabTests {
     }
 
     @Test(
-      "a name that nobody knows is none at once; a host that is down holds nobody up")
+      "an unknown name is absent at once; a host that is down delays nobody")
     func silence() async throws {
       let lab = try await Lab.shared()
       try await expect("mkdir -m 777 all; touch all/members/me", prints: "")

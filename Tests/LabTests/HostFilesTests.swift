@@ -9,14 +9,14 @@ extension LabTests {
       "net/trace",
     ]
 
-    @Test("every live text is read whole by every tool, and is as long as it says")
+    @Test("every live text is read whole by every tool, and has the size that it shows")
     func liveText() async throws {
       let lab = try await Lab.shared()
       let files =
         Lab.hosts.flatMap { host in Self.texts.map { "/v/host/\(host)/\($0)" } }
         + ["version", "naming", "uio"].map { "/v/.v/\($0)" }
-      // A fact of the open file is compared with what the tool makes of that same opening, or,
-      // where a tool opens by name, only with what it leaves behind being whole lines.
+      // A property of the open file is compared with the tool's result of the same opening; if a
+      // tool opens by name, only whole lines are checked.
       let outcome = try await lab.bash(
         on: "kea",
         """
@@ -54,7 +54,7 @@ extension LabTests {
       #expect(outcome.output + outcome.errors == "")
     }
 
-    @Test("devices are devices, here and there, for every user", arguments: Lab.hosts)
+    @Test("devices work locally and remotely, for every user", arguments: Lab.hosts)
     func devices(host: String) async throws {
       let lab = try await Lab.shared()
       let outcome = try await lab.bash(
@@ -113,7 +113,7 @@ extension LabTests {
         outcome.output == "host moa\n2\n0\n0\n1\n1\n1\n1\nkea\n", "\(outcome.summary)")
     }
 
-    @Test("what a program has open is listed by the host that serves it, and gone 5 s after it")
+    @Test("a program's instances are listed by the serving host, and gone 5 s after its end")
     func instances() async throws {
       let lab = try await Lab.shared()
       let outcome = try await lab.bash(
@@ -136,7 +136,7 @@ extension LabTests {
       #expect(outcome.output == "40\n0\nsoon\n", "\(outcome.summary)")
     }
 
-    @Test("the numbers of what is open are told to root of the host alone")
+    @Test("the numbers of instances are shown to root of the host only")
     func numbers() async throws {
       let lab = try await Lab.shared()
       for path in ["/v/.v/uio", "/v/host/kea/uio"] {
@@ -197,7 +197,7 @@ extension LabTests {
       let back = try await lab.bash(
         on: "kea", "await cat /v/host/moa/status")
       #expect(back.output.hasPrefix("host moa\n"), "\(back.summary)")
-      // The text that was open is gone with its maker: no other text may come in its place.
+      // The open text is gone with its server: no other text may replace it.
       let rest = try shell.run("cat <&3")
       #expect(rest.status == 1 && rest.output.contains("Stale file handle"), "\(rest)")
     }

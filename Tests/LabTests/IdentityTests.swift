@@ -2,13 +2,13 @@ import Foundation
 import Testing
 
 extension LabTests {
-  /// Who a caller is for the host that serves: by the name that the caller's kernel gives.
+  /// The serving host identifies a caller by the name that the caller's kernel gives.
   @Suite("Identity", .tags(.mount))
   struct IdentityTests {
-    @Test("root is root where the export says so, users are who has their name, others nobody")
+    @Test("root is root where the export allows it, users go by their names, others are nobody")
     func mapping() async throws {
       let lab = try await Lab.shared()
-      // bob is known to kea alone; carl has there the number that ann has on moa.
+      // bob exists on kea only; carl has there the number that ann has on moa.
       expectSuccess(
         try await lab.bash(
           on: "kea",
@@ -37,7 +37,7 @@ extension LabTests {
         _ = try await lab.bash(
           on: "kea", as: user, "for e in strict trusting closed; do >/v/$e/by-\(user); done")
       }
-      // A number without a name, too.
+      // A number without a name is nobody, too.
       _ = try await lab.run(
         on: "kea", ["setpriv", "--reuid", "4711", "--clear-groups", "touch", "/v/strict/by-4711"])
       let owners = try await lab.bash(
@@ -56,7 +56,7 @@ extension LabTests {
 
           """, "\(owners.summary)")
 
-      // What is whose: only the one of that name, or a root that is trusted, may read it.
+      // Only the user of the owner's name, or a trusted root, may read a file.
       for (user, allowed) in [
         ("root", ["trusting/ann", "trusting/root"]), ("ann", ["strict/ann", "trusting/ann"]),
         ("bob", []), ("carl", []),
@@ -67,7 +67,7 @@ extension LabTests {
         #expect(read.output.split(separator: "\n").map(String.init) == allowed, "\(read.summary)")
         #expect(read.errors.contains("closed/ann: Permission denied"), "\(read.summary)")
       }
-      // The host itself is always let in, and its root is root.
+      // The host itself is always admitted, and its root is root.
       let own = try await lab.bash(on: "moa", "cat /v/{strict,closed}/{ann,root}")
       #expect(own.output == "of ann\nof root\nof ann\nof root\n", "\(own.summary)")
 

@@ -2,8 +2,8 @@ import Foundation
 import Glibc
 import Testing
 
-/// The hosts kea and moa, brought up once for the whole run and taken down when it ends; and once
-/// more, when a test wants that, with boards that run as processes of their own.
+/// The hosts kea and moa, started once for the whole run and removed when it ends; and once more,
+/// when a test needs that, with servers that run as processes of their own.
 final class Lab: Sendable {
   static let hosts = ["kea", "moa"]
 
@@ -28,10 +28,10 @@ final class Lab: Sendable {
 
   static var isAvailable: Bool { missing == nil }
 
-  /// Where the boards run that need not be in the node.
+  /// Whether the servers run in the node or apart.
   enum Boards: String, CaseIterable, CustomTestStringConvertible {
     case inside, apart
-    var testDescription: String { "boards \(rawValue)" }
+    var testDescription: String { "servers \(rawValue)" }
   }
 
   private static let inside = Task { try await Lab(.inside) }
@@ -56,7 +56,7 @@ final class Lab: Sendable {
     }
   }
 
-  /// Where this machine's disk has what a host sees as `/srv/storage`.
+  /// The directory of this machine that a host sees as `/srv/storage`.
   func disk(_ host: String) -> String { "/var/lib/vlab-\(name)/\(host)/storage" }
 
   /// Runs `Tests/lab COMMAND ARGUMENTS`; anything but success is thrown.
@@ -73,7 +73,9 @@ final class Lab: Sendable {
     return outcome
   }
 
-  /// Runs a program in a host, where it is stopped at the limit, and soon after that from here.
+  /// Runs a program in a host.
+  ///
+  /// It is stopped there at the limit, and from here soon after that.
   func run(
     on host: String, as user: String = "root", _ arguments: [String],
     limit: Duration = .seconds(10)
@@ -84,7 +86,7 @@ final class Lab: Sendable {
         name,
         ["run", "--user", user, host, "--", "timeout", "-k", "2", seconds] + arguments),
       limit: limit + .seconds(5))
-    // How timeout(1) says so.
+    // The status of timeout(1) for a stopped program.
     if outcome.status == 124 { outcome.status = nil }
     return outcome
   }
@@ -96,10 +98,10 @@ final class Lab: Sendable {
     try await run(on: host, as: user, ["bash", "-c", Self.functions + script], limit: limit)
   }
 
-  /// What every script can call, so that none waits for a time in place of what it waits for:
-  /// `await COMMAND` until that succeeds, 15 s at most; `asks PID` whether that process waits for
-  /// an answer of V; `locks PATTERN` whether the newest one whose command line matches waits so for
-  /// a lock, in fcntl or flock (their numbers on x86 and on ARM).
+  /// Functions for every script, so that none sleeps instead of waiting for an event: `await
+  /// COMMAND` until that succeeds, 15 s at most; `asks PID` whether that process waits for an
+  /// answer of V; `locks PATTERN` whether the newest process whose command line matches waits so
+  /// for a lock, in fcntl or flock (their numbers on x86 and on ARM).
   private static let functions = """
     await() { local i
       for ((i = 0; i < 300; i++)); do eval "$*" && return; sleep 0.05; done; false; }
@@ -117,7 +119,7 @@ final class Lab: Sendable {
     return shell
   }
 
-  /// A fresh directory of a host's storage in which anyone may write; gives its name.
+  /// A fresh directory of a host's storage in which anyone may write; returns its name.
   func makeDirectory(on host: String, _ name: String) async throws -> String {
     try await command("run", [host, "--", "mkdir", "-m", "1777", "/srv/storage/\(name)"])
     return name
@@ -125,7 +127,7 @@ final class Lab: Sendable {
 
   private static func invocation(_ lab: String, _ arguments: [String]) -> [String] {
     let products = ProcessInfo.processInfo.environment["V_PRODUCTS"] ?? root + "/.build/release"
-    // In the root, for a user who may not look into the project's directory.
+    // In the root directory, for a user who may not enter the project's directory.
     return ["env", "-C", "/", "V_LAB=\(lab)", "V_PRODUCTS=\(products)", root + "/Tests/lab"]
       + arguments
   }
@@ -144,7 +146,7 @@ final class Lab: Sendable {
     }
   }
 
-  /// The process is about to exit, so this one waits.
+  /// The process is about to exit, so this call waits.
   private static func down(_ name: String) {
     guard let pid = try? Program.spawn(invocation(name, ["down"]), input: 0, output: 2, errors: 2)
     else { return }
@@ -152,7 +154,7 @@ final class Lab: Sendable {
   }
 }
 
-/// All tests that need a lab; one after the other, since they share its two hosts.
+/// All tests that need a lab; one after the other, because they share its two hosts.
 @Suite(
   "A lab of two hosts",
   .serialized,
@@ -166,7 +168,7 @@ extension Tag {
   @Tag static var slow: Tag
 }
 
-/// Expects that a program ended well, and shows what it said if not.
+/// Expects that a program succeeded, and shows its output if not.
 func expectSuccess(
   _ outcome: Outcome, _ what: String = "", sourceLocation: SourceLocation = #_sourceLocation
 ) {

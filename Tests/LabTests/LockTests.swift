@@ -14,8 +14,8 @@ extension LabTests {
       return ("/v/storage/moa/\(directory)/f", "/srv/storage/\(directory)/f")
     }
 
-    /// Starts a program that stays and says a first line; what it says comes from descriptor 4,
-    /// what it hears goes to descriptor 5.
+    /// Starts a program that stays and prints a first line; its output comes from descriptor 4, and
+    /// its input goes to descriptor 5.
     private func start(_ shell: Shell, _ command: String) throws {
       let started = try shell.run(
         """
@@ -28,7 +28,7 @@ extension LabTests {
     }
 
     @Test(
-      "a lock keeps out the other host, this one and the server's own programs",
+      "a lock excludes the other host, this one and the server's own programs",
       arguments: ["posix", "ofd", "flock"])
     func excludes(kind: String) async throws {
       let lab = try await Lab.shared()
@@ -51,7 +51,7 @@ extension LabTests {
       }
     }
 
-    @Test("who waits gets the lock when it is free; a signal ends the wait and leaves nothing")
+    @Test("a waiting program gets the free lock; a signal ends the wait and leaves nothing")
     func waits() async throws {
       let lab = try await Lab.shared()
       let file = try await file(lab, "waits")
@@ -72,7 +72,7 @@ extension LabTests {
       }
     }
 
-    @Test("two hosts that wait for each other: one is told EDEADLK")
+    @Test("two hosts that wait for each other: one gets EDEADLK")
     func deadlock() async throws {
       let lab = try await Lab.shared()
       let file = try await file(lab, "deadlock")
@@ -113,7 +113,7 @@ extension LabTests {
       #expect(closed.output == "got\n", "\(closed.summary)")
     }
 
-    @Test("a wait that was cut off takes no lock later, though its file stays open")
+    @Test("a wait that was cut off takes no lock later, although its file stays open")
     func cutOff() async throws {
       let lab = try await Lab.shared()
       let file = try await file(lab, "cut-off")
@@ -138,7 +138,7 @@ extension LabTests {
       }
     }
 
-    @Test("flock(1) one after the other never meets the lock of the one before")
+    @Test("consecutive runs of flock(1) never meet each other's locks")
     func oneAfterTheOther() async throws {
       let lab = try await Lab.shared()
       let file = try await file(lab, "series")

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// The manual pages say all that there is.
+/// The manual pages are complete.
 @Suite("Manual pages")
 struct ManualTests {
   static let pages = ["v.1", "v.5", "vnode.toml.5", "vnode.8", "mount.v.8"]
@@ -20,7 +20,7 @@ struct ManualTests {
     return outcome.output
   }
 
-  /// The verbs that a help lists.
+  /// The verbs in a help text.
   private func verbs(_ help: String) -> [String] {
     let list =
       help.components(separatedBy: "SUBCOMMANDS:\n").dropFirst().first?
@@ -47,7 +47,7 @@ struct ManualTests {
       for inner in self.verbs(help) {
         words.append(("\(verb) \(inner)", try await self.help(["v", verb, inner])))
       }
-      // A group of commands stands in the page by its commands.
+      // A group of commands has no line of its own in the page, only its commands.
       for (words, help) in words.dropFirst(words.count > 1 ? 1 : 0) {
         #expect(
           page.split(separator: "\n").contains {
@@ -126,7 +126,7 @@ extension LabTests {
       let kinds = Set(names.filter { !$0.hasSuffix("/self") && !$0.hasSuffix("/any") })
       #expect(kinds.count > 15)
       #expect(kinds.subtracting(described).subtracting(["/v"]) == [])
-      // And nothing is described that is not there.
+      // And every described file exists.
       let missing = described.subtracting(kinds).filter {
         $0.hasPrefix("/v/host") || $0.hasPrefix("/v/.v")
       }

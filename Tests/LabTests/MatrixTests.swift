@@ -33,7 +33,7 @@ extension LabTests {
   }
 }
 
-/// What came of running every tool in every place.
+/// The results of running every tool in every place.
 struct Matrix {
   static let tools = [
     "git-clone", "git-status", "git-gc", "make", "tar", "rsync", "sqlite3", "vim", "python", "exec",
@@ -45,13 +45,13 @@ struct Matrix {
 
   /// A tool that takes longer hangs.
   ///
-  /// One of them makes some 300,000 calls where others make a few thousand, and each of its calls
+  /// One of them makes some 300,000 calls, where others make a few thousand, and each of its calls
   /// may take as long as theirs.
   static func limit(of tool: String) -> Duration { .seconds(tool == "many" ? 300 : 120) }
-  /// When all hang, nobody wants to wait for each of them.
+  /// If all hang, the run need not wait for each of them.
   static let totalLimit = Duration.seconds(900)
 
-  /// Where kea runs a tool: on its own disk past V, or on an export of its own or of moa.
+  /// Where kea runs a tool: on its own disk without V, or on an export of its own or of moa.
   enum Side: String, CaseIterable {
     case control = "plain directory"
     case local = "local export"
@@ -67,7 +67,7 @@ struct Matrix {
     }
 
     var host: String { self == .control || self == .local ? "kea" : "moa" }
-    /// What is done to the packets to and from moa.
+    /// The faults of the packets to and from moa.
     var faults: [[String]] {
       switch self {
       case .control, .local, .remote: []
@@ -75,7 +75,7 @@ struct Matrix {
       case .bad: LabTests.BadNetworkTests.faults
       }
     }
-    /// Where tools that need two places find the second.
+    /// Where tools that need two places have the second.
     var otherHost: String { self == .local ? "moa" : "kea" }
     func path(on host: String) -> String {
       self == .control ? "/srv/storage" : "/v/storage/\(host)"
@@ -100,7 +100,7 @@ struct Matrix {
     var cells: [Side: Cell] = [:]
   }
 
-  /// All that a tool can be seen to have done.
+  /// All visible effects of a tool.
   struct Effect: Equatable {
     var output: [Substring]
     var files: [Substring]
@@ -156,7 +156,7 @@ struct Matrix {
       limit: Self.limit(of: tool))
   }
 
-  /// Read by the server from its own disk, not through /v.
+  /// The files, read by the server from its own disk, not through /v.
   private func effect(
     of tool: String, as user: String, on side: Side, output: String
   ) async throws -> Effect {

@@ -9,7 +9,7 @@ extension LabTests {
       return try #require(value as? [String: Any], "\(outcome.summary)")
     }
 
-    /// Ends what `v mount` started, and lets the lab start its own node again.
+    /// Ends everything that `v mount` started, and lets the lab start its own node again.
     private func restore(_ lab: Lab) async throws {
       _ = try await lab.bash(
         on: "moa",
@@ -20,7 +20,7 @@ extension LabTests {
       try await lab.command("start", ["moa"])
     }
 
-    @Test("a mount in use is left alone and its holders are named; a free one goes and comes back")
+    @Test("a mount in use is left alone and its users are named; a free one is remounted")
     func unmount() async throws {
       let lab = try await Lab.shared()
       let held = try await lab.bash(
@@ -34,7 +34,7 @@ extension LabTests {
         try await lab.bash(on: "moa", "ls /v && v unmount && ! ls /v/storage"))
       let again = try await lab.run(on: "moa", ["v", "unmount", "/v"])
       #expect(again.status == 1 && again.errors.contains("not mounted there"), "\(again.summary)")
-      // The node serves on.
+      // The node still serves.
       expectSuccess(try await lab.run(on: "kea", ["cat", "/v/storage/moa/hello"]))
       expectSuccess(try await lab.run(on: "moa", ["v", "mount"], limit: .seconds(30)))
       expectSuccess(try await lab.run(on: "moa", ["cat", "/v/storage/moa/hello"]))
@@ -54,7 +54,7 @@ extension LabTests {
     func up() async throws {
       let lab = try await Lab.shared()
       try await lab.command("kill", ["moa"])
-      // What is built is what is tested: this compiler only says what it was asked for.
+      // The built products are tested: this compiler only records its arguments.
       let outcome = try await lab.bash(
         on: "moa",
         """
@@ -82,10 +82,10 @@ extension LabTests {
       try await restore(lab)
     }
 
-    @Test("mount/down names programs that would end, and keeps what they wrote if it ends them")
+    @Test("mount/down names programs that would end, and keeps their output if it ends them")
     func down() async throws {
       let lab = try await Lab.shared()
-      // The scripts lie on the mount that they take away.
+      // The scripts are on the mount that they remove.
       let outcome = try await lab.bash(
         on: "moa",
         """
@@ -108,7 +108,7 @@ extension LabTests {
       try await lab.command("start", ["moa"])
     }
 
-    @Test("the unit clears the mount of a node that was killed")
+    @Test("the unit removes the mount of a node that was killed")
     func unit() async throws {
       let lab = try await Lab.shared()
       let unit = try String(
@@ -123,7 +123,7 @@ extension LabTests {
       expectSuccess(try await lab.run(on: "moa", ["cat", "/v/storage/moa/hello"]))
     }
 
-    @Test("doctor finds a sound host sound, and names what a sick one lacks")
+    @Test("doctor approves a good host, and names what another one lacks")
     func doctor() async throws {
       let lab = try await Lab.shared()
       func results(_ outcome: Outcome) throws -> [String: String] {

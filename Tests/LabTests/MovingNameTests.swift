@@ -12,7 +12,7 @@ extension LabTests {
       #expect(try await read("kea", lab) == "src of moa\n")
       try await lab.command("up", (Lab.isBridged ? ["--bridge"] : []) + ["tui"])
 
-      // While moa serves it nobody else can, and is told who has it.
+      // While moa serves it no other host can, and gets moa's name.
       try await serve(on: "tui", ["src"], lab)
       #expect(try await read("kea", lab) == "src of moa\n")
       let log = try await lab.command("log", ["tui"]).output
@@ -33,13 +33,13 @@ extension LabTests {
       #expect(try await read("kea", lab) == "src of tui\n")
       #expect(try await questions(on: "kea", lab) <= 1)
 
-      // What a host gave up is forgotten, and so tui leaves nothing behind.
+      // A prefix that was given up is forgotten, so tui leaves nothing behind.
       try await serve(on: "tui", [], lab)
       try await awaitForgotten(["src", "storage/tui"], lab)
       try await lab.command("kill", ["tui"])
     }
 
-    @Test("that two hosts claimed apart are the later one's when the hosts meet; the other says so")
+    @Test("that two hosts claimed apart go to the later claim when they meet; the loser logs it")
     func meeting() async throws {
       let lab = try await Lab.shared()
       try await lab.command("up", (Lab.isBridged ? ["--bridge"] : []) + ["tui"])
@@ -49,7 +49,7 @@ extension LabTests {
       #expect(try await read("kea", lab) == "src of moa\n")
       #expect(try await read("tui", lab) == "src of tui\n")
       try await lab.command("heal", [])
-      // They tell each other of their claims every 30 s.
+      // They spread their claims to each other every 30 s.
       let refusal = "src is not served from /srv/moving/src: the name is taken, by tui\n"
       var log = ""
       for _ in 0..<350 where !log.contains(refusal) {
@@ -64,12 +64,12 @@ extension LabTests {
       try await lab.command("kill", ["tui"])
     }
 
-    @Test("of a host that is away are described; all below them says that it is down")
+    @Test("of a host that is away are described; everything below them is down")
     func absent() async throws {
       let lab = try await Lab.shared()
       let directory = try await lab.makeDirectory(on: "moa", "of-one-away")
       try await lab.command("kill", ["moa"])
-      // Nothing of moa is in any memory of kea's but the table of claims.
+      // Nothing is known of moa on kea but its claims in the table.
       try await restart("kea", lab)
       let first = try await lab.run(on: "kea", ["stat", "-c", "%F", "/v/storage/moa"])
       #expect(first.output == "directory\n", "\(first.summary)")
@@ -91,7 +91,7 @@ extension LabTests {
       try await lab.run(on: host, ["cat", "/v/src/who"]).output
     }
 
-    /// Waits until kea has heard that nobody serves these names any more.
+    /// Waits until kea has heard that these names are not served any more.
     private func awaitForgotten(_ names: [String], _ lab: Lab) async throws {
       for name in names {
         let isForgotten = try await lab.bash(
@@ -101,7 +101,7 @@ extension LabTests {
       }
     }
 
-    /// The name handling group was asked so often by the mount of `host`.
+    /// How often the mount of `host` has asked the name handling group.
     private func questions(on host: String, _ lab: Lab) async throws -> Int {
       let text = try await lab.run(on: host, ["cat", "/v/.v/naming"]).output
       let line = text.split(separator: "\n").first { $0.hasPrefix("multicasts ") }
@@ -113,8 +113,8 @@ extension LabTests {
       try await lab.command("start", [host])
     }
 
-    /// Gives a host's node these prefixes, `storage/HOST` for `/srv/storage` among them or not, and
-    /// starts it anew.
+    /// Gives a host's node these prefixes, with or without `storage/HOST` for `/srv/storage`, and
+    /// restarts it.
     private func serve(on host: String, _ prefixes: [String], _ lab: Lab) async throws {
       let script = """
         file=/etc/v/vnode.toml

@@ -34,7 +34,7 @@ extension LabTests {
       #expect(try await v("ls storage/moa/hello").output == "hello\n")
     }
 
-    @Test("query tells of a file, a device and a process what V knows of it")
+    @Test("query shows V's data of a file, a device and a process")
     func query() async throws {
       let lab = try await Lab.shared()
       try "hello\n".write(toFile: lab.disk("moa") + "/hello", atomically: false, encoding: .utf8)
@@ -69,7 +69,7 @@ extension LabTests {
       #expect(try await v("stat moa").output.hasPrefix("moa: in "))
     }
 
-    @Test("trace shows what was asked of whom, after root of the host said so")
+    @Test("trace shows transactions, after root of the host has switched it on")
     func trace() async throws {
       let lab = try await Lab.shared()
       let denied = try await v("trace --on", as: "ann")
@@ -86,7 +86,7 @@ extension LabTests {
       #expect(kept["host"] as? String == "kea")
     }
 
-    @Test("say why not, with the exit status that says so too")
+    @Test("report errors, with the right exit status")
     func failures() async throws {
       for (arguments, status, why) in [
         ("query storage/moa/nothing", 1, "no such name"), ("ls nothing", 1, "no such name"),

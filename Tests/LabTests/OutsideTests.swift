@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 extension LabTests {
-  @Suite("A server and a client that are no part of V", .tags(.mount))
+  @Suite("A server and a client outside of V", .tags(.mount))
   struct OutsideTests {
     /// Where `Tests/check` builds the package `Tests/Outside`.
     private static let products = Lab.root + "/Tests/Outside/.build/debug"

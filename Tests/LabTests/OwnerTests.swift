@@ -41,7 +41,7 @@ extension LabTests {
       }
     }
 
-    @Test("who became ann by su is ann")
+    @Test("a process that became ann by su is ann")
     func su() async throws {
       let lab = try await Lab.shared()
       let directory = try await lab.makeDirectory(on: "moa", "by-su")
@@ -108,7 +108,7 @@ extension LabTests {
       let lab = try await Lab.shared()
       let directory = try await lab.makeDirectory(on: server, "setgid-\(maker)")
       let place = "/v/storage/\(server)/\(directory)"
-      // Not a group of ann's: the directory alone decides.
+      // Not a group of ann's: only the directory decides.
       let prepared = try await lab.bash(
         on: maker, "mkdir \(place)/d && chgrp users \(place)/d && chmod 2777 \(place)/d")
       expectSuccess(prepared)

@@ -6,7 +6,7 @@ extension LabTests {
   struct PeersTests {
     private static let configuration = "/etc/v/vnode.toml"
 
-    @Test("find each other by the peers that their configuration names")
+    @Test("find each other by the peers in their configurations")
     func peers() async throws {
       let lab = try await Lab.shared()
       try "by name\n".write(
@@ -17,7 +17,7 @@ extension LabTests {
         nft 'add chain inet v_no_multicast out { type filter hook output priority 0; }'
         nft 'add rule inet v_no_multicast out ip daddr 224.0.0.0/4 counter drop'
         """, on: lab)
-      // Without peers the two are alone.
+      // Without peers each of them is alone.
       let alone = try await lab.run(on: "kea", ["ls", "/v/storage/moa"])
       #expect(!alone.isSuccess, "\(alone.summary)")
       try await change(
@@ -32,7 +32,7 @@ extension LabTests {
       #expect(back.output == "by name\n", "\(back.summary)")
     }
 
-    /// Runs `script` on every host and starts its node anew.
+    /// Runs `script` on every host and restarts its node.
     private func change(_ script: String, on lab: Lab) async throws {
       for host in Lab.hosts {
         let outcome = try await lab.run(on: host, ["bash", "-ec", script])

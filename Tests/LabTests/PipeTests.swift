@@ -4,7 +4,7 @@ import Testing
 extension LabTests {
   @Suite("Pipes in /v/pipe", .tags(.mount), .serialized)
   struct PipeTests {
-    /// Shell functions of all scripts: `count HOST` says how many pipes are open there.
+    /// Shell functions of all scripts: `count HOST` prints how many pipes are open there.
     private static let functions = """
       count() { grep -c " pipe/$1/" /v/host/$1/uio; }
       open() { # HOST COUNT: waits until so many are
@@ -19,12 +19,13 @@ extension LabTests {
       try await Lab.shared(boards).bash(on: "kea", Self.functions + script, limit: limit)
     }
 
-    /// Sums of what one host writes and another reads; the pipe is on the reader's.
+    /// Checksums of the octets that one host writes and another reads; the pipe is on the reader's
+    /// host.
     private func sums(
       _ boards: Lab.Boards, _ writer: String, limit: Duration
     ) async throws -> Set<String> {
       let lab = try await Lab.shared(boards)
-      // One user on both hosts: root of another one would be a stranger.
+      // One user on both hosts: root of another one would be nobody.
       expectSuccess(try await lab.run(on: "kea", as: "ann", ["touch", "/v/pipe/kea/sum"]))
       async let read = lab.bash(
         on: "kea", as: "ann", "cat /v/pipe/kea/sum | sha256sum", limit: limit)
@@ -37,7 +38,7 @@ extension LabTests {
     }
 
     @Test(
-      "what one host writes another one reads, whole and in order", arguments: Lab.Boards.allCases)
+      "one host reads what another writes, complete and in order", arguments: Lab.Boards.allCases)
     func sum(boards: Lab.Boards) async throws {
       let sums = try await sums(boards, "seq 1000000", limit: .seconds(20))
       #expect(
@@ -57,7 +58,7 @@ extension LabTests {
       #expect(sums.count == 1)
     }
 
-    @Test("is opened and closed as a FIFO is", arguments: Lab.hosts, Lab.Boards.allCases)
+    @Test("is opened and closed like a FIFO", arguments: Lab.hosts, Lab.Boards.allCases)
     func opening(host: String, boards: Lab.Boards) async throws {
       let outcome = try await kea(
         boards,
@@ -133,7 +134,7 @@ extension LabTests {
     }
 
     @Test(
-      "a thousand blocked readers hold no thread, and a signal ends each of them",
+      "a thousand blocked readers need no thread, and a signal ends each of them",
       arguments: Lab.Boards.allCases)
     func thousand(boards: Lab.Boards) async throws {
       let outcome = try await kea(
@@ -156,7 +157,7 @@ extension LabTests {
     }
 
     @Test(
-      "a blocked writer keeps nobody else from writing, chmod and rm, and can be ended",
+      "a blocked writer does not delay other writes, chmod and rm, and can be ended",
       arguments: Lab.Boards.allCases)
     func writers(boards: Lab.Boards) async throws {
       let outcome = try await kea(
@@ -177,7 +178,7 @@ extension LabTests {
       #expect(outcome.output == "143\n600\n0\n137\n0\n", "\(outcome.summary)")
     }
 
-    @Test("who writes to a pipe that nobody reads gets SIGPIPE, or EPIPE where that is ignored")
+    @Test("a write to a pipe without a reader gets SIGPIPE, or EPIPE if that is ignored")
     func broken() async throws {
       let outcome = try await kea(
         .inside,
@@ -215,7 +216,7 @@ extension LabTests {
     }
 
     @Test(
-      "a writer that is killed, or whose host is, is the end of the file",
+      "the death of a writer, or of its host, is the end of the file",
       arguments: Lab.Boards.allCases)
     func death(boards: Lab.Boards) async throws {
       let lab = try await Lab.shared(boards)

@@ -1,9 +1,9 @@
 import Foundation
 import Glibc
 
-/// What a program said and how it ended.
+/// The output of a program, and how it ended.
 struct Outcome: Sendable {
-  /// The exit status, 128 + N for signal N, or nil if the program was still there at its limit.
+  /// The exit status, 128 + N for signal N, or nil if the program still ran at its limit.
   var status: Int32?
   var output: String
   var errors: String
@@ -17,7 +17,7 @@ struct Outcome: Sendable {
     return "\(end) after \(String(format: "%.1f", seconds)) s\n\(Self.tail(errors + output))"
   }
 
-  /// The last lines of a text, which say why.
+  /// The last lines of a text, which have the reason.
   static func tail(_ text: String, lines: Int = 15) -> String {
     text.split(separator: "\n").suffix(lines).joined(separator: "\n")
   }
@@ -71,7 +71,7 @@ enum Program {
     var status = await end(of: pid, by: began + limit)
     if status == nil {
       kill(-pid, SIGKILL)
-      // A process stuck in the kernel does not even die; nobody waits for it.
+      // A process that is stuck in the kernel does not even die, and is not waited for.
       _ = await end(of: pid, by: .now + .seconds(3))
     } else if let code = status, code & 0x7f != 0 {
       status = 128 + code & 0x7f
@@ -96,7 +96,7 @@ enum Program {
     }
   }
 
-  /// A file without a name: unlike a pipe it keeps nobody waiting for its last writer.
+  /// A file without a name: unlike with a pipe, its reader need not wait for the last writer.
   private static func temporaryFile() throws -> Int32 {
     var path = Array((NSTemporaryDirectory() + "v-lab-XXXXXX").utf8CString)
     let file = mkstemp(&path)

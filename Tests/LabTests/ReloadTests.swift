@@ -1,11 +1,11 @@
 import Foundation
 import Testing
 
-/// What a node does whose configuration changes, and where it says so.
+/// Changes of a node's configuration, and their reports.
 @Suite("Configurations that change")
 struct ReloadTests {
-  /// A node that mounts nothing, in a folder of its own, told what to do by a script of Python with
-  /// `p`, the node; `write(TEXT)` changes the file and has it read, `saw(TEXT)` waits for the log.
+  /// A node that mounts nothing, in a folder of its own, driven by a script of Python with `p`, the
+  /// node; `write(TEXT)` changes the file and has it read, `saw(TEXT)` waits for the log.
   private func supervise(_ text: String, _ script: String) async throws -> Outcome {
     let products =
       ProcessInfo.processInfo.environment["V_PRODUCTS"] ?? Lab.root + "/.build/release"
@@ -49,7 +49,7 @@ struct ReloadTests {
       ["python3", "-c", start + body + end, products, text], limit: .seconds(40))
   }
 
-  @Test("exports come and go at SIGHUP, and what takes a new start is told")
+  @Test("exports come and go at SIGHUP, and keys that need a restart are reported")
   func exports() async throws {
     let outcome = try await supervise(
       "[[export]]\nprefix = \"a\"\npath = \"DIR\"\n",
@@ -77,7 +77,7 @@ struct ReloadTests {
     #expect(outcome.output == "done\n", "\(outcome.summary)")
   }
 
-  @Test("the log is begun anew where it is long, and has one line for each thing")
+  @Test("a long log is begun anew, and has one line for each event")
   func rotation() async throws {
     let outcome = try await supervise(
       "",
@@ -92,7 +92,7 @@ struct ReloadTests {
     #expect(outcome.output == "1 True True\n", "\(outcome.summary)")
   }
 
-  @Test("the journal is given priorities, and others are not")
+  @Test("the journal gets priorities, and other logs do not")
   func journal() async throws {
     let script = #"""
       import os, socket, subprocess, sys
@@ -114,7 +114,7 @@ struct ReloadTests {
     let folder = NSTemporaryDirectory() + "v-journal-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: folder) }
-    // A folder that is a file: the socket can not be made in it.
+    // A file in place of the folder: the socket cannot be made in it.
     try "".write(toFile: folder + "/none", atomically: false, encoding: .utf8)
     let outcome = try await Program.run(
       ["python3", "-c", script, folder, products], limit: .seconds(30))
@@ -125,7 +125,7 @@ struct ReloadTests {
 extension LabTests {
   @Suite("Configurations that change on a host of a cluster", .tags(.mount))
   struct HostReloadTests {
-    @Test("who may run programs, and what is served to whom, changes at SIGHUP")
+    @Test("rules for programs and exports change at SIGHUP")
     func rules() async throws {
       let lab = try await Lab.shared()
       func reload(_ change: String) async throws {

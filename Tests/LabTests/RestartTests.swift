@@ -2,9 +2,9 @@ import Foundation
 import Testing
 
 extension LabTests {
-  @Suite("A node that is killed and started anew", .tags(.mount))
+  @Suite("A node that is killed and restarted", .tags(.mount))
   struct RestartTests {
-    @Test("has its mount repaired, lost nothing that was synced, and is used on from elsewhere")
+    @Test("has its mount repaired, keeps what was synced, and is used on by other hosts")
     func restart() async throws {
       let lab = try await Lab.shared()
       for host in Lab.hosts {
@@ -19,7 +19,7 @@ extension LabTests {
       #expect(try resident.run("cd /v/storage/moa").status == 0)
 
       try await lab.command("kill", ["kea"])
-      // Who is on the dead mount is told, not kept waiting.
+      // Programs on the dead mount get an error at once.
       for shell in [resident, try lab.shell(on: "kea")] {
         let told = try shell.run("timeout 5 ls /v; timeout 5 cat synced")
         #expect(told.output.contains("not connected"), "\(told.output)")

@@ -11,7 +11,7 @@ extension LabTests {
     }
 
     @Test(
-      "gives the program's output and its exit status, at home and elsewhere", arguments: Lab.hosts)
+      "gives the program's output and its exit status, locally and remotely", arguments: Lab.hosts)
     func status(host: String) async throws {
       let outcome = try await kea(
         """
@@ -29,7 +29,7 @@ extension LabTests {
       #expect(outcome.errors.contains("/etc/passwd: ") && !outcome.errors.contains("err\n"))
     }
 
-    @Test("says what is wrong with 125")
+    @Test("reports its own errors with 125")
     func refusals() async throws {
       let outcome = try await kea(
         """
@@ -64,7 +64,7 @@ extension LabTests {
       #expect(outcome.errors.isEmpty)
     }
 
-    @Test("as many arguments as Linux gives a program, and no more")
+    @Test("takes as many arguments as Linux allows, and no more")
     func manyArguments() async throws {
       let outcome = try await kea(
         """
@@ -78,7 +78,7 @@ extension LabTests {
       #expect(outcome.errors == "v: run: true: too many arguments\n")
     }
 
-    @Test("what it leaves in the background goes on, is listed, and takes commands")
+    @Test("its background processes go on, are listed, and take commands")
     func leftBehind() async throws {
       let outcome = try await kea(
         """
@@ -112,7 +112,7 @@ extension LabTests {
       #expect(there.output == "0\n", "\(there.summary)")
     }
 
-    @Test("an outage is waited for, and nothing of input or output is lost; a signal ends the wait")
+    @Test("waits during an outage and loses no input or output; a signal ends the wait")
     func outage() async throws {
       let lab = try await Lab.shared()
       let shell = try lab.shell(on: "kea")
@@ -136,7 +136,7 @@ extension LabTests {
       #expect(outcome.output == "6\nv: moa is silent; waiting\nv: moa is back\n0\n")
     }
 
-    @Test("it outlives the node of its host: that finds it again, and so does v run")
+    @Test("it outlives the node of its host: the next one finds it again, and so does v run")
     func restart() async throws {
       let lab = try await Lab.shared()
       let shell = try lab.shell(on: "kea")
@@ -154,7 +154,7 @@ extension LabTests {
       #expect(outcome.output == "6\nsame\n")
     }
 
-    @Test("in a directory that this host exports it runs in the same one, and says where")
+    @Test("in a directory that this host exports it runs in the same one, and reports where")
     func exported() async throws {
       let outcome = try await kea(
         """
@@ -174,7 +174,7 @@ extension LabTests {
           """, "\(outcome.summary)")
     }
 
-    @Test("v shell is a login shell at home there")
+    @Test("v shell is a login shell in the home directory there")
     func shell() async throws {
       let outcome = try await kea(
         "echo 'hostname; pwd; id -un; shopt -q login_shell && echo login; exit 3' | "
@@ -186,7 +186,7 @@ extension LabTests {
         "\(outcome.summary)")
     }
 
-    @Test("attach says how to leave, and to another's program that it is another's")
+    @Test("attach tells how to leave, and refuses another user's program")
     func attach() async throws {
       let started = try await kea("v run --host moa --detach sleep 3631", as: "root")
       let name = started.output.trimmingCharacters(in: .newlines)
@@ -257,7 +257,7 @@ extension LabTests {
         outcome.output == "1\n0\n129\nmoa sleep\n1\n143\nkilled TERM\n0\n", "\(outcome.summary)")
     }
 
-    @Test("logs, wait and kill name a program in each way, and say so where there is none")
+    @Test("logs, wait and kill take each form of a program's name, and report an unknown one")
     func named() async throws {
       let outcome = try await kea(
         """
@@ -333,8 +333,8 @@ extension LabTests {
       #expect(Self.ofThisLab(outcome.errors) == "v: ps: nowhere: no such host\n")
     }
 
-    /// The lines that do not tell of a host that another suite took out of the lab: it is known as
-    /// one that is down.
+    /// Leaves out the lines about a host that another suite removed from the lab: it is listed as
+    /// down.
     private static func ofThisLab(_ lines: String) -> String {
       lines.split(separator: "\n").filter { !$0.contains(" tui: ") }.map { $0 + "\n" }.joined()
     }
@@ -361,7 +361,7 @@ extension LabTests {
       #expect(outcome.output == "0\nkea\nmoa\n18\n0\n", "\(outcome.summary)")
     }
 
-    @Test("a lost host is 125, at once where it is known, and holds up nobody else")
+    @Test("a lost host gives 125, at once if it is known, and delays nobody else")
     func lost() async throws {
       let lab = try await Lab.shared()
       let shell = try lab.shell(on: "kea")

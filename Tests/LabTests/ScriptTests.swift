@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// What the scripts of `mount` do by themselves, without a node.
+/// The behaviour of the scripts of `mount` without a node.
 @Suite("Scripts of mount")
 struct ScriptTests {
   private func bash(_ script: String) async throws -> Outcome {
@@ -13,7 +13,7 @@ struct ScriptTests {
       ], limit: .seconds(10))
   }
 
-  @Test("updatedb is kept out of /v and let in again, whatever its configuration says")
+  @Test("updatedb is kept out of /v and admitted again, with any configuration")
   func updatedb() async throws {
     let outcome = try await bash(
       """
@@ -37,7 +37,7 @@ struct ScriptTests {
     ("[[export]]\nmount = \"/x\"", "/v"), ("mount = \"LINK\"", "TARGET"),
   ]
 
-  @Test("the mount of a configuration is found as the kernel names it", arguments: points)
+  @Test("the mount of a configuration is found in the kernel's form", arguments: points)
   func point(text: String, point: String) async throws {
     let outcome = try await bash(
       """

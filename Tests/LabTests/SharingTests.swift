@@ -22,7 +22,7 @@ extension LabTests {
     }
 
     @Test(
-      "what one host appended, the other reads whole at once, 1,000 times in turns",
+      "one host reads at once what the other appended, 1,000 times in turns",
       arguments: Lab.Boards.allCases)
     func turns(boards: Lab.Boards) async throws {
       let lab = try await Lab.shared(boards)
@@ -45,14 +45,14 @@ extension LabTests {
         try #require(
           read.output == "\(size)\n\(line)\n\(expected)",
           "turn \(turn): \(Outcome.tail(read.output, lines: 3))")
-        // Its own line, which must be there just so.
+        // Its own line, which must be exactly there.
         let own = try shells[turn % 2].run("read -r <&3; echo \"$REPLY\"")
         try #require(own.output == line + "\n", "turn \(turn): \(own.output)")
       }
     }
 
     @Test(
-      "a directory renamed by another host takes its residents along",
+      "a directory renamed by another host stays the directory of processes in it",
       arguments: Lab.Boards.allCases)
     func renamedDirectory(boards: Lab.Boards) async throws {
       let lab = try await Lab.shared(boards)
@@ -92,7 +92,7 @@ extension LabTests {
     }
 
     @Test(
-      "df shows the disk of the host whose export it is", arguments: Lab.hosts, Lab.Boards.allCases)
+      "df shows the disk of the export's host", arguments: Lab.hosts, Lab.Boards.allCases)
     func diskSpace(server: String, boards: Lab.Boards) async throws {
       let lab = try await Lab.shared(boards)
       func numbers(_ path: String, on host: String) async throws -> [Double] {
@@ -111,7 +111,7 @@ extension LabTests {
       #expect(abs(seen[1] - real[1]) < 0.05 * real[0])
     }
 
-    /// Runs a program in both hosts at once; both must end well.
+    /// Runs a program in both hosts at once; both must succeed.
     private func atOnce(_ lab: Lab, _ arguments: (String) -> [String]) async throws {
       let (first, second) = (arguments(Lab.hosts[0]), arguments(Lab.hosts[1]))
       async let one = lab.run(on: Lab.hosts[0], first, limit: .seconds(60))

@@ -1,7 +1,7 @@
 import Foundation
 import Glibc
 
-/// A bash in a host that is told one script after the other, in the same process.
+/// A bash in a host that gets one script after the other, in the same process.
 final class Shell {
   private let host: String
   private let pid: pid_t
@@ -27,7 +27,7 @@ final class Shell {
 
   /// Runs a script to its end.
   ///
-  /// It sees what earlier ones left: directory, variables, descriptors.
+  /// It keeps the state of earlier ones: directory, variables, descriptors.
   func run(_ script: String, limit: Duration = .seconds(10)) throws -> (status: Int, output: String)
   {
     scriptCount += 1

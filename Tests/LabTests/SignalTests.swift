@@ -12,7 +12,7 @@ extension LabTests {
       try await lab.command("pause", ["moa"])
       let outcome = try await lab.bash(on: "kea", script)
       try await lab.command("resume", ["moa"])
-      // It may be known as silent for a moment yet.
+      // It may still be known as silent for a moment.
       let back = try await lab.bash(on: "kea", "await cat /v/storage/moa/hello")
       #expect(back.output.hasPrefix("hello\n"), "\(back.summary)")
       return outcome

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 extension LabTests {
-  @Suite("v status says why a host is silent", .tags(.mount))
+  @Suite("v status names the cause of a host's silence", .tags(.mount))
   struct SilenceTests {
     private static let configuration = "/etc/v/vnode.toml"
 
@@ -16,7 +16,7 @@ extension LabTests {
       var troubles: [Trouble]
     }
 
-    /// Waits until `v status` of `host` names the cause, for tools and for people.
+    /// Waits until `v status` of `host` names the cause, in JSON and in text.
     private func expect(
       _ cause: String, of silent: String, seenFrom host: String, _ words: String, on lab: Lab,
       sourceLocation: SourceLocation = #_sourceLocation
@@ -87,7 +87,7 @@ extension LabTests {
     func version() async throws {
       let lab = try await Lab.shared()
       try await lab.command("kill", ["moa"])
-      // A sealed packet of version 0, as far as it can be read.
+      // A sealed packet of version 0, as far as it is readable.
       try await bash(
         """
         python3 -c "import socket
@@ -99,7 +99,7 @@ extension LabTests {
       try await heal(lab, restarting: [])
     }
 
-    @Test("a clock that is off")
+    @Test("a wrong clock")
     func clock() async throws {
       let lab = try await Lab.shared()
       let library = "/tmp/v-clock-\(UUID().uuidString).so"
@@ -123,7 +123,7 @@ extension LabTests {
       try await heal(lab, restarting: [])
     }
 
-    @Test("a node that hangs, which is not confused by the question")
+    @Test("a node that hangs, and recovers in spite of the questions")
     func hung() async throws {
       let lab = try await Lab.shared()
       try await lab.command("pause", ["moa"])
@@ -165,7 +165,7 @@ extension LabTests {
       try await heal(lab, restarting: ["moa"])
     }
 
-    @Test("an address of its own that is gone, for which no other host is blamed")
+    @Test("its own address is gone, and no other host is blamed")
     func ownAddress() async throws {
       let lab = try await Lab.shared()
       try await bash(
@@ -182,7 +182,7 @@ extension LabTests {
     }
 
     @Test(
-      "a firewall, and a cable that is out",
+      "a firewall, and an unplugged cable",
       arguments: [
         ("moa", "in", "input", "udp dport 61044 drop", "silent", "answers a ping"),
         ("moa", "in", "input", "udp dport 61044 reject", "refused", "rejects the port"),

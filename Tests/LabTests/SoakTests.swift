@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Numbers that follow from a seed.
+/// Random numbers from a seed.
 private struct Chance: RandomNumberGenerator {
   var state: UInt64
   mutating func next() -> UInt64 {
@@ -12,12 +12,12 @@ private struct Chance: RandomNumberGenerator {
 
 extension LabTests {
   /// Random kills; `V_KILLS=1000` makes it a long run, `V_SEED` another one.
-  @Suite("Whatever is killed", .tags(.mount), .serialized)
+  @Suite("Random kills", .tags(.mount), .serialized)
   struct SoakTests {
     private static let kills = Int(ProcessInfo.processInfo.environment["V_KILLS"] ?? "") ?? 50
     private static let seed = UInt64(ProcessInfo.processInfo.environment["V_SEED"] ?? "") ?? 1
 
-    /// What a client does when it is killed.
+    /// The state of a client when it is killed.
     private static let clients = [
       "cat /v/pipe/moa/soak", "yes >/v/pipe/moa/soak", "v run --host moa sleep 1000",
       "v run --host kea yes", "v run --host moa --pty cat", "flock /v/storage/moa/lock sleep 1000",
@@ -26,7 +26,7 @@ extension LabTests {
       "dd if=/dev/zero of=/v/ram/moa/zeros bs=64k", "cat /v/host/moa/device/zero",
     ]
 
-    /// What is still there of it all on a host, as lines; nothing if nothing is.
+    /// The remains of clients on a host, as lines; empty if there are none.
     private static let remains = """
       host=$(hostname)
       # Who reads this has two things open: the list itself and its directory.
@@ -42,13 +42,13 @@ extension LabTests {
       [[ $(grep -c ' /v ' /proc/self/mountinfo) == 1 ]] || grep ' /v ' /proc/self/mountinfo
       """
 
-    @Test("nothing is left of it after 12 s: no instance, process, cgroup or mount")
+    @Test("leave nothing after 12 s: no instance, process, cgroup or mount")
     func kills() async throws {
       let lab = try await Lab.shared()
       var chance = Chance(state: Self.seed)
       let shells = try Lab.hosts.map { try lab.shell(on: $0) }
       for shell in shells {
-        // What begins from here on is newer.
+        // Objects that are made from here on are newer.
         let marked = try shell.run(
           "touch /run/soak; await 'touch /run/now; [[ /run/now -nt /run/soak ]]'; rm /run/now")
         #expect(marked.status == 0)
@@ -62,7 +62,7 @@ extension LabTests {
         let at = Int.random(in: 0..<Lab.hosts.count, using: &chance)
         for _ in 0..<2 {
           let client = Self.clients.randomElement(using: &chance)!
-          // timeout(1) makes a process group, with its own number; bash must not tell of its end.
+          // timeout(1) makes a process group, with its own number; bash must not report its end.
           let started = try shells[at].run(
             """
             timeout 60 bash -c '\(client)' >/dev/null 2>&1 &
@@ -77,7 +77,7 @@ extension LabTests {
         case 1:
           _ = try shells[1].run("kill -9 $ram; \(serve)")
         case 2, 3:
-          // A program, by its number as its host counts.
+          // A program, by its process number on its host.
           _ = try shells[1].run("kill -9 $(ls /v/team/moa | grep sleep | head -1 | cut -d. -f1)")
         default:
           let victim = pids[at].remove(at: Int.random(in: 0..<pids[at].count, using: &chance))

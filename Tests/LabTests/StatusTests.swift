@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 extension LabTests {
-  @Suite("What v shows to people of hosts", .tags(.mount))
+  @Suite("Hosts as v shows them", .tags(.mount))
   struct StatusTests {
     @Test("status shows each host with load, programs and disk, and counters only when asked")
     func hosts() async throws {
@@ -32,7 +32,7 @@ extension LabTests {
       }
     }
 
-    @Test("a host that is gone is forgotten by root, and is there again when it is back")
+    @Test("a host that is gone is forgotten by root, and listed again when it is back")
     func forget() async throws {
       let lab = try await Lab.shared()
       let present = try await lab.run(on: "kea", ["v", "forget", "moa"])
@@ -57,7 +57,7 @@ extension LabTests {
           on: "kea", "await '[[ $(v ls storage) == *moa* ]]' && await cat /v/storage/moa/hello"))
     }
 
-    @Test("doctor tells a user what only root can look at, and not that it is missing")
+    @Test("doctor tells a user which checks only root can make, and not that something is missing")
     func doctorOfUser() async throws {
       let lab = try await Lab.shared()
       let outcome = try await lab.bash(
@@ -67,7 +67,7 @@ extension LabTests {
       #expect(!outcome.output.contains("/dev/urandom"), "\(outcome.summary)")
     }
 
-    @Test("trace follows what ends, with names of servers and of every operation")
+    @Test("trace follows ending transactions, with names of servers and operations")
     func trace() async throws {
       let lab = try await Lab.shared()
       let outcome = try await lab.bash(

@@ -27,7 +27,7 @@ extension LabTests {
       try await Lab.shared().bash(on: host, as: user, Self.functions + script, limit: limit)
     }
 
-    /// What a program that is written to `new` says, gets and ends with.
+    /// The output, the input and the end of a program that is written to `new`.
     private static let core = """
       start moa $'dir: /nowhere\\nenv: A=two\\\\nlines\\n\\necho $A; echo err >&2; cat; exit 3'
       [[ $name =~ ^[0-9]+.echo$ ]] && echo named
@@ -79,7 +79,7 @@ extension LabTests {
       try await lab.command("fault", ["moa", "off"])
     }
 
-    @Test("it runs as the user of the same name, who alone has its files")
+    @Test("it runs as the user of the same name, who alone may use its files")
     func users() async throws {
       let ann = try await bash(
         """
@@ -105,7 +105,7 @@ extension LabTests {
       #expect(end.output == "killed INT\n", "\(end.summary)")
     }
 
-    @Test("a refusal is an errno for who wrote it, and its words can be read afterwards")
+    @Test("a refusal is an errno for the writer, and its words can be read afterwards")
     func refusals() async throws {
       let outcome = try await bash(
         """
@@ -144,7 +144,7 @@ extension LabTests {
       #expect(outcome.errors.isEmpty, "\(outcome.errors)")
     }
 
-    @Test("suspend, resume, class and kill do so, and events tell of each change")
+    @Test("suspend, resume, class and kill work, and events reports each change")
     func control() async throws {
       let outcome = try await bash(
         """
@@ -175,7 +175,7 @@ extension LabTests {
         ], "\(outcome.summary)")
     }
 
-    @Test("an attached program ends with whoever holds its instance of new")
+    @Test("an attached program ends with the holder of its instance of new")
     func attached() async throws {
       let outcome = try await bash(
         """
@@ -207,9 +207,9 @@ extension LabTests {
         outcome.output == "cmdline\nenviron\nsleep 1000 \nkilled TERM\n27\n", "\(outcome.summary)")
     }
 
-    @Test("hundreds that wait for a program hold no thread, and a signal ends each of them")
+    @Test("hundreds of waits for a program need no thread, and a signal ends each of them")
     func waiting() async throws {
-      // The pools, for disks and the like, may have grown by the few threads that they have.
+      // The thread pools may have grown by the few threads that they have.
       let outcome = try await bash(
         """
         start moa 'sleep 1000'; open 0
@@ -246,7 +246,7 @@ extension LabTests {
       #expect(outcome.output == "exited 7\n200\n200\nexited 7\nroot\n", "\(outcome.summary)")
     }
 
-    @Test("rm and grep over all of it remove, start, stop and wait for nothing")
+    @Test("rm and grep over all of it remove, start and stop nothing, and wait for nothing")
     func harmless() async throws {
       let outcome = try await bash(
         """

@@ -2,8 +2,8 @@ import Foundation
 import Glibc
 import Testing
 
-/// A test that cannot fail shows nothing: here the lab's means meet what they look for.
-@Suite("Means of the lab's tests")
+/// A test that cannot fail proves nothing: here the lab's tools meet the faults that they look for.
+@Suite("Tools of the lab's tests")
 struct ToolingTests {
   @Test("a program is stopped at its limit, with its children")
   func limit() async throws {
@@ -15,7 +15,7 @@ struct ToolingTests {
     #expect(isDead(child))
   }
 
-  @Test("an outcome tells how a program ended and what it said")
+  @Test("an outcome has a program's end and its output")
   func outcome() async throws {
     let failed = try await Program.run(
       ["sh", "-c", "echo out; echo err >&2; exit 3"], limit: .seconds(10))
@@ -26,7 +26,7 @@ struct ToolingTests {
     }
   }
 
-  @Test("a shell keeps its state, tells each status, and is not waited for without end")
+  @Test("a shell keeps its state, returns each status, and has a time limit")
   func shell() throws {
     let shell = try Shell("here", ["bash", "--norc"])
     #expect(try shell.run("cd /usr; value=5").status == 0)

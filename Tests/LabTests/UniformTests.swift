@@ -27,7 +27,7 @@ extension LabTests {
       """
     }
 
-    @Test("a file, pipe, device, program, directory, group and clock do as their attributes say")
+    @Test("a file, pipe, device, program, directory, group and clock match their attributes")
     func objects() async throws {
       let lab = try await Lab.shared()
       for host in Lab.hosts {

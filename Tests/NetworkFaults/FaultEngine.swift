@@ -1,13 +1,13 @@
-/// What a network does to packets, each chance in percent.
+/// The faults of a network, each probability in percent.
 public struct Faults: Equatable, Sendable {
-  /// The most by which a packet that takes a detour comes later.
+  /// The largest additional delay of a packet that takes a detour.
   public static let detourNanosecondsMax: UInt64 = 5_000_000
 
   public var loss: Int
   public var duplication: Int
   /// Packets that take a detour, so that later ones overtake them.
   public var reordering: Int
-  /// By how much every packet comes later.
+  /// The additional delay of every packet.
   public var delayNanoseconds: UInt64
 
   public init(
@@ -20,7 +20,7 @@ public struct Faults: Equatable, Sendable {
   }
 }
 
-/// Decides what becomes of packets, in the simulated network and in the lab's switch alike.
+/// Decides the faults of packets, in the simulated network and in the lab's switch alike.
 ///
 /// Hosts are numbers. What becomes of the n-th packet from one host to another, counted since the
 /// faults were changed last, follows from the seed, the two hosts, n and the faults; not from the
@@ -33,13 +33,13 @@ public struct FaultEngine: Sendable {
   }
 
   public let seed: UInt64
-  /// What happens to every packet.
+  /// The faults of every packet.
   public var everywhere = Faults() { didSet { counts = [:] } }
-  /// What happens besides to the packets to and from a host.
+  /// Additional faults of the packets to and from a host.
   public private(set) var hosts: [Int: Faults] = [:]
   /// Pairs that do not hear each other, the smaller number first.
   public private(set) var partitions: Set<[Int]> = []
-  /// How many packets from a host are to be lost, whatever comes.
+  /// How many packets from a host are still to be lost.
   public private(set) var drops: [Int: Int] = [:]
   public private(set) var packetsSeen = 0
   public private(set) var packetsLost = 0
@@ -62,9 +62,9 @@ public struct FaultEngine: Sendable {
   /// Ends all partitions.
   public mutating func heal() { partitions = [] }
 
-  /// By how many nanoseconds later each copy of the next packet from `source` to `target` arrives.
+  /// The additional delay in nanoseconds of each copy of the next packet from `source` to `target`.
   ///
-  /// Of a lost packet there is no copy.
+  /// A lost packet has no copy.
   public mutating func delays(from source: Int, to target: Int) -> [UInt64] {
     packetsSeen += 1
     let delays = decide(Link(source: source, target: target))
@@ -72,7 +72,7 @@ public struct FaultEngine: Sendable {
     return delays
   }
 
-  /// What a network without faults does.
+  /// The result in a network without faults.
   private static let none: [UInt64] = [0]
 
   private mutating func decide(_ link: Link) -> [UInt64] {

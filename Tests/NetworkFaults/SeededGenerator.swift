@@ -1,4 +1,4 @@
-/// Chance from a seed (splitmix64): equal seeds give equal numbers, on every machine.
+/// Random numbers from a seed (splitmix64): equal seeds give equal numbers, on every machine.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
   private var state: UInt64
 

@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// A server and a client that are no part of V: its libraries are all that they know of it.
+// A server and a client outside of V's tree: they use nothing of V but its libraries.
 let package = Package(
   name: "board",
   dependencies: [.package(name: "v", path: "../..")],

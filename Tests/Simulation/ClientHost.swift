@@ -6,7 +6,7 @@ import VRuntime
 /// A program that makes one call, as a mount makes one for a request.
 final class OneCaller: Caller {
   private let principal: ClientUser
-  /// The answer came, or a signal ended the call: one of them, once.
+  /// Either the answer came, or a signal ended the call: one of them, once.
   let isOver = Shared(false)
   let wasInterrupted = Shared(false)
 
@@ -23,7 +23,7 @@ final class OneCaller: Caller {
   }
 }
 
-/// A client of the name space as a host has it, and what a program does with it, step by step.
+/// A client of the name space on a host, and a program that uses it step by step.
 ///
 /// `@unchecked Sendable`: the simulator is one thread.
 final class ClientHost: @unchecked Sendable {
@@ -32,7 +32,7 @@ final class ClientHost: @unchecked Sendable {
   private let user: String
   private let lockOwner: UInt64
 
-  /// On a host that runs already.
+  /// On a host that already runs.
   init(
     _ host: ClaimingHost, _ simulator: Simulator, user: String = "root", lockOwner: UInt64 = 1
   ) {
@@ -44,7 +44,7 @@ final class ClientHost: @unchecked Sendable {
       clients: host.clients)
   }
 
-  /// What a call comes to, nil after 10 simulated seconds; a signal comes after `signal`, if any.
+  /// The result of a call, nil after 10 simulated seconds; a signal comes after `signal`, if any.
   func outcome<Value: Sendable>(
     signal: TimeSpan? = nil, within limit: TimeSpan = .seconds(10),
     _ body: (Call, @escaping @Sendable (Answer<Value>) -> Void) -> Void
@@ -54,7 +54,7 @@ final class ClientHost: @unchecked Sendable {
     let result = Shared<Result<Value, Refused>?>(nil)
     if let signal { simulator.schedule(after: signal) { call.interrupt() } }
     body(call) { answer in
-      // Whoever ended the call hears no answer.
+      // If a signal ended the call, its answer is dropped.
       guard !caller.isOver.value else { return }
       caller.isOver.value = true
       switch answer {
@@ -68,7 +68,7 @@ final class ClientHost: @unchecked Sendable {
 
   struct Refused: Error, Equatable { var code: ReplyCode }
 
-  /// Looks a path up, component by component, each of which is known then.
+  /// Looks up a path, component by component; each object is known then.
   func find(_ path: String) throws -> ObjectID {
     var id = ObjectTable.root
     for component in path.split(separator: "/").map({ Array($0.utf8) }) {
@@ -92,7 +92,7 @@ final class ClientHost: @unchecked Sendable {
     try value { $0.open(id, mode, then: $1) }.id
   }
 
-  /// The first octets of what is open, as text.
+  /// The first octets of an open object, as text.
   func read(_ open: OpenID) throws -> String {
     let pieces = try value { $0.read(open, count: 100, at: 0, then: $1) }
     return String(decoding: pieces.flatMap { $0 }, as: UTF8.self)
@@ -117,7 +117,7 @@ final class ClientHost: @unchecked Sendable {
     }
   }
 
-  /// What a call comes to; an error where that takes 10 simulated seconds.
+  /// The result of a call; an error after 10 simulated seconds.
   func value<Value: Sendable>(
     _ body: (Call, @escaping @Sendable (Answer<Value>) -> Void) -> Void
   ) throws -> Value {

@@ -6,7 +6,7 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// A client on kea of files on moa, whose disk outlives its boots.
+/// A client on kea of files on moa; moa's disk outlives its boots.
 ///
 /// `@unchecked Sendable`: the simulator is one thread.
 private final class World: @unchecked Sendable {
@@ -32,7 +32,7 @@ private final class World: @unchecked Sendable {
     simulator.run(for: .seconds(5))
   }
 
-  /// On moa's disk, past V.
+  /// A file on moa's disk, written without V.
   func replaceHello() throws {
     let root = try disk.openRoot("/")
     defer { disk.close(root) }
@@ -48,7 +48,7 @@ private typealias Refused = ClientHost.Refused
 
 @Suite("A client in the simulator")
 struct ClientTests {
-  @Test("finds what it knows and has open again when its server was restarted", arguments: seeds)
+  @Test("finds known and open objects again when their server was restarted", arguments: seeds)
   func restart(seed: UInt64) throws {
     let world = try World(seed: seed, faults: Faults(loss: 3, duplication: 2, reordering: 10))
     let id = try world.program.find("storage/moa/hello")
@@ -63,7 +63,7 @@ struct ClientTests {
     }
   }
 
-  @Test("never takes another object for the one it knew, only because it has the name now")
+  @Test("never takes another object for a known one because it has the same name")
   func replaced() throws {
     let world = try World(seed: 4)
     let id = try world.program.find("storage/moa/hello")
@@ -78,7 +78,7 @@ struct ClientTests {
     #expect(try world.program.read(world.program.open(other, .read)) == "another")
   }
 
-  @Test("says within 3 s that a host is silent, and goes on when it is back", arguments: seeds)
+  @Test("reports a silent host within 3 s, and goes on when it is back", arguments: seeds)
   func silence(seed: UInt64) throws {
     let world = try World(seed: seed)
     let id = try world.program.find("storage/moa/hello")
@@ -88,7 +88,7 @@ struct ClientTests {
       call.read(open, count: 9, at: 0, then: done)
     }
     #expect(outcome == .failure(Refused(code: .retransmissionTimeout)), "V_SEED=\(seed)")
-    // Its root is still described, as it was.
+    // Its root is still described as before.
     #expect(try world.program.describe(world.program.find("storage/moa")).kind == .context)
     world.simulator.heal()
     world.simulator.run(for: .seconds(2))
@@ -96,20 +96,20 @@ struct ClientTests {
   }
 
   @Test(
-    "a signal ends a call soon, and what the call had done after all is undone", arguments: seeds)
+    "a signal ends a call soon, and its late effect is undone", arguments: seeds)
   func signals(seed: UInt64) throws {
     let world = try World(seed: seed)
     let id = try world.program.find("storage/moa/hello")
-    // Its server keeps what it needs to know the object.
+    // Its server keeps the data that it needs to know the object.
     world.program.client.close(try world.program.open(id, .read))
     world.simulator.run(for: .seconds(1))
     let handles = world.disk.handleCount
-    // A request gets through, its answers do not: the instance is made, and nobody hears of it.
+    // A request arrives, its answers are lost: the instance exists, and nobody knows of it.
     world.simulator.dropsPacket = { $0.isResponse }
     let outcome = world.program.outcome(signal: .milliseconds(10), within: .seconds(1)) {
       call, done in
       call.open(id, .read) { answer in
-        // As a mount does that can not tell the program any more.
+        // As a mount does when it can no longer tell the program.
         if case .done(let opened, _) = answer { world.program.client.close(opened.id) }
         done(answer)
       }
@@ -122,7 +122,7 @@ struct ClientTests {
     #expect(world.disk.handleCount == handles, "V_SEED=\(seed)")
   }
 
-  @Test("a signal that comes with the answer takes nothing away", arguments: seeds)
+  @Test("a signal that comes with the answer loses nothing", arguments: seeds)
   func lateSignal(seed: UInt64) throws {
     let world = try World(seed: seed)
     let id = try world.program.find("storage/moa/hello")
@@ -135,7 +135,7 @@ struct ClientTests {
     #expect(text == .success("hello"), "V_SEED=\(seed)")
   }
 
-  @Test("asks for its locks again after a restart, and for nothing that it gave back")
+  @Test("reclaims its locks after a restart, and none that it gave back")
   func locks() throws {
     let world = try World(seed: 6)
     let id = try world.program.find("storage/moa/hello")
@@ -154,7 +154,7 @@ struct ClientTests {
     try other.setLock(otherID, otherOpen, .exclusive)
   }
 
-  @Test("a lock that was given away meanwhile makes what is open useless, until it is closed")
+  @Test("if a lock was given away meanwhile, the open object can only be closed")
   func lostLock() throws {
     let world = try World(seed: 7)
     let id = try world.program.find("storage/moa/hello")
@@ -174,7 +174,7 @@ struct ClientTests {
 }
 
 extension [UInt8] {
-  /// Whether a packet of VMTP carries a response.
+  /// Whether a packet of VMTP has a response.
   fileprivate var isResponse: Bool {
     let body = count - Checksum.byteCount
     return (try? PacketHeader(parsing: span.bytes, bodyBytes: body))?.function == .response

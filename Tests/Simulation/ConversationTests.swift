@@ -6,7 +6,7 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// A client on kea, and a program of moa that says what it is told to.
+/// A client on kea, and a program of moa whose output a test controls.
 private final class Talk {
   let simulator: Simulator
   let kea: TeamHost
@@ -33,7 +33,7 @@ private final class Talk {
       host: "moa", program: name, limit: .seconds(Int64(wait)), told: { told.value.append($0) })
   }
 
-  /// Everything that a stream says, as it comes; nil while it has no end.
+  /// The output of a stream so far; nil as long as it has no end.
   func copy(_ stream: String) -> (octets: Shared<[UInt8]>, end: Shared<Result<Void, Refusal>?>) {
     let (octets, end) = (Shared<[UInt8]>([]), Shared<Result<Void, Refusal>?>(nil))
     let output = conversation.output(stream)
@@ -66,7 +66,7 @@ private final class Talk {
     return done
   }
 
-  // What waits for an answer holds its node, and the node that.
+  // A waiting call references its node, and the node references the call.
   deinit { conversation.close() }
 
   func restartMoa() {
@@ -82,7 +82,7 @@ struct ConversationTests {
   enum Trouble: CaseIterable { case none, loss, shortOutage, longOutage, restart }
 
   @Test(
-    "no octet is lost or doubled, whatever becomes of the network or of the server",
+    "no octet is lost or doubled, whatever happens to the network or the server",
     arguments: Trouble.allCases, [1, 2, 3] as [UInt64])
   func wholeStreams(trouble: Trouble, seed: UInt64) throws {
     let talk = try Talk(seed: seed, wait: 60)
@@ -137,7 +137,7 @@ struct ConversationTests {
     let (_, outEnd) = talk.copy("out")
     simulator.run(for: .seconds(1))
     simulator.partition("kea", "moa")
-    // As long as its client would still come, its server does not end it.
+    // As long as its client may come back, its server does not end it.
     simulator.run(for: .seconds(19))
     #expect(outEnd.value == nil && !talk.program.isHungUp)
     #expect(simulator.run(for: .seconds(10)) { outEnd.value != nil })
@@ -160,7 +160,7 @@ struct ConversationTests {
     #expect(talk.notices.value.isEmpty)
   }
 
-  @Test("a second outage, before the first one's time is over, has a time of its own")
+  @Test("a second outage has its own time limit, even before the first one's is over")
   func twice() throws {
     let talk = try Talk(seed: 6, wait: 30)
     let simulator = talk.simulator

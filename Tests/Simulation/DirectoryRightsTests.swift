@@ -46,7 +46,7 @@ struct DirectoryRightsTests {
     #expect(code(own, as: "root", from: kea.node, to: kea, simulator) == .ok)
   }
 
-  @Test("a shared context is opened by each for itself, by numbers that nobody guesses")
+  @Test("each client opens a shared context for itself, with a number that cannot be guessed")
   func instances() throws {
     let simulator = Simulator(seed: 52)
     let kea = try ClaimingHost("kea", in: simulator)
@@ -91,7 +91,7 @@ struct DirectoryRightsTests {
   }
 
   @Test(
-    "who asks for unknown names without end is refused; others are answered as ever"
+    "endless questions for unknown names are refused; others are answered as before"
   )
   func searches() throws {
     let simulator = Simulator(seed: 53)
@@ -117,7 +117,7 @@ struct DirectoryRightsTests {
     #expect(codes.value.count { $0 == .noServerResources } == 2000 - share)
     #expect(codes.value.count { $0 == .notFound } == share)
     #expect(found.value == .notFound)
-    // A question may be sent again while it waits; the directory's own spreading is in it too.
+    // A question may be repeated while it waits; the directory's own spreading counts too.
     #expect(kea.node.counters.multicastsSent - before < 10 * (share + 1))
     let after = kea.node.counters.multicastsSent
     #expect(
@@ -126,7 +126,7 @@ struct DirectoryRightsTests {
     #expect(kea.node.counters.multicastsSent == after, "it is known still")
   }
 
-  @Test("another host does not say what this host's managers serve")
+  @Test("another host is not believed about this host's managers")
   func foreignClaims() throws {
     let simulator = Simulator(seed: 54)
     let kea = try ClaimingHost("kea", in: simulator)
@@ -147,7 +147,7 @@ struct DirectoryRightsTests {
     _ = moa
   }
 
-  @Test("who asks all the time for claims is answered once in a while")
+  @Test("a host that asks for claims all the time is answered once in a while")
   func askedForClaims() throws {
     let simulator = Simulator(seed: 55)
     let kea = try ClaimingHost("kea", in: simulator)
@@ -165,7 +165,7 @@ struct DirectoryRightsTests {
     #expect(kea.node.counters.multicastsSent == before + 2)
   }
 
-  @Test("a manager gives up a prefix on the word of its host's full root only")
+  @Test("a manager gives up a prefix only for its host's full root")
   func losses() throws {
     let simulator = Simulator(seed: 56)
     let kea = try ClaimingHost("kea", in: simulator, prefixes: [])

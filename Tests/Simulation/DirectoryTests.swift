@@ -12,7 +12,7 @@ import VStore
 final class ClaimingHost: Sendable {
   let node: Node
   let directory: Directory
-  let board: FileServer
+  let fileServer: FileServer
   let clients: ClientPool
   let refusals = Shared<[ReplyCode]>([])
 
@@ -29,7 +29,7 @@ final class ClaimingHost: Sendable {
         ClaimStore(load: { claims.value }, save: { claims.value = $0 })
       })
     let store = try disk ?? Self.disk(["hello": Array(host.utf8)])
-    board = try FileServer(
+    fileServer = try FileServer(
       self.node, store: store, users: FixedUsers(),
       exports: prefixes.map {
         Export(prefix: Array($0.utf8), path: "/", rootHosts: ["*"])
@@ -37,7 +37,7 @@ final class ClaimingHost: Sendable {
     clients = ClientPool(self.node)
     let left = Shared(prefixes.count)
     if prefixes.isEmpty { directory.withdrawEarlierClaims() }
-    board.claim(in: directory.server) { [refusals, directory] _, code in
+    fileServer.claim(in: directory.server) { [refusals, directory] _, code in
       if !code.isOK { refusals.value.append(code) }
       left.value -= 1
       if left.value == 0 { directory.withdrawEarlierClaims() }
@@ -81,7 +81,7 @@ final class ClaimingHost: Sendable {
     }
   }
 
-  /// What this host's directory answers to `operation`; nil after 10 simulated seconds.
+  /// The answer of this host's directory to `operation`; nil after 10 simulated seconds.
   func code(of operation: some Operation, _ simulator: Simulator) -> ReplyCode? {
     outcome(simulator) { completion in
       clients.send(operation, as: "root", to: directory.server) { answer in
@@ -144,7 +144,7 @@ struct DirectoryTests {
     simulator.faults = Faults(loss: 5, duplication: 5, reordering: 10)
     let kea = try ClaimingHost("kea", in: simulator)
     let moa = try ClaimingHost("moa", in: simulator)
-    // Whatever is lost at first comes with the next spreading.
+    // Claims that are lost at first come with the next spreading.
     simulator.run(for: .seconds(100))
     let root = outcome(simulator) { kea.list("", $0) }
     #expect(root == ["storage"], "V_SEED=\(seed)")
@@ -169,7 +169,7 @@ struct DirectoryTests {
     #expect(server.kernel == moa.node.id)
   }
 
-  @Test("a name that no table knows is asked for by one multicast, and its absence remembered")
+  @Test("an unknown name is asked for by one multicast, and its absence is remembered")
   func unknownName() throws {
     let simulator = Simulator(seed: 3)
     let kea = try ClaimingHost("kea", in: simulator)
@@ -184,7 +184,7 @@ struct DirectoryTests {
     #expect(kea.node.counters.multicastsSent == after)
   }
 
-  @Test("a prefix that another host answers for is refused; of a dead host it may be taken over")
+  @Test("a prefix that another host serves is refused; that of a dead host may be taken over")
   func duplicateClaim() throws {
     let simulator = Simulator(seed: 4)
     let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
@@ -195,7 +195,7 @@ struct DirectoryTests {
     #expect(moa.refusals.value.isEmpty)
     let tui = try ClaimingHost("tui", in: simulator, prefixes: [])
     simulator.run(for: .seconds(5))
-    tui.board.claim(in: tui.directory.server) { _, _ in }
+    tui.fileServer.claim(in: tui.directory.server) { _, _ in }
     let late = try ClaimingHost("rob", in: simulator, prefixes: [])
     simulator.run(for: .seconds(2))
     let claim = ClaimName(
@@ -209,7 +209,7 @@ struct DirectoryTests {
     _ = (moa, kea)
   }
 
-  @Test("shared contexts cannot be changed, and say why")
+  @Test("changes of shared contexts are refused, with the reason")
   func fixed() throws {
     let simulator = Simulator(seed: 5)
     let kea = try ClaimingHost("kea", in: simulator)

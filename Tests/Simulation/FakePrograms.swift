@@ -4,17 +4,17 @@ import VRuntime
 import VStore
 import VTeamServer
 
-/// A machine whose programs do what a test tells them; it outlives the servers that use it.
+/// A machine whose programs are controlled by a test; it outlives the servers that use it.
 ///
 /// `@unchecked Sendable`: the simulator is one thread.
 final class FakeMachine: ProgramMachine, @unchecked Sendable {
   var programs: [Int32: FakeProgram] = [:]
   var users: Set<String> = ["root", "ann", "bob", "visitor"]
-  /// Why the table of users does not tell.
+  /// The refusal of the table of users, if it gives no answer.
   var userFailure: Refusal?
-  /// Whose a process is by now, where it is not who started it.
+  /// The owner of a process, if that is no longer the user who started it.
   var runsAs: [Int32: String] = [:]
-  /// What files of processes have, instead of their names.
+  /// The contents of files of processes, instead of their names.
   var contents: [ProcessFile: [UInt8]] = [:]
   var others = [HostProcess(pid: 7, command: Array("kworker/0:1 x".utf8))]
   var memory: [UInt8] = Array("memory".utf8)
@@ -80,7 +80,7 @@ final class FakeMachine: ProgramMachine, @unchecked Sendable {
   }
 }
 
-/// A program that does what a test says.
+/// A program that a test controls.
 ///
 /// `@unchecked Sendable`: the simulator is one thread.
 final class FakeProgram: HostedProgram, @unchecked Sendable {
@@ -100,7 +100,7 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   private(set) var state = ProgramState.running
   private(set) var isEmpty = false
   private(set) var groups: [Name] = []
-  /// Whether something of it goes on after its end.
+  /// Whether processes that it left behind still run.
   var leavesSomething = false
   private(set) var terminal: TerminalSize?
   private(set) var input: [UInt8] = []
@@ -108,7 +108,7 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   private(set) var isHungUp = false
   private(set) var isForgotten = false
   private(set) var commands: [ProgramCommand] = []
-  /// Whether the last of them was to be done with no more than its user's rights.
+  /// Whether the last command was limited to its user's rights.
   private(set) var isLastAsUser: Bool?
   var waitingReads: Int { reads.count }
   private var output: [OutputStream: [UInt8]] = [:]

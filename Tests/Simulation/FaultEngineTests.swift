@@ -3,7 +3,7 @@ import Testing
 
 @Suite("The fault engine of the simulated network and of the lab's switch")
 struct FaultEngineTests {
-  /// What becomes of the next `count` packets from 1 to 2.
+  /// The faults of the next `count` packets from 1 to 2.
   private func fates(
     _ count: Int, seed: UInt64 = 7, _ faults: Faults,
     between: (inout FaultEngine) -> Void = { _ in }
@@ -16,7 +16,7 @@ struct FaultEngineTests {
     }
   }
 
-  @Test("the n-th packet of a link has the same fate whatever others send")
+  @Test("the n-th packet of a link has the same faults, whatever others send")
   func repeatable() {
     let faults = Faults(loss: 20, duplication: 20, reordering: 20)
     let alone = fates(500, faults)
@@ -29,7 +29,7 @@ struct FaultEngineTests {
     #expect(fates(500, seed: 8, faults) != alone)
   }
 
-  @Test("faults meet as many packets as they say, and only those of their host")
+  @Test("faults have their probability, and affect only packets of their host")
   func chances() {
     let found = fates(10_000, Faults(loss: 5, duplication: 2, reordering: 10))
     let lost = found.filter(\.isEmpty).count
@@ -47,7 +47,7 @@ struct FaultEngineTests {
     #expect(engine.delays(from: 2, to: 3) == [3, 3])
   }
 
-  @Test("a partition keeps two hosts apart both ways until it is healed")
+  @Test("a partition separates two hosts in both directions until it is healed")
   func partition() {
     var engine = FaultEngine(seed: 1)
     engine.partition(2, 1)

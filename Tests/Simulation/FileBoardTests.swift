@@ -18,7 +18,7 @@ final class FileReader: Sendable {
     names = NameCache(node, clients: clients)
   }
 
-  /// The octets of the file `name`, or why not.
+  /// The octets of the file `name`, or the refusal.
   func read(_ name: String, completion: @escaping @Sendable (Answer<[UInt8]>) -> Void) {
     let bytes = Array(name.utf8)
     if let last = last.value, bytes.starts(with: last.prefix) {
@@ -74,7 +74,7 @@ final class FileReader: Sendable {
 /// Starts a host that serves an in-memory store with some files as `storage/<host>`.
 func startFileHost(
   _ host: String, in simulator: Simulator, files: [String: [UInt8]]
-) throws -> (node: Node, board: FileServer, store: MemoryStore) {
+) throws -> (node: Node, fileServer: FileServer, store: MemoryStore) {
   let node = simulator.start(host)
   let store = MemoryStore()
   let root = try store.openRoot("/")
@@ -84,18 +84,18 @@ func startFileHost(
     _ = try store.write(file, bytes, at: 0, .write, as: .root, .mayWait)
     store.close(file)
   }
-  let board = try FileServer(
+  let fileServer = try FileServer(
     node, store: store, users: FixedUsers(),
     exports: [Export(prefix: Array("storage/\(host)".utf8), path: "/", rootHosts: ["*"])])
-  return (node, board, store)
+  return (node, fileServer, store)
 }
 
-@Suite("The file board in the simulator")
+@Suite("The file server in the simulator")
 struct FileBoardTests {
   static let big = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 7 ^ $0 >> 8) }
 
   @Test(
-    "a file of one host is read whole and right on another, under loss, duplication, delay",
+    "a file of one host is read correctly on another, under loss, duplication, delay",
     arguments: seeds)
   func readUnderFaults(seed: UInt64) throws {
     let simulator = Simulator(seed: seed)
@@ -117,7 +117,7 @@ struct FileBoardTests {
     _ = moa
   }
 
-  @Test("what a dead process had open is closed within 5 s, of a silent host after 10 s")
+  @Test("instances of a dead process are closed within 5 s, of a silent host after 10 s")
   func deadOwners() throws {
     let simulator = Simulator(seed: 8)
     let moa = try startFileHost("moa", in: simulator, files: ["hello": [1, 2, 3]])
@@ -139,20 +139,20 @@ struct FileBoardTests {
     let (first, second) = (kea.makeClient(user: "ann"), kea.makeClient(user: "ann"))
     try open(by: first)
     try open(by: second)
-    #expect(moa.board.instanceCount == 2)
+    #expect(moa.fileServer.instanceCount == 2)
     simulator.run(for: .seconds(20))
-    #expect(moa.board.instanceCount == 2, "the living keep theirs")
+    #expect(moa.fileServer.instanceCount == 2, "the living keep theirs")
     kea.retire(first)
     simulator.run(for: .seconds(5))
-    #expect(moa.board.instanceCount == 1)
+    #expect(moa.fileServer.instanceCount == 1)
     simulator.crash("kea")
     simulator.run(for: .seconds(8))
-    #expect(moa.board.instanceCount == 1, "a host may be away for a moment")
+    #expect(moa.fileServer.instanceCount == 1, "a host may be away for a moment")
     simulator.run(for: .seconds(9))
-    #expect(moa.board.instanceCount == 0)
+    #expect(moa.fileServer.instanceCount == 0)
   }
 
-  @Test("nobody gives a name to what another may not read and write, whatever the disk allows")
+  @Test("a link needs the right to read and write the file, whatever the disk allows")
   func links() throws {
     let simulator = Simulator(seed: 9)
     let moa = simulator.start("moa")
@@ -163,7 +163,7 @@ struct FileBoardTests {
       store.close(
         try store.create(Array(name.utf8), in: root, .write, permissions: permissions, as: ann))
     }
-    let board = try FileServer(
+    let fileServer = try FileServer(
       moa, store: store, users: FixedUsers(ids: ["root": 0, "ann": 1, "bob": 2]),
       exports: [Export(prefix: Array("storage/moa".utf8), path: "/")])
     let kea = FileReader(simulator.start("kea"))
@@ -186,10 +186,10 @@ struct FileBoardTests {
     }
     #expect(code(linking: "secret") == .notOwner)
     #expect(code(linking: "open") == .ok)
-    _ = board
+    _ = fileServer
   }
 
-  @Test("a name that nobody serves does not exist")
+  @Test("a name that no manager serves does not exist")
   func unknownPrefix() throws {
     let simulator = Simulator(seed: 1)
     let moa = try startFileHost("moa", in: simulator, files: [:])
@@ -201,7 +201,7 @@ struct FileBoardTests {
     _ = moa
   }
 
-  @Test("files of a host that fell silent say that it is down")
+  @Test("calls on files of a silent host fail with its being down")
   func silentHost() throws {
     let simulator = Simulator(seed: 2)
     let moa = try startFileHost("moa", in: simulator, files: ["hello": [1, 2, 3]])

@@ -31,7 +31,7 @@ struct ForgettingTests {
     #expect(kea.code(of: ForgetName(prefix: Self.moa), simulator) == .inUse, "V_SEED=\(seed)")
     simulator.crash("moa")
     #expect(names(of: kea, simulator) == ["kea", "moa", "tui"], "V_SEED=\(seed)")
-    // With host/moa all that moa claimed goes.
+    // With host/moa all claims of moa are forgotten.
     let forget = ForgetName(prefix: Array("host/moa".utf8))
     #expect(kea.code(of: forget, simulator) == .ok, "V_SEED=\(seed)")
     #expect(kea.code(of: forget, simulator) == .notFound, "V_SEED=\(seed)")
@@ -49,7 +49,7 @@ struct ForgettingTests {
   }
 
   @Test(
-    "a holder that was only out of hearing holds its name against forgetting",
+    "a host that was only cut off keeps its name in spite of forgetting",
     arguments: seeds.prefix(2))
   func holder(seed: UInt64) throws {
     let simulator = Simulator(seed: seed)
@@ -73,7 +73,7 @@ struct ForgettingTests {
     }
   }
 
-  @Test("who is away for long leaves the listings, whatever a restarted host remembers of it")
+  @Test("a host that is silent for long leaves the listings, even after restarts of others")
   func silence() throws {
     let simulator = Simulator(seed: 6)
     let table = Shared<[UInt8]>([])
@@ -84,8 +84,8 @@ struct ForgettingTests {
     #expect(names(of: kea, simulator) == ["kea", "moa"], "who is there stays")
     simulator.crash("moa")
     simulator.run(for: .seconds(200))
-    // Claims anew, which writes the table; and then starts again from it.
-    kea.board.claim(in: kea.directory.server) { _, _ in }
+    // Claims again, which writes the table; then restarts from it.
+    kea.fileServer.claim(in: kea.directory.server) { _, _ in }
     simulator.run(for: .seconds(1))
     simulator.crash("kea")
     let again = try ClaimingHost("kea", in: simulator, claims: table)
@@ -99,7 +99,7 @@ struct ForgettingTests {
     _ = moa
   }
 
-  @Test("a manager that ended leaves the listings too, though its host is there")
+  @Test("a manager that ended leaves the listings too, although its host is up")
   func endedManager() throws {
     let simulator = Simulator(seed: 7)
     let kea = try ClaimingHost("kea", in: simulator)
@@ -118,7 +118,7 @@ struct ForgettingTests {
     for host in [kea, moa] { #expect(names(of: host, simulator) == ["kea"]) }
   }
 
-  @Test("exports that a running server is told of come and go on every host")
+  @Test("changed exports of a running server appear and disappear on every host")
   func exports() throws {
     let simulator = Simulator(seed: 8)
     let kea = try ClaimingHost("kea", in: simulator)
@@ -127,20 +127,22 @@ struct ForgettingTests {
     func export(_ name: String, isReadOnly: Bool = false) -> Export {
       Export(prefix: Array(name.utf8), path: "/", isReadOnly: isReadOnly, rootHosts: ["*"])
     }
-    #expect(throws: ExportFailure.self) { try moa.board.change(to: [export("a"), export("a")]) }
+    #expect(throws: ExportFailure.self) {
+      try moa.fileServer.change(to: [export("a"), export("a")])
+    }
     #expect(code(of: "storage/moa/hello", kea, simulator) == nil)
-    try moa.board.change(to: [export("src")])
+    try moa.fileServer.change(to: [export("src")])
     simulator.run(for: .seconds(5))
     #expect(names(of: kea, simulator) == ["kea"])
     #expect(code(of: "storage/moa/hello", kea, simulator) == .notFound)
     #expect(code(of: "src/hello", kea, simulator) == nil)
-    try moa.board.change(to: [export("storage/moa", isReadOnly: true), export("src")])
+    try moa.fileServer.change(to: [export("storage/moa", isReadOnly: true), export("src")])
     simulator.run(for: .seconds(5))
     #expect(names(of: kea, simulator) == ["kea", "moa"])
     let name = ContextName(kea.directory.nameSpace.root, Array("storage/moa/new".utf8))
     #expect(
       kea.code(of: AddName(name, kind: .context, permissions: 0o755), simulator) == .readOnly)
-    try moa.board.change(to: [export("storage/moa"), export("src")])
+    try moa.fileServer.change(to: [export("storage/moa"), export("src")])
     #expect(kea.code(of: AddName(name, kind: .context, permissions: 0o755), simulator) == .ok)
   }
 }

@@ -28,7 +28,7 @@ struct GroupBoardTests {
   }
 
   @Test(
-    "a group that one host made is there on every host, with the same members")
+    "a group that one host made exists on every host, with the same members")
   func everywhere() {
     #expect(moa.list("parrots") == nil)
     makeParrots()
@@ -43,7 +43,7 @@ struct GroupBoardTests {
     #expect(tui.make("parrots", .context) == .duplicateName)
   }
 
-  @Test("the name is each host's own: no other host is told or asked of it")
+  @Test("the prefix is each host's own: it is neither spread nor asked for")
   func local() {
     #expect(kea.directory.holder(of: Array("group".utf8)) == nil)
     let found = kea.ask(
@@ -67,7 +67,7 @@ struct GroupBoardTests {
     #expect(kea.write("hello\n", to: "parrots/send") == .ok)
     #expect(
       kea.read("parrots/send") == "kea:ann: taken\nmoa:ann: taken\ntui:ann: taken\n")
-    // Questions to the boards, and one Send: no repetition, since nobody was missing.
+    // Questions to the group servers, and one Send: no repetition, since no member was missing.
     #expect(kea.node.counters.multicastsSent - before < 12)
     for host in hosts {
       #expect(host.read("parrots/members/ann") == "ann@kea: hello\n")
@@ -75,7 +75,7 @@ struct GroupBoardTests {
     #expect(moa.read("parrots/send") == "")
   }
 
-  @Test("who looks at once asks together, and of many names each user asks a share")
+  @Test("simultaneous lookups of a name share a question, and each user has a share of names")
   func looks() {
     makeParrots()
     func codes(_ names: [String], as user: ClientUser) -> [ReplyCode] {
@@ -94,14 +94,14 @@ struct GroupBoardTests {
     let found = codes([String](repeating: "parrots", count: 40), as: "ann")
     #expect(found.count == 40 && found.allSatisfy { $0 == .ok })
     #expect(kea.node.counters.multicastsSent - before < 6)
-    // A board that is silent makes every look last.
+    // A silent group server makes every lookup take long.
     simulator.crash("tui")
     let share = GroupServer.lookupsMax / ShareLimits.userPart
     let others = codes((0..<share + 20).map { "x\($0)" }, as: "eve")
     #expect(others.count { $0 == .notFound } == share && others.count { $0 == .busy } == 20)
-    // What was looked up is given back.
+    // Finished lookups give their share back.
     #expect(codes(["x"], as: "eve") == [.notFound])
-    // Who changes groups looks for them too; for no name nobody is asked.
+    // A change of a group looks it up too; a missing name asks nobody.
     func leave(_ names: [Name]) -> [ReplyCode] {
       let codes = Shared<[ReplyCode]>([])
       for name in names {
@@ -121,7 +121,7 @@ struct GroupBoardTests {
     #expect(kea.node.counters.multicastsSent == listing + 1)
   }
 
-  @Test("at 5 % loss every reply comes, and each member hears once")
+  @Test("at 5 % loss every reply comes, and each member gets the message once")
   func loss() {
     makeParrots()
     simulator.faults = Faults(loss: 5, duplication: 2, reordering: 5)
@@ -137,29 +137,29 @@ struct GroupBoardTests {
     }
   }
 
-  @Test("of a host that is down nothing is heard, and nobody waits long for it")
+  @Test("a host that is down does not answer, and is not waited for long")
   func silent() {
     makeParrots()
     simulator.crash("tui")
     let start = simulator.now
     #expect(kea.write("hello", to: "parrots/send") == .ok)
-    // What it has of the group nobody knows.
+    // Its members of the group are unknown.
     #expect(kea.read("parrots/send") == "kea:ann: taken\nmoa:ann: taken\ntui: no answer\n")
     #expect(simulator.now - start < .seconds(1))
     #expect(kea.list("parrots/members") == ["ann", "moa:ann"])
     #expect(kea.read("parrots/status")?.hasSuffix("hosts kea moa\nsilent tui\n") == true)
     #expect(simulator.now - start < .seconds(1))
-    // The maker's end is not the group's.
+    // The group outlives its maker.
     simulator.crash("kea")
     #expect(moa.read("parrots/status")?.contains("owner ann\n") == true)
   }
 
   @Test(
-    "a host that has just started waits for the others that it knows of, or says they are silent")
+    "a host that has just started waits for known hosts, or reports them silent")
   func restart() {
     #expect(moa.make("parrots", .context, permissions: 0o777) == .ok)
     for host in [moa, tui] { #expect(host.make("parrots/members/ann", .file) == .ok) }
-    // What every node serves tells who is there.
+    // The context that every node serves lists the hosts.
     func claimHost(_ host: GroupHost) {
       let server = host.node.makeServer(knowsPrincipals: true) { _ in }
       let claim = ClaimName(
@@ -172,13 +172,13 @@ struct GroupBoardTests {
     #expect(kea.directory.holder(of: Array("host/moa".utf8)) != nil)
     simulator.crash("kea")
     simulator.run(for: .seconds(1))
-    // Nothing gets through yet when the first command comes.
+    // The network is still down when the first command comes.
     simulator.faults = Faults(loss: 100)
     let again = GroupHost("kea", in: simulator, claims: kea.claims)
     simulator.schedule(after: .milliseconds(700)) { [simulator] in simulator.faults = Faults() }
     #expect(again.write("hello", to: "parrots/send") == .ok)
     #expect(again.read("parrots/send") == "moa:ann: taken\ntui:ann: taken\n")
-    // One that stays away is named, and holds up nobody for long.
+    // A host that stays away is reported, and delays nobody for long.
     simulator.crash("tui")
     #expect(again.write("more", to: "parrots/send") == .ok)
     #expect(again.read("parrots/send") == "moa:ann: taken\ntui: no answer\n")
@@ -200,7 +200,7 @@ struct GroupBoardTests {
     for host in hosts { #expect(host.list("parrots") == nil) }
   }
 
-  @Test("only who may write a group sends to it and adds members; no other's mailbox is read")
+  @Test("sending and adding members needs the right to write; a mailbox is its owner's")
   func rights() {
     makeParrots()
     #expect(moa.open("parrots/send", .write, as: "bob") == nil)
@@ -210,7 +210,7 @@ struct GroupBoardTests {
     #expect(moa.remove("kernels", isContext: true, as: "root") == .notOwner)
   }
 
-  @Test("who has a directory open takes no name from it, as rm -r would")
+  @Test("a process that has a directory open cannot remove its names, as rm -r would")
   func keptWhileOpen() {
     makeParrots()
     let instance = kea.open("parrots/members", [.read, .directory])
@@ -249,7 +249,7 @@ struct GroupBoardTests {
     #expect(kea.list("jobs/members") == [])
   }
 
-  @Test("the groups of the system show a member for each that answers")
+  @Test("the groups of the system list each member that answers")
   func system() {
     for name in ["kernels", "group-managers", "name-handlers", "program-managers", "time-servers"]
       as [Name]

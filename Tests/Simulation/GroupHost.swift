@@ -7,14 +7,14 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// A host with a directory and a group board, and what its users do in `group/`.
+/// A host with a directory and a group server, and its users' operations in `group/`.
 final class GroupHost {
   let simulator: Simulator
   let node: Node
   let directory: Directory
   let groups: GroupServer
   let clients: ClientPool
-  /// What its directory keeps from one boot to the next.
+  /// The store that its directory keeps from one boot to the next.
   let claims: Shared<[UInt8]>
 
   init(
@@ -103,7 +103,7 @@ final class GroupHost {
     _ = ask(ReleaseInstance(instance), of: groups.manager.server, as: user)
   }
 
-  /// What everybody who hears a message or a question says to it.
+  /// The answers of all receivers of a message or a question.
   func collect(
     _ message: Message, to group: EntityID, as user: ClientUser
   ) -> [Response] {

@@ -6,8 +6,8 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// What strangers try on groups: users of this host, the same ones from another, its root, and root
-/// of a container.
+/// Attacks on groups: by users of this host, the same users of another, its root, and root of a
+/// container.
 @Suite("Rights of groups in the simulator")
 struct GroupRightsTests {
   private let simulator = Simulator(seed: 12)
@@ -29,7 +29,7 @@ struct GroupRightsTests {
     #expect(moa.make("secret/members/box", .file, as: user) == .ok)
   }
 
-  /// Sends past all names, as a process with a script does; what each member answers.
+  /// Sends directly to the entity, as a script can; returns the members' answers.
   private func say(_ text: String, _ host: GroupHost, as user: ClientUser) -> [ReplyCode] {
     let message = GroupMessage(sender: "ann@kea", text: text).message
     return host.collect(message, to: secret, as: user).map { response in
@@ -42,7 +42,7 @@ struct GroupRightsTests {
     }
   }
 
-  /// Everybody but its owner, and those who may do everything on a host.
+  /// Everybody but its owner, and root, which may do everything on its host.
   private var strangers: [(GroupHost, ClientUser)] {
     [
       (kea, "eve"), (moa, "eve"), (kea, .containerRoot), (moa, .containerRoot), (kea, "nobody"),
@@ -51,7 +51,7 @@ struct GroupRightsTests {
   }
 
   @Test(
-    "names are octets: what is no text, and what people read as one name, are groups of their own")
+    "names are octets: names that are not text, or look alike, are groups of their own")
   func octets() {
     let odd: [Name] = [
       Name([0xCC, 0x81, 0x78]), Name([0xC3, 0xA9]), Name([0x65, 0xCC, 0x81]), Name([0xFF]),
@@ -76,7 +76,7 @@ struct GroupRightsTests {
     #expect(kea.make("a\nb", .context) == .badArguments)
   }
 
-  @Test("who may not send to a group is not heard, whatever way they send")
+  @Test("a message without the right to send is refused, whatever way it is sent")
   func forged() {
     makeSecret()
     for (host, user) in strangers {
@@ -88,7 +88,7 @@ struct GroupRightsTests {
     #expect(Set(say("by root", kea, as: "root")) == [.ok, .noPermission])
     #expect(say("true", kea, as: "ann") == [.ok, .ok])
     #expect(say("as true", moa, as: "ann") == [.ok, .ok])
-    // Who sent it is the client's principal, not what the message says.
+    // The sender is the client's principal, whatever the message says.
     #expect(kea.read("secret/members/box") == "root@kea: by root\n")
     for host in [kea, moa] {
       #expect(host.read("secret/members/box") == "ann@kea: true\n")
@@ -96,7 +96,7 @@ struct GroupRightsTests {
     }
   }
 
-  @Test("who may look into a group but not send is told by each member")
+  @Test("a user who may look into a group but not send is refused by each member")
   func told() {
     makeSecret(permissions: 0o755)
     #expect(say("forged", moa, as: "eve") == [.noPermission, .noPermission])
@@ -105,7 +105,7 @@ struct GroupRightsTests {
     #expect(kea.make("secret/members/eves", .file, as: "eve") == .noPermission)
   }
 
-  @Test("who is in a group is told to boards, and to who may pass it")
+  @Test("the members of a group are told to group servers, and to users who may pass it")
   func questions() {
     makeSecret()
     let question = QueryGroup("secret").message
@@ -130,7 +130,7 @@ struct GroupRightsTests {
     #expect(hosts[2].list("secret/members", as: "ann") == ["kea:box", "moa:box"])
   }
 
-  @Test("a change is made for who has the right to it, on its own host")
+  @Test("a change needs the right to it, and is made on its own host")
   func changes() {
     makeSecret()
     func refusal(
@@ -159,7 +159,7 @@ struct GroupRightsTests {
     #expect(refusal(.leave, "kea:box", moa, as: "ann") == .ok)
   }
 
-  @Test("a group of one host's root is neither another root's nor a container's")
+  @Test("a group of one host's root belongs neither to another root nor to a container's")
   func rootsGroup() {
     makeSecret(as: "root")
     #expect(moa.read("secret/status", as: "root")?.contains("owner root@kea\n") == true)
@@ -168,7 +168,7 @@ struct GroupRightsTests {
     {
       #expect(say("forged", host, as: user) == [.noPermission, .noPermission])
     }
-    // Its owner is heard by the member that another root has put into it.
+    // Its owner can send to the member that another root has added.
     #expect(say("true", kea, as: "root") == [.ok, .ok])
     #expect(Set(say("mine", moa, as: "root")) == [.ok, .noPermission])
     #expect(kea.remove("secret/members/box", as: .containerRoot) == .noPermission)
@@ -189,7 +189,7 @@ struct GroupRightsTests {
     #expect(kea.read("its/status")?.contains("owner nobody\n") == true)
   }
 
-  @Test("a group made while another of its name was not heard ends when it is, with its members")
+  @Test("the younger of two groups of one name ends when the hosts meet, with its members")
   func madeTwice() {
     makeSecretOnMoa()
     for other in ["moa", "tui"] { simulator.partition("kea", other) }
@@ -198,7 +198,7 @@ struct GroupRightsTests {
     #expect(kea.make("secret/members/eves", .file, as: "eve") == .ok)
     #expect(kea.read("secret/status", as: "eve")?.contains("owner eve\n") == true)
     simulator.heal()
-    // The hosts find each other, somebody looks, and the younger one ends.
+    // The hosts find each other, the group is looked up, and the younger one ends.
     simulator.run(for: .seconds(15))
     #expect(moa.read("secret/status")?.contains("owner ann\n") == true)
     simulator.run(for: .seconds(1))
@@ -231,7 +231,7 @@ struct GroupRightsTests {
     #expect(say("true", kea, as: "bob") == [.ok, .ok])
   }
 
-  @Test("no question and no change stays with a kernel that it is not for")
+  @Test("no question and no change is kept by a kernel that it is not for")
   func records() {
     makeSecret()
     let tui = hosts[2]
@@ -239,7 +239,7 @@ struct GroupRightsTests {
     #expect(kea.make("secret/members/moa:1.x", .file) == .notFound)
     #expect(kea.remove("secret/members/moa:box") == .ok)
     #expect(!tui.node.clients.isEmpty)
-    // A kernel that says nothing would be forgotten with all that it asked.
+    // A silent kernel would be dropped with all its requests.
     for _ in 0..<40 {
       simulator.run(for: .seconds(1))
       #expect(kea.query("secret") == .ok)
@@ -247,7 +247,7 @@ struct GroupRightsTests {
     #expect(tui.node.clients.filter { $0.server != .none }.isEmpty)
   }
 
-  @Test("what a board forgets, it forgets of who asked for too much")
+  @Test("a group server drops entries of the user who asked for too much")
   func reports() {
     makeSecret(permissions: 0o777)
     #expect(kea.write("true", to: "secret/send") == .ok)

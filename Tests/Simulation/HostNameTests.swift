@@ -30,7 +30,7 @@ struct HostNameTests {
     }
   }
 
-  @Test("who starts under the name of a live host is alone, whole, until that one ends")
+  @Test("a host that starts under the name of a live one is alone, until that one ends")
   func startedLater() {
     let simulator = Simulator(seed: 61)
     let kea = simulator.start("kea", secret: key)
@@ -44,7 +44,7 @@ struct HostNameTests {
     #expect(again.nameHolder?.locator == simulator.machines[0].locator)
     #expect(told.value == [kea.id])
     #expect(kea.nameHolder == nil && moa.nameHolder == nil)
-    // Nothing of it is seen by others, and nothing of others by it.
+    // It neither sees others nor is seen by them.
     let (own, far) = (startCounter(again), startCounter(moa))
     again.join(own.server, group: .timeGroup)
     moa.join(far.server, group: .timeGroup)
@@ -53,11 +53,11 @@ struct HostNameTests {
     #expect(simulator.now - before < .milliseconds(1))
     #expect(send(simulator, moa, to: own.server, limit: .seconds(1)) == .userTimeout)
     #expect(own.executions.value.isEmpty && far.executions.value.isEmpty)
-    // What is local goes on.
+    // Local operations go on.
     #expect(send(simulator, again, to: own.server) == .ok)
     #expect(send(simulator, again, to: .timeGroup) == .ok)
     #expect(own.executions.value == [0: 2] && far.executions.value.isEmpty)
-    // It stays so for as long as the other one lives, and no longer.
+    // It stays so as long as the other one lives, and no longer.
     simulator.run(for: .seconds(60))
     #expect(again.nameHolder?.kernel == kea.id && told.value.count == 1)
     simulator.crash("kea")
@@ -69,7 +69,7 @@ struct HostNameTests {
     #expect(send(simulator, moa, to: own.server) == .ok)
   }
 
-  @Test("the names of the own host always lead to the own managers, whoever else has them")
+  @Test("the names of the own host always lead to its own managers")
   func ownNames() throws {
     let simulator = Simulator(seed: 65)
     let kea = simulator.start("kea", secret: key)
@@ -94,7 +94,7 @@ struct HostNameTests {
     }
   }
 
-  @Test("over a net that loses every third packet it is found as well", arguments: seeds)
+  @Test("it is found even in a network that loses every third packet", arguments: seeds)
   func lossy(seed: UInt64) {
     let simulator = Simulator(seed: seed)
     simulator.faults = Faults(loss: 33)
@@ -102,7 +102,7 @@ struct HostNameTests {
     settle(kea, simulator)
     let again = simulator.start("kea", on: "copy", secret: key)
     settle(again, simulator)
-    // What is not known at once is as soon as either says something to all.
+    // At the latest it is known when either of them multicasts.
     for _ in 0..<30 where again.nameHolder == nil {
       kea.announce()
       simulator.run(for: .seconds(2)) { again.nameHolder != nil }
@@ -111,7 +111,7 @@ struct HostNameTests {
     #expect(kea.nameHolder == nil, "V_SEED=\(seed)")
   }
 
-  @Test("when two meet the one that started later yields, and what it was doing ends")
+  @Test("when two meet, the one that started later yields, and its transactions end")
   func meetLater() {
     let simulator = Simulator(seed: 62)
     let kea = simulator.start("kea", secret: key)
@@ -136,7 +136,7 @@ struct HostNameTests {
     #expect(code.value == .retransmissionTimeout)
   }
 
-  @Test("a host that was started anew does not yield to what it was before")
+  @Test("a restarted host does not yield to its own earlier boot")
   func restarted() {
     let simulator = Simulator(seed: 63)
     let moa = simulator.start("moa", secret: key)
@@ -153,7 +153,7 @@ struct HostNameTests {
   }
 }
 
-@Suite("What a kernel believes of another")
+@Suite("Principals that a kernel believes of another")
 struct BeliefTests {
   private static let other = KernelID(0xA1B2_C301)
   private let place = Locator(ipv4: 0x0A00_0002, port: 61_044)
@@ -179,8 +179,8 @@ struct BeliefTests {
     return step
   }
 
-  /// The principal of a request of a new client whose kernel says this of it; nil where it is not
-  /// handed to the server.
+  /// The principal of a request of a new client with this answer to the probe; nil if the request
+  /// does not reach the server.
   private func principal(
     _ kernel: inout Kernel, _ server: EntityID, client discriminator: UInt32, said: String
   ) -> String? {
@@ -231,7 +231,7 @@ struct BeliefTests {
   }
 }
 
-@Suite("Who yields a host's name")
+@Suite("Which of two hosts yields their name")
 struct HostNameConflictTests {
   private let place = Locator(ipv4: 1, port: 2)
   private func time(_ seconds: Double) -> Time {
@@ -259,7 +259,7 @@ struct HostNameConflictTests {
     #expect((one.holder == nil) != (other.holder == nil))
   }
 
-  @Test("the holder is asked every 5 s, every second once it is overdue, and given up after 10")
+  @Test("the holder is probed every 5 s, every second once overdue, and given up after 10")
   func timers() {
     var conflict = HostNameConflict(own: claimant(4, 100))
     let holder = claimant(3, 50)
@@ -283,7 +283,7 @@ struct HostNameConflictTests {
     #expect(action == .nothing)
   }
 
-  @Test("an older one that comes takes the place of the holder, a younger one does not")
+  @Test("an older kernel replaces the holder, a younger one does not")
   func third() {
     var conflict = HostNameConflict(own: claimant(4, 100))
     _ = conflict.handleAnswer(claimant(3, 50), from: place, at: time(0))

@@ -14,7 +14,7 @@ private final class KernelServing: Sendable {
   let tree: HostTree
   let clients: ClientPool
   let traces = Shared<[Bool]>([])
-  /// How often one of its managers was asked what it has open.
+  /// How often one of its managers was asked for its open instances.
   let listings = Shared(0)
 
   init(_ host: String, in simulator: Simulator) {
@@ -65,7 +65,7 @@ private final class KernelServing: Sendable {
     }
   }
 
-  /// Names a path from the root of the name space.
+  /// Sends an operation on a path from the root of the name space.
   func name(_ path: String) -> ContextName {
     ContextName(directory.nameSpace.root, Array(path.utf8))
   }
@@ -76,7 +76,7 @@ private final class KernelServing: Sendable {
     ask(CreateInstance(name(path), mode: mode), of: directory.server, simulator, as: user)
   }
 
-  /// What a name gives to a reader, and the size that its opening told.
+  /// The text that a reader gets, and the size that its opening gave.
   func read(_ path: String, _ simulator: Simulator) -> (text: String, size: Int)? {
     guard case .done(let opened, let manager) = open(path, .read, simulator),
       case .done(let block, _) = ask(
@@ -138,7 +138,7 @@ struct HostTreeTests {
     #expect(kea.list("host/moa/status", simulator) == nil)
   }
 
-  @Test("live text is as long as it says, and stays as it is for whoever opened it")
+  @Test("a live text has the size that it shows, and does not change while it is open")
   func text() throws {
     for file in ["status", "time", "entity", "uio", "net/stats", "net/map", "net/peers"] {
       let read = try #require(kea.read("host/moa/\(file)", simulator))
@@ -169,7 +169,7 @@ struct HostTreeTests {
     let before = octets()
     simulator.run(for: .seconds(1))
     #expect(octets() == before)
-    // The name is described as the one who has it open sees it, and the open file in any case.
+    // A client that has it open gets the size of the open text, by name and by instance.
     for answer in [
       kea.ask(QueryObject(kea.name("host/moa/time")), of: kea.directory.server, simulator),
       kea.ask(QueryInstance(first.instance), of: manager, simulator),
@@ -184,7 +184,7 @@ struct HostTreeTests {
     #expect(kea.read("host/moa/time", simulator)?.text.utf8.elementsEqual(before ?? []) == false)
   }
 
-  @Test("who opens the list of what is open while it is asked for shares the next question")
+  @Test("opening the list of instances while it is being made shares the next question")
   func jointAsking() {
     #expect(kea.read("host/moa/uio", simulator) != nil)
     let once = moa.listings.value
@@ -201,7 +201,7 @@ struct HostTreeTests {
     #expect(kea.read("host/moa/uio", simulator) != nil && moa.listings.value == 4 * once)
   }
 
-  @Test("each process is a name, and is found by its entity alone")
+  @Test("each process has a name, and is found by its entity")
   func processes() throws {
     let client = moa.node.makeClient(user: "ann")
     let names = try #require(kea.list("host/moa/proc", simulator))
@@ -218,14 +218,14 @@ struct HostTreeTests {
     let entities = try #require(kea.read("host/moa/entity", simulator)).text
     #expect(entities.contains("\(client) client ann ready -\n"))
     #expect(entities.contains("group \(EntityID.processGroup) "))
-    // The one who reads this is a client of moa's, and so is whoever opened it.
+    // The reader is a client of moa, and so is the one that opened it.
     #expect(entities.contains(" root@kea \(moa.tree.manager.server)\n"))
     moa.node.retire(client)
     #expect(code(kea.ask(QueryProcess(client), of: .processGroup, simulator)) == .nonexistentEntity)
     #expect(code(kea.open("host/moa/proc/\(client)", .read, simulator)) == .notFound)
   }
 
-  @Test("devices do what their attributes say")
+  @Test("devices behave as their attributes say")
   func devices() {
     func open(_ device: String, _ mode: OpenMode) -> (InstanceID, EntityID, UIOAttributes)? {
       guard
@@ -262,7 +262,7 @@ struct HostTreeTests {
       }
       #expect(result.count == 3)
     }
-    // The clock goes on under whoever has it open, and its line is never torn.
+    // The clock goes on while it is open, and its line is never torn.
     guard let (clock, manager, _) = open("clock", .read) else {
       Issue.record("there is no clock")
       return
@@ -281,7 +281,7 @@ struct HostTreeTests {
     #expect(part(0, 100) > first)
   }
 
-  @Test("nothing is made, removed or changed, and each refusal says why")
+  @Test("nothing can be made, removed or changed, and each refusal has its reason")
   func refusals() {
     func code(_ operation: some Operation) -> ReplyCode? {
       self.code(kea.ask(operation, of: kea.directory.server, simulator))
@@ -323,7 +323,7 @@ struct HostTreeTests {
     #expect(moa.traces.value == [true, false])
   }
 
-  @Test("what is open is listed, and freed when its owner is no more")
+  @Test("open instances are listed, and freed when their owner has ended")
   func instances() throws {
     let owner = kea.node.makeClient(user: "ann")
     for _ in 0..<100 {
@@ -347,7 +347,7 @@ struct HostTreeTests {
     #expect(moa.tree.manager.instanceCount == 0)
   }
 
-  @Test("an instance is used from the host that opened it alone")
+  @Test("an instance can be used only from the host that opened it")
   func foreign() {
     guard case .done(let opened, let manager) = kea.open("host/moa/status", .read, simulator) else {
       Issue.record("not opened")

@@ -5,9 +5,9 @@ import VNode
 import VProtocol
 import VRuntime
 
-@Suite("Who asks, and for what, in the simulator")
+@Suite("Identity of clients, in the simulator")
 struct IdentityTests {
-  @Test("no request says who its client is: the client's kernel does, once, when it is probed")
+  @Test("no request has its client's principal: the client's kernel tells it, once, when probed")
   func probe() {
     let simulator = Simulator(seed: 31)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
@@ -16,7 +16,7 @@ struct IdentityTests {
       principals.value.append(request.principal.map { "\($0)" } ?? "-")
       moa.reply(Message(reply: .ok), to: request)
     }
-    // Clear packets, so that what they say can be seen.
+    // Clear packets, so that they can be inspected.
     let name = Array("ann@kea".utf8)
     let telling = Shared<[PacketFunction]>([])
     simulator.dropsPacket = { packet in

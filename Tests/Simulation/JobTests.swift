@@ -28,7 +28,7 @@ struct JobTests {
     simulator.run(for: .seconds(12))
   }
 
-  /// Sends a message and reads what came of it.
+  /// Sends a message and reads the answers.
   private func send(_ text: String, as user: String = "ann") -> String? {
     guard let file = kea.open("group/job/send", [.read, .write], as: user) else { return nil }
     defer { file.release() }
@@ -63,7 +63,7 @@ struct JobTests {
     #expect(kea.list("group/job") == nil)
   }
 
-  @Test("what members said last can be read when they are gone, and what they left is in the group")
+  @Test("the last answers can be read when the members have ended; background processes stay")
   func lastWords() throws {
     for host in ["kea", "moa"] { _ = try #require(kea.start(host, "group: job\n\nsleep 9")) }
     hosts[1].machine.last.leavesSomething = true
@@ -79,7 +79,7 @@ struct JobTests {
     #expect(send("kill") == "refused: job has no members\n")
   }
 
-  @Test("a program that may not be in the group it wants does not stay, and it is said why")
+  @Test("a program that may not join its group is ended, with the reason")
   func refusedJoin() throws {
     let name = ContextName(kea.directory.nameSpace.root, Array("group/birds".utf8))
     let made = kea.ask(
@@ -91,7 +91,7 @@ struct JobTests {
       #expect(new.read() == "refused: birds belongs to bob\n")
       #expect(host.machine.programs.isEmpty && host.team.shareCounts.programs == 0)
     }
-    // Nor does one that runs join in silence.
+    // A running program without the right does not join either.
     _ = try #require(kea.start("moa", "sleep 9"))
     #expect(kea.write("team/moa/102.sleep/ctl", "join birds\n") == .noPermission)
     #expect(
@@ -101,7 +101,7 @@ struct JobTests {
     #expect(kea.list("group/birds/members") == [])
   }
 
-  @Test("what has become another's goes on when its start is taken back")
+  @Test("a process that became another user's goes on when its start is taken back")
   func setUser() throws {
     let name = ContextName(kea.directory.nameSpace.root, Array("group/birds".utf8))
     let made = kea.ask(
@@ -119,7 +119,7 @@ struct JobTests {
     }
   }
 
-  @Test("where no group server answers, a program that wants a group is not started")
+  @Test("if no group server answers, a program that wants a group is not started")
   func noGroupServer() throws {
     let tui = TeamHost("tui", in: simulator)
     simulator.run(for: .seconds(12))
@@ -129,7 +129,7 @@ struct JobTests {
     #expect(tui.machine.programs.isEmpty)
   }
 
-  @Test("nobody puts another's program into a group")
+  @Test("nobody can put another user's program into a group")
   func membersOwners() throws {
     _ = try #require(kea.start("moa", "sleep 9"))
     simulator.run(for: .seconds(1))
@@ -148,7 +148,7 @@ struct JobTests {
     #expect(kea.list("group/birds/members") == ["moa:101.sleep"])
   }
 
-  @Test("one group Send acts once on each program, at 5 % loss too; whose it is not is told so")
+  @Test("one group Send acts once on each program, even at 5 % loss; others are refused")
   func control() throws {
     for host in ["kea", "moa"] { _ = try #require(kea.start(host, "group: job\n\nsleep 9")) }
     simulator.run(for: .seconds(1))

@@ -12,7 +12,7 @@ private final class Counter: Sendable {
   let names: NameCache
   let owner: EntityID
   let done = Shared(0)
-  /// What ended it before its time, and whether its write may have been done all the same.
+  /// The error that ended it early, and whether its write may have been done.
   let failure = Shared<ReplyCode?>(nil)
   let isWriteUnknown = Shared(false)
   let instance = Shared<(id: InstanceID, manager: EntityID)?>(nil)
@@ -32,7 +32,7 @@ private final class Counter: Sendable {
 
   func run(_ count: Int) {
     names.query(Array("storage/moa".utf8)) { [self] answer in
-      // With bad luck each of a few questions to the group is lost.
+      // A few questions to the group may all be lost by chance.
       if case .refused(.notFound) = answer { return run(count) }
       guard case .done(let binding, _) = answer else { return fail(answer) }
       clients.send(
@@ -102,7 +102,7 @@ struct LockSimulationTests {
 
   private func startMoa(
     _ simulator: Simulator
-  ) throws -> (node: Node, board: FileServer, store: MemoryStore) {
+  ) throws -> (node: Node, fileServer: FileServer, store: MemoryStore) {
     let moa = try startFileHost(
       "moa", in: simulator, files: ["number": [UInt8](repeating: 0, count: 8)])
     let root = try moa.store.openRoot("/")
@@ -128,7 +128,7 @@ struct LockSimulationTests {
     #expect(counters.map(\.failure.value) == [nil, nil, nil], "V_SEED=\(seed)")
     #expect(try number(moa.store) == 60, "V_SEED=\(seed)")
     simulator.run(for: .seconds(5))
-    #expect(moa.board.lockWaiterCount == 0)
+    #expect(moa.fileServer.lockWaiterCount == 0)
   }
 
   @Test("a host that dies while it holds the lock loses it, and nothing else", arguments: seeds)
@@ -150,7 +150,7 @@ struct LockSimulationTests {
     #expect(sum == 0 || (sum == 1 && mayBeDone), "V_SEED=\(seed): \(sum)")
   }
 
-  @Test("a holder that was cut off finds its lock given away, and can not write")
+  @Test("a holder that was cut off finds its lock given away, and cannot write")
   func givenAway() throws {
     let simulator = Simulator(seed: 3)
     let moa = try startMoa(simulator)
@@ -174,7 +174,7 @@ struct LockSimulationTests {
     simulator.run(for: .seconds(5))
     #expect(kea.failure.value == .invalidFileID && kea.done.value == 0)
     #expect(try number(moa.store) == 1)
-    // What its mount would do now: open the file anew and ask whether the lock is still its own.
+    // As its mount would do now: open the file again and ask whether it still has the lock.
     kea.failure.value = nil
     kea.names.query(Array("storage/moa".utf8)) { answer in
       guard case .done(let binding, _) = answer else { return kea.fail(answer) }

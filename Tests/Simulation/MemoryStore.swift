@@ -20,7 +20,7 @@ struct FixedUsers: UserTable {
 
 /// A disk in memory: a tree of numbered nodes, with Linux's simple permissions.
 ///
-/// Never waits. Every path names the one root, which anybody may write in. Time is a count of
+/// It never waits. Every path leads to the one root, in which anybody may write. Time is a count of
 /// changes, so that the same operations always give the same disk.
 final class MemoryStore: FileStore {
   struct Node: Sendable {
@@ -32,7 +32,7 @@ final class MemoryStore: FileStore {
     var deviceNumber: UInt64 = 0
     var data: [UInt8] = []
     var attributes: [[UInt8]: [UInt8]] = [:]
-    /// Of a directory; a name keeps its position, which is never used again.
+    /// For a directory; a name keeps its position, which is never used again.
     var names: [[UInt8]: (node: Int, position: UInt64)] = [:]
     var nextPosition: UInt64 = 1
     var born: Int64
@@ -60,7 +60,7 @@ final class MemoryStore: FileStore {
     }
   }
 
-  /// How many handles are open: to find those that were never closed.
+  /// How many handles are open, to find those that were never closed.
   var handleCount: Int { state.withLock { $0.handles.count } }
 
   private func with<Result: Sendable>(
@@ -278,7 +278,7 @@ final class MemoryStore: FileStore {
 
   func synchronize(_ file: StoreHandle, isDataOnly: Bool) throws(StoreFailure) {}
 
-  /// So that a listing takes several steps.
+  /// Small, so that a listing takes several steps.
   private static let entriesMax = 50
   /// The largest file.
   static let bytesMax = 1 << 26

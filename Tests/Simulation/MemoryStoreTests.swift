@@ -5,7 +5,7 @@ import VLinuxStore
 import VProtocol
 import VStore
 
-/// Does the same on a directory of the real disk and on a disk in memory.
+/// Does the same steps on a directory of the real disk and on a disk in memory.
 private struct Pair {
   static let users = [
     Credentials.root, Credentials(uid: 2001, gid: 2001, groups: [3000]),
@@ -23,7 +23,7 @@ private struct Pair {
     objects = [try stores.map { try $0.openRoot(path) }]
   }
 
-  /// The outcome of one step in both stores.
+  /// The results of one step in both stores.
   mutating func step(_ random: inout Numbers) -> [String] {
     let who = Self.users[random.below(Self.users.count)]
     let name = Self.names[random.below(4)]
@@ -118,12 +118,12 @@ private struct Pair {
     }
   }
 
-  /// What can be said of every object that was found.
+  /// The comparable attributes of a found object.
   func descriptions() -> [[String]] {
     objects.map { handles in
       both { store, at in
         let state = try store.describe(handles[at])
-        // A directory's size is the file system's affair.
+        // A directory's size depends on the file system.
         let size = state.kind == .context ? 0 : state.size
         return "\(state.kind) \(state.permissions) \(state.uid) \(state.gid) \(state.links) \(size)"
       }

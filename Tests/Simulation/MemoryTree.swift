@@ -2,7 +2,7 @@ import VFileServer
 import VProtocol
 import VStore
 
-/// The rules of the tree that a `MemoryStore` keeps.
+/// The rules of the tree in a `MemoryStore`.
 extension MemoryStore.State {
   func node(_ handle: StoreHandle) throws(StoreFailure) -> Int {
     guard let (node, _) = handles[handle.rawValue] else { throw .refused(.deviceError) }
@@ -54,7 +54,7 @@ extension MemoryStore.State {
       _ = try child(name, of: parent, as: who)
     } catch {
       guard error == .refused(.notFound) else { throw error }
-      // A directory that was removed takes no new names.
+      // A removed directory takes no new names.
       guard nodes[parent]?.links != 0 else { throw .refused(.notFound) }
       try check(parent, 2, as: who)
       return
@@ -106,7 +106,7 @@ extension MemoryStore.State {
     forget(number)
   }
 
-  /// Refuses in the order in which Linux looks.
+  /// Refuses in Linux's order of checks.
   mutating func rename(
     _ oldName: [UInt8], in oldParent: Int, to newName: [UInt8], in newParent: Int,
     _ mode: RenameObject.Mode, as who: Credentials
@@ -146,7 +146,7 @@ extension MemoryStore.State {
     put(number, at: newName, in: newParent)
   }
 
-  /// Makes a name stand for another node, or for none, and counts the directories below.
+  /// Gives a name another node, or none, and counts the directories below.
   private mutating func put(_ number: Int?, at name: [UInt8], in parent: Int) {
     let old = nodes[parent]?.names.removeValue(forKey: name)
     if let old, nodes[old.node]?.kind == .context { nodes[parent]?.links -= 1 }
@@ -155,7 +155,7 @@ extension MemoryStore.State {
     enter(name, number, in: parent)
   }
 
-  /// Whether `inner` is `outer` or lies below it.
+  /// Whether `inner` is `outer` or below it.
   func contains(_ inner: Int, in outer: Int) -> Bool {
     if inner == outer { return true }
     let below = nodes[outer]?.names.values.map(\.node) ?? []

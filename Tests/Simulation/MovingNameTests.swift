@@ -8,7 +8,7 @@ import VRuntime
 
 @Suite("Names that move, in the simulator")
 struct MovingNameTests {
-  /// The host that answers for `path` on the way of a walk, or the refusal.
+  /// The host that serves `path`, as a walk finds it, or the refusal.
   private func server(
     of path: String, from host: ClaimingHost, _ simulator: Simulator
   ) -> Result<KernelID, Refusal> {
@@ -39,7 +39,7 @@ struct MovingNameTests {
     }
   }
 
-  @Test("what a host does not claim again after its boot is withdrawn, on every host")
+  @Test("claims that a host does not make again after its boot are withdrawn, on every host")
   func withdrawal() throws {
     let simulator = Simulator(seed: 21)
     let kea = try ClaimingHost("kea", in: simulator)
@@ -95,7 +95,7 @@ struct MovingNameTests {
     let kea = try ClaimingHost("kea", in: simulator)
     let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
     simulator.run(for: .seconds(3))
-    // Before its claim, so that nobody hears of it.
+    // Before its claim, so that no host hears of it.
     let early = simulator.start("tui")
     simulator.partition("moa", "tui")
     simulator.partition("kea", "tui")
@@ -110,7 +110,7 @@ struct MovingNameTests {
     for host in [kea, moa, tui] {
       #expect(server(of: "src", from: host, simulator) == .success(tui.node.id), "V_SEED=\(seed)")
     }
-    // Nor does the loser answer for what it gave out before.
+    // Contexts that the loser granted before are refused too.
     let name = QueryName(ContextName(.none, Array("src".utf8)))
     let cache = NameCache(kea.node, clients: kea.clients)
     let found = outcome(simulator) { cache.query(name.name.name, completion: $0) }
@@ -139,7 +139,7 @@ struct MovingNameTests {
     _ = (kea, moa, tui)
   }
 
-  @Test("a host that is alone knows from its disk who is away, and can say whose a name is")
+  @Test("a host without the others knows from its disk which are away, and their names")
   func keptTable() throws {
     let simulator = Simulator(seed: 23)
     let claims = Shared<[UInt8]>([])
@@ -166,7 +166,7 @@ struct MovingNameTests {
     _ = kea
   }
 
-  @Test("a holder that did not hear who asks for its prefix is asked itself")
+  @Test("a holder that missed the question for its prefix is probed")
   func unheardQuestion() throws {
     let simulator = Simulator(seed: 26)
     let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
@@ -182,7 +182,7 @@ struct MovingNameTests {
     _ = moa
   }
 
-  @Test("a host that claims without end meets its share of others' tables, and is found by asking")
+  @Test("a host has a share of others' tables; its further prefixes are found by asking")
   func fullShare() throws {
     let simulator = Simulator(seed: 24)
     let share = DirectoryLimits.claimsOfOneMax
@@ -201,19 +201,19 @@ struct MovingNameTests {
       let found = server(of: "p\(number)", from: kea, simulator)
       #expect(found == .success(moa.node.id), "p\(number)")
     }
-    // Another host that has told kea of nothing has a share of its own.
+    // Another host that has spread nothing to kea has a share of its own.
     let tui = try ClaimingHost("tui", in: simulator)
     simulator.run(for: .seconds(5))
     #expect(outcome(simulator) { kea.list("storage", $0) }?.contains("tui") == true)
     _ = tui
   }
 
-  @Test("a full table has room for a new claim when a holder is away, and not before")
+  @Test("a full table has room for a new claim when a host is away, and not before")
   func fullTable() throws {
     let simulator = Simulator(seed: 27)
     let share = DirectoryLimits.claimsOfOneMax
     let kea = try ClaimingHost("kea", in: simulator, prefixes: [])
-    // As many as fill what the own host does not keep for itself, without servers.
+    // As many as fill the part that is not reserved for the own host, without servers.
     let others = (0...((Claim.claimsMax - share) / share)).map { Claimant("h\($0)", simulator) }
     func tellForHalfAMinute(_ claimants: some Sequence<Claimant>) {
       for claimant in claimants { claimant.tell() }
@@ -236,7 +236,7 @@ struct MovingNameTests {
     }
   }
 
-  /// A host that tells of a whole share of claims.
+  /// A host that spreads a whole share of claims.
   private struct Claimant {
     let node: Node
     let claims: [Claim]
@@ -261,7 +261,7 @@ struct MovingNameTests {
     }
   }
 
-  @Test("a silent host that is back is found back before anybody asks for it")
+  @Test("a silent host that is up again is found before anybody asks for it")
   func foundBack() throws {
     let simulator = Simulator(seed: 25)
     let kea = try ClaimingHost("kea", in: simulator)

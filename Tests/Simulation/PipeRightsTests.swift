@@ -4,7 +4,7 @@ import VPipeServer
 import VProtocol
 import VRuntime
 
-/// Asks the pipes of one host, as this or that user.
+/// Uses the pipes of one host as different users.
 private final class Asker {
   let simulator: Simulator
   let server: PipeServer
@@ -29,7 +29,7 @@ private final class Asker {
     answer(operation, as: user, from: node).map { $0.refusal ?? .ok }
   }
 
-  /// The answer of what has to be done.
+  /// The answer of an operation that must succeed.
   func done<Op: VProtocol.Operation>(
     _ operation: Op, as user: ClientUser, from node: Node
   ) throws -> Op.Answer {
@@ -47,7 +47,7 @@ private func name(_ text: String) -> ContextName { ContextName(.none, Array(text
 
 @Suite("Rights and shares of pipes, in the simulator")
 struct PipeRightsTests {
-  @Test("an instance is good for the principal that opened it, and for nobody else")
+  @Test("only the principal that opened an instance can use it")
   func instances() throws {
     let simulator = Simulator(seed: 41)
     let moa = simulator.start("moa")
@@ -70,7 +70,7 @@ struct PipeRightsTests {
       #expect(code(ModifyInstance(instance, Modification())) == .noPermission, place)
       #expect(code(ReleaseInstance(instance)) == .noPermission, place)
       #expect(code(SyncInstance(instance, isDataOnly: false)) == .noPermission, place)
-      // Nor does its name help.
+      // Using the name does not help either.
       for mode: OpenMode in [.read, .write, [.read, .write], [.write, .create]] {
         #expect(code(CreateInstance(name("p"), mode: mode)) == .noPermission, place)
       }
@@ -88,7 +88,7 @@ struct PipeRightsTests {
     #expect(block.data == [7])
   }
 
-  @Test("rights are asked for together, and root of another host owns what it makes")
+  @Test("rights are checked together, and root of another host owns what it makes")
   func together() throws {
     let simulator = Simulator(seed: 42)
     let moa = simulator.start("moa")
@@ -141,7 +141,7 @@ struct PipeRightsTests {
     }
   }
 
-  @Test("who takes all pipes and instances that there are for one user is refused, nobody else is")
+  @Test("a user beyond the share of pipes and instances is refused, and no other is")
   func shares() throws {
     let simulator = Simulator(seed: 44)
     let moa = simulator.start("moa")
@@ -156,10 +156,10 @@ struct PipeRightsTests {
     #expect(make("more", as: "eve", from: kea) == .noServerResources)
     #expect(make("ann", as: "ann", from: kea) == .ok)
     #expect(make("ann", as: "ann", from: moa) == .ok && make("r", as: "root", from: moa) == .ok)
-    // Her own instances end, then with their names what she has to pay for.
+    // Her own instances end; then, with their names, the pipes in her share.
     #expect(asker.code(RemoveName(name("p0"), isContext: false), as: "eve", from: kea) == .ok)
     #expect(make("more", as: "eve", from: kea) == .noServerResources, "it is open still")
-    // What is open is paid for as well, and a refusal gives its place back.
+    // Openings count in the share as well, and a refusal gives its place back.
     let left = PipeLimits.instancesMax / 4 - share
     for number in 0..<left {
       #expect(make("p1", as: "eve", from: kea) == .ok, "\(number)")
@@ -172,7 +172,7 @@ struct PipeRightsTests {
     #expect(asker.server.instanceCount == 2, "those of moa")
   }
 
-  @Test("no name makes a line of its own in the list of what is open")
+  @Test("no name can make a line of its own in the list of instances")
   func forgedLines() throws {
     let simulator = Simulator(seed: 45)
     let moa = simulator.start("moa")
@@ -189,7 +189,7 @@ struct PipeRightsTests {
     }
   }
 
-  @Test("a listing tells each pipe once, whatever is made and removed while it is read")
+  @Test("a listing has each pipe once, whatever is made and removed while it is read")
   func listing() throws {
     let simulator = Simulator(seed: 46)
     let moa = simulator.start("moa")
@@ -212,7 +212,7 @@ struct PipeRightsTests {
         names.append(String(decoding: record.name, as: UTF8.self))
         position = record.nextPosition
       }
-      // What has been told goes, something new comes.
+      // A listed pipe is removed, and a new one is made.
       _ = try asker.done(
         RemoveName(name(names.last!), isContext: false), as: "ann", from: moa)
       if names.count < 100 { try change("new\(names.count)") }
@@ -227,7 +227,7 @@ struct PipeRightsTests {
         == .notWriteable)
   }
 
-  @Test("who waits for all that one user may wait for is refused, and gets it back with the wait")
+  @Test("a user beyond the share of waits is refused, until a wait ends")
   func waits() throws {
     let simulator = Simulator(seed: 47)
     let moa = simulator.start("moa")
@@ -253,7 +253,7 @@ struct PipeRightsTests {
     read(his, as: "ann")
     simulator.run(for: .seconds(1))
     #expect(codes.value.count == 3 && server.waitCount == share + 1)
-    // Her instance ends her waits, and nobody else's.
+    // Her instance ends her waits, and no others.
     #expect(asker.code(ReleaseInstance(hers), as: "eve", from: moa) == .ok)
     simulator.run(for: .seconds(1)) { codes.value.count == share + 3 }
     #expect(codes.value.count { $0 == .invalidFileID } == share && server.waitCount == 1)

@@ -82,7 +82,7 @@ struct PipeSimulationTests {
   }
 
   @Test(
-    "what kea writes tui reads, under loss, duplication and delay", arguments: seeds)
+    "tui reads what kea writes, under loss, duplication and delay", arguments: seeds)
   func sums(seed: UInt64) {
     let simulator = Simulator(seed: seed)
     let server = make(simulator)
@@ -160,7 +160,7 @@ struct PipeSimulationTests {
     #expect(server.instanceCount == 0 && server.waitCount == 0)
   }
 
-  @Test("a wait is ended by its client's name alone, and whoever waits for the dead waits on")
+  @Test("a wait is ended by its client only; a wait for a dead end goes on")
   func cancel() {
     let simulator = Simulator(seed: 6)
     let server = make(simulator)
@@ -184,11 +184,11 @@ struct PipeSimulationTests {
     }
     #expect(cancel(as: "eve") == .notFound && code.value == nil)
     #expect(cancel(as: "ann") == .ok && server.waitCount == 0)
-    // Two answers, of which either may be the first to arrive.
+    // Two answers, of which either may arrive first.
     simulator.run(for: .seconds(1)) { code.value != nil }
     #expect(code.value == .interrupted)
     #expect(cancel(as: "ann") == .notFound)
-    // An opening is forgotten with its host.
+    // An opening ends with its host.
     kea.open("p", .read)
     simulator.run(for: .seconds(1))
     #expect(server.waitCount == 1)

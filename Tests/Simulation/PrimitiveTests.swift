@@ -85,7 +85,7 @@ struct ForwardTests {
     #expect(ask(simulator, moa, first)?.code == .retransmissionTimeout)
   }
 
-  @Test("a request that is forwarded round and round ends after 15 forwards")
+  @Test("a request that is forwarded in a circle ends after 15 forwards")
   func loop() {
     let simulator = Simulator(seed: 3)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
@@ -105,7 +105,7 @@ struct ForwardTests {
 struct GroupTests {
   static let group = EntityID(group: 77, low: 0xE000_0100, isUnrestricted: true)
 
-  @Test("every member of a group is heard once, those of this host as well", arguments: seeds)
+  @Test("every member of a group answers once, those of this host as well", arguments: seeds)
   func collect(seed: UInt64) {
     let simulator = Simulator(seed: seed)
     simulator.faults = Faults(duplication: 30, reordering: 10)
@@ -140,7 +140,7 @@ struct GroupTests {
     #expect(Set(heard.value) == members && heard.value.count == members.count, "V_SEED=\(seed)")
   }
 
-  @Test("the co-resident qualifier reaches the members of one kernel and nobody else")
+  @Test("the co-resident qualifier reaches the members of one kernel and no others")
   func coResident() {
     let simulator = Simulator(seed: 4)
     let nodes = ["kea", "moa", "tui"].map { simulator.start($0) }
@@ -244,7 +244,7 @@ struct KernelCornerTests {
     }
   }
 
-  @Test("a lost part of an idempotent server's response is got by asking anew")
+  @Test("a lost part of an idempotent server's response is requested again")
   func idempotentResponsePartLost() {
     let simulator = Simulator(seed: 1)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))

@@ -5,7 +5,7 @@ import VNode
 import VProtocol
 import VRuntime
 
-/// Keeps `node` talking to `server` ten times a second: its peer stays alive.
+/// Sends from `node` to `server` ten times a second, so that its peer stays alive.
 private func keepTalking(_ simulator: Simulator, _ node: Node, _ server: EntityID) {
   let client = node.makeClient(user: "bob")
   @Sendable func next() {
@@ -18,7 +18,7 @@ private func keepTalking(_ simulator: Simulator, _ node: Node, _ server: EntityI
   next()
 }
 
-@Suite("What a review found, in the simulator")
+@Suite("Faults that a review found, in the simulator")
 struct ReviewedTests {
   @Test(
     "a local client of a forward ends when the second server is retired", arguments: [false, true])
@@ -43,7 +43,7 @@ struct ReviewedTests {
     #expect(code.value == .outcomeUnknown)
   }
 
-  @Test("an abandoned request of several packets is not asked for for ever")
+  @Test("missing packets of an abandoned request are not requested for ever")
   func receivingFlood() {
     let simulator = Simulator(seed: 1)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
@@ -100,7 +100,7 @@ struct ReviewedTests {
     #expect(code.value == .nonexistentEntity)
   }
 
-  @Test("a claim above a shared context that somebody is in")
+  @Test("a claim above a shared context that is in use")
   func claimAbove() throws {
     let simulator = Simulator(seed: 1)
     let kea = try ClaimingHost("kea", in: simulator, prefixes: ["a/b/c"])
@@ -144,7 +144,7 @@ struct ReviewedTests {
     }
   }
 
-  @Test("a server that has become slow, step by step, is not taken for silent")
+  @Test("a server that becomes slow, step by step, does not count as silent")
   func slowServer() {
     let simulator = Simulator(seed: 1)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))

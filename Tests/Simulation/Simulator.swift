@@ -3,9 +3,10 @@ import VNode
 import VProtocol
 import VTransport
 
-/// Nodes on a simulated network, one clock, one thread, everything decided by one seed.
+/// Nodes on a simulated network, with one clock and one thread; one seed decides everything.
 ///
-/// Time never moves by itself: it jumps to the next event, and equal times keep their order.
+/// Time never moves by itself: it jumps to the next event, and events at equal times keep their
+/// order.
 final class Simulator {
   private struct Event {
     var time: Time
@@ -16,12 +17,12 @@ final class Simulator {
   private(set) var now = Time(nanoseconds: 1_000_000_000)
   private var events: [Event] = []
   private var order = 0
-  /// For all that is not the network's faults: what nodes choose, how long a packet takes.
+  /// Random numbers for everything but network faults: the choices of nodes, the delay of packets.
   private var generator: SeededGenerator
   private var engine: FaultEngine
   /// How far the wall clocks of hosts are off, in nanoseconds.
   var clockOffsets: [String: Int64] = [:]
-  /// Drops a packet that it says true to, whatever the faults are.
+  /// Drops each packet for which it returns true, whatever the faults are.
   var dropsPacket: (([UInt8]) -> Bool)?
   private(set) var packets = 0
   private(set) var packetsLost = 0
@@ -35,7 +36,7 @@ final class Simulator {
     engine = FaultEngine(seed: seed)
   }
 
-  /// What happens to every packet.
+  /// The faults of every packet.
   var faults: Faults {
     get { engine.everywhere }
     set { engine.everywhere = newValue }
@@ -49,7 +50,7 @@ final class Simulator {
 
   /// Starts a node; with the host name of one that was stopped, it is that host rebooted.
   ///
-  /// `place` is the machine, where its name is not that of the host.
+  /// `place` is the machine, if its name is not that of the host.
   func start(
     _ host: String, on place: String? = nil, secret: [UInt8]? = nil,
     version: UInt8 = PacketHeader.version
@@ -63,7 +64,7 @@ final class Simulator {
     return node
   }
 
-  /// Ends a node at once, with all it was doing.
+  /// Ends a node at once, with everything under way.
   func crash(_ host: String) { machines.first { $0.host == host }?.end() }
 
   // A process has room for the thread-specific keys of 1024 nodes.
@@ -79,7 +80,7 @@ final class Simulator {
     }
   }
 
-  /// Runs events until `isDone` or until `limit` has passed; whether it is done.
+  /// Runs events until `isDone` or until `limit` has passed; returns whether it is done.
   @discardableResult
   func run(for limit: TimeSpan, until isDone: () -> Bool = { false }) -> Bool {
     let end = now + limit
@@ -153,9 +154,9 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
   private unowned let simulator: Simulator
   private var groups: Set<EntityID> = []
   private var wakeAt: Time?
-  /// Packets that were not V, by kind.
+  /// Packets that were refused, by kind.
   private(set) var refused: [WireError] = []
-  /// Where they came from.
+  /// Their sources.
   private(set) var refusedSources: [Locator] = []
 
   init(_ simulator: Simulator, host: String, index: Int) {
@@ -164,7 +165,7 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
     locator = Locator(ipv4: 0x0A4D_0001 + UInt32(index), port: 61044)
   }
 
-  /// The node is no more, nor what it was doing.
+  /// The node has ended, and everything that it had under way.
   func end() {
     node?.end()
     node = nil
@@ -200,7 +201,7 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
   func transmit(
     _ packets: UnsafeRawBufferPointer, stride: Int, to destination: Destination
   ) {
-    // A crashed host's leftovers stay inside it.
+    // Events of a crashed host have no effect outside it.
     guard node != nil || simulator.machines.allSatisfy({ $0 !== self }) else { return }
     var start = 0
     while start < packets.count {

@@ -19,7 +19,7 @@ private final class World {
   let running = Shared<FileServer?>(nil)
   let claims = Shared<[ReplyCode]>([])
 
-  /// `starting` is what happens when the server is to begin.
+  /// `starting` is called when the server is to start.
   init(
     seed: UInt64, faults: Faults = Faults(),
     starting: @escaping @Sendable (ClaimingHost, Shared<FileServer?>) -> Void = World.start
@@ -42,7 +42,7 @@ private final class World {
 
   func serve() { standIn.serve { [claims] in claims.value.append($0) } }
 
-  /// A server that takes a while to begin, as a process does.
+  /// A server that takes a while to start, as a process does.
   static let start: @Sendable (ClaimingHost, Shared<FileServer?>) -> Void = { moa, running in
     moa.node.after(.milliseconds(300)) {
       let server = try? FileServer(
@@ -102,7 +102,7 @@ struct StandInTests {
     #expect(world.starts.value == 2)
   }
 
-  @Test("is not waited for without end: who asks is told, and the next request starts it again")
+  @Test("is waited for a limited time: then requests are refused, and the next one starts it again")
   func never() throws {
     let world = try World(seed: 3) { _, _ in }
     let call = Call(world.program.client, by: OneCaller("root"))

@@ -6,14 +6,14 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// A program that appends numbered records to the files of all hosts and reads other files there,
-/// and remembers what it was told.
+/// A program that appends numbered records to the files of all hosts, reads other files there, and
+/// remembers the answers.
 private final class Worker: Sendable {
-  /// What is known of a record: it was sent, and perhaps answered for.
+  /// The state of a record: it was sent, and perhaps answered.
   enum Fate { case unknown, done }
 
   static let recordBytes = 16
-  /// Between two attempts: a silent host refuses at once.
+  /// The pause between two attempts: a silent host refuses at once.
   private static let pause = TimeSpan.milliseconds(20)
 
   let node: Node
@@ -102,7 +102,7 @@ private final class Worker: Sendable {
   }
 }
 
-/// Three hosts whose disks outlive their boots, and what happens to them.
+/// Three hosts whose disks outlive their boots, and the events that happen to them.
 private final class Storm {
   static let hosts = ["kea", "moa", "tui"]
   static func content(of host: String) -> [UInt8] {
@@ -139,7 +139,7 @@ private final class Storm {
     }
   }
 
-  /// One thing that happens.
+  /// An event.
   func strike() throws {
     let host = Self.hosts.randomElement(using: &generator)!
     switch UInt.random(in: 0..<4, using: &generator) {
@@ -164,7 +164,7 @@ private final class Storm {
     .milliseconds(Int64.random(in: milliseconds, using: &generator))
   }
 
-  /// What is on a host's disk.
+  /// The contents of a host's disk.
   func log(of host: String) throws -> [[UInt8]] {
     let store = disks[host]!
     let object = try store.lookUp(
@@ -180,7 +180,7 @@ private final class Storm {
 @Suite("Hosts that crash, part and meet again in the simulator")
 struct StormTests {
   @Test(
-    "every append is done once or told as unknown, no octet is wrong, and all agree afterwards",
+    "every append is done once or reported as unknown, no octet is wrong, and all agree",
     arguments: seeds)
   func storm(seed: UInt64) throws {
     let storm = try Storm(seed: seed)
@@ -194,7 +194,7 @@ struct StormTests {
     simulator.heal()
     try storm.calm(hosts: Storm.hosts)
     for worker in storm.workers { worker.isStopped.value = true }
-    // Claims are told anew every 30 s.
+    // Claims are spread every 30 s.
     simulator.run(for: .seconds(40))
 
     for host in Storm.hosts {

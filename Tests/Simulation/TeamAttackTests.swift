@@ -18,7 +18,7 @@ struct TeamAttackTests {
     var user: String
     var isRootFull = true
 
-    /// What comes of asking as they are.
+    /// The result of an operation as this principal.
     func tries<Value>(_ body: (TeamHost, String) -> Value) -> Value {
       host.isRootFull = isRootFull
       defer { host.isRootFull = true }
@@ -32,7 +32,7 @@ struct TeamAttackTests {
     simulator.run(for: .seconds(12))
   }
 
-  /// Nothing of moa's root is theirs, nor of ann's.
+  /// They have no rights over programs of moa's root, nor of ann.
   private var strangers: [Stranger] {
     [
       Stranger(host: moa, user: "eve"), Stranger(host: moa, user: "root", isRootFull: false),
@@ -42,7 +42,7 @@ struct TeamAttackTests {
   }
 
   @Test(
-    "who learns the number of an instance can do nothing with it, and does not end it",
+    "knowing the number of an instance gives no right, not even to end it",
     arguments: ["root", "ann"])
   func instances(own: String) throws {
     let (new, name) = try #require(moa.start("moa", "attached: yes\n\nsh", as: own))
@@ -99,7 +99,7 @@ struct TeamAttackTests {
         #expect(code(file, mode, user, on: host) == .ok, "\(file)")
       }
     }
-    // All that is wanted is checked together.
+    // All rights of a mode are checked together.
     for mode in [[.read, .write], [.execute, .write], [.execute, .read]] as [OpenMode] {
       #expect(code("ctl", mode, "eve", on: moa) == .noPermission)
       #expect(code("status", mode, "eve", on: moa) == .noPermission)
@@ -117,7 +117,7 @@ struct TeamAttackTests {
     #expect(moa.text("team/moa/status")?.hasSuffix("guests on\n") == true)
   }
 
-  @Test("what a program's entity is sent counts as its sender's, whoever they say they are")
+  @Test("a message to a program's entity has its sender's rights, whatever name it gives")
   func messages() throws {
     _ = try #require(kea.start("moa", "sleep 9"))
     let program = moa.machine.last
@@ -135,7 +135,7 @@ struct TeamAttackTests {
       let answer = stranger.tries { $0.ask(change, of: entity, as: $1) }
       #expect(answer?.refusal == .illegalRequest)
     }
-    // Root of the host is believed, and never means itself by a name that is none.
+    // Root of the host may name senders; a malformed name does not mean root itself.
     for sender in ["eve@moa", "root@kea", "nobody@moa", "nobody", "root"] {
       #expect(code(sender, by: "root", on: moa) == .noPermission, "\(sender)")
     }
@@ -149,7 +149,7 @@ struct TeamAttackTests {
     #expect(kea.text("team/moa/101.sleep/status")?.hasSuffix("groups job\n") == true)
   }
 
-  @Test("a program that was found again is neither kept nor ended by others who look at it")
+  @Test("a program found after a restart is neither kept nor ended by others who look at it")
   func recovered() throws {
     for _ in 0..<2 { _ = try #require(kea.start("moa", "attached: yes\n\ncat")) }
     let programs = [101, 102].map { moa.machine.programs[$0]! }
@@ -170,10 +170,10 @@ struct TeamAttackTests {
     #expect(programs[0].isHungUp)
   }
 
-  @Test("a name is its octets, and nothing that reads like it")
+  @Test("a name is its octets, and not another name that looks like it")
   func names() throws {
     #expect(try #require(kea.start("moa", "K")).1 == "101.K")
-    // The sign of the unit kelvin is the same character to those who compare texts.
+    // The sign of the unit kelvin equals the letter when texts are compared.
     for name in ["101.\u{212A}", "+101.K", "0101.K", "101", "101.K/proc/+101", "101.K/proc/0101"] {
       #expect(kea.open("team/moa/\(name)", .read) == nil)
       #expect(kea.lastCode == .notFound, "\(name)")

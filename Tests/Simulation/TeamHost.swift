@@ -12,7 +12,7 @@ final class TeamHost {
   let machine: FakeMachine
   let team: TeamServer
   let clients: ClientPool
-  /// Whether root asks with all rights over its host, and not from a container in it.
+  /// Whether root has all rights over its host, and is not in a container.
   var isRootFull = true
 
   init(
@@ -50,7 +50,7 @@ final class TeamHost {
     return TeamOpen(host: self, instance: opened.instance, manager: manager, user: user)
   }
 
-  /// Why the last opening was refused.
+  /// The refusal of the last opening.
   var lastCode: ReplyCode?
 
   func text(_ path: String, as user: String = "ann") -> String? {
@@ -116,7 +116,7 @@ struct TeamOpen {
     return String(decoding: block.data, as: UTF8.self)
   }
 
-  /// Begins to read: what comes, when it comes.
+  /// Begins a read; the result comes later.
   func readLater() -> Shared<String?> {
     let text = Shared<String?>(nil)
     host.clients.send(
@@ -142,7 +142,7 @@ struct TeamOpen {
     host.ask(operation, of: manager, as: user)?.refusal ?? .ok
   }
 
-  /// The same instance, for somebody who has learned its number.
+  /// The same instance, for a client that has learned its number.
   func stolen(by user: String, on host: TeamHost) -> TeamOpen {
     TeamOpen(host: host, instance: instance, manager: manager, user: user)
   }

@@ -5,7 +5,7 @@ import VRuntime
 import VStore
 import VTeamServer
 
-@Suite("Who may start programs, see into them, and how many")
+@Suite("Rights to start programs and look into them, and shares")
 struct TeamRightsTests {
   private let simulator = Simulator(seed: 11)
   private let kea: TeamHost
@@ -31,7 +31,7 @@ struct TeamRightsTests {
       #expect(refusal(moa, "moa", as: user) == "refused: moa has no user \(user)\n")
     }
     #expect(moa.machine.programs.isEmpty)
-    // Nor is such a host among those that are willing.
+    // Such a host does not offer to run its programs either.
     let client = kea.node.makeClient(user: "eve")
     let answers = Shared<[SelectHost.Answer]>([])
     kea.node.send(
@@ -45,7 +45,7 @@ struct TeamRightsTests {
     #expect(answers.value.isEmpty)
   }
 
-  @Test("a table of users that does not tell is a refusal, and makes nobody of nobody")
+  @Test("if a table of users gives no answer, starts are refused, and no user becomes nobody")
   func failingTable() {
     moa.machine.userFailure = Refusal(.deviceError, "the table of users is away")
     #expect(refusal(kea, "moa", as: "ann") == "refused: the table of users is away\n")
@@ -67,7 +67,7 @@ struct TeamRightsTests {
       #expect(kea.open("team/tui/101.ls/out", .read, as: user) == nil)
     }
     #expect(kea.text("team/tui/101.ls/environ", as: "eve") == "environ of 101")
-    // It is for other hosts only, and has to be there.
+    // The guest user is for other hosts only, and must exist.
     #expect(refusal(tui, "tui", as: "eve") == "refused: tui has no user eve\n")
     tui.machine.users.remove("visitor")
     #expect(
@@ -83,12 +83,12 @@ struct TeamRightsTests {
       #expect(moa.write("team/moa/\(name)/ctl", "resume\n", as: user) == .ok)
       #expect(program.isLastAsUser == isAsUser)
     }
-    // Of root's own, on another host too, root has all rights.
+    // Root has all rights over its own programs, on another host too.
     #expect(kea.write("team/moa/\(name)/ctl", "resume\n", as: "ann") == .ok)
     #expect(program.isLastAsUser == true)
   }
 
-  @Test("programs of root that are found again are in root's share, and of nobody else's")
+  @Test("programs of root that are found again count in root's share, and in no other")
   func recoveredShares() throws {
     let machine = FakeMachine()
     for _ in 0..<950 {
@@ -129,7 +129,7 @@ struct TeamRightsTests {
     #expect(tui.start("moa", "ls", as: "root") != nil)
   }
 
-  @Test("a user of a host that may start nothing here has nobody's programs here")
+  @Test("a user who may start nothing here owns no programs here")
   func strangers() throws {
     let tui = TeamHost("tui", in: simulator)
     simulator.run(for: .seconds(12))
@@ -160,11 +160,11 @@ struct TeamRightsTests {
 
   // MARK: Shares
 
-  @Test("a user has a share of all programs, and others theirs all the same")
+  @Test("a user has a share of all programs, and the others keep theirs")
   func programs() throws {
     for _ in 0..<256 {
       #expect(kea.start("moa", "sleep 9") != nil)
-      // What has started is the starter's no longer.
+      // When it has started, its memory no longer counts for the starter.
       #expect(moa.machine.last.order.user == "ann")
     }
     #expect(kea.write("team/moa/new", "sleep 9") == .noServerResources)
@@ -181,7 +181,7 @@ struct TeamRightsTests {
     #expect(moa.team.shareCounts == (0, 0))
   }
 
-  @Test("one user's ended programs push out nobody else's")
+  @Test("one user's ended programs push out no other's")
   func ended() throws {
     let (_, name) = try #require(moa.start("moa", "make", as: "bob"))
     moa.machine.last.become(.exited(2))
@@ -192,7 +192,7 @@ struct TeamRightsTests {
     #expect(moa.text("team/moa/\(name)/wait", as: "bob") == "exited 2\n")
   }
 
-  @Test("what is read of processes is kept for a user up to a share")
+  @Test("files of processes that a user has open have a bounded size in all")
   func snapshots() throws {
     let (new, name) = try #require(kea.start("moa", "sleep 9"))
     new.release()
@@ -203,7 +203,7 @@ struct TeamRightsTests {
       open.append(file)
     }
     #expect(open.count == 15 && kea.lastCode == .noServerResources)
-    // Of nobody else's.
+    // No other user is affected.
     #expect(moa.open("team/moa/\(name)/environ", .read, as: "ann") != nil)
     #expect(moa.open("team/moa/\(name)/environ", .read, as: "root") != nil)
     for file in open { file.release() }
@@ -211,7 +211,7 @@ struct TeamRightsTests {
     #expect(moa.team.shareCounts.octets == before + 3 << 20)
   }
 
-  @Test("requests that are not finished are kept for a user up to a share")
+  @Test("a user's incomplete requests have a bounded size in all")
   func gathered() throws {
     var open: [TeamOpen] = []
     let start = Array("length: 262144\n\necho ".utf8)

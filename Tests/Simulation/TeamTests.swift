@@ -24,7 +24,7 @@ struct TeamTests {
     simulator.run(for: .seconds(12))
   }
 
-  @Test("what is written to new runs, as the user of the same name, and its name is read back")
+  @Test("a command written to new runs, as the user of the same name, and its name is read back")
   func start() throws {
     let (new, name) = try #require(
       kea.start("moa", "dir: /v/x\nclass: background\n\nsort big\n"))
@@ -73,7 +73,7 @@ struct TeamTests {
     #expect(moa.team.instanceCount == 0)
   }
 
-  @Test("who may not is told so, in words that can be read afterwards")
+  @Test("a user without the right is refused, in words that can be read afterwards")
   func refusals() throws {
     let tui = TeamHost("tui", in: simulator, run: ["bob@kea"])
     simulator.run(for: .seconds(12))
@@ -82,14 +82,14 @@ struct TeamTests {
     #expect(kea.text("team/tui/new") == "refused: tui runs no programs of ann@kea" + remedy)
     #expect(kea.text("team/tui/new", as: "bob") == "")
     #expect(tui.machine.programs.isEmpty)
-    // On the same instance, and until a request is taken.
+    // The words can be read on the same instance, until a request is accepted.
     let new = try #require(kea.open("team/moa/new", [.read, .write]))
     #expect(new.write("missing") == .notFound)
     #expect(new.read() == "refused: no such program: missing\n" && new.read() == "")
     #expect(new.write("ls") == .ok)
     #expect(new.read() == "101.ls\n")
     #expect(kea.text("team/moa/new") == "")
-    // Root of another host is root where that is said, and else not even a guest.
+    // Root of another host is root if a rule says so, and else not even a guest.
     #expect(kea.start("moa", "ls", as: "root") == nil)
     #expect(
       kea.text("team/moa/new", as: "root") == "refused: moa runs no programs of root@kea" + remedy)
@@ -99,7 +99,7 @@ struct TeamTests {
     #expect(tui.open("team/moa/101.ls/out", .read, as: "root") != nil)
   }
 
-  @Test("a request may come in lines as shells write them, and one wrong line spoils all of it")
+  @Test("a request may come line by line, and one wrong line refuses all of it")
   func lines() throws {
     func write(_ lines: [String]) -> (codes: [ReplyCode], answer: String?) {
       guard let new = kea.open("team/moa/new", [.read, .write]) else { return ([], nil) }
@@ -120,7 +120,7 @@ struct TeamTests {
     #expect(moa.machine.programs.isEmpty)
   }
 
-  @Test("a request may come in several writes if it says how long it is")
+  @Test("a request with a length may come in several writes")
   func lengths() throws {
     let new = try #require(kea.open("team/moa/new", [.read, .write]))
     let line = [UInt8](repeating: 0x61, count: 40_000)
@@ -235,7 +235,7 @@ struct TeamTests {
     #expect(kea.text(ctl)?.hasSuffix("refused: it has ended\n") == true)
   }
 
-  @Test("guests are taken as long as root of the host says so")
+  @Test("guests are accepted as long as root of the host allows it")
   func guests() throws {
     #expect(kea.write("team/moa/ctl", "guests off") == .noPermission)
     #expect(moa.write("team/moa/ctl", "guests maybe", as: "root") == .badArguments)
@@ -258,7 +258,7 @@ struct TeamTests {
     new.release()
     #expect(program.isHungUp && program.isForgotten)
     #expect(kea.open("team/moa/\(name)/status", .read) == nil && kea.lastCode == .notFound)
-    // One that has ended is shown until then.
+    // An ended one is shown until then.
     let (held, other) = try #require(kea.start("moa", "attached: yes\n\nls"))
     moa.machine.last.become(.exited(0))
     #expect(kea.text("team/moa/\(other)/wait") == "exited 0\n")
@@ -305,7 +305,7 @@ struct TeamTests {
     #expect(kea.text("team/moa/\(detached)/wait") == "exited 4\n")
     let out = try #require(kea.open("team/moa/\(attached)/out", .read))
     simulator.run(for: .seconds(10))
-    // Whoever reads of it holds it from now on.
+    // From now on its readers hold it.
     #expect(!programs[1].isHungUp && programs[2].isHungUp)
     #expect(kea.open("team/moa/\(lost)/status", .read) == nil)
     programs[1].say("more")
@@ -344,7 +344,7 @@ struct TeamTests {
         == .nonexistentEntity)
   }
 
-  @Test("a host is chosen among those that are willing, by their load")
+  @Test("a host is chosen among those that answer, by their load")
   func choice() throws {
     let tui = TeamHost("tui", in: simulator, run: [])
     simulator.run(for: .seconds(12))

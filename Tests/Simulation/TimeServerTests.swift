@@ -28,7 +28,7 @@ struct TimeServerTests {
 
     var delayed: [Set<EntityID>] { servers.map(\.delayed) }
 
-    /// Starts a delay of a new client of `node`; its outcome comes into the box.
+    /// Starts a delay of a new client of `node`; its result is put into the box.
     func delay(
       _ span: TimeSpan, on node: Node, near: EntityID = .none, as user: String = "ann"
     ) -> (client: EntityID, outcome: Shared<Answer<Nanoseconds>?>) {
@@ -53,7 +53,7 @@ struct TimeServerTests {
     if case .done(let left, _) = answer { left.count } else { nil }
   }
 
-  @Test("the time is that of the host that is asked, on its own clock")
+  @Test("the time is that of the chosen host's clock")
   func get() {
     let pair = Pair(seed: 1)
     pair.simulator.clockOffsets["moa"] = 3_600_000_000_000
@@ -85,12 +85,12 @@ struct TimeServerTests {
       let took = pair.simulator.now - began
       #expect(left(answer.value) == 0, "V_SEED=\(seed)")
       #expect(took >= .seconds(3), "V_SEED=\(seed)")
-      // A lost answer is asked for again within half a second.
+      // A lost answer is requested again within half a second.
       #expect(took < .seconds(4), "V_SEED=\(seed)")
     }
   }
 
-  @Test("here a delay ends exactly on time, whatever delays are beside it")
+  @Test("a local delay ends exactly on time, whatever other delays there are")
   func exact() {
     let pair = Pair(seed: 2)
     let kea = pair.kea
@@ -121,13 +121,13 @@ struct TimeServerTests {
     let nanoseconds = left(answer.value) ?? 0
     #expect(nanoseconds > 59_000_000_000 && nanoseconds <= 60_000_000_000)
     #expect(pair.wake(first, from: pair.kea, as: "ann") == .noProcess)
-    // The qualifier leads to the kernel that made the process, so that is where it must delay.
+    // The qualifier leads to the kernel that made the process, so the delay must be there.
     let (second, other) = pair.delay(.seconds(60), on: pair.moa)
     #expect(pair.wake(second, from: pair.moa, as: "root") == .ok)
     #expect((left(other.value) ?? 0) > 59_000_000_000)
   }
 
-  @Test("the delay of a process that gave up, died or went silent is dropped")
+  @Test("the delay of a process that gave up, died or fell silent is dropped")
   func dropped() {
     let pair = Pair(seed: 4)
     let near = EntityID.manager(of: pair.moa.id)

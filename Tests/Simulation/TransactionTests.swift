@@ -5,7 +5,7 @@ import VNode
 import VProtocol
 import VRuntime
 
-/// Seeds of one run: `V_SEEDS` of them, from `V_SEED` on; `V_SEED` alone is that one.
+/// The seeds of one run: `V_SEEDS` of them, from `V_SEED` on; `V_SEED` alone is that one.
 let seeds: [UInt64] = {
   let environment = ProcessInfo.processInfo.environment
   let first = environment["V_SEED"].flatMap { UInt64($0) }
@@ -19,7 +19,7 @@ final class Shared<Value>: @unchecked Sendable {
   init(_ value: Value) { self.value = value }
 }
 
-/// Starts a server on `node` that counts how often each request, named by its third word, is
+/// Starts a server on `node` that counts how often each request, identified by its third word, is
 /// executed, and answers with the request's segment reversed.
 func startCounter(_ node: Node) -> (server: EntityID, executions: Shared<[UInt32: Int]>) {
   let executions = Shared<[UInt32: Int]>([:])
@@ -82,7 +82,7 @@ struct TransactionTests {
   }
 
   @Test(
-    "every request is executed at most once and answered right, whatever the network does",
+    "every request is executed at most once and answered correctly, whatever the network does",
     arguments: seeds)
   func atMostOnce(seed: UInt64) {
     let simulator = Simulator(seed: seed)
@@ -145,7 +145,7 @@ struct TransactionTests {
     #expect(trace(3) != trace(4))
   }
 
-  @Test("sealed nodes understand each other, and nobody else")
+  @Test("sealed nodes of one key exchange messages, and no others")
   func sealed() {
     let simulator = Simulator(seed: 5)
     let key = [UInt8](repeating: 7, count: 32)
@@ -229,7 +229,7 @@ struct PeerTests {
     #expect(executions.value == 1)
   }
 
-  @Test("a server that ended is said to have done nothing only if that is so")
+  @Test("the code for an ended server promises that nothing was done only if that is true")
   func serverEnds() {
     let simulator = Simulator(seed: 12)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
@@ -260,7 +260,7 @@ struct PeerTests {
   }
 
   @Test(
-    "a rebooted host ends what its earlier boot had not answered, and executes nothing again",
+    "a reboot ends unanswered transactions of the earlier boot, and executes nothing again",
     arguments: [true, false])
   func reboot(isAnnounced: Bool) {
     let simulator = Simulator(seed: 11)
@@ -278,9 +278,9 @@ struct PeerTests {
     if isAnnounced { second.announce() }
     simulator.run(for: .seconds(5)) { code.value != nil }
     #expect(code.value == .outcomeUnknown)
-    // Without an announcement the next repetition finds out.
+    // Without an announcement the next retransmission finds out.
     #expect(simulator.now - start < .seconds(1))
-    // And what is asked of the earlier boot later ends at once.
+    // Later requests to the earlier boot end at once.
     let later = simulator.now
     code.value = nil
     kea.send(

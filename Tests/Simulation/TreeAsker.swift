@@ -2,7 +2,7 @@ import VNode
 import VProtocol
 import VRuntime
 
-/// What one user of one host asks of a manager.
+/// The requests of one user of one host to a manager.
 struct TreeAsker {
   let simulator: Simulator
   let clients: ClientPool

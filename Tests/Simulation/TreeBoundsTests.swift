@@ -5,7 +5,7 @@ import VProtocol
 import VRAMServer
 import VRuntime
 
-@Suite("What a tree keeps for those who use it, in the simulator")
+@Suite("Bounds of a tree's state, in the simulator")
 struct TreeBoundsTests {
   private let simulator = Simulator(seed: 19)
   private let moa: Node
@@ -16,7 +16,7 @@ struct TreeBoundsTests {
     kea = simulator.start("kea")
   }
 
-  @Test("the octets of open texts and listings are a share of who holds them")
+  @Test("the octets of open texts and listings count in their principal's share")
   func octets() throws {
     let text = String(repeating: "x", count: 1 << 20)
     let bell = TreeText { "short" }
@@ -30,7 +30,7 @@ struct TreeBoundsTests {
       #expect(
         ann.code(CreateInstance(ann.name(name), mode: mode)) == .noServerResources, "\(name)")
     }
-    // The place that was kept for each has been given back, and others have their own share.
+    // The reserved places have been given back, and others have their own shares.
     #expect(manager.instanceCount == 16)
     #expect(bob.text("small") == "short" && bob.names("") == ["large", "small"])
     #expect(bob.open("large", .read) != nil)
@@ -38,7 +38,7 @@ struct TreeBoundsTests {
     #expect(ann.text("small") == "short" && ann.open("large", .read) != nil)
   }
 
-  @Test("no name is deeper than 128 contexts, from whatever context it is named")
+  @Test("no name is deeper than 128 contexts, from whatever context it starts")
   func depth() throws {
     let server = RAMFileServer(moa, prefix: "ram")
     let ann = TreeAsker(kea, of: server.manager.server, simulator)
@@ -55,7 +55,7 @@ struct TreeBoundsTests {
     #expect(add(ContextName(last.context, Array("d".utf8))) == .nameTooLong)
   }
 
-  @Test("an object with a long name hides nothing of the list of what is open")
+  @Test("an object with a long name hides nothing in the list of instances")
   func longNames() throws {
     let component = Name(Array(repeating: UInt8(ascii: "n"), count: 255))
     var object = TreeObject.text(TreeText { "short" })

@@ -6,7 +6,7 @@ import VProtocol
 import VRAMServer
 import VRuntime
 
-/// Whose reads wait until it is rung; every write rings it for one of them.
+/// A bell whose reads wait until it is rung; every write rings it for one of them.
 private final class Bell: TreeFile, TreeSession {
   let access = TreeAccess(permissions: 0o666)
   let attributes: UIOAttributes = [.readable, .writeable, .stream]
@@ -23,7 +23,7 @@ private final class Bell: TreeFile, TreeSession {
     call.whenCancelled { [self] in cancelled.withLock { $0 += 1 } }
   }
   func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall) {
-    // Who was called away has not heard it: the next one does.
+    // A read that was cancelled has not been answered: the next one is.
     while let next = waiting.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) {
       if next.answer(data: data) { break }
     }
@@ -43,14 +43,14 @@ struct TreeTests {
     kea = simulator.start("kea")
   }
 
-  @Test("keeps a read that waits: a signal ends it, release does, and nobody else has its octets")
+  @Test("keeps a waiting read: a signal or a release ends it, and no octets are lost")
   func waits() throws {
     let bell = Bell()
     let manager = TreeManager(moa, TreeContext([("bell", .file(bell))]))
     let asker = TreeAsker(kea, of: manager.server, simulator)
     let instance = try #require(asker.open("bell", [.read, .write]))
     let answers = Shared<[String: ReplyCode]>([:])
-    // One after another: the first come is the first served.
+    // In order: the first to arrive is the first to be served.
     func wait(_ who: String) -> EntityID {
       let waits = manager.waitCount
       defer { simulator.run(for: .seconds(5)) { manager.waitCount > waits } }
@@ -64,7 +64,7 @@ struct TreeTests {
     _ = wait("second")
     _ = wait("third")
     #expect(manager.waitCount == 3 && answers.value.isEmpty)
-    // Nobody ends another one's wait.
+    // Nobody can end another one's wait.
     #expect(
       TreeAsker(kea, of: manager.server, simulator, as: "bob").code(CancelWait(first)) == .notFound)
     #expect(asker.code(CancelWait(first)) == .ok)
@@ -81,7 +81,7 @@ struct TreeTests {
     #expect(bell.closed.withLock { $0 } == 1 && manager.instanceCount == 0)
   }
 
-  @Test("ends the instances and waits of a process that is gone, and of a host that fell silent")
+  @Test("ends the instances and waits of a dead process, and of a host that fell silent")
   func owners() throws {
     let bell = Bell()
     let manager = TreeManager(moa, TreeContext([("bell", .file(bell))]))
@@ -107,12 +107,12 @@ struct TreeTests {
     #expect(manager.instanceCount == 0 && bell.closed.withLock { $0 } == 2)
   }
 
-  @Test("gives its reason in words, with the code and to whoever looks; others do not see it")
+  @Test("gives its reason in words, with the code and in the text; others do not see it")
   func words() throws {
     let text = TreeText(
       access: TreeAccess(owner: "ann", permissions: 0o644),
       command: { [moa] line, done in
-        // Later is as good as now.
+        // A later answer works too.
         moa.after(.milliseconds(10)) {
           done(line.text == "go" ? nil : Refusal(.badArguments, "go, not \(line.text)"))
         }
@@ -163,7 +163,7 @@ struct TreeTests {
     #expect(
       asker.code(AddName(asker.name("group/new"), kind: .context, permissions: 0o755)) == .notOwner)
     #expect(asker.code(QueryObject(asker.name("group/near/x"))) == .notContext)
-    // What it refuses a caller is neither looked up nor listed.
+    // An object that a prepare refuses is neither looked up nor listed.
     let eve = TreeAsker(kea, of: manager.server, simulator, as: "eve")
     #expect(eve.code(QueryObject(eve.name("group/near"))) == .busy)
     #expect(eve.code(CreateInstance(eve.name("group"), mode: [.read, .directory])) == .busy)
@@ -183,7 +183,7 @@ struct RAMFileServerTests {
     bob = TreeAsker(kea, of: server.manager.server, simulator, as: "bob")
   }
 
-  @Test("keeps what was written where it was written")
+  @Test("keeps written octets at their positions")
   func files() throws {
     let file = try #require(ann.open("notes", [.read, .write, .create]))
     for (position, text) in [(0, "hello"), (8, "world"), (3, "p!")] {
@@ -208,7 +208,7 @@ struct RAMFileServerTests {
     #expect(ann.text("notes") == "new")
   }
 
-  @Test("makes and removes names, for those who may")
+  @Test("makes and removes names, for users with the right")
   func names() throws {
     #expect(ann.code(AddName(ann.name("d"), kind: .context, permissions: 0o755)) == .ok)
     #expect(ann.write("x", to: "d/f", [.write, .create]) == .ok)
@@ -225,7 +225,7 @@ struct RAMFileServerTests {
     #expect(bob.code(CreateInstance(bob.name("d/f"), mode: .write)) == .noPermission)
     #expect(bob.code(CreateInstance(bob.name("d/g"), mode: [.write, .create])) == .noPermission)
     #expect(bob.code(RemoveName(bob.name("d/f"), isContext: false)) == .noPermission)
-    // The root is sticky: its names are their owners'.
+    // The root is sticky: names are their owners'.
     #expect(bob.code(RemoveName(bob.name("d"), isContext: true)) == .notOwner)
     #expect(ann.code(RemoveName(ann.name("d"), isContext: true)) == .contextNotEmpty)
     #expect(ann.code(RemoveName(ann.name("d/f"), isContext: true)) == .notContext)
@@ -236,7 +236,7 @@ struct RAMFileServerTests {
     #expect(rename("d/f", "d/l", .noReplace) == .duplicateName)
     #expect(rename("d/f", "d/g") == .ok && ann.names("d") == ["g", "l"])
     #expect(rename("d/g", "f") == .differentManager && rename("d/x", "d/y") == .notFound)
-    // Why the new name leads nowhere.
+    // The new name leads nowhere for this reason.
     #expect(rename("d/g", "d/g/x") == .notContext && rename("d/g", "x/y") == .notFound)
     #expect(rename("d/g", "d/f") == .ok && ann.text("d/f") == "x")
     for (name, isContext) in [("d/f", false), ("d/l", false), ("d", true)] {
@@ -245,7 +245,7 @@ struct RAMFileServerTests {
     #expect(ann.names("") == [])
   }
 
-  @Test("never takes a new file for an old one, and gives the room of a removed one back")
+  @Test("never takes a new file for an old one, and frees the room of a removed one")
   func identities() throws {
     func identity(_ path: String) -> Descriptor.Identity? {
       guard case .done(let record, _) = ann.ask(QueryObject(ann.name(path))) else { return nil }
@@ -257,7 +257,7 @@ struct RAMFileServerTests {
       let file = try #require(ann.open("big", [.write, .create]), "\(round)")
       #expect(ann.code(ModifyInstance(file, large)) == .ok)
       let before = identity("big")
-      // Without a name it lasts as long as somebody has it open.
+      // Without a name it lasts as long as it is open.
       #expect(ann.code(RemoveName(ann.name("big"), isContext: false)) == .ok)
       #expect(ann.write("y", to: "big", [.write, .create]) == .ok)
       #expect(identity("big") != before)

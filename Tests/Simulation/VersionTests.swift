@@ -6,7 +6,7 @@ import VRuntime
 @Suite("Versions of the protocol in the simulator")
 struct VersionTests {
   @Test(
-    "nodes of two versions see each other's packets and do not speak", arguments: [true, false])
+    "nodes of two versions list each other, and exchange no messages", arguments: [true, false])
   func twoVersions(isSealed: Bool) {
     let simulator = Simulator(seed: 51)
     let secret = isSealed ? [UInt8](repeating: 7, count: 32) : nil
@@ -36,7 +36,7 @@ struct VersionTests {
     #expect(kea.peers.isEmpty && moa.peers.isEmpty)
   }
 
-  @Test("nodes of one other version understand each other")
+  @Test("nodes of one other version exchange messages")
   func otherVersion() {
     let simulator = Simulator(seed: 52)
     let key = [UInt8](repeating: 7, count: 32)

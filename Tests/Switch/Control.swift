@@ -1,6 +1,7 @@
 import NetworkFaults
 
-/// What `Tests/lab` says to the switch: one line each, answered by one line, `ok` or why not.
+/// The commands of `Tests/lab` to the switch: one line each, answered by one line, `ok` or the
+/// reason why not.
 ///
 /// Hosts are the numbers of their ports.
 extension Switch {

@@ -2,8 +2,8 @@ import Glibc
 
 /// The network of a lab.
 ///
-/// Usage: `vswitch CONTROL ANSWERS SEED`. CONTROL and ANSWERS are FIFOs; what is said and answered
-/// there is in `Control.swift`. Runs until it is killed.
+/// Usage: `vswitch CONTROL ANSWERS SEED`. CONTROL and ANSWERS are FIFOs; their lines are described
+/// in `Control.swift`. Runs until it is killed.
 @main
 enum Main {
   static func main() {

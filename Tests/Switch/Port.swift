@@ -2,8 +2,9 @@ import Glibc
 
 /// One end of a cable: a TAP device, which the lab then moves into a host.
 ///
-/// It needs no segmentation offload, so every packet is a frame of its own here. The device goes
-/// when its descriptor is closed, and the descriptor fails when the device went with its host.
+/// It needs no segmentation offload, so every packet is a frame of its own here. The device is
+/// removed when its descriptor is closed; the descriptor fails when the device was removed with its
+/// host.
 final class Port {
   let number: Int
   let descriptor: Int32
@@ -38,20 +39,20 @@ final class Port {
     self.isPlugged = isPlugged
   }
 
-  /// Reads one frame; its size, 0 when none waits, or nil when the device is gone.
+  /// Reads one frame; returns its size, 0 if there is none, or nil if the device was removed.
   func read(into buffer: UnsafeMutableRawBufferPointer) -> Int? {
     let size = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
     if size >= 0 { return size }
     return [EAGAIN, EINTR, EIO].contains(errno) ? 0 : nil
   }
 
-  /// A frame that the host has no room for is lost, as on any network.
+  /// A frame for which the host has no room is lost, as on any network.
   func write(_ frame: UnsafeRawBufferPointer) {
     if isPlugged { _ = Glibc.write(descriptor, frame.baseAddress, frame.count) }
   }
 }
 
-/// Why the switch cannot do a thing: what it was about, and the last error of Linux.
+/// Why the switch cannot do something, with the last error of Linux.
 struct SwitchFailure: Error, CustomStringConvertible {
   var description: String
   init(_ what: String) { description = "\(what): \(String(cString: strerror(errno)))" }

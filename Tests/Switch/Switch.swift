@@ -1,9 +1,9 @@
 import Glibc
 import NetworkFaults
 
-/// An ethernet switch: frames go to the port behind which their address was seen last, else to all.
+/// An ethernet switch: frames go to the port where their address was seen last, else to all.
 ///
-/// What the fault engine says happens to each frame on its way from one port to another.
+/// The fault engine decides the faults of each frame on its way from one port to another.
 struct Switch {
   /// A frame that is on its way.
   private struct Waiting {
@@ -19,15 +19,15 @@ struct Switch {
   private var waiting: [Waiting] = []
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 8)
 
-  /// Frames taken from one port before the others have their turn.
+  /// Frames read from one port before the others have their turn.
   private static let framesAtOnceMax = 64
   /// The two ethernet addresses and the type.
   private static let headerBytes = 14
 
   init(seed: UInt64) { engine = FaultEngine(seed: seed) }
 
-  /// Waits until a port or the descriptor `control` has something, moves frames, and tells whether
-  /// it is `control`.
+  /// Waits until a port or the descriptor `control` is readable, moves frames, and returns whether
+  /// `control` is.
   mutating func turn(control: Int32) -> Bool {
     let numbers = Array(ports.keys)
     var entries = numbers.map {
@@ -56,7 +56,7 @@ struct Switch {
 
   private mutating func pass(_ frame: UnsafeRawBufferPointer, from source: Int) {
     places[address(in: frame, at: 6)] = source
-    // A group's address is nobody's source.
+    // A group's address is never a source.
     if let target = places[address(in: frame, at: 0)] {
       if target != source { pass(frame, from: source, to: target) }
     } else {

@@ -1,11 +1,12 @@
 /// Which target may import which: the arrows between the rooms of the system.
 ///
-/// The build alone does not hold them: it lets a target import what its dependencies import.
+/// The build alone does not check them: it lets a target import the dependencies of its
+/// dependencies.
 struct ImportTable {
   /// Every target: the folders in the folders of Sources.
   var targets: Set<String>
 
-  /// Nothing of these is known to a board, and a board is known to none of them.
+  /// None of these imports a server, and no server imports one of them, except the rows below.
   static let named: Set = [
     "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VObjects", "VClient",
     "VStore", "VLoop", "VNode", "VAttach", "VLinuxStore", "VKeeping", "VLinuxPrograms", "VFuse",
@@ -14,8 +15,8 @@ struct ImportTable {
 
   static let packages: Set = ["ArgumentParser", "Logging", "ServiceLifecycle", "TOMLKit"]
 
-  /// A target without a row of its own is a board.
-  var boards: Set<String> { targets.subtracting(Self.named) }
+  /// A target without a row of its own is a server.
+  var servers: Set<String> { targets.subtracting(Self.named) }
 
   func allowed(in target: String) -> Set<String> {
     let core: Set = ["Swift", "Synchronization"]
@@ -44,7 +45,7 @@ struct ImportTable {
         "VNode", "VLinuxStore", "VServers", "VFuse", "VMount", "VAttach", "VObjects", "VStore",
         "VRuntime", "VProtocol",
       ])
-      .union(boards).union(Self.packages)
+      .union(servers).union(Self.packages)
     case "VServers":
       return system.union([
         "VLinuxStore", "VLinuxPrograms", "VObjects", "VStore", "VRuntime", "VProtocol",
@@ -62,7 +63,7 @@ struct ImportTable {
         "VCommand", "VDoctor", "VAttach", "VLinuxStore", "VServers", "VClient", "VObjects",
         "VStore", "VRuntime", "VProtocol",
       ])
-      .union(boards).union(Self.packages)
+      .union(servers).union(Self.packages)
     default: return core.union(["VObjects", "VStore", "VRuntime", "VProtocol"])
     }
   }

@@ -1,6 +1,6 @@
 import Testing
 
-/// Shows for every rule a text that breaks it and one that only looks so.
+/// Shows for every rule a text that breaks it and one that only looks as if it did.
 @Suite("Tidy rules")
 struct RuleTests {
   @Test(

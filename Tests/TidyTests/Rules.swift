@@ -6,7 +6,7 @@ struct Finding: Equatable, CustomStringConvertible {
   var description: String { "\(path):\(line): \(rule)" }
 }
 
-/// The rules, as functions from a file to findings, so that each can be shown to fail.
+/// The rules, as functions from a file to findings, so that tests can show each to fail.
 enum Rule {
   static let fileLinesMax = 500
   static let functionLinesMax = 70
@@ -14,13 +14,13 @@ enum Rule {
   static let kernelLinesMax = 5_500
   static let roomLinesMax = 3_000
 
-  /// The parts every message runs through; their size is what a reader must hold in his head.
+  /// The rooms that every message runs through; their size is what a reader must keep in mind.
   static let kernel: Set = ["VTransport", "VKernel", "VRuntime", "VLoop", "VNode"]
 
-  /// A row of commands or of operations, each on its own and none with a state, may be larger.
+  /// Rooms that are rows of separate commands or operations without state may be larger.
   static let largeRooms: Set = ["v", "VProtocol"]
 
-  /// The most lines of a room beside the kernel's; nil where there is no bound.
+  /// The limit of lines of a room outside the kernel's; nil if there is none.
   static func linesMax(ofRoom room: String) -> Int? {
     if kernel.contains(room) || largeRooms.contains(room) { return nil }
     return roomLinesMax
@@ -63,7 +63,7 @@ enum Rule {
     findings(path, text, rule: "files are ASCII") { $0.utf8.contains { $0 >= 0x80 } }
   }
 
-  /// Notes and machines of those who write V stay out of it.
+  /// Notes and machines of V's authors stay out of it.
   static func privatePaths(_ path: String, _ text: String) -> [Finding] {
     // Joined here, so that this file obeys the rule.
     let forbidden = ["/" + "work/", ".." + "/shared"]
@@ -78,7 +78,7 @@ enum Rule {
     }
   }
 
-  /// What steps outside the compiler's checks, or off the executor that was handed in, says why.
+  /// Code that escapes the compiler's checks, or the executor that was passed in, needs a reason.
   static func explained(_ path: String, _ text: String) -> [Finding] {
     let risky = ["Task.detached", "DispatchQueue", "nonisolated(unsafe)", "@unchecked Sendable"]
     let source = SwiftSource(text)

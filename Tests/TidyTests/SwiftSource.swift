@@ -1,11 +1,11 @@
 /// One Swift file, with its comments and string literals told apart from its code.
 ///
-/// Knows just enough of the language for the tidy rules: nested comments, plain, raw and multi-line
-/// strings and their interpolations. Bare-slash regular expressions are taken for code.
+/// It knows just enough of the language for the tidy rules: nested comments, plain, raw and
+/// multi-line strings and their interpolations. Bare-slash regular expressions count as code.
 struct SwiftSource {
   /// The file's lines, with every byte of a comment or a literal turned into a space.
   let code: [String]
-  /// Whether a line holds a comment or a part of one.
+  /// Whether a line has a comment or a part of one.
   let isCommented: [Bool]
 
   init(_ text: String) {
@@ -18,7 +18,7 @@ struct SwiftSource {
   }
 }
 
-/// Copies code and blanks out all else.
+/// Copies code and blanks out everything else.
 private struct Masker {
   let bytes: [UInt8]
   var position = 0

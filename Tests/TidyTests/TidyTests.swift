@@ -1,6 +1,6 @@
 import Testing
 
-/// The rules of the source tree that neither the compiler nor the formatter holds.
+/// The rules of the source tree that neither the compiler nor the formatter checks.
 @Suite("Source tree")
 struct TidyTests {
   let tree = Tree()
@@ -39,7 +39,7 @@ struct TidyTests {
     try expectNone(where: { _ in true }, Rule.privatePaths)
   }
 
-  @Test("the top level holds only what its readers look for there")
+  @Test("the top level has only the expected files and folders")
   func topLevel() throws {
     for name in try tree.names(in: "")
     where !Rule.topLevel.contains(name) && !Tree.isIgnored(name) {
@@ -47,7 +47,7 @@ struct TidyTests {
     }
   }
 
-  @Test("folders are named for what is in them")
+  @Test("folders have names that describe their contents")
   func folderNames() throws {
     for path in try tree.walk().folders {
       let name = path.split(separator: "/").last.map(String.init) ?? path
@@ -55,7 +55,7 @@ struct TidyTests {
     }
   }
 
-  @Test("whatever escapes the compiler's checks says why")
+  @Test("code that escapes the compiler's checks has a reason")
   func explained() throws {
     try expectNone(where: isSwift, Rule.explained)
   }

@@ -1,30 +1,32 @@
 import Foundation
 import Testing
 
-/// README's "Follow one Send": the way of a call through the system, file by file.
+/// README's "Follow one Send": the path of a call through the system, file by file.
 struct Tour {
   struct Step: Equatable {
     var file: String
     var function: String
   }
 
-  /// The numbered lines of the section.
-  static func steps(of page: String) -> [Step] {
-    guard let section = page.components(separatedBy: "## Follow one Send\n").dropFirst().first
+  /// The lines of a list in a section, each with a file and a function.
+  static func steps(of page: String, in section: String = "Follow one Send") -> [Step] {
+    guard let section = page.components(separatedBy: "## \(section)\n").dropFirst().first
     else { return [] }
     return section.components(separatedBy: "\n## ")[0].split(separator: "\n").compactMap { line in
       let parts = line.split(separator: "`", omittingEmptySubsequences: false)
-      guard line.first?.isNumber == true, parts.count >= 5 else { return nil }
+      guard line.first == "*" || line.first?.isNumber == true, parts.count >= 5 else { return nil }
       return Step(file: String(parts[1]), function: String(parts[3]))
     }
   }
 
-  /// Whether a file has a function of a name.
-  static func declares(_ function: String, _ text: String) -> Bool {
-    text.contains("func \(function)(") || text.contains("func \(function)<")
+  /// Whether a file has a function or a type of a name.
+  static func declares(_ name: String, _ text: String) -> Bool {
+    ["func \(name)(", "func \(name)<", "struct \(name)<", "enum \(name) {"].contains {
+      text.contains($0)
+    }
   }
 
-  /// Whether a file calls a function of a name: a mention of it that is no declaration.
+  /// Whether a file calls a function: it has the name outside of a declaration.
   static func calls(_ function: String, _ text: String) -> Bool {
     let mentions = text.ranges(of: "\(function)(").filter { range in
       let front = text[..<range.lowerBound]
@@ -38,9 +40,11 @@ struct Tour {
 struct TourTests {
   private let tree = Tree()
 
-  @Test("names files that are there, with the functions that it names")
-  func files() throws {
-    let steps = Tour.steps(of: try tree.text("README.md") ?? "")
+  @Test(
+    "names files that are there, with the functions that it names",
+    arguments: ["Follow one Send", "Where it happens"])
+  func files(section: String) throws {
+    let steps = Tour.steps(of: try tree.text("README.md") ?? "", in: section)
     #expect(steps.count >= 8)
     for step in steps {
       let text = try #require(try tree.text("Sources/\(step.file)"), "\(step.file)")
@@ -48,7 +52,7 @@ struct TourTests {
     }
   }
 
-  /// Packets are laid out, sealed and sent by `Node.swift`, for which the kernel only says what.
+  /// `Node.swift` lays out, seals and sends packets; the kernel only decides which.
   private static let driver = "Linux/VNode/Node.swift"
   private static let machine = "Linux/VNode/LinuxMachine.swift"
 
@@ -69,7 +73,7 @@ struct TourTests {
     #expect(Tour.calls("transmit", driver) && Tour.calls(last.function, machine))
   }
 
-  @Test("is found in a page, and a call is told from a declaration")
+  @Test("is found in a page, and a call differs from a declaration")
   func reading() {
     let page = "## Follow one Send\n\n1. `A/B.swift`, `go`: does.\n\n## Limits\n2. `C`, `d`: x\n"
     #expect(Tour.steps(of: page) == [Tour.Step(file: "A/B.swift", function: "go")])

@@ -9,7 +9,7 @@ struct Tree {
       .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
   }
 
-  /// What the version control ignores.
+  /// Files that the version control ignores.
   static func isIgnored(_ name: String) -> Bool {
     name == ".git" || name == ".build" || name.hasPrefix(".build-") || name == "Package.resolved"
       || name.hasSuffix(".o")

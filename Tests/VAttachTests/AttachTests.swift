@@ -42,7 +42,7 @@ struct AttachTests {
     }
   }
 
-  @Test("hears what is sent to its groups, and all members' answers can be had")
+  @Test("gets messages to its groups, and can get the answers of all members")
   func groups() throws {
     let group = EntityID(group: 0x7001, low: 0xE000_0100, isUnrestricted: true)
     let (kea, moa) = (try Door(cluster.kea), try Door(cluster.moa))
@@ -65,7 +65,7 @@ struct AttachTests {
     #expect(first.code == .ok)
   }
 
-  @Test("that dies ends what waits for its servers, here and on other hosts")
+  @Test("that dies ends the requests to its servers, here and on other hosts")
   func serverDies() throws {
     let (kea, moa) = (try Door(cluster.kea), try Door(cluster.moa))
     let (server, near, far) = (try kea.attach(), try kea.attach(), try moa.attach())
@@ -88,7 +88,7 @@ struct AttachTests {
     #expect(eventually { kea.server.processCount == 1 && kea.server.endings["ended"] == 1 })
   }
 
-  @Test("that dies while it waits leaves its server free to answer nobody")
+  @Test("that dies while it waits does no harm to the server that answers it")
   func clientDies() throws {
     let door = try Door(cluster.kea)
     let (server, client) = (try door.attach(), try door.attach())
@@ -107,7 +107,7 @@ struct AttachTests {
     #expect(server.sendText("x", from: own, to: server.makeEcho()).code == .ok)
   }
 
-  @Test("may make entities in a completion, where its loop runs")
+  @Test("may make entities in a completion, on its loop's thread")
   func makingOnTheLoop() throws {
     let door = try Door(cluster.kea)
     let process = try door.attach()
@@ -135,7 +135,7 @@ struct AttachTests {
     let forwarder = first.makeServer(knowsPrincipals: true) { [unowned first] request in
       first.forward(request, request.message, to: echo)
     }
-    // A clear request that is forwarded is only taken from a kernel that was heard before.
+    // A forwarded clear request is only accepted from a kernel that was heard before.
     let client = first.makeClient(user: "ann")
     #expect(first.sendText("", from: client, to: echo).code == .ok)
     let response = first.sendText("on", from: client, to: forwarder)
@@ -192,7 +192,7 @@ struct AttachTests {
     for end in ends { close(end) }
   }
 
-  @Test("without a node gets one sentence that says what to do")
+  @Test("without a node gets one sentence that tells what to do")
   func noNode() {
     let path = "/tmp/v-attach-none-\(getpid())/node.sock"
     let error = #expect(throws: AttachError.self) { try AttachedBackplane(socketPath: path) }
@@ -201,7 +201,7 @@ struct AttachTests {
         == "cannot reach the node at \(path): is vnode running?")
   }
 
-  @Test("whose node dies is told for all that is under way, and for all that follows")
+  @Test("whose node dies gets an error for everything under way, and for every later Send")
   func nodeDies() throws {
     let path = "/tmp/v-attach-dying-\(getpid()).sock"
     unlink(path)

@@ -9,7 +9,7 @@ import VRuntime
 struct BoundsTests {
   let cluster = Cluster.shared
 
-  @Test("closes the socket of a process that names somebody else's entity as its own")
+  @Test("closes the socket of a process that uses another's entity as its own")
   func foreignEntity() throws {
     let door = try Door(cluster.kea)
     let victim = try door.attach()
@@ -36,7 +36,7 @@ struct BoundsTests {
     #expect(victim.sendText("x", from: client, to: server).code == .ok)
   }
 
-  @Test("closes the socket of a process that sends what is no frame of a process")
+  @Test("closes the socket of a process that sends an invalid frame")
   func badFrames() throws {
     let door = try Door(cluster.kea)
     let good = FrameTests.emit(.makeClient(token: 1, "ann"))
@@ -68,7 +68,7 @@ struct BoundsTests {
     #expect(eventually { door.server.endings["clientBusy"] == 1 })
   }
 
-  @Test("does not trap on any Send, datagram or forward that its frames can say")
+  @Test("does not trap on any Send, datagram or forward that a frame can have")
   func oddTargets() throws {
     let door = try Door(cluster.kea)
     for value: UInt64 in [0, 1, 1 << 32, 1 << 60, 1 << 61, 1 << 62, 1 << 63, .max] {
@@ -103,7 +103,7 @@ struct BoundsTests {
     #expect(process.makeClient(user: "ann") != EntityID.none)
   }
 
-  @Test("tells clients BUSY when a server does not read, and keeps its answers in order")
+  @Test("answers BUSY when a server does not read, and keeps its answers in order")
   func unreadRequests() throws {
     let door = try Door(cluster.kea)
     let (lazy, process) = (try RawProcess(door.path), try door.attach())
@@ -118,12 +118,12 @@ struct BoundsTests {
         codes.append($0.code)
       }
     }
-    // What the node has done after all of them, it has done after each.
+    // The node carries out frames in order, so the last effect proves all earlier ones.
     let last = process.makeClient(user: "ann")
     #expect(process.sendText("x", from: last, to: process.makeEcho()).code == .ok)
     #expect(codes.values.count > 100)
     #expect(codes.values.allSatisfy { $0 == .busy })
-    // Now it reads, and answers; what was kept comes as the socket has room.
+    // Now it reads, and answers; the kept requests come as the socket has room.
     let waiting = 900 - codes.values.count
     for _ in 0..<waiting {
       guard case .invoke(let request)? = lazy.receive() else { break }
@@ -133,7 +133,7 @@ struct BoundsTests {
     #expect(codes.values.count { $0 == .ok } == waiting)
   }
 
-  @Test("closes the socket of a process that does not read what it asks for")
+  @Test("closes the socket of a process that does not read its answers")
   func unreadAnswers() throws {
     let door = try Door(cluster.kea)
     let process = try RawProcess(door.path)
@@ -141,7 +141,7 @@ struct BoundsTests {
     #expect(eventually { door.server.endings["notReading"] == 1 })
   }
 
-  @Test("replaces a socket that nobody answers on, and leaves alone one that somebody does")
+  @Test("replaces a socket without a listener, and leaves alone one with a listener")
   func socketFile() throws {
     func listen(at path: String) throws -> AttachServer {
       try AttachServer(
@@ -168,7 +168,7 @@ struct BoundsTests {
     #expect(FileManager.default.contents(atPath: file) == Data([1]))
   }
 
-  /// Speaks frames as the user nobody: an implementation of its own, from the page alone.
+  /// Sends frames as the user nobody: an implementation of its own, from the documentation alone.
   private static let script = """
     import socket, struct, sys
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -199,7 +199,7 @@ struct BoundsTests {
     """
 
   @Test(
-    "lets a user speak for himself and nobody else, and not as a kernel or for names",
+    "lets a user act only as that user, and neither as a kernel nor for names",
     .enabled(
       if: geteuid() == 0 && access("/usr/bin/setpriv", X_OK) == 0
         && access("/usr/bin/python3", X_OK) == 0, "needs root, setpriv and python3"))

@@ -16,7 +16,7 @@ struct Cluster: Sendable {
   let moaServer: NodeServer
 
   init() {
-    // Other runs on this machine must not be heard.
+    // So that other test runs on this machine are not heard.
     let groupPort = UInt16.random(in: 20_000...32_000)
     func start(_ host: String) -> (Node, NodeServer) {
       do {
@@ -63,7 +63,7 @@ struct DebianUsers: UserNames {
   func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void) { done() }
 }
 
-/// A socket of its own on a node, so that what it counts is of one test only.
+/// A second socket on a node, so that its counters belong to one test.
 final class Door: Sendable {
   let path: String
   let server: AttachServer
@@ -88,7 +88,7 @@ final class Door: Sendable {
   func attach() throws -> AttachedBackplane { try AttachedBackplane(socketPath: path) }
 }
 
-/// A process that speaks the frames itself, well or badly.
+/// A process that exchanges the frames itself, correctly or not.
 final class RawProcess: Sendable {
   let socket: Int32
 
@@ -113,7 +113,7 @@ final class RawProcess: Sendable {
     return -1
   }
 
-  /// Connects as a user, which root alone can.
+  /// Connects as a user, which only root can do.
   convenience init(_ path: String, as uid: UInt32) throws {
     try self.init(path, connect: { name in asUser(uid) { Self.connect(name) } })
   }
@@ -154,7 +154,7 @@ final class RawProcess: Sendable {
   }
 }
 
-/// Runs `body` on a thread of its own that is another user: Linux has users for each thread.
+/// Runs `body` on a thread that has become another user: Linux has users for each thread.
 func asUser<R: Sendable>(_ uid: UInt32, _ body: @escaping @Sendable () -> R) -> R {
   let result = Collected<R>()
   let isDone = DispatchSemaphore(value: 0)
@@ -176,7 +176,7 @@ func asUser<R: Sendable>(_ uid: UInt32, _ body: @escaping @Sendable () -> R) -> 
   private let setresuidNumber = 147
 #endif
 
-/// Waits until something is so; false after 10 seconds.
+/// Waits until a condition holds; false after 10 seconds.
 func eventually(_ isSo: () -> Bool) -> Bool {
   for _ in 0..<5000 {
     if isSo() { return true }

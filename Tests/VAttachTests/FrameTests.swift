@@ -114,7 +114,7 @@ struct FrameTests {
     }
   }
 
-  @Test("whatever is accepted is emitted again octet for octet")
+  @Test("an accepted frame is emitted again octet for octet")
   func mutation() {
     var accepted = 0
     for sample in Self.samples where sample.byteCount < 1000 {

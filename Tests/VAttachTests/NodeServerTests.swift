@@ -79,7 +79,7 @@ struct NodeServerTests {
     #expect(answer.data == [0, 0, 0, 0, 0])
   }
 
-  @Test("says that there is no such host, and measures only for its own host")
+  @Test("reports an unknown host, and measures only for its own host")
   func refusals() throws {
     let nowhere = MeasureSends(target: .host("tui"), count: 1, limitMilliseconds: 300)
     #expect(code(try ask(nowhere, of: cluster.kea.id)) == .notFound)

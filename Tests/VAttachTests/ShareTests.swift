@@ -35,7 +35,7 @@ struct ShareTests {
     #expect(!attach(alsoUnnamed))
     #expect((0..<20).count { _ in attach(0) } == 8)
     #expect(door.server.endings["tooManyProcesses"] == 4 + 4 + 1 + 12)
-    // What is left can be had again.
+    // Free places can be used again.
     attached = []
     #expect(eventually { door.server.processCount == 0 })
     #expect(attach(nobody) && attach(alsoUnnamed) && attach(0))
@@ -49,12 +49,12 @@ struct ShareTests {
     let door = try Door(cluster.kea)
     let before = try openDescriptors()
     let processes = try (0..<200).map { _ in try RawProcess(door.path) }
-    // Both ends are in this process, and some of other tests.
+    // Both ends are in this process, and so are some of other tests.
     #expect(try openDescriptors() - before < 500)
     withExtendedLifetime(processes) {}
   }
 
-  @Test("a user has so many entities and servers in a process and in all of them")
+  @Test("the entities and servers of a user are bounded, in each process and in all of them")
   func entities() throws {
     let limits = limits {
       $0.entitiesOfUser = 20
@@ -84,7 +84,7 @@ struct ShareTests {
     #expect(made(two, client, 20) == 1)
   }
 
-  @Test("a user uses up so many numbers at once, and over again by leaving and coming no more")
+  @Test("the numbers that a user takes at once are bounded, also over several connections")
   func numbers() throws {
     let door = try Door(
       cluster.kea, limits { ($0.numbersAtOnce, $0.numbersPerSecond) = (50, 1) })
@@ -106,7 +106,7 @@ struct ShareTests {
   }
 
   @Test(
-    "a user's servers have so many requests unanswered; more are told BUSY, for that user alone")
+    "unanswered requests to a user's servers are bounded; only that user's get BUSY")
   func requests() throws {
     let door = try Door(cluster.kea, limits { $0.requestsOfUser = 10 })
     let root = try door.attach()
@@ -142,7 +142,7 @@ struct ShareTests {
     #expect(codes.values.count { $0.1 == .busy } == 7)
   }
 
-  @Test("no user keeps others out of a server: of its requests, read and unread, one has a quarter")
+  @Test("one user has at most a quarter of a server's requests, read and unread")
   func clientsOfServer() throws {
     let door = try Door(
       cluster.kea, limits { ($0.requestsOfProcess, $0.requestOctets) = (40, 160 << 10) })
@@ -173,7 +173,7 @@ struct ShareTests {
     #expect(eventually { codes.values.count { $0.1 == .ok } == 20 })
   }
 
-  @Test("what a user does not read is bounded over all its processes, and goes with them")
+  @Test("unread frames of a user are bounded over all its processes, and end with them")
   func octets() throws {
     let max = 4 << 20
     let door = try Door(cluster.kea, limits { $0.octetsOfUser = max })
@@ -205,7 +205,7 @@ struct ShareTests {
     #expect(eventually { door.server.processCount == 2 && door.server.unreadOctets == 0 })
   }
 
-  @Test("memory that was full of what nobody read is given back to the machine, other is not")
+  @Test("memory of many unread frames is returned to the machine, other memory is not")
   func memory() throws {
     let trimmed = Collected<Bool>()
     let door = try Door(cluster.kea, trimMemory: { trimmed.append(true) })
@@ -221,19 +221,19 @@ struct ShareTests {
       for client in clients {
         process.send(.send(Message(reply: .ok), client: client, server: big, SendOptions()))
       }
-      // What is not in the socket is here.
+      // Frames that are not in the socket are kept here.
       if count > 100 { #expect(eventually { door.server.unreadOctets > 4 << 20 }) }
       process.end()
     }
     for _ in 0..<20 { try leave(after: 5) }
     #expect(eventually { door.server.processCount == 1 })
     for _ in 0..<2 { try leave(after: 1000) }
-    // Both are soon after each other, and none of the others was worth it.
+    // Both come soon after each other, and none of the others was large enough.
     #expect(eventually { trimmed.values.count >= 1 })
     #expect(trimmed.values.count <= 2)
   }
 
-  @Test("a table of users that does not tell keeps its users waiting, and makes them nobody else")
+  @Test("while a table of users gives no answer, its users wait and act as nobody else")
   func slowTable() throws {
     let table = SilentUsers()
     let door = try Door(cluster.kea, users: table)
@@ -241,7 +241,7 @@ struct ShareTests {
     let waiting = Collected<RawProcess?>()
     Thread.detachNewThread { waiting.append(try? RawProcess(path, as: 1)) }
     #expect(eventually { table.questions == 1 })
-    // Others come in meanwhile.
+    // Other users are admitted meanwhile.
     let root = try RawProcess(path)
     #expect(waiting.values.isEmpty && door.server.processCount == 2)
     table.tell("ann")
@@ -249,7 +249,7 @@ struct ShareTests {
     let process = try #require(waiting.values[0])
     #expect(process.make(.makeClient(token: 1, "ann")) != nil)
     #expect(process.make(.makeClient(token: 1, "daemon")) == nil)
-    // One that has not told in its time lets nobody in.
+    // If the table does not answer in time, nobody is admitted.
     table.tell(nil)
     let late = Collected<Bool>()
     Thread.detachNewThread { late.append((try? RawProcess(path, as: 1)) == nil) }
@@ -260,7 +260,7 @@ struct ShareTests {
     root.end()
   }
 
-  @Test("the more processes of a user are read, the fewer frames of each are in a turn")
+  @Test("with more processes of a user, fewer frames of each are read in a turn")
   func turns() {
     let account = AttachAccount(AttachLimits(), isOwner: false)
     #expect(account.framesOfTurn == 256)
@@ -302,17 +302,17 @@ struct ShareTests {
     #expect(join(servers[0], free(1)) == .ok)
     for number: UInt32 in 1...4 { #expect(join(servers[1], free(number)) == .ok) }
     #expect(join(servers[1], free(5)) == .noServerResources)
-    // Whoever looks sees them.
+    // They are shown in the list.
     #expect(cluster.kea.entities(servers[1]).first?.groups == (1...4).map { free($0) })
     process.send(.retire(servers[0]))
     #expect(join(servers[1], free(5)) == .ok)
-    // The node's owner joins those as well.
+    // The node's owner may join the others as well.
     let root = try door.attach()
     defer { root.close() }
     #expect(root.tryJoin(root.makeEcho(), group: EntityID(groupNamed: "jobs")) == .ok)
   }
 
-  @Test("the owner that a request names is one of the process's own, of root's as well")
+  @Test("the owner in a request is a process's own entity, also for root")
   func owners() throws {
     let door = try Door(cluster.kea)
     let root = try door.attach()
@@ -344,7 +344,7 @@ struct ShareTests {
         #expect(ask(create(owner)) == .noPermission)
         #expect(ask(change(owner)) == .noPermission)
       }
-      // A datagram with it is lost; the next message shows that it has been seen.
+      // A datagram with such an owner is dropped; the next message shows that it has been read.
       process.send(.datagram(create(invented), client: client, server: server))
       process.send(.datagram(create(client), client: client, server: server))
       guard case .invoke(let request)? = process.receive() else {
@@ -356,7 +356,7 @@ struct ShareTests {
   }
 }
 
-/// A table of users that tells of user 1 what the test says, once it says so.
+/// A table of users that answers for user 1 as the test says, once it is opened.
 private final class SilentUsers: UserNames {
   private struct State {
     var name: String?
@@ -367,7 +367,7 @@ private final class SilentUsers: UserNames {
 
   var questions: Int { state.withLock { $0.questions } }
 
-  /// Ends the waits; with nil the table still does not tell.
+  /// Ends the waits; with nil the table still gives no answer.
   func tell(_ name: String?) {
     let waiting = state.withLock { state in
       state.name = name

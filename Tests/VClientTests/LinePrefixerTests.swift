@@ -9,7 +9,7 @@ struct PrefixTests {
     return String(decoding: octets, as: UTF8.self)
   }
 
-  @Test("stands there once, however the lines come in pieces")
+  @Test("stands once in each line, however the lines are split")
   func pieces() {
     let text = "one\n\ntwo\nlast"
     let expected = "moa: one\nmoa: \nmoa: two\nmoa: last\n"

@@ -15,17 +15,17 @@ struct ObjectTableTests {
 
   private func table() -> ObjectTable { ObjectTable(root: object(1)) }
 
-  /// What can happen to one object below the root.
+  /// The events of one object below the root.
   private enum Step: CaseIterable { case lookUp, forget, open, close }
 
-  /// All sequences of a length in which nothing is forgotten or closed that was not had.
+  /// All sequences of a length in which nothing is forgotten or closed before it is known or open.
   private func sequences(_ length: Int) -> [[Step]] {
     guard length > 0 else { return [[]] }
     return sequences(length - 1).flatMap { front in
       Step.allCases.map { front + [$0] }.filter { steps in
         let lookups = steps.count { $0 == .lookUp } - steps.count { $0 == .forget }
         let opens = steps.count { $0 == .open } - steps.count { $0 == .close }
-        // Only what is known can be opened.
+        // Only a known object can be opened.
         return lookups >= 0 && opens >= 0 && (steps.last != .open || lookups > 0)
       }
     }
@@ -96,7 +96,7 @@ struct ObjectTableTests {
     table.rename(
       from: (a, Array("b".utf8)), to: (root, Array("a".utf8)), isExchange: true)
     #expect(table.fullName(of: b) == Array("a".utf8))
-    // It would lie in what lies in it.
+    // It would be inside itself.
     #expect(table.fullName(of: a) != nil)
     table.rename(from: (root, Array("a".utf8)), to: (root, Array("c".utf8)), isExchange: false)
     #expect(table.fullName(of: b) == Array("c".utf8))

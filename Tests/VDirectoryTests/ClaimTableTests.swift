@@ -17,7 +17,7 @@ struct ClaimTableTests {
 
   private static let now = Time(nanoseconds: 1_000_000_000)
 
-  /// Tells `table` of `count` claims of `kernel`; how many it took in.
+  /// Merges `count` claims of `kernel` into `table`; returns how many were accepted.
   private func tell(
     _ table: inout ClaimTable, _ count: Int, _ front: String, of kernel: KernelID,
     from teller: KernelID?, at now: Time = Self.now
@@ -28,7 +28,7 @@ struct ClaimTableTests {
     }
   }
 
-  @Test("a kernel that claims without end meets its share, and all of them together leave the own")
+  @Test("one kernel has a share of the table, and all of them leave this host's own part")
   func shares() {
     var table = ClaimTable()
     let share = DirectoryLimits.claimsOfOneMax
@@ -45,13 +45,13 @@ struct ClaimTableTests {
     #expect(table.components(below: []).contains { $0.component == Array("a0".utf8) })
   }
 
-  @Test("what somebody only tells of makes room for what a holder claims, not the other way round")
+  @Test("a host's own claim replaces one that was only heard from others, not the other way round")
   func hearsay() {
     var table = ClaimTable()
     let (liar, holder) = (KernelID(2), KernelID(3))
     let share = DirectoryLimits.claimsOfOneMax
     #expect(tell(&table, 200, "a", of: KernelID(9), from: liar) == share)
-    // It has no share for more of that, but its own claims take their places.
+    // It has used up its share for other hosts' claims, but its own claims replace those.
     #expect(tell(&table, 200, "b", of: liar, from: liar) == share)
     #expect(tell(&table, 200, "d", of: KernelID(9), from: liar) == 0)
     for number in 10..<20 as Range<UInt32> {
@@ -59,14 +59,14 @@ struct ClaimTableTests {
     }
     #expect(tell(&table, 30, "e", of: holder, from: holder) == 30)
     #expect(table.place(of: Array("e0".utf8)) != .unknown)
-    // A claim counts for its holder from when that is heard.
+    // From now on the claim counts as heard from its own host.
     #expect(
       table.merge(Self.claim("c19/0", of: KernelID(9)), from: holder, at: Self.now) == .refused)
     let known = Self.claim("b0", of: liar)
     #expect(table.merge(known, from: holder, at: Self.now) == .known)
   }
 
-  @Test("a full table has room for a new claim when a holder has been silent for 90 s, not before")
+  @Test("a full table has room for a new claim when a host has been silent for 90 s, not before")
   func away() {
     var table = ClaimTable()
     let share = DirectoryLimits.claimsOfOneMax
@@ -84,14 +84,14 @@ struct ClaimTableTests {
     #expect(merge(after: .seconds(30)) == .refused)
     #expect(merge(after: .milliseconds(89_999)) == .refused)
     #expect(merge(after: .seconds(90)) == .news(replaced: nil))
-    // The present ones of others have all stayed.
+    // The present claims of other hosts have all stayed.
     #expect(table.place(of: Array("b3/0".utf8)) != .unknown)
     #expect(
       table.components(below: []).filter { $0.component.starts(with: Array("a".utf8)) }.count
         == share - 1)
   }
 
-  @Test("a full share has room again when what it holds is withdrawn")
+  @Test("a full share has room again when its claims are withdrawn")
   func withdrawn() {
     var table = ClaimTable()
     let kernel = KernelID(2)
@@ -103,14 +103,14 @@ struct ClaimTableTests {
   }
 }
 
-@Suite("Names believed absent, as a value")
+@Suite("Names known to be absent, as a value")
 struct AbsentNamesTests {
   private let eve = Principal(user: "eve", host: "kea")
   private let ann = Principal(user: "ann", host: "kea")
 
   private func name(_ text: String) -> [UInt8] { Array(text.utf8) }
 
-  @Test("who asks for names without end makes nobody forget what others know")
+  @Test("endless questions of one user drop no names of others")
   func flood() {
     var names = AbsentNames(ownHost: "kea")
     let (start, end) = (Time(nanoseconds: 0), Time(nanoseconds: 5))
@@ -123,12 +123,12 @@ struct AbsentNamesTests {
     names.insert(name("doc"), askedBy: ann, until: end, at: start)
     #expect(names.contains(name("doc"), at: start))
     #expect(!names.contains(name("src"), at: end))
-    // What is over makes room.
+    // Expired names make room.
     names.insert(name("late"), askedBy: eve, until: Time(nanoseconds: 9), at: end)
     #expect(names.contains(name("late"), at: end) && names.count == 1)
   }
 
-  @Test("a new prefix is asked for, above and below it, and nothing else is")
+  @Test("names above and below a new prefix are asked for again, and no others")
   func claimed() {
     var names = AbsentNames(ownHost: "kea")
     let (start, end) = (Time(nanoseconds: 0), Time(nanoseconds: 5))

@@ -77,7 +77,7 @@ struct BoundsTests {
     #expect(served.code(QueryObject(served.name("f", in: directory.context))) == .ok)
   }
 
-  @Test("the table of contexts drops the one not used lately, never a root or one in use")
+  @Test("the table of contexts drops one not used lately, never a root or one in use")
   func contexts() throws {
     final class Thing: Sendable {}
     let table = ContextTable<Int, Thing>(TestBackplane(), capacity: 4)
@@ -121,7 +121,7 @@ struct BoundsTests {
     #expect(ended.withLock { $0 } == [.invalidFileID] && objects.waits.count == 0)
   }
 
-  @Test("an object that is open outlives its context, which makes room for others'")
+  @Test("an open object outlives its context, which is dropped for others")
   func held() throws {
     var limits = FileLimits(descriptors: 20_000)
     limits.contexts = 4
@@ -134,14 +134,14 @@ struct BoundsTests {
     #expect(served.code(QueryObject(ContextName(context))) == .invalidContext)
     #expect(try served.read(instance) == "0")
     #expect(try served.ask(QueryInstance(instance)).size == 1)
-    // The export itself is not found anew: it has stayed.
+    // The export itself is not looked up again: its context has stayed.
     #expect(served.code(QueryObject(ContextName(served.root))) == .ok)
     _ = try served.ask(ReleaseInstance(instance))
     for number in 1..<100 { _ = try served.ask(QueryObject(served.name("f\(number)"))) }
     #expect(served.descriptorCount(of: "f0") == 0)
   }
 
-  @Test("who has opened too much is refused, nothing is made for it, and others go on")
+  @Test("opening too much is refused, makes nothing, and does not affect others")
   func instances() throws {
     var limits = FileLimits(descriptors: 20_000)
     limits.instances = 64
@@ -165,14 +165,14 @@ struct BoundsTests {
     }
     _ = try served.ask(ReleaseInstance(first))
     #expect(served.code(more) == .ok)
-    // What is refused gives its place back.
+    // A refused opening gives its place back.
     for _ in 0..<100 {
       #expect(!served.code(CreateInstance(served.name("none"), mode: .read)).isOK)
     }
     #expect(served.server.instanceCount == (Served.isRoot ? 64 : 16))
   }
 
-  @Test("the parts of the descriptors of a process leave a quarter of them to all else")
+  @Test("the parts of a process's descriptors leave a quarter for other uses")
   func limits() {
     for count in [1024, 4096, 20_000, 65_536, 1 << 20] {
       let limits = FileLimits(descriptors: count)

@@ -6,7 +6,7 @@ import VRuntime
 
 @Suite("Making, writing and renaming")
 struct ChangingTests {
-  @Test("makes a file with the permissions asked for and writes where told")
+  @Test("makes a file with the given permissions and writes at the given position")
   func create() throws {
     let served = try Served()
     let made = try served.ask(
@@ -81,7 +81,7 @@ struct ChangingTests {
     #expect(served.code(CreateInstance(served.name("d/l"), mode: .read)) == .tooManyLinks)
   }
 
-  @Test("adds and takes names")
+  @Test("adds and removes names")
   func names() throws {
     let served = try Served()
     try served.put("x", at: "f")
@@ -99,7 +99,7 @@ struct ChangingTests {
     #expect(try served.ask(QueryObject(served.name("", in: file.context))).links == 1)
   }
 
-  @Test("renames in one step, with refusal or exchange where asked")
+  @Test("renames in one step, with refusal or exchange if wanted")
   func rename() throws {
     let served = try Served()
     try served.put("a", at: "a")
@@ -147,7 +147,7 @@ struct ChangingTests {
     #expect(served.code(ModifyObject(served.name("f"), owner)) == .badArguments)
   }
 
-  @Test("a file without names lives as long as it is open; then its room is freed")
+  @Test("a file without names lives as long as it is open; then its space is freed")
   func removed() throws {
     let served = try Served()
     let instance = try served.open("f", [.read, .write, .create])

@@ -6,7 +6,7 @@ import VProtocol
 
 @Suite("Exports whose directories come and go")
 struct ExportChangeTests {
-  /// A served path that nobody has made yet.
+  /// A served path that does not exist yet.
   private final class Place {
     let folder = NSTemporaryDirectory() + "v-exports-\(UInt64.random(in: 0 ... .max))"
     let backplane = TestBackplane()
@@ -29,7 +29,7 @@ struct ExportChangeTests {
       try "text".write(toFile: "\(path)/\(file)", atomically: false, encoding: .utf8)
     }
 
-    /// The code that a file of the export is answered with, a moment later.
+    /// The answer's code for a file of the export, a moment later.
     func code(of file: String, later: Bool = true) throws -> ReplyCode {
       if later { backplane.pass(.seconds(2)) }
       let found = try backplane.exchange(
@@ -40,7 +40,7 @@ struct ExportChangeTests {
     }
   }
 
-  @Test("a directory that is absent at the start is served when it is there")
+  @Test("a directory that is absent at the start is served when it exists")
   func absent() throws {
     let place = try Place()
     #expect(try place.code(of: "first") == .noDevice)
@@ -49,7 +49,7 @@ struct ExportChangeTests {
     #expect(try place.code(of: "first") == .ok)
   }
 
-  @Test("a directory that is made anew takes the place of the old one")
+  @Test("a directory that is made again replaces the old one")
   func anew() throws {
     let place = try Place()
     try place.make("first")
@@ -72,7 +72,7 @@ struct ExportChangeTests {
     #expect(try place.code(of: "first") == .noDevice)
   }
 
-  @Test("one that is not served any more is refused, and served again under its old number")
+  @Test("a removed export is refused, and is served again under its old number")
   func change() throws {
     let place = try Place()
     try place.make("first")

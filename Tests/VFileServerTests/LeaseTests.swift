@@ -4,20 +4,20 @@ import VFileServer
 import VProtocol
 import VStore
 
-/// Linux lets a program hold others up that open its file.
+/// Linux lets a program delay others that open its file.
 @Suite("Leases of programs of this host", .serialized)
 struct LeaseTests {
   /// F_SETLEASE, which the headers hide.
   private static let setLease: Int32 = 1024
 
-  /// A lease of this process on a file; the signal that Linux sends about it does nothing here.
+  /// A lease of this process on a file; the signal that Linux sends about it has no effect here.
   private final class Lease {
     private let file: Int32
 
     init(_ path: String, _ kind: Int32) throws {
       signal(SIGIO, SIG_IGN)
       file = Glibc.open(path, kind == Int32(F_WRLCK) ? O_RDWR : O_RDONLY)
-      // What other tests start meanwhile may have the file open for a moment.
+      // Processes that other tests start meanwhile may have the file open for a moment.
       for _ in 0..<5000 where fcntl(file, LeaseTests.setLease, kind) != 0 { usleep(1000) }
       try #require(fcntl(file, LeaseTests.setLease, kind) == 0, "no leases: \(errno)")
     }
@@ -26,7 +26,7 @@ struct LeaseTests {
     deinit { close(file) }
   }
 
-  @Test("hold up no thread: who opens the file waits for the lease, everybody else for nothing")
+  @Test("block no thread: an opening of the file waits for the lease, and nothing else waits")
   func opens() throws {
     let served = try Served()
     try served.put("x", at: "leased")
@@ -55,7 +55,7 @@ struct LeaseTests {
     }
   }
 
-  @Test("are waited for a minute, and then the opening is refused")
+  @Test("delay an opening for a minute, then it is refused")
   func refusal() throws {
     let served = try Served()
     try served.put("x", at: "leased")

@@ -29,7 +29,7 @@ struct LockTests {
 
     func code(_ operation: LockInstance) -> ReplyCode { served.code(operation) }
 
-    /// Asks for a lock that has to be waited for.
+    /// Requests a lock that must be waited for.
     func begin(_ operation: LockInstance) -> EntityID {
       served.backplane.begin(operation.message, to: served.manager, as: Served.local)
     }
@@ -37,7 +37,7 @@ struct LockTests {
     func reply(to client: EntityID) -> ReplyCode? { served.backplane.reply(to: client)?.reply }
   }
 
-  @Test("owners keep each other out where their ranges meet, and only there")
+  @Test("owners exclude each other where their ranges overlap, and only there")
   func ranges() throws {
     let file = try Locked()
     #expect(file.code(file.lock(.exclusive, 0...9, by: 1)) == .ok)
@@ -54,7 +54,7 @@ struct LockTests {
     #expect(query.lock.process == 77)
   }
 
-  @Test("locks of flock and of fcntl do not see each other")
+  @Test("locks of flock and of fcntl are independent")
   func scopes() throws {
     let file = try Locked()
     #expect(file.code(file.lock(.exclusive, by: 1)) == .ok)
@@ -62,7 +62,7 @@ struct LockTests {
     #expect(file.code(file.lock(.shared, 0 ... .max, by: 3, isWhole: true)) == .wouldBlock)
   }
 
-  @Test("programs of this host and clients keep each other out")
+  @Test("programs of this host and clients exclude each other")
   func localPrograms() throws {
     let file = try Locked()
     let own = open(file.served.path + "/f", O_RDWR)
@@ -95,11 +95,11 @@ struct LockTests {
     #expect(file.served.descriptorCount(of: "f") == before)
     _ = file.code(file.lock(.exclusive, by: 1))
     _ = try file.served.ask(ReleaseInstance(file.instance))
-    // What is left is the object's, for its context.
+    // The remaining descriptor is that of the object's context.
     #expect(file.served.descriptorCount(of: "f") == before - 1)
   }
 
-  @Test("Linux holds what is left when one of several owners goes")
+  @Test("Linux holds the rest when one of several owners goes")
   func union() throws {
     let file = try Locked()
     let own = open(file.served.path + "/f", O_RDWR)
@@ -125,7 +125,7 @@ struct LockTests {
     #expect(isFree(25, for: F_WRLCK))
   }
 
-  @Test("who may read a program can not keep it from being run by a lock")
+  @Test("a user who may only read a program cannot lock it against being run")
   func programs() throws {
     let file = try Locked()
     let program = file.served.path + "/p"
@@ -159,7 +159,7 @@ struct LockTests {
     #expect(canRun())
   }
 
-  @Test("a program of this host is not overrun where owners here have locks beside it")
+  @Test("a program's lock on this host holds beside those of owners here")
   func refusedByLinux() throws {
     let file = try Locked()
     let own = open(file.served.path + "/f", O_RDWR)
@@ -174,7 +174,7 @@ struct LockTests {
     #expect(file.code(file.lock(.exclusive, all, by: 2, isWhole: true)) == .ok)
   }
 
-  @Test("the whole is one lock, whatever range comes with it; and Linux counts with 63 bits")
+  @Test("the whole object is one lock, whatever range is given; and Linux counts with 63 bits")
   func ranges63() throws {
     let file = try Locked()
     #expect(file.code(file.lock(.exclusive, 0...1, by: 1, isWhole: true)) == .ok)
@@ -186,7 +186,7 @@ struct LockTests {
   }
 
   @Test(
-    "a lock is its principal's, whatever owner and number others name", .enabled(if: Served.isRoot))
+    "a lock is its principal's, whatever owner and number others give", .enabled(if: Served.isRoot))
   func strangers() throws {
     let file = try Locked()
     let served = file.served
@@ -207,7 +207,7 @@ struct LockTests {
     #expect(file.code(file.lock(.shared, by: 9)) == .wouldBlock)
   }
 
-  @Test("who has too many locks is refused more, and nobody else is", .enabled(if: Served.isRoot))
+  @Test("a principal beyond its share of locks is refused", .enabled(if: Served.isRoot))
   func shares() throws {
     var limits = FileLimits(descriptors: 20_000)
     (limits.lockedRanges, limits.lockedObjects) = (64, 64)
@@ -224,7 +224,7 @@ struct LockTests {
     #expect(file.served.code(file.lock(.shared, 0...9, by: 1, in: bobs), as: bob) == .ok)
     #expect(file.code(file.lock(.none, 0...0, by: 0)) == .ok)
     #expect(file.code(file.lock(.shared, 100...109, by: 1)) == .ok)
-    // Two ranges of one are one more.
+    // Splitting a range makes one range more.
     #expect(file.code(file.lock(.none, 105...105, by: 1)) == .noServerResources)
     #expect(file.code(file.lock(.shared, 100...109, by: 2)) == .noServerResources)
     for owner in 0..<4 as Range<UInt64> { _ = file.code(file.lock(.none, 0 ... .max, by: owner)) }
@@ -241,7 +241,7 @@ struct LockTests {
     #expect(file.code(file.lock(.shared, by: 1, in: others[16])) == .ok)
   }
 
-  @Test("who waits is served at the unlock, in the order of coming")
+  @Test("waiting requests are served at the unlock, in the order of arrival")
   func waiting() throws {
     let file = try Locked()
     #expect(file.code(file.lock(.exclusive, by: 1)) == .ok)
@@ -272,7 +272,7 @@ struct LockTests {
     #expect(file.code(file.lock(.exclusive, by: 3)) == .ok)
   }
 
-  @Test("who would wait in a circle is told so, also of three")
+  @Test("a deadlock is reported, also one of three")
   func deadlock() throws {
     let file = try Locked()
     for owner in 1...3 as ClosedRange<UInt64> {
@@ -286,7 +286,7 @@ struct LockTests {
     #expect(file.reply(to: second) == .ok && file.reply(to: first) == nil)
   }
 
-  @Test("a flock that can not change its kind is given up, as on Linux")
+  @Test("a flock that cannot change its kind is given up, as on Linux")
   func conversion() throws {
     let file = try Locked()
     let all: ClosedRange<UInt64> = 0 ... .max
@@ -296,7 +296,7 @@ struct LockTests {
     #expect(file.code(file.lock(.exclusive, all, by: 2, isWhole: true)) == .ok)
   }
 
-  @Test("a lost lock goes on only if nobody had one against it meanwhile")
+  @Test("a lost lock is reclaimed only if no conflicting one was given meanwhile")
   func reclaiming() throws {
     let file = try Locked()
     let grant = try file.served.ask(file.lock(.shared, by: 1)).grant
@@ -313,7 +313,7 @@ struct LockTests {
     #expect(file.code(file.lock(.shared, by: 1, .reclaiming, grant: grant)) == .wouldBlock)
   }
 
-  @Test("nobody makes another one's lost lock look broken", .enabled(if: Served.isRoot))
+  @Test("no user can make another one's lost lock look broken", .enabled(if: Served.isRoot))
   func manyGrants() throws {
     var limits = FileLimits(descriptors: 20_000)
     limits.lockedObjects = 64
@@ -334,7 +334,7 @@ struct LockTests {
     #expect(file.code(again) == .ok)
   }
 
-  @Test("a lock on a range needs the right that it protects")
+  @Test("a lock on a range needs the right to read or write")
   func rights() throws {
     let file = try Locked()
     let reader = try file.served.open("f", .read)
@@ -381,7 +381,7 @@ struct ExtendedAttributeTests {
     #expect(try names(ann) == ["user.a"])
   }
 
-  @Test("are not kept where they would mean another thing on another host")
+  @Test("are not kept if they would mean something else on another host")
   func refused() throws {
     let served = try Served()
     try served.put("", at: "f")

@@ -31,7 +31,7 @@ struct LockUnionTests {
     }
   }
 
-  /// What each owner has on each cell, and what Linux was told.
+  /// The owners' locks on each cell, and those of Linux.
   private struct Model {
     var cells = [[LockKind]](repeating: Array(repeating: .none, count: 3), count: 3)
     var linux: [LockKind] = [.none, .none, .none]
@@ -47,7 +47,7 @@ struct LockUnionTests {
     }
   }
 
-  /// Tells the model's Linux what a step says, cell by cell.
+  /// Applies a step to the model of Linux, cell by cell.
   private func tell(_ step: LockUnion<Int>.Step, _ cells: Cells, _ model: inout Model) {
     for cell in 0..<3 where step.range.contains(cells.range(cell...cell).lowerBound) {
       model.linux[cell] = step.kind
@@ -55,7 +55,7 @@ struct LockUnionTests {
   }
 
   @Test(
-    "three owners in every state that they can come to, and every change: always the strongest",
+    "Linux has the strongest lock for three owners in every state, after every change",
     arguments: [
       Cells(first: 0, isEndless: true), Cells(first: 0, isEndless: false),
       Cells(first: 7, isEndless: true), Cells(first: 7, isEndless: false),
@@ -110,12 +110,12 @@ struct LockUnionTests {
         open.append((model, after))
       }
     }
-    // On each cell: nobody, one of three exclusively, or any of them together.
+    // On each cell: no owner, one of three exclusively, or any of them shared.
     #expect(seen.count == 11 * 11 * 11)
     #expect(wrong.isEmpty, "\(wrong.prefix(3))")
   }
 
-  @Test("what is left to others is told of in as few steps as it has kinds")
+  @Test("the rest for other owners takes as few steps as it has kinds")
   func steps() {
     var union = LockUnion<Int>()
     _ = union.change(1, to: union.ranges(of: 1, setting: .shared, 0...99))

@@ -6,7 +6,7 @@ import VRuntime
 
 @Suite("Finding and reading files")
 struct ReadingTests {
-  @Test("the name handling group hears of our prefixes and of what leads to them")
+  @Test("the name handling group gets answers for our prefixes and for names that lead to them")
   func queryName() throws {
     let served = try Served()
     func ask(_ text: String) throws -> QueryName.Answer {
@@ -28,7 +28,7 @@ struct ReadingTests {
   }
 
   @Test(
-    "the group hears nothing of other names and other operations",
+    "the group gets no answer for other names and other operations",
     arguments: ["storage/moa", "storage/keas", "stor", "storage/ke", "src", "storage/"])
   func silence(text: String) throws {
     let served = try Served()
@@ -65,7 +65,7 @@ struct ReadingTests {
     #expect(try served.ask(QueryObject(behindPrefix)).identity == file.identity)
   }
 
-  @Test("a file made in the place of a removed one is another object")
+  @Test("a file that replaces a removed one is another object")
   func identity() throws {
     let served = try Served()
     try served.put("1", at: "f")
@@ -95,7 +95,7 @@ struct ReadingTests {
     #expect(served.code(ReleaseInstance(instance)) == .ok)
   }
 
-  @Test("what memory has is answered at once, without a disk thread")
+  @Test("data in memory are answered at once, without a disk thread")
   func atOnce() throws {
     let served = try Served()
     try served.put("hello", at: "f")
@@ -124,7 +124,7 @@ struct ReadingTests {
     #expect(found.first { $0.name == file.name }?.identity.inode == file.identity.inode)
   }
 
-  @Test("a directory needs room for one descriptor, and is no file")
+  @Test("a directory needs room for one descriptor, and is not a file")
   func directory() throws {
     let served = try Served()
     try served.put("", at: "f")
@@ -135,7 +135,7 @@ struct ReadingTests {
     #expect(served.code(CreateInstance(served.name("f"), mode: [])) == .modeNotSupported)
   }
 
-  @Test("reads links, tells the room, answers unknown codes")
+  @Test("reads links, tells the free space, answers unknown codes")
   func others() throws {
     let served = try Served()
     symlink("/etc/passwd", served.path + "/link")

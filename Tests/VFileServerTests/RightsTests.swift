@@ -6,14 +6,14 @@ import VProtocol
 import VRuntime
 import VStore
 
-@Suite("Who may do what")
+@Suite("Rights on files")
 struct RightsTests {
   static let ann = Principal(user: "ann", host: "moa")
   static let bob = Principal(user: "bob", host: "moa")
   static let stranger = Principal(user: "zoe", host: "moa")
   static let moaRoot = Principal(user: "root", host: "moa")
 
-  @Test("objects belong to who made them, by name", .enabled(if: Served.isRoot))
+  @Test("objects belong to their makers, by name", .enabled(if: Served.isRoot))
   func ownership() throws {
     let served = try Served(rootHosts: ["tui"], numberHosts: ["ara"])
     for (who, owner) in [
@@ -34,7 +34,7 @@ struct RightsTests {
       let made = try served.ask(AddName(name, kind: .context, permissions: 0o755), as: who)
       #expect(made.owner == owner && made.group == owner)
     }
-    // Whoever says to be of this host and is not.
+    // A client of another host that claims to be of this one.
     for user in ["root", "ann", "#4711"] {
       let name = served.name("forged-\(user)")
       let made = try served.ask(
@@ -104,7 +104,7 @@ struct RightsTests {
     #expect(code(.execute, as: mount) == .noPermission)
   }
 
-  @Test("all rights that are wanted must be there", .enabled(if: Served.isRoot))
+  @Test("an opening needs all its rights together", .enabled(if: Served.isRoot))
   func together() throws {
     let served = try Served()
     try served.put("program", at: "p")
@@ -116,7 +116,7 @@ struct RightsTests {
         if wanted & 4 != 0 { mode.insert(.read) }
         if wanted & 2 != 0 { mode.insert(.write) }
         if wanted & 1 != 0 { mode.insert(.execute) }
-        // Who runs a program reads it, and only a mount may without the right.
+        // Running a program reads it; only a mount may do so without the right to read.
         let both = wanted & 1 != 0 ? wanted | 4 : wanted
         for (who, needed) in [(mount, wanted == 1 ? 1 : both), (Self.ann, both)] {
           let code = served.code(CreateInstance(served.name("p"), mode: mode), as: who)
@@ -126,7 +126,7 @@ struct RightsTests {
     }
   }
 
-  @Test("a context opens nothing to who may not pass the directory", .enabled(if: Served.isRoot))
+  @Test("a context gives no right to pass a directory", .enabled(if: Served.isRoot))
   func contexts() throws {
     let served = try Served()
     let made = try served.ask(
@@ -177,7 +177,7 @@ struct RightsTests {
   }
 
   @Test(
-    "one more name is given by the owner, or who may read and write", .enabled(if: Served.isRoot))
+    "the owner makes one more name, or a user who may read and write", .enabled(if: Served.isRoot))
   func links() throws {
     let served = try Served()
     for (number, permissions, code) in [
@@ -193,7 +193,7 @@ struct RightsTests {
     }
   }
 
-  @Test("a table of users that fails is a refusal, and makes nobody of nobody")
+  @Test("if the table of users fails, requests are refused, and no user becomes nobody")
   func failingUsers() throws {
     struct FailingUsers: UserTable {
       func credentials(
@@ -281,7 +281,7 @@ struct RightsTests {
     #expect(try served.read(instance) == "x")
   }
 
-  @Test("an export is closed to hosts that it does not name")
+  @Test("an export is closed to hosts that are not in its list")
   func hosts() throws {
     let served = try Served(allowedHosts: ["tui"])
     let query = QueryObject(served.name(""))

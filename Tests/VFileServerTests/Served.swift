@@ -26,7 +26,7 @@ struct TestUsers: UserTable {
 /// A file server on a fresh directory of the real disk, with one client.
 final class Served {
   let backplane = TestBackplane()
-  /// Holds `export`, which is served, and whatever a test puts beside it.
+  /// The directory of `export`, which is served, and of other files of a test.
   let outside: String
   let server: FileServer
   let manager: EntityID
@@ -68,7 +68,7 @@ final class Served {
     try backplane.exchange(operation, to: manager, as: who, isLocal: isLocal)
   }
 
-  /// The code that an operation is answered with.
+  /// The code of an operation's answer.
   func code(
     _ operation: some VProtocol.Operation, as who: Principal? = local, isLocal: Bool? = nil
   ) -> ReplyCode {
@@ -111,7 +111,7 @@ final class Served {
     return try ask(operation, as: who)
   }
 
-  /// Puts a file on the disk, not by way of the server.
+  /// Puts a file on the disk, without the server.
   func put(_ text: String, at file: String) throws {
     try text.write(toFile: "\(path)/\(file)", atomically: false, encoding: .utf8)
   }

@@ -3,7 +3,7 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// A backplane with servers only: hands a request to a procedure and waits for what it replies.
+/// A backplane with servers only: passes a request to a procedure and waits for its reply.
 final class TestBackplane: Backplane {
   private struct State {
     var servers: [EntityID: Procedure] = [:]
@@ -12,7 +12,7 @@ final class TestBackplane: Backplane {
     var nextEntity: UInt32 = 1
     var diskJobs = 0
     var timers: [@Sendable () -> Void] = []
-    /// How the descriptor was opened that a client got with its reply.
+    /// The flags of the descriptor that a client got with its reply.
     var passedModes: [EntityID: Int32] = [:]
     var now = Time(nanoseconds: 0)
   }
@@ -30,7 +30,7 @@ final class TestBackplane: Backplane {
 
   init(host: String = "kea") { self.host = host }
 
-  /// Time stands still but for this.
+  /// Time stands still except for these calls.
   func pass(_ span: TimeSpan) { state.withLock { $0.now = $0.now + span } }
 
   func random() -> UInt64 { UInt64.random(in: .min ... .max) }
@@ -51,7 +51,7 @@ final class TestBackplane: Backplane {
     _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
     completion: @escaping Completion
   ) {
-    // The server asks only whether owners of instances live; here they all do.
+    // The server asks only whether owners of instances are alive; here they all are.
     guard let probe = try? ProbeEntity(parsing: message), message.mcb.code == ProbeEntity.code
     else { preconditionFailure("the file server sends nothing else") }
     let state = ProbeEntity.EntityState(
@@ -101,10 +101,10 @@ final class TestBackplane: Backplane {
 // MARK: What tests ask for
 
 extension TestBackplane {
-  /// How often something was moved to a disk thread.
+  /// How often work was moved to a disk thread.
   var diskJobs: Int { state.withLock { $0.diskJobs } }
 
-  /// Runs what waits for its time, now.
+  /// Runs everything that waits for its time, now.
   func runTimers() {
     let timers = state.withLock { state in
       defer { state.timers = [] }
@@ -127,9 +127,9 @@ extension TestBackplane {
     return nil
   }
 
-  /// Sends a message; gives the client that sent it.
+  /// Sends a message; returns the client that sent it.
   ///
-  /// It comes from the host of the principal, if nothing else is said.
+  /// It comes from the host of the principal, if nothing else is given.
   func begin(
     _ message: Message, to addressee: EntityID, as principal: Principal?, isLocal: Bool? = nil
   ) -> EntityID {
@@ -145,7 +145,7 @@ extension TestBackplane {
     return client
   }
 
-  /// How the descriptor was opened that a client got; nil if it got none.
+  /// The flags of the descriptor that a client got; nil if it got none.
   func passedMode(to client: EntityID) -> Int32? { state.withLock { $0.passedModes[client] } }
 
   /// The reply to a client so far.

@@ -5,7 +5,7 @@ import VLinuxStore
 import VProtocol
 import VStore
 
-/// A table of users that does what a test says, and hangs while it is closed.
+/// A table of users that a test controls; it hangs while it is closed.
 final class TestSource: UserSource {
   private struct State {
     var users: [String: UInt32] = ["ann": 2001, "bob": 2002]
@@ -37,7 +37,7 @@ final class TestSource: UserSource {
   }
 }
 
-/// What comes of an attempt, made again as long as it is held up: machines are busy.
+/// The result of an attempt, repeated as long as it is held up: machines are busy.
 private func patiently<Value>(
   _ attempt: () throws(StoreFailure) -> Value
 ) throws(StoreFailure) -> Value {
@@ -87,7 +87,7 @@ struct UserTableTests {
       try patiently({ () throws(StoreFailure) in try users.groupName(0, .mayWait) }) == "root")
   }
 
-  @Test("one that hangs is waited for by nobody, and tells of nobody that they are not there")
+  @Test("one that hangs blocks nobody, and makes no user absent")
   func hanging() throws {
     let source = TestSource()
     let users = LinuxUsers(source)
@@ -100,7 +100,7 @@ struct UserTableTests {
     #expect(throws: StoreFailure.heldUp(.noServerResources)) {
       try users.credentials(ofUser: "bob", .mayWait)
     }
-    // Whom it told of before it tells of still, and it is asked once however many want to know.
+    // Known users are still answered, and the table is asked once for all callers.
     #expect(try users.credentials(ofUser: "ann", .atOnce)?.uid == 2001)
     let told = Mutex(0)
     for _ in 0..<10 { users.prepare(.user("bob")) { told.withLock { $0 += 1 } } }
@@ -132,7 +132,7 @@ struct UserTableTests {
   private static let ann = UserAnswer.user(
     UserAccount(Credentials(uid: 2001, gid: 2001), home: [], shell: []))
 
-  @Test("an old answer is given on while it is asked for anew, an old denial is not")
+  @Test("an old answer is used while the table is asked again, an old absence is not")
   func ages() {
     let memory = Remembering()
     let (ann, zoe) = (UserQuestion.user("ann"), UserQuestion.user("zoe"))
@@ -146,7 +146,7 @@ struct UserTableTests {
     #expect(memory.verdict(zoe, at: 59 * Self.second) == .known(.user(nil)))
     #expect(memory.verdict(ann, at: 60 * Self.second) == .old(Self.ann))
     #expect(memory.verdict(zoe, at: 60 * Self.second) == .unknown)
-    // A failure takes nothing away from who was known, for an hour.
+    // After a failure known users stay known, for an hour.
     #expect(memory.begin(ann, at: 61 * Self.second))
     _ = memory.end(ann, .failure(.refused(.deviceError)), at: 61 * Self.second)
     #expect(memory.verdict(ann, at: 61 * Self.second) == .old(Self.ann))
@@ -154,7 +154,7 @@ struct UserTableTests {
     #expect(memory.verdict(ann, at: 3600 * Self.second) == .unknown)
   }
 
-  @Test("what the table said before it changed is old")
+  @Test("an answer from before a change of the table is old")
   func changes() {
     let memory = Remembering()
     let ann = UserQuestion.user("ann")
@@ -170,7 +170,7 @@ struct UserTableTests {
     #expect(memory.verdict(ann, at: 70) == .known(.user(nil)))
   }
 
-  @Test("names that are none forget nobody, and questions under way are bounded")
+  @Test("absent names drop no known user, and questions under way are bounded")
   func bounds() {
     let memory = Remembering()
     _ = memory.begin(.user("ann"), at: 0)
@@ -192,11 +192,11 @@ struct UserTableTests {
   }
 }
 
-@Suite("A file server whose table of users is away", .enabled(if: Served.isRoot))
+@Suite("A file server whose table of users is down", .enabled(if: Served.isRoot))
 struct AbsentUserTableTests {
   private static let ann = Principal(user: "ann", host: "moa")
 
-  /// An answer that may take some tries: a machine that is busy is a table that is slow.
+  /// An answer that may take some tries: a busy machine makes a slow table.
   private func ask<Op: VProtocol.Operation>(
     _ operation: Op, _ served: Served, as who: Principal = ann
   ) throws -> Op.Answer {
@@ -210,7 +210,7 @@ struct AbsentUserTableTests {
     AddName(served.name(name), kind: .context, permissions: 0o755)
   }
 
-  @Test("serves whoever is known, and makes nobody of nobody")
+  @Test("serves known users, and treats no user as nobody")
   func hanging() throws {
     let source = TestSource()
     let served = try Served(users: LinuxUsers(source))
@@ -218,7 +218,7 @@ struct AbsentUserTableTests {
     #expect(try ask(QueryObject(served.name("d")), served).owner == "ann")
     source.hang()
     defer { source.goOn() }
-    // More of those whom it does not know than there are threads for the disk.
+    // More unknown users than there are threads for the disk.
     let bob = Principal(user: "bob", host: "moa")
     let waiting = (0..<20).map { number in
       served.backplane.begin(make("by-bob-\(number)", served).message, to: served.manager, as: bob)
@@ -233,7 +233,7 @@ struct AbsentUserTableTests {
     #expect(try ask(QueryObject(served.name("by-bob-7")), served).owner == "bob")
   }
 
-  @Test("refuses whom a table that fails does not tell of")
+  @Test("refuses unknown users if the table fails")
   func failing() throws {
     let source = TestSource()
     let served = try Served(users: LinuxUsers(source))
@@ -242,7 +242,7 @@ struct AbsentUserTableTests {
     #expect(access(served.path + "/d", F_OK) != 0)
   }
 
-  @Test("does what was asked once, though it cannot name who owns it then")
+  @Test("does a request once, although it cannot name the owner afterwards")
   func namesAfterwards() throws {
     let source = TestSource()
     let served = try Served(users: LinuxUsers(source))
@@ -255,7 +255,7 @@ struct AbsentUserTableTests {
   }
 }
 
-/// A memory that can be changed inside of an expectation.
+/// A value that can be changed inside of an expectation.
 private final class Remembering {
   private var memory = UserMemory()
 

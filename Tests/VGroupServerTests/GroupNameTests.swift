@@ -9,7 +9,7 @@ struct GroupNameTests {
   private static let composed = Name([0xC3, 0xA9])
   private static let decomposed = Name([0x65, 0xCC, 0x81])
 
-  @Test("names that people read as one are two: of groups, of entities, and in every list")
+  @Test("two names that look alike are two: for groups, for entities, and in every list")
   func equivalence() {
     let (one, other) = (Self.composed, Self.decomposed)
     #expect("\(one)" == "\(other)")
@@ -31,7 +31,7 @@ struct GroupNameTests {
   }
 
   @Test(
-    "octets beyond ASCII are a name's own affair",
+    "octets beyond ASCII are free",
     arguments: [
       [0xCC, 0x81, 0x78], [0xFF], [0x80, 0x20 + 1], [0x61], [0x61, 0x2E], [0xE2, 0x80, 0xA8],
     ] as [[UInt8]])
@@ -42,7 +42,7 @@ struct GroupNameTests {
   }
 
   @Test(
-    "what ends a line or a word, hides, or means something else is no name",
+    "an octet that ends a line or a word, or has a special meaning, is refused",
     arguments: [
       "", ".", "..", ".a", " a", "a ", "a:b", "a/b", "a\n", "a\0", "\t", "a\u{7F}", "\u{1B}[2J",
     ] as [Name])
@@ -76,7 +76,7 @@ struct GroupNameTests {
     #expect(MemberName(Name(long.octets + [0x61]), on: "kea").refusal != nil)
   }
 
-  @Test("the groups of the system are made by nobody", arguments: WellKnownGroup.all.map(\.name))
+  @Test("the names of the system's groups are taken", arguments: WellKnownGroup.all.map(\.name))
   func system(name: Name) {
     #expect(GroupTable.refusal(ofGroup: name)?.code == .duplicateName)
   }
@@ -96,7 +96,7 @@ struct GroupNameTests {
     for name in unsound { #expect(MemberName(name, on: "kea").refusal?.code == .badArguments) }
   }
 
-  @Test("what a member says is one line, and is told apart from its name")
+  @Test("a member's answer is one line, and is told apart from its name")
   func lines() {
     let odd = Name([0xCC, 0x81])
     let answer = GroupMessage.Answer(.ok, member: odd, words: "a\nkea:b: \u{2028}\u{1B}c")
@@ -110,7 +110,7 @@ struct GroupNameTests {
 }
 
 extension QueryGroup.Answer {
-  /// With members of these names, which nobody owns.
+  /// With members of these names, and no owners.
   func with(_ names: [Name]) -> QueryGroup.Answer {
     var answer = self
     answer.members = names.map { QueryGroup.Member($0, owner: "ann") }

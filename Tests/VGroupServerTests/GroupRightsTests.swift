@@ -5,7 +5,7 @@ import VProtocol
 
 @Suite("Rights of groups")
 struct GroupRightsTests {
-  /// Who asks a board of kea.
+  /// The sender of a request to a group server of kea.
   private static func caller(
     _ user: String, _ host: String = "kea", _ marks: Principal.Marks = []
   ) -> Caller {
@@ -39,7 +39,7 @@ struct GroupRightsTests {
     #expect(GroupUser.name(of: Principal(user: "a@b", host: "moa")) == "a@b@moa")
   }
 
-  @Test("what belongs to root or a number of this host belongs to them, and to nobody of another")
+  @Test("objects of root or a number of this host belong to them, and to nobody of another host")
   func owners() {
     let cases: [(owner: String, is: [Caller], isNot: [Caller])] = [
       (
@@ -49,7 +49,7 @@ struct GroupRightsTests {
           Self.caller("root@kea"), Self.caller("ann"),
         ]
       ),
-      // Root of this host may do everything here, whoever owns it.
+      // Root of this host may do everything here, whoever the owner is.
       ("root@moa", [Self.foreign, Self.own], [Self.limited, Self.foreignLimited]),
       ("#7@kea", [Self.caller("#7")], [Self.caller("#7", "moa"), Self.caller("#8")]),
       ("#7@moa", [Self.caller("#7", "moa")], [Self.caller("#7")]),
@@ -71,7 +71,7 @@ struct GroupRightsTests {
     }
   }
 
-  @Test("a message needs the rights that the names ask for: to pass the group and to write it")
+  @Test("a message needs the rights to pass the group and to write it")
   func modes() {
     let eve = Self.caller("eve", "moa")
     for permissions: UInt32 in 0...7 {
@@ -81,16 +81,17 @@ struct GroupRightsTests {
     }
   }
 
-  @Test("root of a container is not passed for root to who gets a message")
+  @Test("root of a container is not shown as root to the receiver of a message")
   func senders() {
     #expect(GroupUser.sender(Self.own.principal) == "root@kea")
     #expect(GroupUser.sender(Self.limited.principal) == "nobody@kea")
     #expect(GroupUser.sender(Self.caller("ann", "moa").principal) == "ann@moa")
-    #expect(GroupUser.isBoard(Self.foreign.principal) && !GroupUser.isBoard(Self.limited.principal))
-    #expect(!GroupUser.isBoard(Self.caller("ann").principal))
+    #expect(GroupUser.isGroupServer(Self.foreign.principal))
+    #expect(!GroupUser.isGroupServer(Self.limited.principal))
+    #expect(!GroupUser.isGroupServer(Self.caller("ann").principal))
   }
 
-  @Test("who is charged for a program is its owner")
+  @Test("a program counts in its owner's share")
   func payers() {
     #expect(
       GroupUser.principal(of: "root", at: "kea")
@@ -100,7 +101,7 @@ struct GroupRightsTests {
   }
 }
 
-@Suite("What boards see of groups")
+@Suite("Groups as group servers see them")
 struct GroupViewTests {
   private static func answer(
     _ host: String, madeAt: Int64, _ owner: String, _ members: [Name] = []
@@ -112,7 +113,7 @@ struct GroupViewTests {
     return answer
   }
 
-  @Test("of two groups with one name the earlier one is shown, and that there are two")
+  @Test("of two groups with one name the earlier one is shown, marked as disputed")
   func disputed() throws {
     let (ann, eve) = (
       Self.answer("moa", madeAt: 1, "ann", ["moa:x"]),
@@ -128,7 +129,7 @@ struct GroupViewTests {
     #expect(GroupView([]) == nil)
   }
 
-  @Test("a board tells of its own members only, and nothing that breaks a line")
+  @Test("a group server tells of its own members only, and of no name that breaks a line")
   func sound() {
     let answer = Self.answer("kea", madeAt: 1, "ann", ["kea:a", "moa:b", "a\nb", "kea:c\nd"])
     #expect(answer.sound(about: "birds")?.members.map(\.name) == ["kea:a"])
@@ -154,7 +155,7 @@ struct GroupViewTests {
     #expect(answer.message.segment.count <= Message.segmentBytesMax)
   }
 
-  @Test("of a group that nobody has looked at, only its name is shown; nobody passes it")
+  @Test("of a group that was never looked up, only the name is shown, and only root passes it")
   func nameOnly() throws {
     var views = GroupViews()
     views.note(names: ["birds"])
@@ -169,7 +170,7 @@ struct GroupViewTests {
     #expect(views.shown("birds") == nil)
   }
 
-  @Test("beyond the bound the view is forgotten that was looked at longest ago")
+  @Test("beyond the bound the group is dropped that was looked up longest ago")
   func bound() throws {
     var views = GroupViews()
     let view = try #require(GroupView([Self.answer("kea", madeAt: 1, "ann")]))

@@ -4,7 +4,7 @@ import VObjects
 import VProtocol
 import VRuntime
 
-@Suite("Shares of a group board")
+@Suite("Shares of a group server")
 struct GroupShareTests {
   private let ann = Principal(user: "ann", host: "kea")
   private let eve = Principal(user: "eve", host: "kea")
@@ -19,7 +19,7 @@ struct GroupShareTests {
     #expect(made.count == 50)
     let refusal = table.make("more", traits("eve"), by: eve)
     #expect(refusal?.code == .noServerResources && refusal?.words.contains("eve@kea") == true)
-    // Nor by joining what is made elsewhere.
+    // Joining groups that were made elsewhere counts too.
     #expect(
       table.join("far", traits("moe"), member("kea:x", "eve"))?.code == .noServerResources)
     #expect(table.make("annes", traits("ann"), by: ann) == nil)
@@ -29,7 +29,7 @@ struct GroupShareTests {
     #expect(table.groups.count == 52)
   }
 
-  @Test("who does not own a group takes a quarter of it, and strangers leave one to the owner")
+  @Test("a user who does not own a group has a quarter of it, and all such leave one to the owner")
   func members() {
     var table = GroupTable(host: "kea")
     #expect(table.make("birds", traits("ann", 0o777), by: ann) == nil)
@@ -62,7 +62,7 @@ struct GroupShareTests {
     #expect(table.join("e0", traits("eve"), member("kea:0", "eve")) == nil)
   }
 
-  @Test("a group made elsewhere is paid for by who is in it")
+  @Test("a group that was made elsewhere counts in its members' shares")
   func payers() {
     var table = GroupTable(host: "kea")
     for number in 0..<50 {
@@ -71,11 +71,11 @@ struct GroupShareTests {
       #expect(table.join(name, traits("moe"), member("kea:eve", "eve")) == nil)
       #expect(table.leave(name, "kea:ann", at: Time(nanoseconds: 1)) != nil)
     }
-    // Those that stay are all eve's now.
+    // All remaining members are eve's now.
     #expect(table.make("annes", traits("ann"), by: ann) == nil)
     #expect(table.make("more", traits("eve"), by: eve)?.code == .noServerResources)
     #expect(table.leave("g0", "kea:eve", at: Time(nanoseconds: 1)) != nil)
-    // One without members stays until its room is wanted.
+    // A group without members stays until its room is needed.
     #expect(table.groups["g0"]?.idleSince != nil)
     #expect(table.make("more", traits("eve"), by: eve) == nil)
     #expect(table.groups["g0"] == nil)
@@ -90,7 +90,7 @@ struct GroupShareTests {
       #expect(table.leave(name, "kea:1.x", at: start) != nil)
     }
     #expect(table.join("work", traits("ann"), member("kea:2.x", "ann")) == nil)
-    // Its owner makes it for good, and nobody else.
+    // Only its owner can make it again.
     #expect(table.make("birds", traits("eve"), by: eve)?.code == .duplicateName)
     #expect(table.make("birds", traits("ann"), by: ann) == nil)
     table.forgetIdle(at: start + TimeSpan(nanoseconds: GroupTable.idleAge.nanoseconds - 1))
@@ -100,7 +100,7 @@ struct GroupShareTests {
     #expect(table.remove("birds") == nil)
   }
 
-  @Test("the younger of two groups of one name ends, and gives back what it had")
+  @Test("the younger of two groups of one name ends, and gives its share back")
   func end() {
     var table = GroupTable(host: "kea")
     for _ in 0..<60 {
@@ -114,7 +114,7 @@ struct GroupShareTests {
     }
   }
 
-  @Test("other boards' questions make a board look every 5 s, not each time")
+  @Test("other group servers' questions cause a lookup every 5 s, not each time")
   func looks() {
     var table = GroupTable(host: "kea")
     let start = Time(nanoseconds: 1)
@@ -135,7 +135,7 @@ struct GroupShareTests {
       (0..<1000).prefix { _ in mailbox.put("x", from: Principal(user: user, host: host)) }.count
     }
     #expect(put("eve") == 64)
-    // The users of another host, its numbers and its root among them, have a share together.
+    // All users of another host, its numbers and its root included, have one share together.
     #expect(["eve", "#1", "#2", "root"].map { put($0, "moa") } == [64, 32, 0, 0])
     #expect(put("ann") == 64)
     #expect(mailbox.count == 224 && all.count == 224)
@@ -155,7 +155,7 @@ struct GroupShareTests {
     #expect(mailboxes[99].put("x", from: ann))
   }
 
-  @Test("a user's reports forget that user's oldest, whatever numbers a flood comes from")
+  @Test("a user's reports drop that user's oldest, however many numbers send")
   func reports() {
     var reports = GroupReports(host: "kea")
     func key(_ group: Int, _ user: String) -> GroupReports.Key {
@@ -172,7 +172,7 @@ struct GroupShareTests {
     #expect(reports.count == 1 + 2 * GroupReports.userReportsMax)
     reports[key(0, "ann")] = [UInt8](repeating: 4, count: GroupReports.textBytesMax + 1)
     #expect(reports[key(0, "ann")].count == GroupReports.textBytesMax)
-    // Beyond all of them the oldest goes.
+    // Beyond the limit of all reports the oldest is dropped.
     for number in 0..<GroupReports.reportsMax { reports[key(0, "u\(number)")] = [5] }
     #expect(reports.count == GroupReports.reportsMax && reports[key(0, "ann")] == [])
   }

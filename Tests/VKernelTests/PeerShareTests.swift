@@ -8,7 +8,7 @@ struct PeerShareTests {
   private let moa: UInt32 = 0x0A4D_0002
   private let tui: UInt32 = 0x0A4D_0003
 
-  @Test("one kernel has no more records and probes than it leaves to others")
+  @Test("one kernel has at most as many records and probes as it leaves free for others")
   func records() {
     var test = TestKernel()
     let server = test.kernel.makeServer(.atMostOnce)
@@ -16,12 +16,12 @@ struct PeerShareTests {
     let refused = codes(test.taken())
     #expect(test.kernel.clientStatus().count == 6144)
     #expect(refused.count == 10_000 - 6144 && refused.allSatisfy { $0 == .busy })
-    // A second and a third one have as many as they leave.
+    // A second and a third one have as many as they leave free.
     for client: UInt32 in 16..<10_016 { test.receive(from: 7, client, to: server, at: 8) }
     for client: UInt32 in 16..<10_016 { test.receive(from: 8, client, to: server, at: 9) }
     #expect(test.kernel.clientStatus().count == 6144 + 5120 + 2560)
     _ = test.taken()
-    // The next one is served: its client is asked about.
+    // The next one is served: its client is probed.
     test.receive(from: tui, to: server, at: 7)
     let probes = test.taken().filter {
       if case .transmit(let sent) = $0 {
@@ -54,7 +54,7 @@ struct PeerShareTests {
     #expect(test.kernel.clientStatus().count == 1)
   }
 
-  @Test("kernels that never were, however many are asked for, push out none that is known")
+  @Test("kernels that never existed, however many are asked for, push out no known one")
   func inventedKernels() {
     var test = TestKernel()
     let server = test.kernel.makeServer(.atMostOnce)
@@ -68,7 +68,7 @@ struct PeerShareTests {
     #expect(test.kernel.peerStatus(at: test.step.now).map(\.kernel) == [KernelID(moa)])
   }
 
-  @Test("a place that boots again and again does not make another one's dead kernel forgotten")
+  @Test("a host that boots again and again does not push out another one's dead kernel")
   func deadKernels() {
     var test = TestKernel()
     let server = test.kernel.makeServer(.atMostOnce)
@@ -84,7 +84,7 @@ struct PeerShareTests {
     #expect(test.completions() == [client: .nonexistentEntity])
   }
 
-  @Test("what waits for a kernel ends when that boots anew, and nothing else does")
+  @Test("transactions with a kernel end when its host reboots, and no others do")
   func pending() {
     var test = TestKernel()
     let server = test.kernel.makeServer(.atMostOnce)

@@ -4,7 +4,7 @@ import VProtocol
 
 @Suite("An entity that is retired", .timeLimit(.minutes(1)))
 struct RetireTests {
-  @Test("ends the transactions of those who wait for it, and of nobody else")
+  @Test("ends the transactions that wait for it, and no others")
   func waiting() {
     var test = TestKernel()
     let server = test.kernel.makeServer(.atMostOnce)
@@ -20,7 +20,7 @@ struct RetireTests {
     #expect(Set(test.retire(other).keys) == Set(clients[150...]))
   }
 
-  @Test("ends what was forwarded to it, and not what it has forwarded")
+  @Test("ends requests that were forwarded to it, not those that it has forwarded")
   func forwarded() {
     var test = TestKernel()
     let first = test.kernel.makeServer(.atMostOnce)
@@ -34,7 +34,7 @@ struct RetireTests {
     #expect(test.retire(second) == [client: .outcomeUnknown])
   }
 
-  @Test("as the last member of a group ends what waits for the members of this kernel")
+  @Test("as the last member of a group ends the transactions that wait for this kernel's members")
   func lastMember() {
     let group = EntityID(group: 77, low: 7, isUnrestricted: true)
     var test = TestKernel()
@@ -48,7 +48,7 @@ struct RetireTests {
     #expect(test.completions() == [clients[0]: .nonexistentEntity])
   }
 
-  @Test("costs what it had, however many others there are")
+  @Test("costs time for its own state, however many others there are")
   func cost() {
     var test = TestKernel()
     let count = 30_000
@@ -59,7 +59,7 @@ struct RetireTests {
       test.send(from: test.kernel.makeClient(user: "ann"), to: server)
     }
     _ = test.taken()
-    // If each looked through all, this would take longer than the suite may.
+    // If each retirement searched all entities, this would exceed the time limit of the suite.
     var told = 0
     for server in servers { told += test.retire(server).count }
     #expect(told == count)
@@ -77,7 +77,7 @@ struct RetireTests {
     }
     #expect(test.kernel.entityStatus(of: server).first?.groups.count == 16)
     _ = test.retire(server)
-    // And one that has gone joins none.
+    // A retired entity joins no group.
     test.kernel.join(server, group: EntityID(group: 1, low: 7, isUnrestricted: true))
     #expect(test.kernel.entityStatus(of: nil).isEmpty)
   }
@@ -85,7 +85,7 @@ struct RetireTests {
 
 @Suite("Timers of the kernel")
 struct TimerTests {
-  @Test("of transactions that are over are not kept until their limits")
+  @Test("are not kept for transactions that are over")
   func limits() {
     var test = TestKernel()
     let server = test.kernel.makeServer(.idempotent)
@@ -102,7 +102,7 @@ struct TimerTests {
       _ = test.retire(other)
     }
     #expect(test.kernel.timerCount <= 4097)
-    // The one that counts is still there.
+    // The timer that matters is still there.
     test.send(from: client, to: server, limit: .seconds(1))
     test.step.now = test.step.now + .seconds(1)
     _ = test.taken()
@@ -115,7 +115,7 @@ struct TimerTests {
 struct NumberTests {
   private let last: UInt32 = EntityID.discriminatorMax
 
-  @Test("begin anew after the last one, and pass over those in use")
+  @Test("start again after the last one, and skip those in use")
   func wrap() {
     var test = TestKernel(firstNumber: last - 1)
     let numbers = (0..<4).map { _ in test.kernel.makeClient(user: "ann").discriminator }
@@ -126,7 +126,7 @@ struct NumberTests {
   func quarantine() {
     func time(_ seconds: Int64) -> Time { Time(nanoseconds: seconds * 1_000_000_000) }
     var numbers = EntityNumbers(start: last)
-    /// The second number that a copy gives out, behind the last one of all.
+    /// The second number that a copy gives out, after the last one of all.
     func afterTheLast(_ numbers: EntityNumbers) -> UInt32? {
       var copy = numbers
       _ = copy.take { _ in false }
@@ -140,13 +140,13 @@ struct NumberTests {
     #expect(afterTheLast(numbers) == 18)
     numbers.giveBack(1001, at: time(11_802))
     #expect(afterTheLast(numbers) == 16)
-    // After a long time without entities nothing is kept.
+    // After a long time without entities nothing is remembered.
     numbers.giveBack(16, at: time(11_803))
     numbers.giveBack(1002, at: time(99_000))
     #expect(afterTheLast(numbers) == 16)
   }
 
-  @Test("are looked for a short time, and where none is found there is no entity")
+  @Test("are searched for a short time; if none is found no entity is made")
   func exhausted() {
     var numbers = EntityNumbers()
     var looked = 0

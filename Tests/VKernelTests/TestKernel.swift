@@ -2,7 +2,7 @@ import VKernel
 import VProtocol
 import VTransport
 
-/// One kernel without a machine, what comes out of it, and packets of invented other kernels.
+/// One kernel without a machine, its actions, and packets of invented other kernels.
 struct TestKernel: ~Copyable {
   var kernel: Kernel
   var step = Step()
@@ -14,20 +14,20 @@ struct TestKernel: ~Copyable {
     step.now = .init(nanoseconds: 1_000_000_000)
   }
 
-  /// What came out since the last time.
+  /// The actions since the last call.
   mutating func taken() -> [Action] {
     var actions: [Action] = []
     while let action = step.popFirst() { actions.append(action) }
     return actions
   }
 
-  /// Retires an entity; which clients are told so, with which codes.
+  /// Retires an entity; returns the clients whose transactions end, with the codes.
   mutating func retire(_ entity: EntityID) -> [EntityID: ReplyCode] {
     kernel.retire(entity, &step)
     return completions()
   }
 
-  /// Whose transactions ended since the last time.
+  /// The clients whose transactions have ended since the last call.
   mutating func completions() -> [EntityID: ReplyCode] {
     var codes: [EntityID: ReplyCode] = [:]
     for case .complete(let client, _, let message) in taken() { codes[client] = message.reply }
@@ -56,7 +56,7 @@ struct TestKernel: ~Copyable {
     _ = taken()
   }
 
-  /// A request of a client of another kernel, which comes in.
+  /// Takes in a request of a client of another kernel.
   mutating func receive(
     from kernel: UInt32, _ discriminator: UInt32 = 16, to server: EntityID, at port: UInt16 = 61044
   ) {

@@ -82,7 +82,7 @@ struct KeeperFrameTests {
     }
   }
 
-  @Test("octets that are no frame are refused, and a frame is what its octets say")
+  @Test("octets that are not a frame are refused, and a frame is parsed exactly")
   func changedOctets() {
     for frame in Self.samples where frame.octets.count < 400 {
       let octets = frame.octets
@@ -126,7 +126,7 @@ struct KeeperFrameTests {
     #expect((try? assembly.take(KeeperFrame.hangUp.octets)) == .hangUp)
   }
 
-  @Test("pieces between which another frame comes, and too many of them, are none")
+  @Test("pieces with another frame in between, or too many pieces, are refused")
   func pieces() throws {
     let piece = [3, 64, 1] + [UInt8](repeating: 0, count: KeeperFrame.packetBytesMax - 3)
     var assembly = FrameAssembly()

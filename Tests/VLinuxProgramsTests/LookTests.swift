@@ -6,13 +6,13 @@ import VLinuxPrograms
 import VProtocol
 import VStore
 
-/// Who may look into a process is what ptrace(2) says, whoever started it.
+/// A user may look at a process as ptrace(2) allows, whoever started it.
 @Suite("Looks into processes", .needsRoot, .timeLimit(.minutes(1)))
 struct LookTests {
   private let shop = Workshop()
   private static let ann = "daemon"
 
-  /// What came of looking at everything that is private: 0 where it was shown.
+  /// The result of reading everything that is private: 0 if it was shown.
   private func codes(_ pid: Int32, as onlooker: Onlooker) async -> [ReplyCode] {
     let machine = shop.machine
     func code(_ outcome: Outcome<[UInt8]>) -> ReplyCode {
@@ -48,7 +48,7 @@ struct LookTests {
   private static let shown: [ReplyCode] = [.ok, .ok, .ok]
   private static let refused: [ReplyCode] = [.noPermission, .noPermission, .noPermission]
 
-  @Test("a user sees into her own processes, and into no others")
+  @Test("a user can look at her own processes, and at no others")
   func own() async throws {
     let program = try await shop.start("") {
       $0.user = Self.ann
@@ -69,14 +69,14 @@ struct LookTests {
     arguments: [0o4755, 0o2755, 0o711])
   func others(permissions: UInt16) async throws {
     let path = "/var/tmp/v-look-\(getpid())-\(permissions)"
-    // Not by this process: what it starts meanwhile would have the file open, and keep it from
-    // being run.
+    // Not from this process: processes that it starts meanwhile would have the file open, and keep
+    // it from being run.
     let mode = String(permissions, radix: 8)
     let copy = try await shop.start("cp /bin/sleep \(path) && chmod \(mode) \(path)")
     defer { try? FileManager.default.removeItem(atPath: path) }
     #expect(await copy.ended() == .exited(0))
     copy.forget()
-    // It becomes the other one by itself, as su does when it is run by a shell.
+    // It changes its user itself, as su does when a shell runs it.
     let program = try await shop.start("exec \(path) 1000") { $0.user = Self.ann }
     await expectCopy(program)
     #expect(await codes(program.pid, as: .user(Self.ann)) == Self.refused)
@@ -92,8 +92,8 @@ struct LookTests {
     }
   }
 
-  /// As below a mount whose server, and not Linux, knows who may read.
-  @Test("a program that its user may not read is closed to her, also where Linux shows it")
+  /// As below a mount: its server, and not Linux, knows the rights.
+  @Test("a program that its user may not read is closed to her, even if Linux shows it")
   func unreadable() async throws {
     let path = "/var/tmp/v-look-\(getpid())-later"
     let copy = try await shop.start("cp /bin/sleep \(path) && chmod 755 \(path)")
@@ -103,7 +103,7 @@ struct LookTests {
     let program = try await shop.start("exec \(path) 1000") { $0.user = Self.ann }
     await expectCopy(program)
     #expect(await codes(program.pid, as: .user(Self.ann)) == Self.shown)
-    // Linux has asked at the start only.
+    // Linux checked only at the start.
     #expect(chmod(path, 0o711) == 0)
     #expect(await codes(program.pid, as: .user(Self.ann)) == Self.refused)
     #expect(await codes(program.pid, as: .fullRoot) == Self.shown)
@@ -130,7 +130,7 @@ struct LookTests {
         starts.withLock { $0.append(outcome) }
       }
     }
-    // Twenty of them would have all threads for the disk.
+    // Twenty of them would block all threads for the disk.
     let others = await answer { shop.machine.otherProcesses(completion: $0) }
     #expect(!others.isEmpty && starts.withLock { $0.isEmpty })
     users.refuse()
@@ -150,7 +150,7 @@ struct LookTests {
   }
 }
 
-/// A table of users that tells nothing until it refuses.
+/// A table of users that gives no answer until it refuses.
 private final class HangingUsers: UserTable {
   private struct State {
     var waiting: [@Sendable () -> Void] = []

@@ -11,10 +11,10 @@ struct MachineTests {
     (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
   }
 
-  @Test("classes are what the mechanism makes of them, at the start and later")
+  @Test("the mechanism applies classes, at the start and later")
   func cgroups() async throws {
     let shop = Workshop()
-    // Others that a machine can have are not on every machine.
+    // Other mechanisms exist only on some machines.
     guard shop.machine.classMechanism == .cgroup1 else { return }
     let program = try await shop.start("sleep 1000") { $0.programClass = .guest }
     let keeper = try #require(shop.keepers.first)
@@ -33,7 +33,7 @@ struct MachineTests {
   }
 
   @Test(
-    "where there is no cgroup, sessions and processes are nice to each other",
+    "without cgroups, classes are nice values of sessions or processes",
     arguments: [ClassMechanism.autogroup, .nice])
   func nice(mechanism: ClassMechanism) async throws {
     let shop = Workshop {
@@ -56,7 +56,7 @@ struct MachineTests {
     await shop.close(program)
   }
 
-  @Test("everything else is there, without kernel threads and our programs")
+  @Test("all other processes are listed, without kernel threads and our programs")
   func otherProcesses() async throws {
     let shop = Workshop()
     let program = try await shop.start("sleep 1000 & echo up; wait")
@@ -71,7 +71,7 @@ struct MachineTests {
     await shop.close(program)
   }
 
-  @Test("a process is read as /proc has it, and its memory where something is mapped")
+  @Test("a process is read as in /proc, and its memory where something is mapped")
   func process() async throws {
     let shop = Workshop()
     let program = try await shop.start("") {
@@ -121,7 +121,7 @@ struct MachineTests {
     #expect(abs(Double(load) / 1000 - (line ?? -100)) < 5)
   }
 
-  @Test("a cancelled read ends at once and takes nothing away")
+  @Test("a cancelled read ends at once and loses no octets")
   func cancel() async throws {
     let shop = Workshop()
     let program = try await shop.start("cat")
@@ -133,7 +133,7 @@ struct MachineTests {
     #expect(read == .cancelled)
     #expect(await program.write("x") == .ok)
     #expect(await program.read(at: 0) == .octets([UInt8(ascii: "x")], position: 0))
-    // Reads that wait end when the program is forgotten.
+    // Waiting reads end when the program is forgotten.
     async let last = program.read(at: 1)
     #expect(await program.write("") == .ok)
     await shop.close(program)

@@ -16,7 +16,7 @@ struct ProgramTests {
   @Test("all output of both streams is there at the end", arguments: [false, true])
   func wholeOutput(isAttached: Bool) async throws {
     let shop = Workshop()
-    // Detached, it must fit what is kept.
+    // A detached program keeps only a limited output.
     let count = isAttached ? 1_000_000 : 150_000
     let program = try await shop.start("seq \(count) | tee /dev/stderr; exit 7") {
       $0.isAttached = isAttached
@@ -32,13 +32,13 @@ struct ProgramTests {
     await shop.close(program)
   }
 
-  @Test("an attached program is held up by 64 KB unread, and what it wrote is not lost")
+  @Test("an attached program waits at 64 KB unread, and its output is not lost")
   func heldUp() async throws {
     let shop = Workshop()
     let program = try await shop.start("seq 100000; sleep 1000") { $0.isAttached = true }
     let first = await program.read(at: 0, count: 1)
     #expect(first == .octets([UInt8(ascii: "1")], position: 0))
-    // It can be killed while it is held up, with its pipe full.
+    // It can be killed while it waits, with its pipe full.
     #expect(await program.control(.kill(signal: SIGTERM)) == nil)
     #expect(await program.ended() == .killed(signal: SIGTERM))
     let octets = await program.output()
@@ -76,12 +76,12 @@ struct ProgramTests {
     await shop.close(program)
   }
 
-  @Test("a write that the program has no room for waits until it reads or ends")
+  @Test("a write waits until the program reads or ends")
   func fullInput() async throws {
     let shop = Workshop()
     let program = try await shop.start("sleep 1000")
     let piece = [UInt8](repeating: 7, count: 65_536)
-    // The pipe takes one, and the keeper another.
+    // The pipe takes one write, and the keeper another.
     for _ in 0..<2 {
       #expect(await answer { program.write(piece, at: nil, completion: $0) } == .ok)
     }
@@ -92,7 +92,7 @@ struct ProgramTests {
     await shop.close(program)
   }
 
-  @Test("what cannot be started says why, and leaves nothing")
+  @Test("a program that cannot be started gets the reason, and leaves nothing")
   func refusals() async throws {
     let shop = Workshop()
     func refusal(_ change: (inout ProgramOrder) -> Void) async -> Refusal? {
@@ -113,7 +113,7 @@ struct ProgramTests {
     #expect(await refusal { $0.arguments.append([65, 0, 66]) }?.code == .badArguments)
     let octets = [UInt8](repeating: 65, count: 131_071)
     let tooMany = Refusal(.badArguments, "/bin/sh: too many arguments")
-    // A longer one is too long for Linux, and more of them than three quarters of 8 MB.
+    // A longer argument is too long for Linux, and so are more than three quarters of 8 MB of them.
     #expect(await refusal { $0.arguments.append(octets + [65]) } == tooMany)
     #expect(await refusal { $0.arguments += Array(repeating: octets, count: 50) } == tooMany)
     await shop.close()
@@ -156,7 +156,7 @@ struct ProgramTests {
     await shop.close(program)
   }
 
-  @Test("it starts in the directory that was asked for, else at home, else in the root")
+  @Test("it starts in the wanted directory, else at home, else in the root")
   func directories() async throws {
     let shop = Workshop()
     for (asked, user, found) in [
@@ -174,7 +174,7 @@ struct ProgramTests {
     await shop.close()
   }
 
-  @Test("signals end it, stop it and let it go on; KILL ends what it has started too")
+  @Test("signals end it, stop it and let it go on; KILL ends its children too")
   func signals() async throws {
     let shop = Workshop()
     let program = try await shop.start(
@@ -198,7 +198,7 @@ struct ProgramTests {
   }
 
   @Test(
-    "what it leaves in the background goes on without it, and takes its commands",
+    "its background processes go on without it, and take its commands",
     arguments: [true, false])
   func background(hasFreezer: Bool) async throws {
     let shop = Workshop { if !hasFreezer { $0.cgroup2 = "" } }
@@ -209,13 +209,13 @@ struct ProgramTests {
     #expect(await program.text(until: "up") == "up\n")
     #expect(await program.write("\n") == .ok)
     #expect(await program.ended() == .exited(5))
-    // Its output is whole, though others could write to it.
+    // Its output is complete, although others could write to it.
     #expect(await program.read(at: 3) == .end)
     #expect(await program.write("x") == .brokenPipe)
     let left = { await answer { program.processes(completion: $0) } }
     await expect("two are left") { await left().count == 2 }
     #expect(await !left().contains(program.pid) && !program.isEmpty)
-    // Its number is no other's as long as something is left.
+    // Its number is given to no other process as long as one of its processes runs.
     #expect(kill(program.pid, 0) == 0)
     #expect(await program.control(.setClass(.background)) == nil)
     #expect(await program.control(.suspend) == nil)
@@ -234,7 +234,7 @@ struct ProgramTests {
     await shop.close(program)
   }
 
-  @Test("its end is known at once, however much those it leaves write", arguments: [false, true])
+  @Test("its end is reported at once, though others still write", arguments: [false, true])
   func endsBesideOutput(isAttached: Bool) async throws {
     let shop = Workshop()
     let program = try await shop.start("setsid yes & echo first; sleep 0.1") {
@@ -244,7 +244,7 @@ struct ProgramTests {
     #expect(await program.ended() == .exited(0))
     #expect(await output.starts(with: Array("first\n".utf8)) || !isAttached)
     #expect(await !answer { program.processes(completion: $0) }.isEmpty)
-    // Forgotten, nothing of it is left.
+    // After forgetting, none of its processes runs.
     await shop.close(program)
   }
 
@@ -272,7 +272,7 @@ struct ProgramTests {
     await shop.close(program)
   }
 
-  @Test("who hangs up ends it, one that does not listen too")
+  @Test("hanging up ends it, even if it ignores the signal")
   func hangUp() async throws {
     let shop = Workshop()
     let tame = try await shop.start("sleep 1000")

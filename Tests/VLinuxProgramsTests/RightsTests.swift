@@ -5,8 +5,8 @@ import VLinuxPrograms
 import VProtocol
 import VStore
 
-/// A user does to her program what Linux lets her do to its processes, and the keeper, which is
-/// root, adds nothing to that.
+/// A user can do to her program what Linux lets her do to its processes; the keeper, which is root,
+/// adds no rights.
 @Suite("Rights over a program", .needsRoot, .timeLimit(.minutes(1)))
 struct RightsTests {
   private static let ann = "daemon"
@@ -16,7 +16,7 @@ struct RightsTests {
   ]
 
   /// Starts `command` as ann; `$ROOT` in it runs what follows as root, as a set-user program does:
-  /// once, and nobody else can.
+  /// only once, so that no other program can use it.
   private func start(_ shop: Workshop, _ command: String) async throws -> any HostedProgram {
     let path = "/var/tmp/v-root-\(getpid())-\(UInt32.random(in: 0 ... .max))"
     let copy = try await shop.start(
@@ -39,7 +39,7 @@ struct RightsTests {
   }
 
   @Test(
-    "what has become root's takes no command of hers, and is not hung up; root's it takes",
+    "a process that became root's takes no command of hers and is not hung up, but takes root's",
     arguments: [true, false])
   func setUser(hasFreezer: Bool) async throws {
     let shop = Workshop { if !hasFreezer { $0.cgroup2 = "" } }
@@ -52,7 +52,7 @@ struct RightsTests {
       #expect(program.state == .running && program.order.programClass == .foreground)
     }
     program.hangUp()
-    // The keeper does one thing after the other: it has been hung up by now.
+    // The keeper works in order: by now it has been hung up.
     #expect(await program.control(.suspend)?.code == .notOwner)
     #expect(program.state == .running && Workshop.isAlive(program.pid))
     #expect(await program.control(.suspend, asUser: false) == nil)
@@ -80,7 +80,7 @@ struct RightsTests {
     #expect(await program.control(.suspend)?.code == .notOwner)
     #expect(await program.control(.setClass(.background))?.code == .notOwner)
     #expect(program.state == .running)
-    // Both are of one process group, of which Linux signals what she may.
+    // Both are in one process group; Linux signals those that she may signal.
     #expect(await program.control(.kill(signal: SIGUSR1)) == nil)
     #expect(await program.text(until: "usr").contains("usr"))
     #expect(Workshop.isAlive(child))

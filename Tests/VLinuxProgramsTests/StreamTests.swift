@@ -4,7 +4,7 @@ import VLinuxPrograms
 import VProtocol
 import VStore
 
-/// Lets `#expect` hold what calls change.
+/// Lets `#expect` contain mutating calls.
 private final class Box<Value> {
   var value: Value
   init(_ value: Value) { self.value = value }
@@ -14,12 +14,12 @@ private final class Box<Value> {
 
 @Suite("Output log")
 struct OutputLogTests {
-  /// The octet that belongs at a position.
+  /// The octet of a position.
   private static func octet(_ position: UInt64) -> UInt8 { UInt8(truncatingIfNeeded: position) }
 
   private static func octets(_ range: Range<UInt64>) -> [UInt8] { range.map(octet) }
 
-  /// One thing that can happen to a log.value.
+  /// An event of a log.
   private enum Event: CaseIterable {
     case write, writeMuch, readNext, readStart, readBeyond, end
   }
@@ -30,7 +30,7 @@ struct OutputLogTests {
   }
 
   @Test(
-    "nothing is invented, doubled or swapped, and what is held up is not lost",
+    "no octet is invented, doubled or swapped, and a waiting program loses none",
     arguments: [
       false, true,
     ])
@@ -38,7 +38,7 @@ struct OutputLogTests {
     for events in Self.sequences(6) { check(events, holdsUp: holdsUp) }
   }
 
-  /// Does what `events` say to a log of 8 octets, of which 4 may be unread.
+  /// Applies `events` to a log of 8 octets, of which 4 may be unread.
   private func check(_ events: [Event], holdsUp: Bool) {
     let log = Box(OutputLog(holdsUp: holdsUp, keptMax: 8, unreadMax: 4))
     var (written, next, hasEnded) = (UInt64(0), UInt64(0), false)
@@ -76,19 +76,19 @@ struct OutputLogTests {
           #expect(found >= position && !octets.isEmpty && octets.count <= 3)
           #expect(octets == Self.octets(found..<(found + UInt64(octets.count))))
           if holdsUp && position == next { #expect(found == position) }
-          // What was skipped is what is too old to be kept.
+          // Only octets that are too old to be kept were skipped.
           if found > position { #expect(found + 8 <= written) }
           if position == next { next = found + UInt64(octets.count) }
         case .end: #expect(hasEnded && position >= written)
         case .cancelled, .lost: Issue.record("\(read)")
         }
       }
-      // Only what nothing can be said to waits.
+      // Only reads that cannot be answered wait.
       for position in asked.values { #expect(position >= written && !hasEnded) }
     }
   }
 
-  @Test("a cancelled read is not answered, and its octets are there for the next")
+  @Test("a cancelled read is not answered, and its octets go to the next")
   func cancel() {
     let log = Box(OutputLog(holdsUp: true))
     #expect(log.change({ $0.handleRead(token: 1, position: 0, count: 10) }))
@@ -129,14 +129,14 @@ struct InputQueueTests {
     #expect(queue.value.head == [4, 5, 6])
   }
 
-  @Test("a write that names its position is queued once, however often it comes")
+  @Test("a write with a position is queued once, however often it comes")
   func repeated() {
     let queue = Box(InputQueue())
     func write(_ position: UInt64?, _ octets: [UInt8]) -> ReplyCode? {
       queue.change { $0.handleWrite(token: 1, at: position, octets) }
     }
     #expect(write(0, [1, 2, 3]) == nil && write(0, [1, 2, 3]) == nil)
-    // Others who write count for themselves.
+    // Writes without a position are counted separately.
     #expect(write(nil, [9]) == nil)
     #expect(write(1, [2, 3, 4, 5]) == nil && write(5, []) == nil)
     #expect(write(6, [7]) == .outOfRange)
@@ -166,7 +166,7 @@ struct InputQueueTests {
     #expect(queue.value.isToBeClosed && queue.value.head == nil)
   }
 
-  @Test("who wrote what nobody reads any more is told, except of what was read")
+  @Test("a write that will not be read is answered so, unless it was read")
   func broken() {
     let queue = Box(InputQueue(capacity: 1))
     for token in 1...3 as ClosedRange<UInt32> {
@@ -181,7 +181,7 @@ struct InputQueueTests {
         && queue.value.isToBeClosed)
   }
 
-  @Test("so much waits and no more, and goes on when its writers are gone")
+  @Test("the waiting input is bounded, and is still written when its writers have ended")
   func bound() {
     let queue = Box(InputQueue())
     let piece = [UInt8](repeating: 0, count: KeeperFrame.dataBytesMax)

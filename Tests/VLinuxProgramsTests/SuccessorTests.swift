@@ -6,7 +6,7 @@ import VLinuxPrograms
 import VProtocol
 import VStore
 
-/// A team server that can vanish as one does that is killed: it holds nothing but a socket.
+/// A team server that can end like a killed one: it has nothing but a socket.
 final class MortalServer {
   private let socket: Int32
   let keeper: Int32
@@ -83,7 +83,7 @@ struct SuccessorTests {
     server.reap()
   }
 
-  @Test("finds what ended meanwhile, what is suspended, and what is asked again")
+  @Test("finds programs that ended meanwhile, suspended ones, and repeated requests")
   func statuses() async throws {
     let shop = Workshop()
     let ended = try MortalServer(shop, "echo done; exit 6", outlivesServer: true)
@@ -120,7 +120,7 @@ struct SuccessorTests {
     for server in [ended, frozen] { server.reap() }
   }
 
-  @Test("finds nothing where programs end with their server")
+  @Test("finds nothing if programs end with their server")
   func endMode() async throws {
     let shop = Workshop()
     let server = try MortalServer(shop, "sleep 1000 & sleep 1000", outlivesServer: false)
@@ -135,7 +135,7 @@ struct SuccessorTests {
     await shop.close()
   }
 
-  @Test("a server that vanishes before the program runs leaves nothing")
+  @Test("a server that dies before the program runs leaves nothing")
   func early() async throws {
     let shop = Workshop()
     let server = try MortalServer(shop, "sleep 1000", outlivesServer: true)
@@ -166,7 +166,7 @@ struct SuccessorTests {
     await shop.close(program)
   }
 
-  @Test("what dead keepers left is removed")
+  @Test("remains of dead keepers are removed")
   func remains() async throws {
     let shop = Workshop()
     let server = try MortalServer(shop, "sleep 1000", outlivesServer: true)

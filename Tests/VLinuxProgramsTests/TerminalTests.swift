@@ -17,7 +17,7 @@ struct TerminalTests {
     }
   }
 
-  @Test("it has the terminal's size, and is told of a new one")
+  @Test("it has the terminal's size, and is notified of a new one")
   func size() async throws {
     let program = try await start(
       "stty size; trap 'stty size; exit' WINCH; echo up; while :; do sleep 0.01; done")
@@ -37,7 +37,7 @@ struct TerminalTests {
     await shop.close(program)
   }
 
-  @Test("^C ends what runs in the foreground, ^Z stops it")
+  @Test("^C ends the foreground, ^Z stops it")
   func jobControl() async throws {
     let program = try await start("echo up; exec sleep 1000")
     #expect(await program.text(until: "up") == "up\r\n")

@@ -10,7 +10,7 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// Programs that really run: a team server's machine with a directory of its own, on a real loop.
+/// Real programs: a team server's machine with a directory of its own, on a real loop.
 struct Workshop {
   static let node: Node = {
     do {
@@ -23,7 +23,7 @@ struct Workshop {
     }
   }()
 
-  /// Beside the tests, as it lies beside the node.
+  /// Beside the tests, as it is beside the node.
   static let keeper: String = {
     let tests = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     return URL(fileURLWithPath: tests ?? "").deletingLastPathComponent().path + "/vkeep"
@@ -46,7 +46,7 @@ struct Workshop {
       resources: resources)
   }
 
-  /// A machine that finds what this one left.
+  /// A machine that finds the programs of this one.
   func successor() -> LinuxPrograms {
     LinuxPrograms(
       Self.node, users: LinuxUsers(), directory: directory, outlivesServer: true,
@@ -79,7 +79,7 @@ struct Workshop {
     }
   }
 
-  /// Forgets the programs and checks that nothing is left of them.
+  /// Forgets the programs and checks that no process is left.
   func close(_ programs: any HostedProgram...) async {
     var pids = keepers
     for program in programs {
@@ -95,7 +95,7 @@ struct Workshop {
     try? FileManager.default.removeItem(atPath: directory)
   }
 
-  /// A zombie, which somebody else is to reap, is none of ours.
+  /// A zombie that another process must reap does not count.
   static func isAlive(_ pid: Int32) -> Bool {
     guard let stat = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
       let end = stat.lastIndex(of: ")")
@@ -111,7 +111,7 @@ func answer<Value: Sendable>(
   await withCheckedContinuation { continuation in ask { continuation.resume(returning: $0) } }
 }
 
-/// Waits, 10 s at most, until something is so.
+/// Waits, 10 s at most, until a condition holds.
 func expect(
   _ what: String, sourceLocation: SourceLocation = #_sourceLocation, _ isSo: () async -> Bool
 ) async {
@@ -130,7 +130,7 @@ extension HostedProgram {
     await answer { read(stream, from: position, count: count, completion: $0) }
   }
 
-  /// What comes from `position` on: up to the end, or until `isEnough`.
+  /// The output from `position` on: up to the end, or until `isEnough`.
   func output(
     _ stream: VStore.OutputStream = .out, from position: UInt64 = 0,
     until isEnough: ([UInt8]) -> Bool = { _ in false }

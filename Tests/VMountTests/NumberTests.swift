@@ -29,7 +29,7 @@ struct NumberTests {
       Tree(prefix: Array("storage/kea".utf8)).number(of: identity)
     }
     #expect(Set(numbers).count == 1)
-    // Written down: a change of it would move every file's number at the next upgrade.
+    // Written out: a change of it would change every file's number at the next upgrade.
     #expect(numbers[0] == Self.known)
   }
 

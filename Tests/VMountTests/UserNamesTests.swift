@@ -7,10 +7,10 @@ import VNode
 import VProtocol
 import VRuntime
 
-/// A table of users that tells nothing until a test lets it.
+/// A table of users that gives no answer until a test lets it.
 private final class SlowNames: UserNames {
   private struct State {
-    /// Nil does not tell.
+    /// Nil gives no answer.
     var names: [UInt32: String]?
     var waiting: [@Sendable () -> Void] = []
   }
@@ -18,7 +18,7 @@ private final class SlowNames: UserNames {
 
   var waitingCount: Int { state.withLock { $0.waiting.count } }
 
-  /// Tells from now on; nil goes on telling nothing to those who wait.
+  /// Answers from now on; with nil it still gives no answer to waiting calls.
   func answer(_ names: [UInt32: String]?) {
     let waiting = state.withLock { state in
       defer { state.waiting = [] }
@@ -58,7 +58,7 @@ private struct FixedNames: UserNames {
   func find(_ questions: [NameQuestion], _ done: @escaping @Sendable () -> Void) { done() }
 }
 
-/// A mount of a name space with nothing in it, on a real loop.
+/// A mount of an empty name space, on a real loop.
 private final class Mounted {
   let path = "/tmp/v-mount-\(getpid())-\(UInt32.random(in: 0 ... .max))"
   let names = SlowNames()
@@ -88,8 +88,8 @@ private final class Mounted {
     rmdir(path)
   }
 
-  /// Starts `stat` of the mount by a user: another process, since one that serves a mount must not
-  /// wait for it.
+  /// Starts `stat` of the mount by a user: another process, because one that serves a mount must
+  /// not wait for it.
   func stat(as uid: UInt32) throws -> Process {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/setpriv")
@@ -115,17 +115,17 @@ struct UserNamesTests {
     return false
   }
 
-  @Test("serves whoever is known, and the others as soon as they are")
+  @Test("serves known users, and the others as soon as they are known")
   func slow() throws {
     let mounted = try Mounted()
-    // More of them than there are threads in the loop, by far.
+    // Many more of them than there are threads in the loop.
     let waiting = try (0..<20).map { _ in try mounted.stat(as: 4711) }
     #expect(until { mounted.names.waitingCount >= 20 })
     let root = try mounted.stat(as: 0)
     root.waitUntilExit()
     #expect(root.terminationStatus == 0)
     #expect(waiting.allSatisfy { $0.isRunning })
-    // A signal ends the wait; other ones are blocked in what a test starts.
+    // A signal ends the wait; other signals are blocked in processes that a test starts.
     kill(waiting[0].processIdentifier, SIGKILL)
     waiting[0].waitUntilExit()
     mounted.names.answer([4711: "ann"])
@@ -136,17 +136,17 @@ struct UserNamesTests {
     #expect(until { mounted.names.waitingCount == 0 })
   }
 
-  @Test("says who asks so that other hosts take it: a name that no principal can have is a number")
+  @Test("a user whose name no principal can have is sent as a number")
   func principals() {
     let users = Users(table: FixedNames())
     #expect(users.principal(ofUser: 0) == "root")
     #expect(users.principal(ofUser: 1) == "ann")
     #expect((2...6).allSatisfy { users.principal(ofUser: $0) == "#\($0)" })
-    // As the owner of a file it is the account's.
+    // As the owner of a file it is the account's name.
     #expect(users.name(ofUser: 2) == "ann@corp")
   }
 
-  @Test("takes nobody for somebody else: who is not told of is refused")
+  @Test("takes no user for another: an unknown one is refused")
   func untold() throws {
     let mounted = try Mounted()
     let process = try mounted.stat(as: 4711)

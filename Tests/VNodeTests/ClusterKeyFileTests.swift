@@ -3,7 +3,7 @@ import VNode
 
 @Suite("The file of the cluster key")
 struct ClusterKeyFileTests {
-  @Test("is of root or of the node's own user, and nobody else may use it")
+  @Test("belongs to root or the node's own user, and nobody else may use it")
   func owners() {
     func refusal(_ mode: UInt32, _ owner: UInt32, _ user: UInt32) -> String? {
       ClusterKeyFile.refusal(path: "/k", mode: 0o100_000 | mode, owner: owner, user: user)

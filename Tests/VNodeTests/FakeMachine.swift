@@ -3,8 +3,8 @@ import VNode
 import VProtocol
 import VTransport
 
-/// A machine whose chance is fixed, whose clock stands still unless it is moved, and which keeps
-/// what was sent.
+/// A machine with fixed random numbers, a clock that a test moves, and a list of the packets that
+/// were sent.
 final class FakeMachine: Machine {
   struct Sent: Sendable {
     var packets: [[UInt8]]
@@ -37,7 +37,7 @@ final class FakeMachine: Machine {
     sent.withLock { $0.append(Sent(packets: list, destination: destination)) }
   }
 
-  /// What was sent since the last call.
+  /// The packets sent since the last call.
   func takeSent() -> [Sent] {
     sent.withLock { sent in
       defer { sent = [] }

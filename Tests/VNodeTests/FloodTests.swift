@@ -9,7 +9,7 @@ struct FloodTests {
   private let kea = SealedHost("kea", kernel: KernelID(0x0D0E_0F11))
   private let source = Locator(ipv4: 0x0A00_0066, port: 666)
 
-  /// A packet of 92 octets that says to be sealed by `sender` for one kernel, or for all.
+  /// A packet of 92 octets that looks sealed by `sender` for one kernel, or for all.
   private func forged(_ sender: UInt32, isMulticast: Bool = false) -> [UInt8] {
     var packet = [UInt8](repeating: 0x5A, count: 92)
     packet.replaceSubrange(
@@ -24,7 +24,7 @@ struct FloodTests {
     for sender: UInt32 in 1...20_000 {
       #expect(kea.refusal(of: forged(sender * 2 + 1), from: source) == .unknownSender)
     }
-    // One key, that of all multicasts, for what it is asked who it is: at most ten times a second.
+    // One key, that of multicasts, for the probes of unknown senders: at most ten a second.
     #expect(kea.node.keyDerivations <= derived + 1)
     #expect(kea.takePackets().count == 10)
     for sender: UInt32 in 1...1000 {
@@ -38,7 +38,7 @@ struct FloodTests {
     #expect(kea.takePackets().count == 1)
   }
 
-  @Test("in the name of one that was asked who it is costs one key, and takes nobody's place")
+  @Test("in the name of a probed kernel costs one key, and takes no other's place")
   func asked() {
     let moa = SealedHost("moa", kernel: KernelID(0xA1B2_C301))
     moa.node.announce()
@@ -63,7 +63,7 @@ struct FloodTests {
     #expect(kea.node.keyDerivations == derived)
   }
 
-  @Test("in the name of a kernel that is known is refused with the key that is there")
+  @Test("in the name of a known kernel is refused with the existing key")
   func knownSender() {
     let moa = SealedHost("moa", kernel: KernelID(0xA1B2_C301))
     moa.node.announce()
@@ -79,7 +79,7 @@ struct FloodTests {
   @Test("no more than 100 keys are derived in a second, and the others in the next")
   func budget() {
     let others = (1...80).map { SealedHost("h\($0)", kernel: KernelID(UInt32($0) * 2 + 1)) }
-    // Each costs two keys: one to be answered, one to be heard.
+    // Each needs two keys: one to answer it, one to open its packets.
     func meet() {
       for other in others {
         other.node.announce()
@@ -98,12 +98,12 @@ struct FloodTests {
     #expect(kea.node.peers.count == 80)
   }
 
-  @Test("a node that missed an announcement asks who it is that it cannot understand")
+  @Test("a node that missed an announcement probes a kernel whose packets it cannot open")
   func missedAnnouncement() {
     let moa = SealedHost("moa", kernel: KernelID(0xA1B2_C301))
     moa.node.announce()
     SealedHost.exchange([kea, moa])
-    // kea starts anew; moa does not hear of it, and goes on to the kernel that was there.
+    // kea is restarted; moa does not hear of it, and still sends to the earlier kernel.
     let again = SealedHost("kea", kernel: KernelID(0x0D0E_0F13))
     let old = EntityID(kernel: kea.node.id, discriminator: 16)
     moa.node.sendDatagram(

@@ -7,7 +7,7 @@ import VTransport
 
 @Suite("A node that probes a stranger")
 struct ProbedPeerTests {
-  @Test("survives an answer that promises a segment and brings none")
+  @Test("survives an answer that promises a segment and has none")
   func shortAnswer() throws {
     let stranger = KernelID(0xA1B2_C301)
     let client = EntityID(kernel: stranger, discriminator: 16)

@@ -37,7 +37,7 @@ struct ReplayWindowTests {
     #expect(ReplayWindow.size == 1024)
   }
 
-  @Test("a jump ahead forgets what is then too old, and nothing else", arguments: 1...1030)
+  @Test("a jump ahead drops numbers that are then too old, and no others", arguments: 1...1030)
   func jump(step: UInt64) {
     var window = ReplayWindow()
     let base: UInt64 = 10_000
@@ -45,13 +45,13 @@ struct ReplayWindowTests {
     let highest = base + step
     #expect(accept(&window, highest))
     for number in (base - 1023)...highest {
-      // Between the old and the new highest all are new; the rest was seen or is too old.
+      // Numbers between the old and the new highest are new; the rest was seen or is too old.
       let isNew = number > base && number < highest && highest - number < 1024
       if accept(&window, number) != isNew { Issue.record("\(number)") }
     }
   }
 
-  @Test("against a set that remembers everything, in any order")
+  @Test("it agrees with a set of all seen numbers, in any order")
   func model() {
     var window = ReplayWindow()
     var seen: Set<UInt64> = []

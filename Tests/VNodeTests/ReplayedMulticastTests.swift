@@ -6,7 +6,7 @@ import VTransport
 
 @Suite("A repeated multicast")
 struct ReplayedMulticastTests {
-  @Test("an old multicast repeated by somebody else does not move a kernel")
+  @Test("an old multicast repeated by a stranger does not move a kernel")
   func multicastReplay() {
     let kernelS = KernelID(0xA1B2_C301)
     let kea = SealedHost("kea", kernel: KernelID(0x0D0E_0F11))
@@ -17,7 +17,7 @@ struct ReplayedMulticastTests {
     let recorded = moa.takePackets()
     moa.node.announce()
     SealedHost.exchange([kea, moa])
-    // Sent again by who has no key.
+    // Sent again by a stranger without the key.
     for packet in recorded { #expect(kea.refusal(of: packet, from: attacker) == nil) }
     let asked = kea.machine.takeSent().map(\.destination)
     #expect(asked == [.peer(kernelS, attacker)])

@@ -2,7 +2,7 @@ import VNode
 import VProtocol
 import VTransport
 
-/// A node of a sealed cluster on a machine that is moved by hand.
+/// A node of a sealed cluster on a machine that a test controls.
 struct SealedHost {
   let node: Node
   let machine: FakeMachine
@@ -19,7 +19,7 @@ struct SealedHost {
     locator = Locator(ipv4: 0x0A00_0000 | kernel.rawValue & 0xFFFF, port: 61_044)
   }
 
-  /// What refuses a packet, or nil.
+  /// The error that refuses a packet, or nil.
   func refusal(of packet: [UInt8], from source: Locator) -> WireError? {
     var copy = packet
     return copy.withUnsafeMutableBytes { bytes -> WireError? in

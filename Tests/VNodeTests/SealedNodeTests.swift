@@ -11,12 +11,12 @@ struct SealedNodeTests {
   private static let kernelN = KernelID(0x0D0E_0F11)
   private static let source = Locator(ipv4: 0x0A00_0001, port: 61_044)
 
-  /// The node of kernel N, or of another one, with what it sends; it has heard a multicast of
-  /// kernel S, unless that is a stranger.
+  /// The node of kernel N, or of another one, with its packets; it has heard a multicast of kernel
+  /// S, unless S must be unknown.
   private struct Bench {
     let machine: FakeMachine
     let node: Node
-    /// Senders that no key is known for but for an answer: they were asked who they are.
+    /// Senders for which it has a key only for their answer: they were probed.
     private let asked = Asked()
     private let hasHeardS: Bool
 
@@ -36,7 +36,7 @@ struct SealedNodeTests {
       _ = machine.takeSent()
     }
 
-    /// What refuses a packet, or nil.
+    /// The error that refuses a packet, or nil.
     func refusal(of packet: [UInt8]) -> WireError? {
       var copy = packet
       return copy.withUnsafeMutableBytes { bytes -> WireError? in
@@ -49,8 +49,8 @@ struct SealedNodeTests {
       }
     }
 
-    /// Refused, and nothing is changed: no key opens it; or its sender is unknown, and is perhaps
-    /// asked who it is, from when on there is a key for its answer.
+    /// It is refused, and nothing changes: no key opens it; or its sender is unknown, and may be
+    /// probed, which makes a key for its answer.
     func expectUnopened(_ packet: [UInt8], isMulticast: Bool = false, _ note: Comment) {
       let sender = Array(packet.suffix(28).prefix(4))
       let isS = hasHeardS && sender == [0xA1, 0xB2, 0xC3, 0x01]
@@ -86,13 +86,13 @@ struct SealedNodeTests {
     #expect(sent.first?.destination == .peer(Self.kernelS, Self.source))
   }
 
-  @Test("the golden answer opens at the kernel that it is for, and at no other")
+  @Test("the golden answer opens at its receiver, and at no other kernel")
   func answerOpens() {
     for (kernel, refusal) in [(Self.kernelS, nil), (KernelID(0x0D0E_0F13), WireError.badSeal)] {
       let bench = Bench(kernel: kernel)
       #expect(bench.refusal(of: answer) == .unknownSender)
       _ = bench.machine.takeSent()
-      // It has been asked who it is, and may answer.
+      // It has been probed, and may answer.
       #expect(bench.refusal(of: answer) == refusal)
     }
   }
@@ -101,8 +101,8 @@ struct SealedNodeTests {
   func nextNumber() throws {
     let bench = Bench()
     #expect(bench.refusal(of: probe) == nil)
-    // The same probe from a kernel with another number cannot be made here; the announcement
-    // uses the multicast key and the next number.
+    // The same probe with another packet number cannot be made here; the announcement uses the
+    // multicast key and the next number.
     bench.node.announce()
     let sent = bench.machine.takeSent()
     #expect(sent.count == 2)
@@ -111,14 +111,14 @@ struct SealedNodeTests {
     #expect(sent[1].destination == .group(.managerGroup))
   }
 
-  @Test("a flip of any bit of a sealed packet is refused and does nothing")
+  @Test("a sealed packet with any flipped bit is refused and has no effect")
   func flips() {
     let bench = Bench()
     for fixture in [probe, announcement] {
       for bit in 0..<(fixture.count * 8) {
         var packet = fixture
         packet[bit / 8] ^= 0x80 >> UInt8(bit % 8)
-        // Another sender, who may be asked who it is.
+        // Another sender, which may be probed.
         if (64 * 8)..<(68 * 8) ~= bit {
           bench.expectUnopened(packet, isMulticast: fixture == announcement, "bit \(bit)")
           continue
@@ -157,7 +157,7 @@ struct SealedNodeTests {
     #expect(bench.refusal(of: packet) == nil)
   }
 
-  @Test("a packet is taken once")
+  @Test("a packet is accepted once")
   func replay() {
     let bench = Bench()
     for packet in [probe, announcement] {
@@ -170,7 +170,7 @@ struct SealedNodeTests {
   @Test("unicast and multicast numbers of one kernel are separate")
   func separateWindows() {
     let bench = Bench()
-    // The largest number of all first; then 7 would be far too old in the same window.
+    // The largest possible number comes first; then 7 would be far too old in the same window.
     #expect(bench.refusal(of: announcement) == nil)
     #expect(bench.refusal(of: probe) == nil)
   }
@@ -200,16 +200,16 @@ struct SealedNodeTests {
     }
   }
 
-  @Test("a sealed node takes no clear packet", arguments: Fixture.clear)
+  @Test("a sealed node accepts no clear packet", arguments: Fixture.clear)
   func clearPacket(fixture: Fixture) {
-    // c09 has the EPG bit set, and so is tried as a sealed one.
+    // c09 has the EPG bit set, and so is treated as a sealed one.
     let looksSealed = fixture.name.hasPrefix("c09")
     Bench().expectRefusal(
       of: fixture.bytes, looksSealed ? .truncated(needed: 92, found: 68) : .unexpectedSealing,
       "clear")
   }
 
-  @Test("a clear node takes no sealed packet", arguments: Fixture.sealed)
+  @Test("a clear node accepts no sealed packet", arguments: Fixture.sealed)
   func sealedPacket(fixture: Fixture) {
     Bench(secret: nil).expectRefusal(of: fixture.bytes, .unexpectedSealing, "sealed")
   }
@@ -222,7 +222,7 @@ struct SealedNodeTests {
     #expect(bench.machine.takeSent().map(\.packets) == [[Fixture.named("c17").bytes]])
     for count in 0..<probe.count {
       let packet = Array(probe.prefix(count))
-      // Where the last four octets happen to be zero they say that there is no checksum.
+      // If the last four octets happen to be zero, they mean that there is no checksum.
       let found = bench.refusal(of: packet)
       #expect(found != nil && found != .replayed, "\(count) octets")
     }

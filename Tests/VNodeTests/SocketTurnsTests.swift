@@ -3,7 +3,7 @@ import VNode
 
 @Suite("Turns of workers at the sockets")
 struct SocketTurnsTests {
-  @Test("as a rule any worker may, and nothing is waited for anew that was emptied")
+  @Test("as a rule any worker may, and an emptied socket is not watched again")
   func shared() {
     var turns = SocketTurns()
     let begun = (turns.begin(5), turns.begin(5), turns.begin(6))
@@ -14,7 +14,7 @@ struct SocketTurnsTests {
     }
   }
 
-  @Test("a socket that was left with more is waited for anew")
+  @Test("a socket that was left with more is watched again")
   func turnLimit() {
     var turns = SocketTurns()
     _ = turns.begin(5)
@@ -23,7 +23,7 @@ struct SocketTurnsTests {
     #expect(!turns.isFlooded)
   }
 
-  @Test("while most packets are refused one worker is there for both sockets, and no event is lost")
+  @Test("while most packets are refused one worker serves both sockets, and no event is lost")
   func flood() {
     var turns = SocketTurns()
     _ = turns.begin(5)

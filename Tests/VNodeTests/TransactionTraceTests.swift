@@ -20,7 +20,7 @@ struct TransactionTraceTests {
     return client
   }
 
-  @Test("keeps nothing before it is told to, and nothing new after")
+  @Test("records nothing before it is on, and nothing new after")
   func onAndOff() {
     _ = transact(1)
     #expect(node.trace.entries.isEmpty)
@@ -33,7 +33,7 @@ struct TransactionTraceTests {
     #expect(node.trace.entries.isEmpty)
   }
 
-  @Test("tells who asked whom for what, and how it ended")
+  @Test("has client, server, operation and result")
   func entries() {
     node.trace.keep(true)
     let clients = [transact(7), transact(8, answering: .busy), transact(9, answering: nil)]

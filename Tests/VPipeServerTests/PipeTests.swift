@@ -5,7 +5,7 @@ import VProtocol
 
 private let ann = Principal(user: "ann", host: "kea")
 
-/// A pipe driven by random operations, and what must hold after each of them.
+/// A pipe driven by random operations, and the conditions that must hold after each of them.
 private struct Checked {
   enum Kind: Equatable {
     case open(Pipe.Ends)
@@ -27,7 +27,7 @@ private struct Checked {
     pipe = table.make([1], owner: "ann", maker: ann, permissions: 0, at: 0)!
   }
 
-  /// A block says in every four octets which one it is, and how far from its start they are.
+  /// Every four octets of a block have the block's number, and their distance from its start.
   mutating func block(_ words: Int) -> [UInt8] {
     blocks += 1
     var octets: [UInt8] = []
@@ -76,7 +76,7 @@ private struct Checked {
 
   static func number(_ data: [UInt8]) -> UInt32 { UInt32(data[0]) << 8 | UInt32(data[1]) }
 
-  /// What is read is the front of what is left of one block.
+  /// The octets read are the front of the rest of one block.
   private mutating func take(_ data: [UInt8], _ count: Int) {
     guard !data.isEmpty else {
       counts.eof += 1
@@ -99,7 +99,7 @@ private struct Checked {
     if ends.isEmpty { inside = [:] }
   }
 
-  /// Nobody waits who need not.
+  /// No request waits that need not.
   func check(_ seed: UInt64) {
     guard let pipe = table[pipe]?.pipe else { return }
     let readers = ends.values.count { $0.contains(.reads) }
@@ -116,7 +116,7 @@ private struct Checked {
         #expect(readers == 0 ? !pipe.hadReader : !pipe.blocks.isEmpty, "seed \(seed)")
       }
     }
-    // Beside what was written there may be what readers gave back.
+    // Beside written blocks there may be rests that readers gave back.
     #expect(pipe.blocks.joined().count <= PipeLimits.bytesMax + 8 * 16_384)
     #expect(inside.count >= pipe.blocks.count, "seed \(seed)")
   }
@@ -125,7 +125,7 @@ private struct Checked {
 @Suite("A pipe as a value")
 struct PipeTests {
   @Test(
-    "any order of opening, reading, writing, closing and signals loses, doubles and keeps nothing")
+    "any order of opening, reading, writing, closing and signals loses and doubles nothing")
   func model() {
     var sums = (eof: 0, broken: 0, interrupted: 0, read: 0)
     for seed in 0..<100 as Range<UInt64> {
@@ -239,7 +239,7 @@ struct PipeTests {
     #expect(removed.table[removed.pipe] == nil)
   }
 
-  @Test("who makes a pipe and writes to it waits with the writing for a reader")
+  @Test("a writer that made its pipe waits with its first write for a reader")
   func making() throws {
     var driver = Driver()
     let instance = try driver.opened(.writes, isMaking: true)
@@ -249,7 +249,7 @@ struct PipeTests {
     #expect(driver.outcomes[write] == .written(3))
     let part = driver.run { $0.read(reader, count: 2, $1) }
     #expect(driver.outcomes[part] == .read([1, 2]))
-    // The rest goes back with its reader, to whoever reads next.
+    // The rest goes back with its reader, and to the next read.
     let next = try driver.opened(.reads)
     _ = driver.run { table, _ in table.release(reader) }
     let rest = driver.run { $0.read(next, count: 20, $1) }
@@ -259,7 +259,7 @@ struct PipeTests {
     #expect(driver.outcomes[broken] == .refused(.brokenPipe))
   }
 
-  @Test("a pipe is paid for by its maker, whoever owns it, until nobody has it open any more")
+  @Test("a pipe counts in its maker's share, whoever owns it, as long as it is open")
   func shares() throws {
     var table = PipeTable(ownHost: "kea")
     func make(_ number: Int, _ maker: Principal) -> PipeTable.PipeID? {
@@ -268,7 +268,7 @@ struct PipeTests {
     }
     let own = (0..<PipeLimits.pipesMax).compactMap { make($0, ann) }
     #expect(own.count == PipeLimits.pipesMax / 4)
-    // Whoever else comes has a share, those of other hosts together a half.
+    // Each other user has a share, those of other hosts together a half.
     #expect(make(0, Principal(user: "bob", host: "kea")) != nil)
     let strangers = (0..<PipeLimits.pipesMax).compactMap {
       make($0, Principal(user: "u\($0)", host: "h\($0 % 9)"))
@@ -276,7 +276,7 @@ struct PipeTests {
     #expect(strangers.count == PipeLimits.pipesMax / 2)
     let root = Principal(user: "root", host: "kea", marks: .fullRoot)
     #expect(make(0, root) != nil)
-    // One without its name that is still open is still paid for.
+    // A pipe without a name that is still open counts.
     #expect(table.open(own[0], .reads, isMaking: true, 1).map(\.outcome) == [.opened])
     table[own[0]]?.owner = "eve"
     #expect(table.remove(own[0]).isEmpty && make(PipeLimits.pipesMax, ann) == nil)

@@ -10,7 +10,7 @@ struct ChecksumTests {
   func singleBits(fixture: Fixture) {
     let isHeaderOnly = fixture.name.hasPrefix("c11")
     for bit in 0..<(fixture.bytes.count * 8) {
-      // What HCO leaves uncovered.
+      // Octets that HCO leaves uncovered.
       let isData = 64..<(fixture.bytes.count - 4) ~= bit / 8
       if isHeaderOnly && isData { continue }
       var bytes = fixture.bytes
@@ -104,7 +104,7 @@ struct DeliveryMaskTests {
     }
   }
 
-  @Test("the lowest blocks are taken first, and what is taken and left is the whole")
+  @Test("the lowest blocks are taken first, and the two parts make the whole")
   func lowest() {
     let mask = DeliveryMask(rawValue: 0x8000_74FF)
     for count in 0...33 {

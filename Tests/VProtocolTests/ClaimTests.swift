@@ -39,14 +39,14 @@ struct ClaimTests {
     }
   }
 
-  @Test("a message has room for fewer claims than a table, however small they are")
+  @Test("a message has room for fewer claims than a table, even for the smallest")
   func most() throws {
     let smallest = claim("a", host: "h")
     #expect(smallest.byteCount == 34)
     let count = Message.segmentBytesMax / smallest.byteCount
     #expect(count == 481 && count < Claim.claimsMax)
     #expect(try parse([Claim](repeating: smallest, count: count)).count == count)
-    // What is left of the segment is no claim.
+    // The rest of the segment is not a claim.
     let rest = [UInt8](repeating: 0, count: Message.segmentBytesMax - count * smallest.byteCount)
     let segment =
       SpreadClaims([Claim](repeating: smallest, count: count), wantsAnswer: false).message.segment
@@ -56,7 +56,7 @@ struct ClaimTests {
     }
   }
 
-  @Test("a record may be longer than what it holds, and not shorter")
+  @Test("a record may be longer than its fields, and not shorter")
   func recordLength() throws {
     let bytes = SpreadClaims([claim("a")], wantsAnswer: false).message.segment
     for length in 0...(bytes.count + 20) {
@@ -68,7 +68,7 @@ struct ClaimTests {
     }
   }
 
-  @Test("a claim without a state, a manager that is one, a host or a prefix is refused")
+  @Test("a claim without a state, a valid manager, a host or a prefix is refused")
   func badFields() {
     let sound = SpreadClaims([claim("ab")], wantsAnswer: false).message.segment
     let broken: [[UInt8]] = [
@@ -153,7 +153,7 @@ struct NodeOperationTests {
     #expect(nothing.maximum == 0 && nothing.count == 9)
   }
 
-  @Test("what cannot be measured is refused")
+  @Test("impossible measurements are refused")
   func badMeasurement() {
     let sound = MeasureSends(target: .host("kea"), count: 1, limitMilliseconds: 1).message
     for (word, values) in [

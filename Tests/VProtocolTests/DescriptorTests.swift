@@ -22,7 +22,7 @@ struct DescriptorTests {
     #expect(reader.remaining == 0)
   }
 
-  @Test("a record may be longer than what it holds, for fields of later versions")
+  @Test("a record may be longer than its fields, for fields of later versions")
   func longer() throws {
     let value = Descriptor(kind: .fifo, identity: .init(device: 1, inode: 2, generation: 3))
     var bytes = value.message.segment + [UInt8](repeating: 0xAA, count: 16)
@@ -30,7 +30,7 @@ struct DescriptorTests {
     #expect(try parse(bytes) == value)
   }
 
-  @Test("lengths that cannot be are refused")
+  @Test("impossible lengths are refused")
   func badLengths() {
     let sound = Samples.descriptor.message.segment
     for length in 0..<UInt16(sound.count) {
@@ -49,7 +49,7 @@ struct DescriptorTests {
     }
   }
 
-  @Test("a record says what kind it is")
+  @Test("a record has a kind")
   func badKind() {
     var bytes = Samples.descriptor.message.segment
     store(UInt16(0), at: 2, in: &bytes)
@@ -139,7 +139,7 @@ struct SegmentTests {
     #expect(throws: WireError.truncated(needed: 1, found: 0)) { try reader.integer(UInt8.self) }
   }
 
-  @Test("running out is an error that moves nothing")
+  @Test("reading beyond the end is an error that moves nothing")
   func truncated() throws {
     var reader = SegmentReader([1, 2, 3])
     #expect(throws: WireError.truncated(needed: 4, found: 3)) { try reader.integer(UInt32.self) }

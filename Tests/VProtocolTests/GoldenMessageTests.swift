@@ -2,7 +2,7 @@ import Fixtures
 import Testing
 import VProtocol
 
-/// The messages of the cluster domain, each held against the value that it stands for.
+/// The messages of the cluster domain, each compared with its value.
 @Suite("Golden messages")
 struct GoldenMessageTests {
   private let kernelS = KernelID(0xA1B2_C301)
@@ -75,7 +75,7 @@ struct GoldenMessageTests {
     #expect(header.server == .managerGroup)
   }
 
-  @Test("a repeated request is a header alone that says how large its segment is")
+  @Test("a repeated request is a header alone, with the size of its segment")
   func retransmission() throws {
     let header = try parse(Fixture.named("c07").body)
     #expect(header.retransmitCount == 5)
@@ -154,7 +154,7 @@ struct GoldenMessageTests {
     #expect(announcement == ProbeEntity(.manager(of: kernelS)).message)
   }
 
-  @Test("the operations of the node server that carry more than a name")
+  @Test("the operations of the node server that have more than a name")
   func node() throws {
     try expect("c30", EchoSegment(answerBytes: 4096, data: Array("abc".utf8)))
     try expect(

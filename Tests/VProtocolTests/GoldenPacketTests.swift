@@ -63,7 +63,7 @@ struct GoldenPacketTests {
     #expect(try message(body).segment == Array("hello".utf8))
   }
 
-  @Test("V4 tells a client's kernel which blocks came")
+  @Test("V4 tells a client's kernel which blocks have arrived")
   func notifyClient() throws {
     let header = try parse(Fixture.named("v4").body)
     #expect(header.server == .managerGroup)
@@ -86,7 +86,7 @@ struct GoldenPacketTests {
     let probe = try ProbeEntity(parsing: Message(header.mcb))
     #expect(probe.process == EntityID("BE-7-10.0.0.2"))
     var expected = probe.message.mcb
-    // Ours leaves out the authentication domain.
+    // Our packets leave out the authentication domain.
     expected[5] = 1
     #expect(header.mcb == expected)
   }

@@ -43,7 +43,7 @@ struct EntityIDTests {
   }
 
   @Test(
-    "what is not its text is refused",
+    "any other text is refused",
     arguments: [
       "", "-", "--", "BE", "BE-1", "BE-1-", "-1-1.2.3.4", "A-1-1.2.3.4", "X-1-1.2.3.4",
       "be-1-1.2.3.4", "BX-1-1.2.3.4", "BEX-1-1.2.3.4", "XXBE-1-1.2.3.4", "BEAA-1-1.2.3.4",
@@ -62,7 +62,7 @@ struct EntityIDTests {
     let groups: [(Name, UInt64)] = [
       ("", 0x6BF2_9CE4_8422_2325), ("a", 0x6F63_DC4C_8601_EC8C),
       ("jobs", 0x69B9_0DDE_2944_6FDD),
-      // The low half of this hash is the one of all well-known groups.
+      // The low half of this hash is that of all well-known groups.
       ("6pnc8oa", 0x6E56_FEE5_E000_0101),
     ]
     for (name, value) in groups {

@@ -1,9 +1,10 @@
 import VProtocol
 
-/// How octets become the properties of a value and back: what a page's table is compared with.
+/// How octets become the properties of a value and back: the codec's side of the comparison with a
+/// page's table.
 struct Codec {
   let samples: [Message]
-  /// The value, or nil where the message is refused.
+  /// The value, or nil if the message is refused.
   let parse: (Message) -> Any?
   let emit: (Any) -> Message
 
@@ -26,7 +27,7 @@ struct Codec {
   }
 }
 
-/// Which property of a value is said where in its message, found by changing the message.
+/// Which property of a value is where in its message, found by changing the message.
 struct Layout {
   struct Half: Hashable, CustomStringConvertible {
     let word: Int
@@ -34,7 +35,7 @@ struct Layout {
     var description: String { "\(word) \(isHigh ? "high" : "low")" }
   }
 
-  /// The properties that a half word bears upon, or that bear upon it.
+  /// The properties that depend on a half word, or that it depends on.
   private(set) var halves: [Half: Set<String>] = [:]
   private(set) var segment: Set<String> = []
 
@@ -60,7 +61,7 @@ struct Layout {
     let properties = Self.differences(value, other)
     guard !properties.isEmpty else { return }
     halves[half, default: []].formUnion(properties)
-    // What is written and not read: a process is in words 1 and 2 as well.
+    // Written and not read: a process is in words 1 and 2 as well.
     let emitted = codec.emit(other)
     for word in 1...7 {
       let isSize = word == 7 && !(message.segment.isEmpty && emitted.segment.isEmpty)
@@ -74,7 +75,7 @@ struct Layout {
     }
   }
 
-  /// Each bit turned over, and small numbers in the place of what is there.
+  /// Each bit flipped, and small numbers in place of the value.
   private static func wordChanges(of message: Message) -> [(message: Message, half: Half)] {
     var changes: [(Message, Half)] = []
     for word in 1...7 where word < 7 || message.segment.isEmpty {
@@ -92,7 +93,7 @@ struct Layout {
     return changes
   }
 
-  /// Each octet changed, one left out, one more: but a message without a segment keeps word 7.
+  /// Each octet changed, one left out, one added; but a message without a segment keeps word 7.
   private static func segmentChanges(of message: Message) -> [Message] {
     guard !message.segment.isEmpty else { return [] }
     var segments = [message.segment + [0x61], message.segment.dropLast()]
@@ -106,9 +107,9 @@ struct Layout {
     return segments.map { Message(message.mcb, segment: $0) }
   }
 
-  /// The properties that two values of a type do not share.
+  /// The properties in which two values of a type differ.
   static func differences(_ first: Any, _ second: Any) -> Set<String> {
-    // A record that is the whole answer is one thing.
+    // A record that is the whole answer is one property.
     if let first = first as? Descriptor {
       return isEqual(first, second) ? [] : ["descriptor"]
     }

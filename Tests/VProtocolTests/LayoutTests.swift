@@ -1,7 +1,7 @@
 import Testing
 import VProtocol
 
-/// The codec is the one place that says a layout; here each page's table is held to it.
+/// Only the codec defines a layout; here each page's table is compared with it.
 @Suite("Layout of operations")
 struct LayoutTests {
   @Test("the table of a page has each property where the codec has it", arguments: codes)
@@ -31,7 +31,7 @@ struct LayoutTests {
     #expect(faults == [])
   }
 
-  @Test("a table that says anything else is found out")
+  @Test("a table with any other layout is found")
   func wrongTables() throws {
     let codec = Codec(of: AddName.self, Samples.operations.map(\.value).filter(Self.isSmall))
     let layout = Layout(of: codec)
@@ -77,10 +77,10 @@ struct LayoutTests {
     }
   }
 
-  /// What is wrong with a column of a table: nothing if it says what the layout says.
+  /// The differences between a column of a table and the layout; empty if there are none.
   ///
-  /// A word names the property that it holds, or the length of which it holds; what only starts
-  /// elsewhere in the segment because of that length is named by the segment.
+  /// A word is named by the property that it has, or whose length it has; a property that only
+  /// starts elsewhere in the segment because of that length is named by the segment.
   private static func faults(
     _ rows: [ProtocolPage.Row], column: Int, _ layout: Layout
   ) throws -> [String] {
@@ -123,7 +123,7 @@ struct LayoutTests {
 
   private static let codes = OperationTable.entries.map(\.code)
 
-  /// A large segment says no more than a small one, and takes long.
+  /// A large segment shows no more than a small one, and takes long.
   private static func isSmall(_ operation: any Operation) -> Bool {
     operation.message.segment.count < 1200
       || operation is AddName && operation.message.segment.count < 4200

@@ -1,6 +1,6 @@
 import VProtocol
 
-/// A value of an operation or an answer, and what of its segment may be missing.
+/// A value of an operation or an answer, and the part of its segment that may be missing.
 struct Sample<Value: Sendable>: Sendable, CustomStringConvertible {
   let description: String
   let value: Value
@@ -143,7 +143,7 @@ enum Samples {
       MeasureSends(target: .host("kea"), count: 100_000, limitMilliseconds: 1), tail: 2, "host"),
   ]
 
-  /// No text: names are octets.
+  /// Not UTF-8: names are octets.
   private static let member = QueryGroup.Member(
     Name([UInt8](repeating: 0xFF, count: 255)), owner: String(repeating: "o", count: 32))
 

@@ -30,7 +30,7 @@ struct OperationTableTests {
     #expect(OperationTable.entry(0x001100) == nil)
   }
 
-  @Test("no comment repeats a layout that the codec says")
+  @Test("no comment repeats a layout of the codec")
   func comments() throws {
     let repeated = #/// .*\b(Words|Segment|Segment, texts):/#
     #expect("/// Words: 1, 2 the process.".contains(repeated))
@@ -74,7 +74,7 @@ struct OperationTableTests {
     if let creation = operation as? CreateInstance { #expect(creation.mode.isPossible) }
   }
 
-  @Test("what is not there has no sample")
+  @Test("a code without an operation has no sample")
   func noSample() {
     #expect(RequestTargets().message(0x001100) == nil)
     #expect(RequestTargets().message(0x001604) == nil)

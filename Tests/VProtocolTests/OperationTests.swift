@@ -35,7 +35,7 @@ struct OperationTests {
     }
   }
 
-  @Test("the codes are the published ones, each used once, and say so by PIC")
+  @Test("the codes are the published ones, each used once, with PIC set")
   func codes() {
     var operations: [UInt32: String] = [:]
     for sample in Samples.operations {
@@ -66,7 +66,7 @@ struct OperationTests {
       ])
   }
 
-  @Test("what may be repeated is what looks, locks, releases, claims or puts on the disk")
+  @Test("operations that look, lock, release, claim or write to the disk may be repeated")
   func idempotence() {
     let repeatable = Set(
       Samples.operations.filter { type(of: $0.value).isIdempotent }.map {
@@ -83,7 +83,7 @@ struct OperationTests {
       ])
   }
 
-  @Test("a message without a segment does not say that there is one")
+  @Test("a message without a segment has no SDA")
   func segmentFlag() {
     var mcb = MessageControlBlock(code: 1)
     mcb.flags = [.segmentAppended, .publicInterface]
@@ -129,7 +129,7 @@ struct OperationTests {
     #expect(throws: WireError.badField(.name)) { try RenameObject(parsing: rename.message) }
   }
 
-  @Test("unknown ways to rename are refused", arguments: [3, 4, .max])
+  @Test("unknown modes of renaming are refused", arguments: [3, 4, .max])
   func renameMode(mode: UInt32) {
     var message = RenameObject(ContextName(.none), to: .none, [], mode: .replace).message
     message.mcb[4] = mode

@@ -104,7 +104,7 @@ struct PacketHeaderTests {
     #expect(try parse(bytes) == plain)
   }
 
-  @Test("only this protocol's version is understood", arguments: 0..<8)
+  @Test("only this protocol's version is accepted", arguments: 0..<8)
   func version(number: UInt8) {
     var bytes = emit(plain)
     bytes[8] = bytes[8] & 0x1F | number << 5
@@ -122,7 +122,7 @@ struct PacketHeaderTests {
     #expect(PacketHeader.clusterDomain == 0x1045)
   }
 
-  @Test("the entity identifier 0 is nobody")
+  @Test("the entity identifier 0 is refused")
   func noEntity() {
     var header = plain
     header.client = .none

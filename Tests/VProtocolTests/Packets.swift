@@ -5,7 +5,7 @@ func parse(_ bytes: [UInt8]) throws(WireError) -> PacketHeader {
   try PacketHeader(parsing: bytes.span.bytes, bodyBytes: bytes.count)
 }
 
-/// What refuses a packet, or nil.
+/// The error that refuses a packet, or nil.
 func refusal(of bytes: [UInt8]) -> WireError? {
   do throws(WireError) {
     _ = try parse(bytes)
@@ -26,7 +26,7 @@ func emit(_ header: PacketHeader, data: [UInt8] = []) -> [UInt8] {
 
 func checksum(_ body: [UInt8]) -> UInt32 { Checksum.of(body.span.bytes, count: body.count) }
 
-/// Whether the last four octets of a whole clear packet are sound.
+/// Whether the last four octets of a whole clear packet are a valid checksum.
 func isSound(_ packet: [UInt8]) -> Bool {
   Checksum.isSound(packet.span.bytes, count: packet.count - Checksum.byteCount)
 }
@@ -40,7 +40,7 @@ func store(_ value: UInt32, at offset: Int, in bytes: inout [UInt8]) {
   bytes.replaceSubrange(offset..<(offset + 4), with: bigEndian(value))
 }
 
-/// The message of a packet that holds its whole segment.
+/// The message of a packet that has its whole segment.
 func message(_ body: [UInt8]) throws -> Message {
   let header = try parse(body)
   let segment = body[PacketHeader.byteCount...].prefix(header.mcb.segmentSize)

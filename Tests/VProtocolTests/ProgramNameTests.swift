@@ -1,7 +1,7 @@
 import Testing
 import VProtocol
 
-@Suite("Programs as people and hosts tell of them")
+@Suite("Programs as people and hosts name them")
 struct ProgramTests {
   @Test(
     "are named with or without host, name and path",
@@ -19,7 +19,7 @@ struct ProgramTests {
   }
 
   @Test(
-    "are not named by anything else",
+    "have no other names",
     arguments: ["", "sort", "moa/sort", "0", "-1", "/etc/12", "/v/host/moa/12", "a/b/12", "moa/"])
   func noNames(text: String) {
     #expect(ProgramName(text) == nil)
@@ -38,7 +38,7 @@ struct ProgramTests {
     }
   }
 
-  @Test("that were not started give 127, 126 or 125")
+  @Test("that were not started have the status 127, 126 or 125")
   func refusals() {
     func status(_ isNotFound: Bool, _ words: String) -> Int32 {
       RunStatus.ofRefusedStart(isNotFound: isNotFound, words: words, program: "ls")
@@ -61,7 +61,7 @@ struct ProgramTests {
     }
   }
 
-  @Test("say in their status where they run, if that is elsewhere")
+  @Test("have a notice in their status if they run in another directory")
   func status() {
     let there = ProgramStatus("name 12.sort\ndirectory /home/a b\nstate running\n")
     #expect(there["directory"] == "/home/a b" && there.notice(host: "moa") == nil)

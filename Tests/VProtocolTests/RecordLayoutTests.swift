@@ -1,7 +1,7 @@
 import Testing
 import VProtocol
 
-/// The records within segments, held to the tables of their pages as operations are.
+/// The records within segments, compared with the tables of their pages like operations.
 @Suite("Layout of records")
 struct RecordLayoutTests {
   struct Record: Sendable {
@@ -55,7 +55,7 @@ struct RecordLayoutTests {
     return writer.bytes
   }()
 
-  /// A descriptor's properties, which elsewhere is looked at as one thing.
+  /// A descriptor's properties, which count as one elsewhere.
   private struct Fields: CustomReflectable {
     let mirror: Mirror
     init(_ descriptor: Descriptor) { mirror = Mirror(reflecting: descriptor) }

@@ -24,14 +24,14 @@ struct ReplyCodeTests {
     for code in ReplyCode.named {
       let back = ReplyCode(errno: code.errno)
       #expect(back.errno == code.errno, "\(code)")
-      // Only codes that share a number come back as another one.
+      // Only codes that share a number come back as another code.
       let isShared = ReplyCode.named.count { $0.errno == code.errno } > 1
       #expect(back == code || isShared, "\(code)")
     }
   }
 
   @Test(
-    "shared numbers mean the code that a manager means by them",
+    "a shared number gives the code that managers use",
     arguments: [
       (0, ReplyCode.ok), (5, .deviceError), (11, .wouldBlock), (13, .noPermission), (16, .inUse),
       (22, .badArguments), (95, .notSupported), (112, .retransmissionTimeout),

@@ -10,7 +10,7 @@ struct SharesTests {
 
   private func shares() -> Shares { Shares(capacity: Self.capacity, ownHost: "kea") }
 
-  /// How many of one each a principal gets.
+  /// How many places a principal gets, one by one.
   private func fill(_ shares: inout Shares, _ principal: Principal?) -> Int {
     var count = 0
     while shares.take(principal) { count += 1 }
@@ -34,7 +34,7 @@ struct SharesTests {
     #expect(fill(&shares, Self.root) == 8)
   }
 
-  @Test("strangers together leave a half to the own host, and one host a part of theirs to others")
+  @Test("other hosts together leave a half to the own host, and one host leaves room for others")
   func strangers() {
     var shares = shares()
     var first = 0
@@ -45,7 +45,7 @@ struct SharesTests {
     #expect(fill(&shares, Self.ann) == 16)
   }
 
-  @Test("numbers without a name are one payer, and so is who cannot be told")
+  @Test("numbers without a name have one share, and so have unknown principals")
   func numbers() {
     var shares = shares()
     var count = 0
@@ -55,7 +55,7 @@ struct SharesTests {
     #expect(fill(&shares, nil) == 0)
   }
 
-  @Test("root of a container and of another host is a user like others")
+  @Test("root of a container or of another host has a user's share")
   func lesserRoots() {
     var shares = shares()
     #expect(fill(&shares, Self.contained) == 16)
@@ -73,7 +73,7 @@ struct SharesTests {
     #expect(fill(&shares, Self.ann) == 16)
   }
 
-  @Test("what was given back is there again, and what was refused took nothing")
+  @Test("returned places can be used again, and a refusal takes none")
   func givenBack() {
     var shares = shares()
     for _ in 0..<1000 {
@@ -104,7 +104,7 @@ struct NameTests {
     #expect(decomposed < composed)
   }
 
-  @Test("of users and hosts are visible ASCII, so that no two are one")
+  @Test("of users and hosts are visible ASCII, so that no two look alike")
   func principals() {
     #expect(Principal("ann@kea") == Principal(user: "ann", host: "kea"))
     for text in [

@@ -12,7 +12,7 @@ struct RangeLocksTests {
       }
     }
 
-  @Test("three changes of any kind leave what an array of octets would have")
+  @Test("three changes of any kind agree with an array of octets")
   func model() {
     var octets: [[LockKind]] = [[], [], []]
     var locks = [RangeLocks](repeating: RangeLocks(), count: 3)
@@ -47,7 +47,7 @@ struct RangeLocksTests {
     }
   }
 
-  @Test("the last octet there is belongs to a range like any other")
+  @Test("the last possible octet belongs to a range like any other")
   func ends() {
     var locks = RangeLocks()
     locks.set(.shared, 0 ... .max)
@@ -61,7 +61,7 @@ struct RangeLocksTests {
     #expect(locks.isEmpty)
   }
 
-  @Test("only exclusive locks keep shared ones out, and any keeps an exclusive one out")
+  @Test("only exclusive locks exclude shared ones, and any lock excludes an exclusive one")
   func conflicts() {
     var locks = RangeLocks()
     locks.set(.shared, 0...9)

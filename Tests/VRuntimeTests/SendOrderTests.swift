@@ -1,9 +1,9 @@
 import Testing
 import VRuntime
 
-@Suite("Who Sends to whom")
+@Suite("Order of Sends")
 struct SendOrderTests {
-  /// A way from `party` back to itself, or nil.
+  /// A path from `party` back to itself, or nil.
   static func cycle(
     from party: String, _ sendsTo: (String) -> [String], _ path: [String] = []
   ) -> [String]? {
@@ -14,7 +14,7 @@ struct SendOrderTests {
     return nil
   }
 
-  @Test("nobody waits for somebody who waits for it", arguments: Party.allCases)
+  @Test("no party waits, directly or not, for itself", arguments: Party.allCases)
   func noCycle(party: Party) {
     let cycle = Self.cycle(from: party.rawValue) { name in
       Party(rawValue: name)?.sendsTo.map(\.rawValue) ?? []

@@ -3,7 +3,7 @@ import VObjects
 import VProtocol
 import VTeamServer
 
-@Suite("Who asks a team server")
+@Suite("The caller of a team server")
 struct CallerTests {
   private let rules = RunRules(["*@kea", "root@kea"], host: "moa")!
 
@@ -18,7 +18,7 @@ struct CallerTests {
     rules.caller(of: request(Principal(text, marks: marks), isLocal: isLocal)).user
   }
 
-  @Test("is whoever has the name, and of another host those only who run programs here")
+  @Test("is the user of the same name, of another host only if that user may run programs here")
   func users() {
     for (principal, name) in [
       ("ann@kea", "ann"), ("ann@moa", "ann"), ("ann@tui", "ann@tui"), ("#77@kea", "#77@kea"),
@@ -32,13 +32,13 @@ struct CallerTests {
     #expect(user("root@moa", .fullRoot, isLocal: true) == "root")
     #expect(user("root@kea", .fullRoot) == "root")
     #expect(user("root@tui", .fullRoot) == "root@tui")
-    // Root of a container, and who says from elsewhere that it is root here.
+    // Root of a container, and a client elsewhere that claims to be root here.
     #expect(user("root@moa", isLocal: true) == "root@moa")
     #expect(user("root@kea") == "root@kea" && user("root@kea", .mountMade) == "root@kea")
     #expect(user("root@moa", .fullRoot) == "root@moa")
   }
 
-  @Test("is no more by a text that root of the host hands on than if they asked themselves")
+  @Test("has no more rights by a text that root of the host passes on")
   func named() {
     let told = request(Principal("root@moa", marks: .fullRoot), isLocal: true)
     for (text, name) in [

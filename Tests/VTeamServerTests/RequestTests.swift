@@ -35,7 +35,7 @@ struct RequestTests {
     #expect(program.name == "printf")
   }
 
-  @Test("names are of characters that no shell minds")
+  @Test("names have only characters that no shell treats as special")
   func names() throws {
     for (command, name) in [
       ("  \t./a.out x", "a.out"), ("(sleep 1)", "_sleep"), ("/", "sh"), ("X=1 env", "X_1"),
@@ -44,7 +44,7 @@ struct RequestTests {
     ] { #expect(try parse(command).name == name, "\(command)") }
   }
 
-  @Test("headers say what it is to run with")
+  @Test("headers tell how to run it")
   func headers() throws {
     let request = try parse(
       """
@@ -63,7 +63,7 @@ struct RequestTests {
     #expect(String(decoding: request.directory, as: UTF8.self) == "/v/storage/kea/my dir")
     #expect(texts(request.environment) == ["A=1", "B=two\nlines\\n="])
     #expect(request.programClass == .guest && request.isAttached && request.group == "build")
-    // Names of groups are octets, as all names.
+    // Names of groups are octets, like all names.
     let group = [0x62, 0xCC, 0x81, 0xFF] as [UInt8]
     let named = try ProgramRequest(parsing: Array("group: ".utf8) + group + Array("\n\nls".utf8))
     #expect(named.group == Name(group))
@@ -71,13 +71,13 @@ struct RequestTests {
     #expect(request.waitSeconds == 60)
     #expect(try parse("ls").umask == 0o22)
     #expect(texts(request.arguments).last == "dir: not a header")
-    // What only looks like a header is a command.
+    // A line that only looks like a header is a command.
     for command in ["dir:/x", "echo: hi", "dir", "Dir: /"] {
       #expect(texts(try parse(command).arguments).last == command)
     }
   }
 
-  @Test("every mistake has its words")
+  @Test("every error has its words")
   func mistakes() {
     for (text, expected) in [
       ("", "the command is empty"), (" \n", "the command is empty"),
@@ -113,7 +113,7 @@ struct RequestTests {
     ] { #expect(words(text) == expected) }
   }
 
-  @Test("takes no more memory than its footprint says before it is parsed")
+  @Test("takes no more memory than its footprint, computed before parsing")
   func footprint() throws {
     for text in ["ls", "a\0b\0\0", "env: A=1\nenv: B=\n\nsort\0-u\0", "umask: 7\n\nls -l"] {
       let request = try parse(text)
@@ -124,7 +124,7 @@ struct RequestTests {
     }
   }
 
-  @Test("headers to which a command has yet to come are no mistake")
+  @Test("headers whose command has not come yet are no error")
   func unfinished() throws {
     func isUnfinished(_ text: String) throws -> Bool {
       try ProgramRequest.isUnfinished(Array(text.utf8))
@@ -140,7 +140,7 @@ struct RequestTests {
     }
   }
 
-  @Test("a request may say how long it is, and nothing else may be taken for that")
+  @Test("a request may have a length, and no other line counts as one")
   func length() throws {
     func length(_ text: String) throws -> Int? {
       try ProgramRequest.length(Array(text.utf8))
@@ -182,7 +182,7 @@ struct ControlLineTests {
     #expect(parse("leave b") == .leave("b"))
   }
 
-  @Test("and every mistake has its words")
+  @Test("and every error has its words")
   func mistakes() {
     for (line, words) in [
       ("", "\"\" is no command; cat ctl lists them"),
@@ -220,14 +220,14 @@ struct ControlLineTests {
   }
 }
 
-@Suite("Rules who may start programs")
+@Suite("Rules for starting programs")
 struct RunRulesTests {
   /// A principal by its text; root has all rights over its host.
   private func principal(_ text: String) throws -> Principal {
     try #require(Principal(text, marks: text.hasPrefix("root@") ? .fullRoot : []))
   }
 
-  /// Nil is as a guest only.
+  /// Nil: only as a guest.
   private func user(_ text: String, _ rules: [String], guest: String? = nil) throws -> String? {
     try #require(RunRules(rules, host: "moa", guest: guest))
       .user(startingFor: try principal(text))
@@ -243,7 +243,7 @@ struct RunRulesTests {
     }
   }
 
-  @Test("others if a rule says so, and root only by name")
+  @Test("others may if a rule says so, and root only by name")
   func others() throws {
     for (principal, rules, expected) in [
       ("ann@kea", ["ann@kea"], "ann"), ("ann@kea", ["*@kea"], "ann"),
@@ -264,7 +264,7 @@ struct RunRulesTests {
     }
   }
 
-  @Test("who is nobody here is a guest, if there are guests")
+  @Test("a principal that is nobody here is a guest, if there are guests")
   func guests() throws {
     for name in ["root@kea", "#77@kea", "nobody@kea"] {
       #expect(try user(name, ["*@*"], guest: "visitor") == nil)
@@ -289,7 +289,7 @@ struct RunRulesTests {
     }
   }
 
-  @Test("objects are those of whoever has the name and may run programs here")
+  @Test("objects belong to the user of the same name who may run programs here")
   func identity() throws {
     let rules = try #require(RunRules(["*@kea", "root@kea"], host: "moa"))
     for (text, name) in [
@@ -299,7 +299,7 @@ struct RunRulesTests {
     ] { #expect(try rules.identity(of: principal(text)) == name) }
   }
 
-  @Test("what is no rule is none")
+  @Test("a malformed rule is refused")
   func syntax() {
     for rule in ["ann", "@kea", "ann@", "", "a@b@c"] {
       #expect(RunRules([rule], host: "moa") == nil)

@@ -3,7 +3,7 @@ import VProtocol
 import VStore
 import VTeamServer
 
-@Suite("What v run writes to a host's new")
+@Suite("The request that v run writes to a host's new")
 struct RunRequestTests {
   private func text(_ request: RunRequest) -> String {
     String(decoding: request.octets, as: UTF8.self)
@@ -37,7 +37,7 @@ struct RunRequestTests {
         """)
   }
 
-  @Test("is understood by the program manager, octet for octet")
+  @Test("is parsed by the program manager, octet for octet")
   func understood() throws {
     var request = RunRequest([Array("/bin/echo".utf8), [], [10, 0xFF, 92]])
     request.directory = Array("/srv/x".utf8)
@@ -58,14 +58,14 @@ struct RunRequestTests {
     #expect(try ProgramRequest(parsing: request.octets).environment == request.environment)
   }
 
-  @Test("leaves out a directory that no line can hold")
+  @Test("leaves out a directory that does not fit into a line")
   func directory() {
     var request = RunRequest([Array("true".utf8)])
     request.directory = Array("/tmp/two\nlines".utf8)
     #expect(text(request) == "class: foreground\n\ntrue\0")
   }
 
-  @Test("says its length where one message does not hold it", arguments: [16_300, 99_900, 100_100])
+  @Test("has its length if it does not fit into one message", arguments: [16_300, 99_900, 100_100])
   func length(octets: Int) throws {
     for extra in 0..<120 {
       let request = RunRequest([[UInt8](repeating: 0x61, count: octets + extra)])
@@ -79,7 +79,7 @@ struct RunRequestTests {
     }
   }
 
-  @Test("carries the environment, but not what tells of one account or session")
+  @Test("has the environment, without the variables of one account or session")
   func environment() {
     for variable in ["PATH=/bin", "LANG=C", "TERM=xterm", "EMPTY=", "X=a=b"] {
       #expect(CarriedEnvironment.carries(Array(variable.utf8)), "\(variable)")

@@ -6,7 +6,7 @@ import VTeamServer
 
 @Suite("Shares of a team server")
 struct ShareTests {
-  @Test("are given back when what they were taken for is gone, and only then")
+  @Test("are given back when the object is gone, and only then")
   func takenShares() throws {
     let shares = TeamShares(host: "kea")
     let ann = Principal(user: "ann", host: "kea")
@@ -14,7 +14,7 @@ struct ShareTests {
     for _ in 0..<16 { taken.append(try shares.take(octets: 1 << 20, by: ann)) }
     #expect(throws: (any Error).self) { try shares.take(octets: 1, by: ann) }
     #expect(throws: (any Error).self) {
-      // All numbers of a host pay together.
+      // All numbers of a host have one share together.
       var numbers: [TakenShare] = []
       for number in 0..<17 {
         numbers.append(
@@ -28,7 +28,7 @@ struct ShareTests {
     #expect(shares.counts.octets == 0)
   }
 
-  @Test("a user's refused lines forget that user's oldest, and push out nobody's")
+  @Test("a user's refused lines push out only that user's oldest")
   func refusedLines() {
     var lines = RefusedLines(host: "kea")
     let refusal = Refusal(.busy, "no")

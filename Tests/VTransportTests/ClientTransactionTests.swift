@@ -19,7 +19,7 @@ struct ClientTransactionTests {
 
   private func after(_ milliseconds: Int64) -> Time { start + .milliseconds(milliseconds) }
 
-  /// With a count of 7, which no test reaches, it is no sample.
+  /// With a count of 7, which no test reaches, it gives no sample.
   private func notify(
     _ code: ReplyCode, _ mask: UInt32 = 0, retransmitCount: UInt8 = 7
   ) -> NotifyClient {
@@ -51,7 +51,7 @@ struct ClientTransactionTests {
 
   // MARK: awaiting response
 
-  @Test("awaiting: nothing is due before its first time")
+  @Test("awaiting: nothing is due before its first deadline")
   func awaitingEarly() {
     var transaction = begin()
     #expect(transaction.repeatAt == after(50))
@@ -178,7 +178,7 @@ struct ClientTransactionTests {
     #expect(transaction.transmittedAt == after(9))
   }
 
-  @Test("awaiting: something heard starts the doubling anew")
+  @Test("awaiting: a sign of the server starts the doubling again")
   func awaitingHeard() {
     var transaction = begin()
     for _ in 0..<5 { _ = timeOut(&transaction, at: transaction.repeatAt) }
@@ -215,7 +215,7 @@ struct ClientTransactionTests {
       #expect(transaction.repeatAt == now + .milliseconds(50), "not before a round trip")
     }
     #expect(transaction.retransmitCount == 0)
-    // A server that kept its response has long repeated it; one that did not works again.
+    // A server that kept its response has long repeated it; another one works again.
     #expect(
       timeOut(&transaction, at: transaction.repeatAt) == .transmit([], acknowledge: true))
     for packet in packets.dropLast() { _ = take(&transaction, packet, at: transaction.repeatAt) }
@@ -293,7 +293,7 @@ struct ClientTransactionTests {
         == .collect(message(), server: server))
   }
 
-  @Test("collecting: the request is repeated to the limit, whoever was heard")
+  @Test("collecting: the request is repeated to the limit, whichever members answered")
   func collectingRepeats() throws {
     var transaction = collecting()
     _ = transaction.handleLocalResponse(message(), by: server)
@@ -332,7 +332,7 @@ struct ClientTransactionTests {
     #expect(timeOut(&transaction, at: after(2000)) == .fail(.userTimeout))
   }
 
-  @Test("a response on this host completes what does not collect")
+  @Test("a local response completes a transaction that does not collect")
   func localResponse() {
     var transaction = begin()
     #expect(

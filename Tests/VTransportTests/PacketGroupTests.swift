@@ -70,7 +70,7 @@ struct TransmissionTests {
     }
   }
 
-  @Test("an empty mask sends the header alone, which still says how large the segment is")
+  @Test("an empty mask sends the header alone, which still has the segment's size")
   func headerAlone() throws {
     let packets = try packets(.request, 1, segment: 3000, mask: [])
     #expect(packets.map(\.bytes.count) == [64])
@@ -78,7 +78,7 @@ struct TransmissionTests {
     #expect(packets[0].header.delivery.isEmpty)
   }
 
-  @Test("what goes to a group says so in every packet")
+  @Test("every packet to a group has MPG")
   func multicast() throws {
     let header = PacketHeader(
       function: .request, client: client, transaction: TransactionID(1), server: group,
@@ -147,7 +147,7 @@ struct PacketGroupReceptionTests {
     #expect(reception.message() == message(segment: Self.size))
   }
 
-  @Test("a hole is a missing block below one that came", arguments: 0..<64)
+  @Test("a hole is a missing block below one that has arrived", arguments: 0..<64)
   func holes(present: Int) {
     var reception = PacketGroupReception(six[0].header)
     for index in 0..<6 where present >> index & 1 == 1 {
@@ -193,7 +193,7 @@ struct PacketGroupReceptionTests {
     #expect(reception.message() == message())
   }
 
-  @Test("data is the same after the way", arguments: [0, 1, 511, 512, 513, 1024, 16_383, 16_384])
+  @Test("data come out as they went in", arguments: [0, 1, 511, 512, 513, 1024, 16_383, 16_384])
   func data(size: Int) throws {
     let packets = try packets(.request, 1, segment: size)
     var reception = PacketGroupReception(packets[0].header)

@@ -14,7 +14,7 @@ let server = EntityID(kernel: kernelN, discriminator: 17)
 let group = EntityID.nameHandlingGroup
 let start = Time(nanoseconds: 1_000_000_000)
 
-/// A segment whose octets tell where they are.
+/// A segment whose octets depend on their positions.
 func pattern(_ count: Int) -> [UInt8] {
   (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
 }

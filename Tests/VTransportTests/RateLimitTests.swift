@@ -10,7 +10,7 @@ struct RateLimitTests {
     return taken
   }
 
-  @Test("lets so many through at once, and none before a second is over")
+  @Test("allows so many events at once, and none before a second is over")
   func burst() {
     var limit = RateLimit(perSecond: 100)
     let counts = (

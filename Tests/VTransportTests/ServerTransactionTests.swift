@@ -45,7 +45,7 @@ struct ServerTransactionTests {
       .request, Self.id, segment: segment, mask: mask, control: control, retransmitCount: count)[0]
   }
 
-  /// A record that has taken in the first packet and asked for its client.
+  /// A record that has received the first packet and probed its client.
   private func probing(segment: Int = 0) throws -> ServerTransaction {
     let packet = try packets(.request, Self.id, segment: segment)[0]
     var record = ServerTransaction(
@@ -107,7 +107,7 @@ struct ServerTransactionTests {
     #expect(record.echoedRetransmitCount == 1)
   }
 
-  @Test("awaiting probe: a client that waits for another transaction did not just ask this")
+  @Test("awaiting probe: a client that waits for another transaction did not send this request")
   func probeOther() throws {
     for (id, awaiting) in [(5, false), (9, true), (9, false)] as [(UInt32, Bool)] {
       var record = try probing()
@@ -141,7 +141,7 @@ struct ServerTransactionTests {
     #expect(record.handleProbe(state(6), at: after(2)) == .deliver(message()))
   }
 
-  @Test("awaiting probe: an answer from before the request says nothing about it")
+  @Test("awaiting probe: an answer from before the request is not about it")
   func probeTooEarly() throws {
     var record = try probing()
     #expect(take(&record, try packets(.request, 6)[0], at: after(1)) == .nothing)
@@ -187,7 +187,7 @@ struct ServerTransactionTests {
     #expect(timeOut(&record, at: record.wakeAt) == .drop, "nobody sends the rest")
   }
 
-  @Test("receiving: a bare header with APG is told at once what came")
+  @Test("receiving: a bare header with APG is answered at once with the blocks so far")
   func receivingBareHeader() throws {
     var record = try probing(segment: 2100)
     _ = record.handleProbe(state(), at: start)
@@ -232,7 +232,7 @@ struct ServerTransactionTests {
     #expect(answers.count { $0 != .nothing } == 1)
   }
 
-  @Test("processing: it lasts as long as it lasts, unless the client's kernel is lost")
+  @Test("processing: it lasts until the reply, unless the client's kernel is lost")
   func processingTimeout() throws {
     var record = try processing()
     #expect(record.wakeAt == after(10_000))
@@ -241,14 +241,14 @@ struct ServerTransactionTests {
     #expect(timeOut(&record, at: after(20_000), isPeerLost: true) == .drop)
   }
 
-  @Test("processing: a newer request is delivered, and the older one's reply is no longer wanted")
+  @Test("processing: a newer request is delivered, and the older one's reply is dropped")
   func processingNewer() throws {
     var record = try processing()
     #expect(take(&record, try packets(.request, 6)[0], at: after(1)) == .deliver(message()))
     #expect(record.id == TransactionID(6))
   }
 
-  @Test("processing: notifications find nothing to repeat")
+  @Test("processing: notifications have no effect")
   func processingNotify() throws {
     var record = try processing()
     for code in [ReplyCode.ok, .retry, .retryAll, .responseDiscarded] {
@@ -269,7 +269,7 @@ struct ServerTransactionTests {
     #expect(timeOut(&record, at: after(10_000), isPeerLost: true) == .drop)
   }
 
-  @Test("responded: a repeated request is answered from what is kept, a stray copy is not")
+  @Test("responded: a repeated request gets the kept response, a stray copy does not")
   func respondedRepeated() throws {
     var record = try responded()
     let whole = DeliveryMask(rawValue: 0b111111)
@@ -291,7 +291,7 @@ struct ServerTransactionTests {
     #expect(record.response != nil)
   }
 
-  @Test("responded: any other notification ends the keeping")
+  @Test("responded: any other notification frees the response")
   func respondedAcknowledged() throws {
     for code in [ReplyCode.ok, .responseDiscarded, .badTransactionID] {
       var record = try responded()
@@ -346,7 +346,7 @@ struct ServerTransactionTests {
       code: code, retransmitCount: 0)
   }
 
-  @Test("forwarded: who asks again is told OK, and the next server is asked")
+  @Test("forwarded: a repeated request is answered OK, and the next server is asked")
   func forwardedRepeated() throws {
     var record = try passedOn()
     #expect(record.forwarded?.target == other)
@@ -357,7 +357,7 @@ struct ServerTransactionTests {
     #expect(take(&record, try repeated(control: [], count: 0), at: after(1)) == .nothing)
   }
 
-  @Test("forwarded: RETRY of the next server sends it what is missing")
+  @Test("forwarded: RETRY of the next server sends it the missing blocks")
   func forwardedRetry() throws {
     var record = try passedOn()
     #expect(record.handleRemoteNotify(remoteNotify(.ok), at: after(1)) == .nothing)
@@ -387,7 +387,7 @@ struct ServerTransactionTests {
 
   // MARK: discarded
 
-  @Test("discarded: who asks again is told so, and a stray copy is not")
+  @Test("discarded: a repeated request is answered so, and a stray copy is not")
   func discardedRepeated() throws {
     var record = try discarded()
     #expect(
@@ -436,7 +436,7 @@ struct ServerTransactionTests {
     #expect(take(&record, last, at: start) == .nothing)
   }
 
-  @Test("a higher forward count is a request that came back, a lower one is old")
+  @Test("a higher forward count is a request that was forwarded back, a lower one is old")
   func forwarded() throws {
     var record = try processing()
     let twice = try packets(.request, Self.id, retransmitCount: 1, forwardCount: 2)[0]

@@ -88,7 +88,7 @@ struct TimerQueueTests {
     }
   }
 
-  @Test("nothing comes out before its time")
+  @Test("no entry comes out before its time")
   func due() {
     var queue = TimerQueue<String>()
     #expect(queue.popDue(at: Time(nanoseconds: .max)) == nil)
@@ -100,7 +100,7 @@ struct TimerQueueTests {
     #expect(queue.popDue(at: Time(nanoseconds: 20))?.key == "late")
   }
 
-  @Test("a key may wait several times, and pushing between takings keeps the order")
+  @Test("a key may have several entries, and pushing between removals keeps the order")
   func mixed() {
     var generator = SeededGenerator(seed: 4)
     var queue = TimerQueue<Int>()
@@ -122,7 +122,7 @@ struct TimerQueueTests {
 
 @Suite("Locator")
 struct LocatorTests {
-  @Test("prints as people write addresses")
+  @Test("prints in the usual form of addresses")
   func text() {
     #expect(Locator(ipv4: 0x0A01_02FE, port: 61_044).description == "10.1.2.254:61044")
   }

@@ -1,15 +1,15 @@
 package import VProtocol
 
-/// Which of the 28-bit numbers the next entity gets, for as long as the node runs.
+/// Chooses the 28-bit number of the next entity, for as long as the node runs.
 ///
-/// They are given out in their order, round and round. One that was given back is passed over until
-/// T has gone by, twice at most: then nothing in the cluster speaks of its last entity any more. At
-/// up to 149,000 entities a second (2^28 in twice T) there is always one; how fast one user may go
-/// is the business of whoever lets users in.
+/// Numbers are given out in order, round and round. A number that was given back is skipped until T
+/// has passed, at most twice T: then nothing in the cluster refers to its last entity any more. Up
+/// to 149,000 entities a second (2^28 in twice T) there is always one. How fast one user may make
+/// entities is limited elsewhere.
 package struct EntityNumbers: Sendable {
   private var next = first
   /// Numbers given back since `turnedAt`, and in the span before that: one bit each, by zones, so
-  /// that they take 64 MB if every number there is was given back.
+  /// that they take 64 MB even if every number was given back.
   private var late: [UInt32: [UInt64]] = [:]
   private var early: [UInt32: [UInt64]] = [:]
   private var turnedAt = Time(nanoseconds: 0)
@@ -18,10 +18,10 @@ package struct EntityNumbers: Sendable {
   package static let first: UInt32 = 16
   private static let zoneBits: UInt32 = 16
 
-  /// `start` is the first of them to be given out.
+  /// `start` is the first number to be given out.
   package init(start: UInt32 = first) { next = start }
 
-  /// A number that is neither `isUsed` nor was given back lately; nil where none is found soon.
+  /// A number that is neither `isUsed` nor was given back lately; nil if none is found soon.
   package mutating func take(isUsed: (UInt32) -> Bool) -> UInt32? {
     for _ in 0..<Limits.numbersTried {
       let number = next

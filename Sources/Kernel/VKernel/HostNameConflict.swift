@@ -1,7 +1,7 @@
 public import VProtocol
 public import VTransport
 
-/// Who has the name of this host: this kernel, or another one that was there before it.
+/// Which kernel has the name of this host: this one, or another one that started earlier.
 ///
 /// ```
 ///           an older kernel answers for the name
@@ -10,8 +10,8 @@ public import VTransport
 ///      +------- no answer for 10 s ------------------+   +---+
 /// ```
 /// Of two kernels with one host name the one that started later yields; of two that started at the
-/// same time the one with the greater identifier. Both see it alike, so they need not agree. A
-/// kernel of an earlier boot of this host answers nobody, and nobody yields to it.
+/// same time the one with the greater identifier. Both decide alike without agreeing. A kernel of
+/// an earlier boot of this host answers no more, and is not yielded to.
 public struct HostNameConflict: Sendable {
   /// A kernel that answers for the name.
   public struct Claimant: Equatable, Sendable {
@@ -31,9 +31,9 @@ public struct HostNameConflict: Sendable {
 
   public enum Action: Equatable, Sendable {
     case nothing
-    /// Let go of everything that others see: `holder` has changed.
+    /// Leave the cluster: `holder` has changed.
     case yield
-    /// Ask this kernel whether it is still there.
+    /// Ask this kernel for a sign of life.
     case probe(KernelID, Locator)
     /// The name is this kernel's again.
     case resume
@@ -41,14 +41,14 @@ public struct HostNameConflict: Sendable {
 
   public let own: Claimant
   private var other: (claimant: Claimant, locator: Locator, answeredAt: Time)?
-  /// When `handleTimer` wants to be called; it is meaningless while nobody else has the name.
+  /// When `handleTimer` wants to be called; meaningless while no other kernel has the name.
   public private(set) var wakeAt = Time(nanoseconds: 0)
 
-  /// A holder that answers is asked so often.
+  /// How often a holder that answers is probed.
   public static let probeInterval = TimeSpan.seconds(5)
-  /// One whose answer is overdue: two lost packets must not look like its end.
+  /// How often one is probed whose answer is overdue: two lost packets must not look like its end.
   public static let overdueInterval = TimeSpan.seconds(1)
-  /// A holder that was silent for so long has ended.
+  /// A holder that was silent for this long has ended.
   public static let patience = TimeSpan.seconds(10)
 
   public init(own: Claimant) { self.own = own }

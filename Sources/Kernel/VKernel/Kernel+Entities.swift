@@ -1,23 +1,24 @@
 public import VProtocol
 import VTransport
 
-/// How entities and groups come and go.
+/// Making and ending entities and groups.
 ///
-/// Ending one costs what it had: an entity knows its groups, the clients that wait for it, and the
-/// requests that it works on.
+/// Ending an entity costs time in proportion to its state: it knows its groups, the clients that
+/// wait for it, and the requests that it works on.
 extension Kernel {
-  /// A new client of `user` on this host; `marks` are what the node knows of how the user came.
+  /// A new client of `user` on this host; `marks` are what the node knows of the user.
   ///
-  /// `none` where all numbers of the last T are used up.
+  /// `none` if all numbers were used in the last T.
   public mutating func makeClient(user: String, marks: Principal.Marks = []) -> EntityID {
     let client = makeEntity(user, nil)
     entities[client]?.marks = marks
     return client
   }
 
-  /// A new server; with a well-known discriminator, 2 to 15, it is the one that this kernel has.
+  /// A new server; with a well-known discriminator, 2 to 15, it is the kernel's only one of that
+  /// kind.
   ///
-  /// `none` where all numbers of the last T are used up.
+  /// `none` if all numbers were used in the last T.
   public mutating func makeServer(_ kind: ServerKind, discriminator: UInt32? = nil) -> EntityID {
     precondition(discriminator.map { 2..<16 ~= $0 } ?? true, "2 to 15 are well-known")
     return makeEntity("", kind, discriminator)
@@ -42,8 +43,8 @@ extension Kernel {
 
   /// Ends a local entity.
   ///
-  /// Its own transaction is abandoned without a completion; local clients that wait for it are
-  /// told.
+  /// Its own transaction is abandoned without a completion; the transactions of local clients that
+  /// wait for it end.
   public mutating func retire(_ entity: EntityID, _ step: inout Step) {
     guard let removed = entities.removeValue(forKey: entity) else { return }
     numbers.giveBack(entity.discriminator, at: step.now)
@@ -63,7 +64,7 @@ extension Kernel {
     }
   }
 
-  /// Nobody will answer those who wait for `target`.
+  /// Ends the transactions of clients that wait for `target`, which will not answer.
   private mutating func abandon(
     _ waiting: [Waiting], of target: EntityID, _ step: inout Step
   ) {
@@ -72,7 +73,7 @@ extension Kernel {
     }
   }
 
-  /// Adds a local server to a group; nothing happens where it is in 16 groups, or has gone.
+  /// Adds a local server to a group; does nothing if the server is in 16 groups, or has ended.
   public mutating func join(_ server: EntityID, group: EntityID) {
     precondition(group.isGroup, "a server joins a group")
     guard let known = entities[server], known.serverKind != nil, !known.groups.contains(group),

@@ -1,13 +1,13 @@
 public import VProtocol
 import VTransport
 
-/// Forward and datagrams: messages that nobody here waits for.
+/// Forward and datagrams: messages that no process here waits for.
 extension Kernel {
-  /// Hands the request of a waiting client to another server, which answers the client itself.
+  /// Passes the request of a waiting client to another server, which answers the client itself.
   ///
-  /// `message` is the request as the next server is to see it. A local client's transaction is
-  /// simply aimed anew. A remote client's request goes on to another server of this kernel, or to
-  /// a third kernel, which answers the client directly. At most 15 forwards.
+  /// `message` is the request for the next server. The transaction of a local client is redirected.
+  /// A remote client's request goes on to another server of this kernel, or to a third kernel,
+  /// which answers the client directly. At most 15 forwards.
   public mutating func forward(
     _ request: Request, _ message: Message, to target: EntityID, _ step: inout Step
   ) {
@@ -48,7 +48,7 @@ extension Kernel {
     step.append(.invoke(next))
   }
 
-  /// Sends a forwarded request, or the bare header that asks what became of it.
+  /// Sends a forwarded request, or the bare header that asks for its state.
   mutating func transmitForwarded(
     _ key: RecordKey, _ record: ServerTransaction, _ mask: DeliveryMask, _ tellsClient: Bool,
     _ step: inout Step
@@ -63,7 +63,7 @@ extension Kernel {
       notifyClient(
         record.client, record.id, request.blocks, .ok,
         retransmitCount: record.echoedRetransmitCount, to: record.peer, &step)
-      // A kernel that never heard this one cannot tell who forwards a clear packet.
+      // A kernel that never heard this one cannot tell which kernel forwards a clear packet.
       askForSign(of: target.kernel, &step)
     }
     guard peers[target.kernel]?.locator != nil else {
@@ -78,7 +78,7 @@ extension Kernel {
     transmit(to: target.kernel, header, segment: request.segment, mask: mask, &step)
   }
 
-  /// Aims the transaction of a local client at a server of another kernel.
+  /// Redirects the transaction of a local client to a server of another kernel.
   private mutating func aim(
     _ client: EntityID, at target: EntityID, _ message: Message, _ forwardCount: UInt8,
     _ step: inout Step

@@ -1,20 +1,20 @@
 public import VProtocol
 public import VTransport
 
-/// Which host is which: a kernel has one host name, and a host name is one kernel's.
+/// Host names: a kernel has one host name, and a host name has one kernel.
 ///
-/// A kernel says the name of its host in every answer to a probe. The first one holds for as long
-/// as the kernel lives. Nobody is believed who claims the name of this host: only this kernel
-/// speaks for it, or, where another was there before (`HostNameConflict`), this one keeps silent.
+/// A kernel has the name of its host in every answer to a probe. The first name holds as long as
+/// the kernel lives. No other kernel is believed to have the name of this host. If another one had
+/// it before this one started (`HostNameConflict`), this one keeps silent.
 extension Kernel {
-  /// The kernel that has this host's name in the place of this one, and where it is; nil as long as
-  /// this one has it.
+  /// The kernel that has this host's name instead of this one, and where it is; nil as long as this
+  /// one has the name.
   ///
   /// While there is one, only probes of managers and answers to probes leave this kernel, and
-  /// nothing else is taken in. What is local goes on.
+  /// nothing else is taken in. Local messages go on.
   public var nameHolder: NameHolder? { conflict.holder }
 
-  /// Sends packets, unless another kernel has this host's name and they are more than a probe.
+  /// Sends packets; while another kernel has this host's name, only probes.
   func dispatch(_ transmission: Transmission, _ step: inout Step) {
     if conflict.holder != nil && !isAllowedAlone(transmission.header) { return }
     step.append(.transmit(transmission))
@@ -32,8 +32,8 @@ extension Kernel {
     }
   }
 
-  /// Whether a packet is taken in: while another kernel has this host's name, only a probe and the
-  /// answer to one.
+  /// Whether a packet is taken in: while another kernel has this host's name, only a probe or the
+  /// answer to one is.
   func isWanted(_ header: PacketHeader) -> Bool {
     guard conflict.holder != nil else { return true }
     switch header.function {
@@ -44,10 +44,10 @@ extension Kernel {
     }
   }
 
-  /// Whether what a kernel says of one of its entities can be true.
+  /// Checks what a kernel says about one of its entities.
   ///
-  /// Its host is the one that it had from the first answer on, and not this one; host and user are
-  /// names. A server speaks for no user: its principal is `@host`.
+  /// The host must be the one of the kernel's first answer, and not this one; host and user must be
+  /// names. A server acts for no user: its principal is `@host`.
   mutating func believes(
     _ state: ProbeEntity.EntityState, from peer: KernelID, _ step: inout Step
   ) -> Bool {
@@ -66,7 +66,7 @@ extension Kernel {
     _ kernel: KernelID, startedAt: UInt64, isNew: Bool, _ step: inout Step
   ) {
     guard let locator = peers[kernel]?.locator else { return }
-    // It is to learn of this kernel too, even if what it asked was lost.
+    // It must also hear of this kernel, even if its probe was lost.
     if isNew { challenge(kernel, at: locator, &step) }
     let action = conflict.handleAnswer(
       HostNameConflict.Claimant(kernel: kernel, startedAt: startedAt), from: locator,
@@ -74,7 +74,7 @@ extension Kernel {
     perform(action, &step)
   }
 
-  /// Asks the holder of this host's name whether it is still there, when it is time to.
+  /// Probes the holder of this host's name when it is time to.
   mutating func handleNameTimer(_ step: inout Step) {
     isNameTimerQueued = false
     let action = conflict.handleTimer(at: step.now)
@@ -98,7 +98,7 @@ extension Kernel {
     pushTimer(.ownName, at: conflict.wakeAt)
   }
 
-  /// Ends what is under way with other kernels, as if all of them had fallen silent.
+  /// Ends all transactions with other kernels, as if all of them had fallen silent.
   private mutating func leaveOthers(_ step: inout Step) {
     for (client, entity) in entities {
       guard case .peer? = entity.current?.route else { continue }
@@ -109,7 +109,7 @@ extension Kernel {
 
   // MARK: the names of others
 
-  /// Asks a kernel for the name of its host, unless it has said it meanwhile or is gone.
+  /// Asks a kernel for the name of its host, unless it has answered meanwhile or has ended.
   mutating func handlePeerNameTimer(_ kernel: KernelID, _ step: inout Step) {
     guard let peer = peers[kernel], peer.host == nil, let locator = peer.locator,
       !peer.isLost(at: step.now)
@@ -118,14 +118,14 @@ extension Kernel {
     pushTimer(.peerName(kernel), at: step.now + Self.nameRepetition)
   }
 
-  /// A new kernel is asked for its name after so long: until then its answer to what was asked
-  /// first has mostly come.
+  /// How soon a new kernel is asked for its name: by then its answer to an earlier probe has
+  /// usually come.
   static let namePatience = TimeSpan.milliseconds(50)
-  /// And again after so long: the answer was lost.
+  /// How soon it is asked again, if the answer was lost.
   static let nameRepetition = TimeSpan.milliseconds(500)
 }
 
 /// A kernel that has the name of this host, and where it is.
 ///
-/// A tuple: whoever reads it need not import the kernel.
+/// A tuple, so that its readers need not import the kernel.
 public typealias NameHolder = (kernel: KernelID, locator: Locator)

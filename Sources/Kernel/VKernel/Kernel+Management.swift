@@ -1,12 +1,12 @@
 import VProtocol
 import VTransport
 
-/// Probes and acknowledgements: what kernels say to each other's managers.
+/// Probes and acknowledgements: messages between the managers of kernels.
 ///
-/// The manager is the kernel itself: it answers at once, keeps no record of who asks, and every
+/// The manager is the kernel itself: it answers at once, keeps no records of its clients, and every
 /// operation here may be repeated. RFC 1045 appendix III.
 extension Kernel {
-  /// Tells every kernel on the net that this one exists now, and where.
+  /// Tells every kernel on the network that this one exists, and where.
   public mutating func announce(_ step: inout Step) {
     var header = managementHeader(ProbeEntity(manager).message.mcb)
     header.mcb.flags.insert(.datagram)
@@ -58,7 +58,7 @@ extension Kernel {
     answer(header, state(of: probe.process), to: peer, at: locator, &step)
   }
 
-  /// Says no to who asked this manager alone; what all were asked is for another one.
+  /// Refuses a request to this manager alone; a request to all managers is for another one.
   private func refuse(
     _ header: PacketHeader, _ code: ReplyCode, to peer: KernelID, _ step: inout Step
   ) {
@@ -107,11 +107,11 @@ extension Kernel {
     return gone
   }
 
-  /// Asks the manager of a new client who it is and what it is doing.
+  /// Probes the manager of a new client for its principal and its transaction.
   mutating func probe(_ key: RecordKey, _ record: ServerTransaction, _ step: inout Step) {
     let kernel = record.client.kernel
     if kernel == id {
-      // A forward that came home: the client is right here.
+      // The request was forwarded back to the client's host: the client is local.
       guard let state = try? ProbeEntity.EntityState(parsing: state(of: record.client)) else {
         return
       }
@@ -119,7 +119,7 @@ extension Kernel {
       return perform(action, of: key, &step)
     }
     guard let locator = peers[kernel]?.locator else {
-      // Forwarded by another kernel, of a client that was never heard: its record asks again.
+      // Forwarded by another kernel, and the client's kernel is unknown: its record probes again.
       locate(record.client, &step)
       return
     }
@@ -131,20 +131,20 @@ extension Kernel {
   mutating func handleProbeAnswer(
     _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, _ step: inout Step
   ) {
-    // Whoever is probed may answer anything, so also a part of what it promises.
+    // A probed kernel may answer anything, also less than its header promises.
     guard header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize))
     else { return }
     let message = wholeMessage(header, packet)
     let state = message.reply.isOK ? try? ProbeEntity.EntityState(parsing: message) : nil
     let isBelieved = state.map { believes($0, from: peer, &step) } ?? false
-    // Only the kernel of a client speaks for it.
+    // Only the kernel of a client is believed about it.
     guard probes[header.transaction]?.record.client.kernel == peer,
       let probe = takeProbe(header.transaction)
     else { return }
     withPeer(peer, at: step.now) { $0.roundTrip.addNetworkSample(step.now - probe.sentAt) }
     guard records[probe.record] != nil else { return }
     guard let state, isBelieved, state.entity == probe.record.client else {
-      // The client is gone: nobody waits for what it asked. Or it is not who it says it is.
+      // The client has ended, and does not wait for an answer; or its principal is not believed.
       if message.reply.isOK { counters.principalsRefused += 1 }
       dropRecord(probe.record)
       return
@@ -153,28 +153,28 @@ extension Kernel {
     perform(action, of: probe.record, &step)
   }
 
-  /// Asks all kernels who holds `entity`; whoever answers is thereby located.
+  /// Asks all kernels for the one with `entity`; its answer also tells where it is.
   mutating func locate(_ entity: EntityID, _ step: inout Step) {
     withPeer(entity.kernel, at: step.now) { $0.askedAt = step.now }
     counters.multicastsSent += 1
     sendProbe(of: entity, randomTransaction(), to: .group(.managerGroup), &step)
   }
 
-  /// Asks a kernel whether it is at `locator`; its answer says so.
+  /// Asks a kernel whether it is at `locator`; it is if it answers.
   ///
-  /// Sealed as a multicast is: that one opens it too that has never heard of this kernel.
+  /// Sealed like a multicast, so that a kernel can open it that has never heard of this one.
   mutating func challenge(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
     sendProbe(
       of: .manager(of: kernel), randomTransaction(), to: .peer(kernel, locator), flags: .multicast,
       &step)
   }
 
-  /// The same for a kernel that has just asked this one, and so expects to hear of it.
+  /// The same for a kernel that has just asked this one, and so expects a packet from it.
   mutating func askBack(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
     sendProbe(of: .manager(of: kernel), randomTransaction(), to: .peer(kernel, locator), &step)
   }
 
-  /// Asks a silent kernel for a sign of life, now and then.
+  /// Asks a silent kernel for a sign of life from time to time.
   mutating func askForSign(of kernel: KernelID, _ step: inout Step) {
     let peer = peers[kernel]
     if let asked = peer?.askedAt, step.now < asked + Timing.retransmissionCap { return }
@@ -202,7 +202,7 @@ extension Kernel {
     let notify = NotifyClient(
       client: client, transaction: transaction, delivery: received, code: code,
       retransmitCount: retransmitCount, forwardCount: forwardCount)
-    // A forwarder is told by another code, since the client is not there.
+    // A forwarder gets another code, because it does not have the client.
     let mcb = peer == client.kernel ? notify.mcb : notify.remoteMCB
     transmit(to: peer, managementHeader(mcb), &step)
   }

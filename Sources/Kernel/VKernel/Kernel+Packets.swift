@@ -1,12 +1,12 @@
 public import VProtocol
 public import VTransport
 
-/// Where packets enter.
+/// The entry for packets.
 extension Kernel {
-  /// Takes in one sound packet.
+  /// Takes in one valid packet.
   ///
-  /// `header` has been parsed from `packet`; `sender` is the kernel that sealed it, nil for a
-  /// clear packet, whose sender is the kernel of the entity that speaks.
+  /// `header` has been parsed from `packet`; `sender` is the kernel that sealed it, nil for a clear
+  /// packet, whose sender is the kernel of its client or server.
   public mutating func handlePacket(
     _ packet: RawSpan, _ header: PacketHeader, from locator: Locator, sender: KernelID?,
     _ step: inout Step
@@ -15,8 +15,8 @@ extension Kernel {
       counters.packetsIgnored += 1
       return
     }
-    // What is sealed for all may be old, repeated by who has no key: it does not say where its
-    // kernel is before that has answered under the key of this pair.
+    // A multicast may be an old one, repeated by a stranger without a key: it does not tell where
+    // its kernel is until that has answered under the key of this pair.
     if sender != nil, header.packetFlags.contains(.multicast), peers[peer]?.locator != locator {
       return meet(peer, header, at: locator, &step)
     }
@@ -31,15 +31,15 @@ extension Kernel {
     }
   }
 
-  /// Whose a clear packet is: the speaking entity's kernel, or, for a request that somebody
-  /// forwarded, the kernel last heard at its locator.
+  /// The sender of a clear packet: the kernel of its client or server, or, for a forwarded request,
+  /// the kernel last heard at its locator.
   private func clearSender(_ header: PacketHeader, _ locator: Locator) -> KernelID? {
     if header.function == .response { return header.server.kernel }
     return header.forwardCount == 0 ? header.client.kernel : places[locator]?.kernel
   }
 
-  /// A packet came that no key opens, since nothing of its sender has been opened before: asked
-  /// under the key of the group, it can answer, if it is a kernel at all.
+  /// A packet came that cannot be opened, because nothing of its sender has been opened before: the
+  /// sender is probed under the group key, so that it can answer if it is a kernel.
   public mutating func handleUnopened(
     from kernel: KernelID, at locator: Locator, _ step: inout Step
   ) {
@@ -47,10 +47,11 @@ extension Kernel {
     challenge(kernel, at: locator, &step)
   }
 
-  /// Something that was sealed for all came from where its kernel is not known to be.
+  /// A multicast came from a locator where its kernel is not known to be.
   ///
-  /// Who asks for this very kernel expects its answer, and so its question, under the key of the
-  /// pair; that ends the exchange, however often packets cross.
+  /// If it is a probe of this very kernel, its sender can open packets under the key of the pair,
+  /// so the answer and a probe back go under that key; that ends the exchange, however often
+  /// packets cross.
   private mutating func meet(
     _ kernel: KernelID, _ header: PacketHeader, at locator: Locator, _ step: inout Step
   ) {

@@ -1,23 +1,25 @@
 import VProtocol
 import VTransport
 
-/// What other kernels have of this one's tables, and how their boots follow each other.
+/// The shares that other kernels have of this one's tables, and the succession of their boots.
+///
+/// Whether a peer is silent is decided by `Peer` and asked by `Kernel+Timers`.
 extension Kernel {
-  /// The record of a kernel, made if there is none; room for it is what nothing waits for.
+  /// The record of a kernel, made if there is none; idle records make room for it.
   mutating func withPeer<R>(_ kernel: KernelID, at now: Time, _ body: (inout Peer) -> R) -> R {
     if peers.count >= peersMax && peers[kernel] == nil { dropIdlePeers() }
     return body(&peers[kernel, default: Peer(at: now)])
   }
 
-  /// Makes room among the peers: first goes what was only ever asked for, since anybody may ask
-  /// for a kernel that never was; then the half that was not heard of for the longest time.
+  /// Makes room among the peers: first it drops those that were never heard, since anybody may ask
+  /// for a kernel that never existed; then the half that was silent for longest.
   private mutating func dropIdlePeers() {
     for (kernel, peer) in peers where peer.isIdle && peer.locator == nil { dropPeer(kernel) }
     if peers.count * 2 > Limits.peers {
       let idle = peers.filter { $0.value.isIdle }.sorted { $0.value.heardAt < $1.value.heardAt }
       for (kernel, _) in idle.prefix((idle.count + 1) / 2) { dropPeer(kernel) }
     }
-    // Of those that something waits for none can go: they are looked through anew at twice as many.
+    // Busy peers cannot be dropped: the next search is at twice as many.
     peersMax = max(Limits.peers, peers.count * 2)
   }
 
@@ -31,7 +33,7 @@ extension Kernel {
     for earlier in places.removeValue(forKey: locator)?.earlier ?? [] { dead.remove(earlier) }
   }
 
-  /// Any valid packet says that its sender lives, and where it is.
+  /// A valid packet shows that its sender is alive, and where it is.
   mutating func handleHeard(
     _ kernel: KernelID, at locator: Locator, isSealed: Bool, _ step: inout Step
   ) {
@@ -45,7 +47,7 @@ extension Kernel {
     guard isNew else { return }
     if let before { leave(before, kernel) }
     dead.remove(kernel)
-    // Clear packets prove nothing, and are for simulations.
+    // Clear packets prove nothing; they are for simulations.
     if isSealed, peers[kernel]?.host == nil {
       pushTimer(.peerName(kernel), at: step.now + Self.namePatience)
     }
@@ -59,7 +61,7 @@ extension Kernel {
     }
   }
 
-  /// Another kernel speaks from a locator: the one before it is gone, and its entities with it.
+  /// Another kernel sends from a locator: the one before it has ended, and its entities with it.
   private mutating func handleReboot(
     of kernel: KernelID, at locator: Locator, _ step: inout Step
   ) {
@@ -79,7 +81,7 @@ extension Kernel {
 
   // MARK: transactions of local clients with a peer
 
-  /// A transaction of a local client waits for a kernel from now on.
+  /// Records that a transaction of a local client waits for a kernel.
   mutating func addPending(
     _ client: EntityID, _ transaction: TransactionID, on kernel: KernelID, at now: Time
   ) {
@@ -92,7 +94,7 @@ extension Kernel {
     peers[kernel]!.waiting.keep(alive)
   }
 
-  /// A transaction no longer waits for its kernel.
+  /// Records that a transaction no longer waits for its kernel.
   mutating func endPending(_ transaction: ClientTransaction) {
     if case .peer(let kernel) = transaction.route { peers[kernel]?.removePending() }
   }
@@ -104,8 +106,8 @@ extension Kernel {
 
   // MARK: records of a peer's clients
 
-  /// Takes up the record of a client that `peer` sent a request of; false if that peer has its
-  /// share of them.
+  /// Adds the record of a client whose request `peer` sent; false if that peer has used up its
+  /// share of records.
   mutating func addRecord(
     _ record: @autoclosure () -> ServerTransaction, _ key: RecordKey, of peer: KernelID,
     at now: Time
@@ -117,7 +119,8 @@ extension Kernel {
     return true
   }
 
-  /// A record is its new sender's, where a client's request came by another kernel than the last.
+  /// Moves a record to its new sender, when a client's request came through another kernel than the
+  /// last.
   mutating func moveRecord(_ key: RecordKey, from old: KernelID, at now: Time) {
     guard let peer = records[key]?.peer, peer != old else { return }
     peers[old]?.records.remove(key)
@@ -131,7 +134,8 @@ extension Kernel {
 
   // MARK: probes for a peer's clients
 
-  /// Remembers a probe that the record of `payer`'s client needs; nil if that peer has its share.
+  /// Adds a probe that the record of `payer`'s client needs; nil if that peer has used up its
+  /// share.
   mutating func addProbe(_ key: RecordKey, of payer: KernelID, at now: Time) -> TransactionID? {
     let own = withPeer(payer, at: now) { $0.probes }
     guard Limits.hasRoom(own, used: probes.count, of: Limits.probes) else { return nil }
@@ -149,7 +153,7 @@ extension Kernel {
   }
 }
 
-/// Where kernels are: the one that speaks from a locator, and those that did before.
+/// The kernel at a locator, and those that were there before.
 struct Place: Sendable {
   var kernel: KernelID
   /// Oldest first.

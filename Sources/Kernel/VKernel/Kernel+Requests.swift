@@ -11,8 +11,8 @@ extension Kernel {
       handleManagement(header, packet, from: peer, &step)
       return
     }
-    // A request of a local client is our own multicast looped back (RFC 1045 4.7, rule 6), or a
-    // forward that came home, if the client still waits for it.
+    // A request of a local client is our own multicast looped back (RFC 1045 4.7, rule 6), or was
+    // forwarded back here, if the client still waits for it.
     if header.client.kernel == id,
       header.forwardCount == 0 || entities[header.client]?.current?.id != header.transaction
     {
@@ -20,7 +20,7 @@ extension Kernel {
       return
     }
     if header.server.isGroup {
-      // With the co-resident qualifier one kernel's members alone are meant.
+      // With the co-resident qualifier only one kernel's members are meant.
       let near = header.mcb.flags.contains(.coResident) ? header.mcb.coResident : .none
       guard near == .none || near.kernel == id else { return }
       let members = groups[header.server]?.members ?? []
@@ -56,7 +56,7 @@ extension Kernel {
     let isWhole = header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize))
     let isDatagram = header.mcb.flags.contains(.datagram)
     if isDatagram && !isWhole {
-      // Nobody would repeat the rest of it.
+      // The rest of it would not be sent again.
       counters.packetsIgnored += 1
       return
     }
@@ -91,7 +91,7 @@ extension Kernel {
     perform(action, of: key, &step)
   }
 
-  /// Carries out what the record of a remote client wants.
+  /// Carries out an action of a remote client's record.
   mutating func perform(_ action: ServerTransaction.Action, of key: RecordKey, _ step: inout Step) {
     guard let record = records[key] else { return }
     switch action {
@@ -123,12 +123,12 @@ extension Kernel {
     armRecord(key)
   }
 
-  /// Answers a request that a local server was given; a late or second answer is dropped.
+  /// Answers a request of a local server; a late or second answer is dropped.
   public mutating func reply(_ message: Message, to request: Request, _ step: inout Step) {
     let (client, server) = (request.client, request.server)
     let key = RecordKey(request)
     if client.kernel == id {
-      // Of a forward that came home there is a record; its work is done.
+      // A request that was forwarded back here has a record; its work is done.
       if records[key]?.id == request.transaction { dropRecord(key) }
       guard isWaiting(client, for: request.transaction) else { return }
       let action = entities[client]?.current?.handleLocalResponse(message, by: server)
@@ -144,7 +144,7 @@ extension Kernel {
       counters.responsesSent += 1
       perform(action, of: key, &step)
     } else if entities[server]?.serverKind == .idempotent {
-      // Its requests leave no record.
+      // A request to it leaves no record.
       counters.responsesSent += 1
       let header = responseHeader(
         message, client, request.transaction, by: server, 0, request.forwardCount)
@@ -160,7 +160,7 @@ extension Kernel {
       response, record.client, record.id, by: record.responder, record.echoedRetransmitCount,
       record.forwardCount)
     if acknowledge { header.control.insert(.acknowledge) }
-    // The client is where its kernel is, whoever forwarded its request.
+    // The response goes to the client's own kernel, whichever kernel forwarded the request.
     transmit(to: record.client.kernel, header, segment: response.segment, mask: mask, &step)
   }
 
@@ -176,7 +176,7 @@ extension Kernel {
     return header
   }
 
-  /// The message of a packet that holds its whole group.
+  /// The message of a packet that contains its whole group.
   func wholeMessage(_ header: PacketHeader, _ packet: RawSpan) -> Message {
     let size = header.mcb.segmentSize
     guard size > 0 else { return Message(header.mcb) }

@@ -1,12 +1,12 @@
 public import VProtocol
 import VTransport
 
-/// The client's side: Send, and what comes back.
+/// The client's side: Send and responses.
 extension Kernel {
   /// Starts a message transaction of `client`, which must have none under way.
   ///
-  /// Exactly one `complete` follows, unless the client is retired. A single `server` of this
-  /// kernel costs no packet; a group is asked here and by multicast, and the first answer wins.
+  /// Exactly one `complete` follows, unless the client is retired. A single `server` of this kernel
+  /// costs no packet; a group is asked here and by multicast, and the first answer completes it.
   /// With `collects` every member's answer is a `respond`, and the transaction ends at its limit
   /// (GetReply of V; MRD of RFC 1045).
   @discardableResult
@@ -57,8 +57,8 @@ extension Kernel {
     server.isGroup ? groups[server] != nil : entities[server]?.serverKind != nil
   }
 
-  /// A group is asked everywhere, unless the co-resident qualifier names the kernel: that of
-  /// some entity, or, with none, this one.
+  /// A group is asked everywhere, unless the co-resident qualifier names a kernel: that of some
+  /// entity, or, with none, this one.
   func route(to server: EntityID, _ message: Message) -> ClientTransaction.Route {
     var kernel = server.kernel
     if server.isGroup {
@@ -74,7 +74,7 @@ extension Kernel {
     return peers[kernel]?.roundTrip ?? RoundTrip()
   }
 
-  /// Why a request need not be sent at all: no such local server, or a silent host.
+  /// The reason for not sending a request at all: no such local server, or a silent host.
   mutating func refusal(
     of server: EntityID, by route: ClientTransaction.Route, _ step: inout Step
   ) -> ReplyCode? {
@@ -102,7 +102,7 @@ extension Kernel {
           isLocal: true)))
   }
 
-  /// Who a local client is; a server speaks for no user.
+  /// The principal of a local client; a server acts for no user.
   func principal(of client: EntityID) -> Principal? {
     entities[client].flatMap { known in
       known.serverKind == nil
@@ -110,7 +110,7 @@ extension Kernel {
     }
   }
 
-  /// Sends the blocks of a request, or asks where its server is.
+  /// Sends the blocks of a request, or asks which kernel has its server.
   mutating func transmitRequest(
     of client: EntityID, _ mask: DeliveryMask, acknowledge: Bool, _ step: inout Step
   ) {
@@ -123,7 +123,7 @@ extension Kernel {
     case .local: break
     case .multicast:
       counters.multicastsSent += 1
-      // A group's members keep no parts, so it always gets the whole request.
+      // A group's members keep no partial requests, so it always gets the whole request.
       dispatch(Transmission(to: .group(server), header, segment: segment), &step)
     case .peer(let kernel):
       guard peers[kernel]?.locator != nil else {
@@ -160,7 +160,7 @@ extension Kernel {
     perform(action, of: header.client, responding: header, from: peer, &step)
   }
 
-  /// Carries out what a client transaction wants.
+  /// Carries out an action of a client transaction.
   mutating func perform(
     _ action: ClientTransaction.Action, of client: EntityID, responding header: PacketHeader?,
     from peer: KernelID?, _ step: inout Step

@@ -1,24 +1,24 @@
 public import VProtocol
 public import VTransport
 
-/// What a kernel knows of another one, for those who look: how long ago its last valid packet
-/// came, how long its manager takes to answer (nil before the first sample), whether it owes an
-/// answer and has not been heard of for too long, and the name of its host, if it has said it.
+/// The status of another kernel, for people: how long ago its last valid packet came, how long its
+/// manager takes to answer (nil before the first sample), whether it owes an answer and is silent,
+/// and the name of its host, if known.
 ///
-/// A tuple: whoever reads it need not import the kernel.
+/// A tuple, so that its readers need not import the kernel.
 public typealias PeerStatus = (
   kernel: KernelID, locator: Locator, age: TimeSpan, roundTrip: TimeSpan?, isSilent: Bool,
   host: String?
 )
 
-/// A local entity, for those who look: its user (of a server none), whether it serves, whom its
-/// transaction waits for (`none` where it has none), and its groups.
+/// The status of a local entity, for people: its user (none for a server), whether it serves, the
+/// entity that its transaction waits for (`none` without one), and its groups.
 public typealias EntityStatus = (
   entity: EntityID, user: String, isServer: Bool, awaits: EntityID, groups: [EntityID]
 )
 
-/// A client of another kernel whose last request is still known here: who it is, as far as its
-/// kernel has said, and the server that works on the request, `none` once it is answered.
+/// A client of another kernel whose last request is still recorded here: its principal, if known,
+/// and the server that works on the request, `none` once it is answered.
 public typealias ClientStatus = (client: EntityID, principal: Principal?, server: EntityID)
 
 extension Kernel {
@@ -30,7 +30,7 @@ extension Kernel {
     .sorted { ($0.client.rawValue, $0.server.rawValue) < ($1.client.rawValue, $1.server.rawValue) }
   }
 
-  /// All local entities in the order of their making, or one of them.
+  /// All local entities in the order in which they were made, or one of them.
   public func entityStatus(of one: EntityID?) -> [EntityStatus] {
     let found = one.map { [$0] } ?? Array(entities.keys)
     return found.compactMap { entity in
@@ -43,7 +43,7 @@ extension Kernel {
     .sorted { $0.entity.discriminator < $1.entity.discriminator }
   }
 
-  /// Every known kernel that was ever heard of, the most recently heard first.
+  /// Every known kernel that was heard at least once, the most recently heard first.
   public func peerStatus(at now: Time) -> [PeerStatus] {
     peers.compactMap { kernel, peer in
       peer.locator.map {

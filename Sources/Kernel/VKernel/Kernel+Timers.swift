@@ -1,7 +1,7 @@
 import VProtocol
 import VTransport
 
-/// What time brings.
+/// Events that time causes.
 extension Kernel {
   /// Does what is due at `now`; call it at `nextDeadline` or later.
   public mutating func handleTimers(_ step: inout Step) {
@@ -17,8 +17,10 @@ extension Kernel {
     }
   }
 
-  /// Queues an entry, and drops those that nobody waits for when there are twice as many as after
-  /// the last time: a time limit may be a year away, and its transaction over at once.
+  /// Queues an entry.
+  ///
+  /// When the queue has doubled since the last sweep, it drops stale entries: a time limit may be a
+  /// year away, and its transaction over at once.
   mutating func pushTimer(_ key: TimerKey, at time: Time) {
     timers.push(key, at: time)
     guard timers.count > timersMax else { return }
@@ -55,7 +57,7 @@ extension Kernel {
     perform(action, of: client, responding: nil, from: nil, &step)
   }
 
-  /// Its kernel has fallen silent, or no member of a group has answered for as long.
+  /// Whether its kernel has fallen silent, or no member of a group has answered in that time.
   private mutating func isGivenUp(
     _ client: EntityID, _ route: ClientTransaction.Route, at now: Time
   ) -> Bool {
@@ -76,8 +78,8 @@ extension Kernel {
     }
   }
 
-  /// Asks a silent kernel for a sign of life for as long as it is silent: it may have come back
-  /// without a word, and whoever wants something of it is to find it back.
+  /// Asks a silent kernel for a sign of life as long as it is silent: it may be up again without
+  /// having sent anything.
   private mutating func watchSilence(of kernel: KernelID, _ step: inout Step) {
     guard let peer = peers[kernel], peer.isSilent, let locator = peer.locator else { return }
     challenge(kernel, at: locator, &step)
@@ -88,7 +90,7 @@ extension Kernel {
     guard let record = records[key], record.queuedAt == queued else { return }
     records[key]!.queuedAt = records[key]!.queuedLaterAt.take()
     let peer = withPeer(record.peer, at: step.now) { $0 }
-    // One whose request is worked on may be heard by its forwarder alone.
+    // If its request is being worked on, perhaps only the forwarder hears from it.
     let isClientLost =
       !record.isProcessing && record.client.kernel != id
       && withPeer(record.client.kernel, at: step.now) { $0.isLost(at: step.now) }
@@ -98,7 +100,7 @@ extension Kernel {
     perform(action, of: key, &step)
   }
 
-  /// Queues the next time that a record needs attention.
+  /// Queues the next time at which a record needs attention.
   mutating func armRecord(_ key: RecordKey) {
     guard let record = records[key] else { return }
     if let queued = record.queuedAt, queued <= record.wakeAt { return }
@@ -107,13 +109,13 @@ extension Kernel {
     pushTimer(.record(key), at: record.wakeAt)
   }
 
-  /// Queues the next time that a remote or group transaction needs attention.
+  /// Queues the next time at which a remote or group transaction needs attention.
   mutating func armClient(_ client: EntityID) {
     guard let current = entities[client]?.current?.schedule else { return }
     var wakeAt = current.repeatAt
     switch current.route {
     case .local:
-      // Nothing to repeat; only the time limit can end it.
+      // There is nothing to repeat; only the time limit can end it.
       guard let limit = current.limit else { return }
       wakeAt = limit
     case .multicast:

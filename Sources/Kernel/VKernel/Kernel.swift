@@ -1,22 +1,22 @@
 public import VProtocol
 import VTransport
 
-/// How a server wants its requests.
+/// How requests are given to a server.
 public enum ServerKind: Sendable {
   /// Each request once; the client is probed first, so that its principal is known.
   case atMostOnce
-  /// As they come: every operation may be repeated, and nobody's rights matter.
+  /// Every copy of a request: every operation may be repeated, and no rights are checked.
   case idempotent
 }
 
 /// The message kernel of one node, the backplane: entities, groups, Send and Reply, peers.
 ///
 /// One value, entered from any thread behind one lock. It does nothing by itself: time and
-/// randomness are arguments, and each entry appends what is to be done to the caller's `Step`.
-/// The same code runs on real sockets and in the simulator.
+/// randomness are arguments, and each entry appends actions to the caller's `Step`. The same code
+/// runs on real sockets and in the simulator.
 ///
-/// Read next: `Kernel+Send` (a client's side), `Kernel+Requests` (a server's side),
-/// `Kernel+Entities` (how they come and go), `Kernel+Peers` (other kernels and their shares),
+/// Read next: `Kernel+Send` (the client's side), `Kernel+Requests` (the server's side),
+/// `Kernel+Entities` (making and ending entities), `Kernel+Peers` (other kernels and their shares),
 /// `Kernel+Management` (probes and acknowledgements), `Kernel+Timers`.
 public struct Kernel: ~Copyable {
   public let id: KernelID
@@ -26,33 +26,33 @@ public struct Kernel: ~Copyable {
 
   var entities: [EntityID: Entity] = [:]
   var groups: [EntityID: Group] = [:]
-  /// By server or group of this kernel: local clients that it is to answer, of a group those that
-  /// asked the members of this kernel alone.
+  /// By server or group of this kernel: the local clients that wait for it; for a group, those that
+  /// asked only the members of this kernel.
   ///
-  /// Not in the entity: a message that adds to it would copy that.
+  /// Not in the entity: adding to it would copy the entity.
   var waiting: [EntityID: Backlog<Waiting>] = [:]
-  /// By local server: requests of remote clients that it was given.
+  /// By local server: the requests of remote clients that it works on.
   var working: [EntityID: Backlog<Work>] = [:]
   var records: [RecordKey: ServerTransaction] = [:]
   var peers: [KernelID: Peer] = [:]
-  /// How many peers there may be before idle ones are forgotten.
+  /// How many peers there may be before idle ones are dropped.
   var peersMax = Limits.peers
   var places: [Locator: Place] = [:]
-  /// Earlier boots of hosts that have been heard since: nothing of theirs exists any more.
+  /// Earlier boots of hosts that have been heard since: their entities no longer exist.
   var dead: Set<KernelID> = []
   var probes: [TransactionID: Probe] = [:]
   var timers = TimerQueue<TimerKey>()
   /// How many entries there may be before stale ones are dropped.
   var timersMax = Limits.timers
   var numbers: EntityNumbers
-  /// Whether this kernel has its host's name for itself.
+  /// Whether another kernel has this host's name.
   var conflict: HostNameConflict
   var isNameTimerQueued = false
-  /// Questions to kernels whose packets could not be opened.
+  /// Limits probes of kernels whose packets could not be opened.
   var strangers = RateLimit(perSecond: Limits.strangersAsked)
   private var generator: SplitMix
 
-  /// `entropy` seeds transaction numbers; `id` must be fresh for every boot.
+  /// `entropy` seeds transaction numbers; `id` must be new at every boot.
   ///
   /// `startedAt` is now, in nanoseconds since 1970.
   public init(id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0) {
@@ -61,7 +61,7 @@ public struct Kernel: ~Copyable {
       firstNumber: EntityNumbers.first)
   }
 
-  /// A kernel whose entities' numbers begin anywhere, for tests of what comes after the last.
+  /// A kernel whose entity numbers start anywhere, for tests of their wrap-around.
   package init(
     id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0, firstNumber: UInt32
   ) {
@@ -90,10 +90,10 @@ struct Entity: Sendable {
   var serverKind: ServerKind?
   /// The earliest entry of this entity in the timer queue.
   var queuedAt: Time?
-  /// What a server has joined.
+  /// The groups that a server has joined.
   var groups: [EntityID] = []
 
-  /// The number of its next transaction, which it starts now.
+  /// Returns the number of its next transaction, which it starts now.
   mutating func begin() -> TransactionID {
     precondition(current == nil, "one transaction at a time for each client")
     lastTransaction = lastTransaction.next
@@ -101,13 +101,13 @@ struct Entity: Sendable {
   }
 }
 
-/// A group as this kernel has it: there is one where it has members.
+/// A group on this kernel; it exists only while it has members here.
 struct Group: Sendable {
   var members: [EntityID] = []
 }
 
-/// Names the record of a remote client: one for its own requests to single entities, and one
-/// for each local member of a group that it asked.
+/// The key of a remote client's record: one for its requests to single entities, and one for each
+/// local member of a group that it asked.
 struct RecordKey: Hashable, Sendable {
   var client: EntityID
   var member: EntityID
@@ -118,7 +118,7 @@ struct RecordKey: Hashable, Sendable {
 }
 
 extension RecordKey {
-  /// The record of a request that a local server was given.
+  /// The record of a request that a local server works on.
   init(_ request: Request) {
     self.init(
       client: request.client, member: request.addressee.isGroup ? request.server : .none)
@@ -136,7 +136,7 @@ enum TimerKey: Sendable {
   case ownName
 }
 
-/// A question to a client's manager, on behalf of a record.
+/// A probe of a client's manager, for a record.
 struct Probe: Sendable {
   var record: RecordKey
   /// The kernel that sent the request.
@@ -149,7 +149,7 @@ extension Kernel {
     TransactionID(UInt32(truncatingIfNeeded: generator.next()))
   }
 
-  /// Sends packets to a kernel; what is for one that nobody has heard of is lost.
+  /// Sends packets to a kernel; packets for an unknown kernel are lost.
   func transmit(
     to kernel: KernelID, _ header: PacketHeader, segment: [UInt8] = [],
     mask: DeliveryMask? = nil, _ step: inout Step

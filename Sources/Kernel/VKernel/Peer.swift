@@ -1,7 +1,7 @@
 import VProtocol
 import VTransport
 
-/// What this kernel knows of another one: where it is, how fast, and whether it lives.
+/// The state of another kernel: where it is, how fast it answers, and whether it is alive.
 ///
 /// A peer is silent once 2.0 s pass without a valid packet from it while it owes an answer.
 /// Transactions to it then end, and new ones end at once, until it is heard again.
@@ -28,10 +28,10 @@ struct Peer: Sendable {
     pendingSince = now
   }
 
-  /// When it counts as silent, unless it is heard before.
+  /// When it becomes silent, unless it is heard before.
   var silentAt: Time { max(heardAt, pendingSince) + Timing.silence }
 
-  /// Nothing of this kernel has to do with it.
+  /// Whether this kernel has nothing under way with it.
   var isIdle: Bool { pending == 0 && probes == 0 && records.isEmpty }
 
   mutating func handleHeard(at now: Time) {
@@ -49,17 +49,17 @@ struct Peer: Sendable {
     pending -= 1
   }
 
-  /// Marks it silent if its time is over; whether it is silent.
+  /// Marks it silent if its time is over; true if it is silent.
   mutating func checkSilence(at now: Time) -> Bool {
     if pending > 0 && silentAt <= now { isSilent = true }
     return isSilent
   }
 
-  /// Nothing heard for so long that what it asked for is an orphan.
+  /// Whether it has been silent for so long that its requests are orphans.
   func isLost(at now: Time) -> Bool { heardAt + Timing.orphan <= now }
 }
 
-/// What a kernel counts; plain integers inside the locked value.
+/// The kernel's counters; plain integers inside the locked value.
 public struct Counters: Equatable, Sendable {
   public var requestsSent = 0
   public var responsesSent = 0
@@ -70,8 +70,8 @@ public struct Counters: Equatable, Sendable {
   public var multicastsSent = 0
   public var packetsIgnored = 0
   public var silentPeers = 0
-  /// Requests that were dropped because what their kernel said of the client can not be true: it
-  /// claimed this host's name, or not the one that it had before.
+  /// Requests that were dropped because their kernel was not believed about the client: it claimed
+  /// this host's name, or another name than before.
   public var principalsRefused = 0
 
   public init() {}

@@ -1,7 +1,7 @@
 public import VProtocol
 public import VTransport
 
-/// What the kernel wants done, outside its lock.
+/// Actions that the kernel wants carried out, outside its lock.
 public enum Action: Sendable {
   /// Send packets.
   case transmit(Transmission)
@@ -11,11 +11,11 @@ public enum Action: Sendable {
   case complete(client: EntityID, server: EntityID, Message)
   /// One of several responses to a client that wants all; its transaction goes on.
   case respond(client: EntityID, TransactionID, server: EntityID, Message)
-  /// Another kernel has this host's name from now on, or none any more.
+  /// Another kernel has this host's name from now on, or, with nil, this one has it again.
   case nameHolderChanged(NameHolder?)
 }
 
-/// What an entry to the kernel is given and what comes out of it: the time, and actions, in order.
+/// The input and the output of one entry to the kernel: the time, and actions in order.
 ///
 /// Owned and reused by the caller, who may enter again before all actions are taken.
 public struct Step: ~Copyable {
@@ -39,7 +39,7 @@ public struct Step: ~Copyable {
     }
     let action = list[next]
     next += 1
-    // An endless chain of messages never empties the list.
+    // So an endless chain of messages does not let the list grow without end.
     if next >= 64 && next * 2 >= list.count {
       list.removeFirst(next)
       next = 0

@@ -10,13 +10,14 @@ public import VProtocol
 ///        header + APG   +---+   v                        v        | RETRY
 ///                            complete <------------------+--------+
 /// ```
-/// RFC 1045 5. Tell it what happened with the `handle` methods; do what the action says. It ends
-/// by a whole response, by a code, or when its kernel finds the peer silent; never by a count.
+/// RFC 1045 5. Call its `handle` methods for each event; carry out the action that they return. It
+/// ends with a whole response, with a code, or when its kernel finds the peer silent; never after a
+/// count. The times are in `Timing` (`RoundTrip.swift`).
 public struct ClientTransaction: Sendable {
   public enum Action: Equatable, Sendable {
-    /// Send the request with these blocks; with `acknowledge` the server must say that it came.
+    /// Send the request with these blocks; with `acknowledge` the server must confirm its arrival.
     case transmit(DeliveryMask, acknowledge: Bool)
-    /// Tell the server's kernel which blocks of its response came.
+    /// Tell the server's kernel which blocks of its response have arrived.
     case notifyServer(DeliveryMask, ReplyCode)
     case complete(Message, server: EntityID)
     /// One member's response to a request that wants all of them; the transaction goes on.
@@ -48,20 +49,20 @@ public struct ClientTransaction: Sendable {
   /// When the user's time limit ends it.
   public let limit: Time?
   public private(set) var retransmitCount: UInt8 = 0
-  /// When `handleTimeout` wants to be called for a repetition.
+  /// When `handleTimeout` wants to be called to retransmit.
   public private(set) var repeatAt: Time
   public private(set) var transmittedAt: Time
   private var reception: PacketGroupReception?
-  /// Times in a row that missing blocks were asked for in vain, and what was there then.
+  /// How often in a row missing blocks were requested without effect, and what had arrived then.
   private var retries = 0
   private var receivedAtRetry: DeliveryMask = []
   /// Members that have answered, where the responses of all are wanted.
   private var answered: Set<EntityID>?
   /// Parts of the responses of the others.
   private var others: [EntityID: PacketGroupReception] = [:]
-  /// Times in a row that the server said it was working.
+  /// How often in a row the server answered that it is working.
   private var pings = 0
-  /// Repetitions since something was heard.
+  /// Retransmissions since the server's kernel was last heard.
   private var silentAttempts = 0
 
   public init(
@@ -89,10 +90,10 @@ public struct ClientTransaction: Sendable {
       && (server == header.server || server.isGroup || header.forwardCount > 0)
   }
 
-  /// Who is answering, once a part of the response came.
+  /// The server that answers, once a part of the response has come.
   public var responder: EntityID? { reception?.header.server }
 
-  /// The request as it leaves: every packet's header, and the segment whose blocks they carry.
+  /// The request to send: the header of every packet, and the segment that has the blocks.
   public func outgoing(
     of client: EntityID, acknowledge: Bool
   ) -> (header: PacketHeader, segment: [UInt8], route: Route) {
@@ -104,7 +105,7 @@ public struct ClientTransaction: Sendable {
     return (header, request.segment, route)
   }
 
-  /// What says when it needs attention next.
+  /// The times at which it needs attention next.
   public var schedule: (route: Route, repeatAt: Time, limit: Time?, startedAt: Time) {
     (route, repeatAt, limit, startedAt)
   }
@@ -117,12 +118,13 @@ public struct ClientTransaction: Sendable {
       retries = reception.received == receivedAtRetry ? retries + 1 : 1
       receivedAtRetry = reception.received
       if retries <= Self.retriesMax { return .notifyServer(reception.received, .retry) }
-      // A server that keeps no response does not hear that: the request asks for it anew.
+      // A server that keeps no response ignores that: the request asks for it again.
       self.reception = nil
       retries = 0
     }
     silentAttempts += 1
-    // Who is missing of a group is not known: all are asked again, and keep their answers.
+    // Which members of a group are missing is unknown: all are asked again, and repeat their
+    // answers.
     let first = answered == nil ? roundTrip.retransmission : Timing.collection
     repeatAt = now + doubled(first, silentAttempts, Timing.retransmissionCap)
     return countTransmission(.transmit([], acknowledge: true), at: now)
@@ -149,7 +151,7 @@ public struct ClientTransaction: Sendable {
     return .nothing
   }
 
-  /// One response of each member, however often it comes.
+  /// Takes one response of each member, however often it comes.
   private mutating func collect(_ header: PacketHeader, _ packet: RawSpan) -> Action {
     guard answered?.contains(header.server) == false else { return .nothing }
     var part = others.removeValue(forKey: header.server) ?? PacketGroupReception(header)
@@ -161,7 +163,7 @@ public struct ClientTransaction: Sendable {
     return note(part.message(), by: header.server)
   }
 
-  /// A response that came without packets, from a member on this host.
+  /// A response of a member on this host, without packets.
   public mutating func handleLocalResponse(_ message: Message, by server: EntityID) -> Action {
     guard let answered else { return .complete(message, server: server) }
     return answered.contains(server) ? .nothing : note(message, by: server)
@@ -175,10 +177,10 @@ public struct ClientTransaction: Sendable {
   }
 
   private static let retriesMax = 3
-  /// Members of one group whose responses are kept apart: more than a cluster has hosts.
+  /// Members of one group whose responses are told apart: more than a cluster has hosts.
   static let responsesMax = 4096
 
-  /// The server's kernel said what became of the request.
+  /// The server's kernel sent the state of the request.
   public mutating func handleNotify(
     _ notify: NotifyClient, at now: Time, roundTrip: inout RoundTrip
   ) -> Action {
@@ -200,7 +202,7 @@ public struct ClientTransaction: Sendable {
     }
   }
 
-  /// The server's kernel has been found, or has nothing of the request: it goes there, whole.
+  /// The server's kernel has been found, or has no part of the request: it is sent whole.
   public mutating func sendAnew(at now: Time, roundTrip: RoundTrip) -> Action {
     repeatAt = now + roundTrip.firstRetransmission
     return countTransmission(.transmit(request.blocks, acknowledge: false), at: now)

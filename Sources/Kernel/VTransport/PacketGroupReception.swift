@@ -1,6 +1,6 @@
 public import VProtocol
 
-/// A packet group on its way in: which blocks came, and their octets.
+/// A packet group that is being received: which blocks have arrived, and their octets.
 ///
 /// Order does not matter and a block counts once. RFC 1045 4.
 public struct PacketGroupReception: Sendable {
@@ -15,11 +15,11 @@ public struct PacketGroupReception: Sendable {
     segment = [UInt8](repeating: 0, count: header.mcb.segmentSize)
   }
 
-  /// The blocks that make the group whole.
+  /// The blocks of the whole group.
   public var expected: DeliveryMask { DeliveryMask(segmentBytes: segment.count) }
   public var isComplete: Bool { received.contains(expected) }
 
-  /// A later block is here and an earlier one is not: loss rather than delay.
+  /// Whether a later block has arrived and an earlier one has not: loss rather than delay.
   public var hasHole: Bool {
     let missing = expected.subtracting(received).rawValue
     return missing != 0 && received.rawValue >> UInt32(missing.trailingZeroBitCount) != 0

@@ -1,6 +1,6 @@
 public import VProtocol
 
-/// At most so many events in any second: it remembers when the last of them were.
+/// At most a number of events in any second; it remembers the times of the last ones.
 public struct RateLimit: Sendable {
   private let count: Int
   /// The times of the last events; once there are `count`, the oldest is at `next`.
@@ -15,7 +15,7 @@ public struct RateLimit: Sendable {
     self.count = count
   }
 
-  /// Whether one more event may happen at `now`; it then has.
+  /// Takes one more event at `now`; false if there were too many.
   public mutating func take(at now: Time) -> Bool {
     if times.count < count {
       times.append(now)

@@ -1,6 +1,6 @@
 public import VProtocol
 
-/// What a kernel remembers of one remote client: RFC 1045's client state record.
+/// The record of one remote client: RFC 1045's client state record.
 ///
 /// ```
 ///            unknown client               whole
@@ -9,21 +9,21 @@ public import VProtocol
 ///      | known client         v          |             |  ^
 ///      +----------------> receiving -----+             +--+ repeated request: OK
 /// ```
-/// RFC 1045 6. It is the duplicate filter: an older request is dropped, an equal one is answered
-/// from what is kept, a newer one acknowledges the last response and takes the record over.
+/// RFC 1045 6. It filters duplicates: an older request is dropped, an equal one is answered with
+/// the kept response, and a newer one acknowledges the last response and takes over the record.
 public struct ServerTransaction: Sendable {
   public enum Action: Equatable, Sendable {
-    /// Hand the whole request to its server.
+    /// Give the whole request to its server.
     case deliver(Message)
     /// Ask the client's kernel for its current transaction and its principal.
     case probe
     case notifyClient(ReplyCode, received: DeliveryMask, retransmitCount: UInt8)
     /// Send the kept response: all blocks, or these.
     case respond(DeliveryMask, acknowledge: Bool)
-    /// Send these blocks of the forwarded request to its next server, and tell the client that
-    /// it is being worked on if it asked.
+    /// Send these blocks of the forwarded request to its next server, and tell the client, if it
+    /// asked, that its request is being worked on.
     case forward(DeliveryMask, tellsClient: Bool)
-    /// Forget this client.
+    /// Drop this record.
     case drop
     case nothing
   }
@@ -39,14 +39,14 @@ public struct ServerTransaction: Sendable {
   public private(set) var peer: KernelID
   /// The entity that the request was addressed to.
   public private(set) var addressee: EntityID
-  /// Who answered, once somebody did.
+  /// The server that answered, once there is an answer.
   public private(set) var responder: EntityID = .none
-  /// Who the client is, once probed.
+  /// The client's principal, once probed.
   public private(set) var principal: Principal?
   public private(set) var wakeAt: Time
   /// The earliest entry of this record in the timer queue, kept by the kernel.
   public var queuedAt: Time?
-  /// A later entry that is in the queue as well, since the earlier one came after it.
+  /// A later entry that is still in the queue.
   public var queuedLaterAt: Time?
   private var retransmitCount: UInt8
   private var state = State.awaitingProbe
@@ -54,22 +54,22 @@ public struct ServerTransaction: Sendable {
   private var reception: PacketGroupReception?
   /// The response kept for repetition, while responded.
   public private(set) var response: Message?
-  /// The request as it went on to another kernel, while forwarded.
+  /// The request as it was sent on to another kernel, while forwarded.
   public private(set) var forwarded: (request: Message, target: EntityID)?
   /// Since when that kernel owes an answer.
   public private(set) var targetAskedAt: Time?
   private var probes = 0
-  /// Times in a row that missing blocks were asked for in vain.
+  /// How often in a row missing blocks were requested without effect.
   private var retries = 0
   private static let retriesMax = 30
-  /// How often one server of this kernel handed the request to another.
+  /// How often one server of this kernel passed the request to another.
   private var forwardsHere: UInt8 = 0
-  /// The server of this kernel that the request was handed on to; `none` before that.
+  /// The server of this kernel that the request was forwarded to; `none` before that.
   public private(set) var holder: EntityID = .none
 
   /// A request of a client without a record.
   ///
-  /// Its principal and current transaction come first.
+  /// It needs the client's principal and current transaction first.
   public init(_ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time) {
     client = header.client
     id = header.transaction
@@ -82,22 +82,22 @@ public struct ServerTransaction: Sendable {
   }
 
   public var isProcessing: Bool { state == .processing }
-  /// Whether a packet brings something: a newer request, or blocks not yet here of this one.
+  /// Whether a packet has something new: a newer request, or missing blocks of this one.
   public func isMissing(_ header: PacketHeader) -> Bool {
     if header.transaction != id { return header.transaction.isNewer(than: id) }
     guard let reception else { return false }
     return !reception.received.contains(header.delivery)
   }
 
-  /// The client has its response, or will never want it: the record may go.
+  /// Whether the client has its response, or does not want it any more: the record may be dropped.
   public var isDiscarded: Bool { state == .discarded }
-  /// What `server` is given.
+  /// The request for `server`.
   public func request(_ message: Message, for server: EntityID) -> Request {
     Request(
       client: client, transaction: id, addressee: addressee, server: server,
       forwardCount: forwardCount, message: message, principal: principal, isLocal: false)
   }
-  /// What the response's RetransmitCount repeats.
+  /// The RetransmitCount of the response.
   public var echoedRetransmitCount: UInt8 { retransmitCount }
 
   /// Asks for the first probe.
@@ -119,25 +119,25 @@ public struct ServerTransaction: Sendable {
       return .nothing
     }
     takeUp(header, packet, from: peer)
-    // A probe under way will tell about this newer request as well.
+    // The answer to a probe under way is about this newer request as well.
     if state == .awaitingProbe { return .nothing }
     return deliverOrWait(at: now)
   }
 
-  /// What the client's kernel said of the client.
+  /// The client's kernel answered a probe.
   public mutating func handleProbe(
     _ answer: ProbeEntity.EntityState, at now: Time
   ) -> Action {
     guard state == .awaitingProbe else { return .nothing }
-    // An answer from before this request was sent says nothing about it: the timer asks again.
+    // An answer from before this request was sent is not about it: the timer probes again.
     if id.isNewer(than: answer.transaction) { return .nothing }
     principal = answer.client
     guard answer.transaction == id, answer.isAwaitingResponse else {
-      // A late duplicate of a request that its client has long finished.
+      // A late duplicate of a request that its client finished long ago.
       state = .discarded
       reception = nil
       if answer.transaction.isNewer(than: id) {
-        // The current one may still come; once it is finished, only duplicates of it can.
+        // The current request may still arrive; once it is finished, only duplicates of it can.
         id = answer.isAwaitingResponse ? answer.transaction.previous : answer.transaction
       }
       wakeAt = now + Timing.recordKept
@@ -146,16 +146,16 @@ public struct ServerTransaction: Sendable {
     return deliverOrWait(at: now)
   }
 
-  /// The request went on to another server of this kernel, which will respond.
+  /// The request was forwarded to another server of this kernel, which will respond.
   public mutating func handleForwardedHere(to target: EntityID) {
     holder = target
     forwardsHere += 1
     forwardCount += 1
   }
 
-  /// The request goes on to a server of another kernel, which will respond to the client.
+  /// The request is forwarded to a server of another kernel, which will respond to the client.
   ///
-  /// This kernel has no timer for it: the client's own repetitions drive those of the forward.
+  /// This kernel has no timer for it: the client's own retransmissions cause those of the forward.
   public mutating func forward(_ request: Message, to target: EntityID, at now: Time) -> Action {
     guard state == .processing else { return .nothing }
     state = .forwarded
@@ -165,7 +165,7 @@ public struct ServerTransaction: Sendable {
     return .forward(request.blocks, tellsClient: false)
   }
 
-  /// The next server's kernel said what became of the forwarded request.
+  /// The next server's kernel sent the state of the forwarded request.
   public mutating func handleRemoteNotify(_ notify: NotifyClient, at now: Time) -> Action {
     guard state == .forwarded, notify.transaction == id, let forwarded else { return .nothing }
     targetAskedAt = nil
@@ -178,7 +178,7 @@ public struct ServerTransaction: Sendable {
     }
   }
 
-  /// The next server will not answer; the client is told so.
+  /// The next server will not answer; the client is sent the code.
   public mutating func failForward(_ code: ReplyCode, at now: Time) -> Action {
     state = .discarded
     forwarded = nil
@@ -197,7 +197,7 @@ public struct ServerTransaction: Sendable {
     return .respond(response.blocks, acknowledge: false)
   }
 
-  /// The client's kernel said what became of the response.
+  /// The client's kernel sent the state of the response.
   public mutating func handleNotify(_ notify: NotifyServer, at now: Time) -> Action {
     guard notify.transaction == id, let response else { return .nothing }
     let whole = response.blocks
@@ -213,7 +213,7 @@ public struct ServerTransaction: Sendable {
     }
   }
 
-  /// `isPeerLost`: its kernel has been silent for as long as makes its requests orphans.
+  /// `isPeerLost`: its kernel has been silent for so long that its requests are orphans.
   public mutating func handleTimeout(
     at now: Time, roundTrip: RoundTrip, isPeerLost: Bool
   ) -> Action {
@@ -227,7 +227,7 @@ public struct ServerTransaction: Sendable {
       return .probe
     case .receiving:
       retries += 1
-      // Nobody has sent the rest for so long: a client that still waits repeats its request.
+      // The rest has not come for long: a client that still waits repeats its request.
       if retries > Self.retriesMax { return .drop }
       let span = max(Timing.reception, roundTrip.retransmission) * (1 << Int64(min(retries - 1, 8)))
       wakeAt = now + min(span, Timing.retransmissionCap)
@@ -247,7 +247,7 @@ public struct ServerTransaction: Sendable {
     }
   }
 
-  /// Starts to take in a request; the last response is thereby acknowledged.
+  /// Starts to receive a request; that acknowledges the last response.
   private mutating func takeUp(_ header: PacketHeader, _ packet: RawSpan, from peer: KernelID) {
     id = header.transaction
     forwardCount = header.forwardCount
@@ -297,13 +297,13 @@ public struct ServerTransaction: Sendable {
     }
   }
 
-  /// One answer for a repeated group, however many packets it has; none for a stray copy.
+  /// So a repeated group is answered once, however many packets it has, and a stray copy never.
   private static func asksAgain(_ header: PacketHeader) -> Bool {
     guard header.retransmitCount > 0 || header.control.contains(.acknowledge) else { return false }
     return header.delivery.isEmpty || header.delivery.rawValue & 1 != 0
   }
 
-  /// A bare header that asks for an acknowledgement while blocks are missing is told which.
+  /// A bare header asks for an acknowledgement while blocks are missing: it is answered with which.
   private mutating func askForMissing(_ header: PacketHeader, at now: Time) -> Action? {
     guard let reception, !reception.isComplete, header.delivery.isEmpty,
       header.control.contains(.acknowledge)

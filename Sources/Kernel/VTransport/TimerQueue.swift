@@ -2,8 +2,8 @@ public import VProtocol
 
 /// Deadlines in order: a binary heap with at most a few entries for each key.
 ///
-/// A key that is armed later than it already waits costs nothing: its entry comes up early, its
-/// owner says when it really wants to be woken, and it is armed again.
+/// A key that is armed for a later time than its entry costs nothing: the entry comes up early, its
+/// owner gives the real time, and the key is armed again.
 public struct TimerQueue<Key: Sendable>: Sendable {
   private var heap: [(time: Time, key: Key)] = []
 
@@ -23,10 +23,10 @@ public struct TimerQueue<Key: Sendable>: Sendable {
     }
   }
 
-  /// Drops entries; it takes as long as there are entries, so it must be done seldom.
+  /// Drops entries; it looks at every entry, so it must be called seldom.
   public mutating func removeAll(where isStale: (Time, Key) -> Bool) {
     heap.removeAll { isStale($0.time, $0.key) }
-    // In order is a heap too.
+    // A sorted list is a heap too.
     heap.sort { $0.time < $1.time }
   }
 

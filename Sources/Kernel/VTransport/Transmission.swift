@@ -8,10 +8,10 @@ public enum Destination: Equatable, Sendable {
   case group(EntityID)
 }
 
-/// A packet group, or a part of one, on its way out.
+/// A packet group, or a part of one, to be sent.
 ///
-/// The kernel says what to send; the octets are laid out afterwards, outside its lock, by
-/// `emitPacket`. The segment is shared with the transaction that keeps it, not copied.
+/// The kernel decides what to send; `emitPacket` lays out the octets afterwards, outside the
+/// kernel's lock. The segment is shared with its transaction, not copied.
 public struct Transmission: Sendable {
   public var destination: Destination
   public var header: PacketHeader

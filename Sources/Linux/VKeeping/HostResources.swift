@@ -2,17 +2,17 @@ import CVLinux
 import Glibc
 public import VStore
 
-/// What this host offers to tell classes of programs apart and to suspend them.
+/// How this host can keep classes of programs apart and suspend programs.
 public struct HostResources: Equatable, Sendable {
   public var mechanism: ClassMechanism
-  /// Where the cgroup 2 file system is, which has the freezer; empty without it: then programs are
+  /// The mount point of cgroup 2, which has the freezer; empty without it: then programs are
   /// suspended by SIGSTOP.
   public var cgroup2: String
-  /// Where the `cpu` controller of cgroup 1 is, or empty.
+  /// The mount point of cgroup 1's `cpu` controller, or empty.
   public var cgroup1Processor: String
-  /// How the names of our groups start, up to the pid of their keeper.
+  /// The start of the names of our cgroups, in front of the pid of their keeper.
   ///
-  /// The file system is one for the whole machine, so the name says in whose pid namespace.
+  /// The file system is shared by the whole machine, so the name includes the pid namespace.
   public var groupPrefix: String
 
   package init(
@@ -24,7 +24,7 @@ public struct HostResources: Equatable, Sendable {
     self.groupPrefix = groupPrefix
   }
 
-  /// Looks at the machine; switches the `cpu` controller of cgroup 2 on, where there is one.
+  /// Examines the machine; enables the `cpu` controller of cgroup 2, if there is one.
   public init() {
     var cgroup2 = ""
     var cgroup1 = ""
@@ -61,7 +61,7 @@ public struct HostResources: Equatable, Sendable {
     return isGrouped ? .autogroup : .nice
   }
 
-  /// The group of each hierarchy that the program of keeper `pid` is in.
+  /// The cgroups of the program of keeper `pid`, one in each hierarchy.
   package func groups(ofKeeper pid: Int32) -> [String] {
     var roots: [String] = []
     if !cgroup2.isEmpty { roots.append(cgroup2) }
@@ -69,7 +69,7 @@ public struct HostResources: Equatable, Sendable {
     return roots.map { "\($0)/\(groupPrefix)\(pid)" }
   }
 
-  /// Removes the groups of a keeper, with what is left of its program: Linux takes a moment.
+  /// Removes the cgroups of a keeper, and kills what remains of its program: Linux takes a moment.
   package func removeGroups(ofKeeper pid: Int32) {
     for path in groups(ofKeeper: pid) {
       killAll(in: path)
@@ -77,7 +77,7 @@ public struct HostResources: Equatable, Sendable {
     }
   }
 
-  /// Removes the groups of keepers that are no more.
+  /// Removes the cgroups of keepers that no longer exist.
   package func removeRemains() {
     for root in Set([cgroup2, cgroup1Processor]) where !root.isEmpty {
       for name in ProcessFiles.entries(of: root) where name.hasPrefix(groupPrefix) {

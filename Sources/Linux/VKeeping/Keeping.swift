@@ -1,14 +1,14 @@
 import CVLinux
 import Glibc
 
-/// The keeper of one program: its parent's parent, which holds its streams and its status.
+/// The keeper of one program: its parent's parent, which has its streams and its status.
 ///
 /// The team server starts it with a socket to itself as descriptor 3, and it ends when the server
 /// forgets the program. It has one thread, and does one thing after the other.
 public enum Keeping {
-  /// What the program `vkeep` is.
+  /// The main function of the program `vkeep`.
   public static func main() -> Never {
-    // Writing to a program that does not read is no reason to die.
+    // Writing to a program that does not read must not end the keeper.
     signal(SIGPIPE, SIG_IGN)
     // It keeps no file system busy.
     unsafe chdir("/")

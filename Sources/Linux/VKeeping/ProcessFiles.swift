@@ -1,7 +1,7 @@
 import CVLinux
 import Glibc
 
-/// Small files of the kernel, and directories.
+/// Reads small files of the kernel, and directories.
 package enum ProcessFiles {
   /// At most `count` octets of a file, or its error number, negative.
   package static func read(_ path: String, count: Int) -> (octets: [UInt8], error: Int32) {
@@ -9,7 +9,7 @@ package enum ProcessFiles {
     return read(file >= 0 ? file : -errno, count: count)
   }
 
-  /// Of a file that was opened, which is closed then; or the error number that came of that.
+  /// The same for the result of open(2): a file, which is closed then, or an error number.
   package static func read(_ file: Int32, count: Int) -> (octets: [UInt8], error: Int32) {
     guard file >= 0 else { return ([], file) }
     defer { close(file) }
@@ -36,7 +36,7 @@ package enum ProcessFiles {
 
   package static func mayWrite(_ path: String) -> Bool { unsafe access(path, W_OK) == 0 }
 
-  /// What a symbolic link says; empty where there is none.
+  /// The target of a symbolic link; empty if there is none.
   package static func link(_ path: String) -> String {
     let octets = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, filled in
       filled = unsafe buffer.withMemoryRebound(to: CChar.self) {
@@ -46,7 +46,7 @@ package enum ProcessFiles {
     return String(decoding: octets, as: UTF8.self)
   }
 
-  /// The names in a directory; none where it cannot be read.
+  /// The names in a directory; none if it cannot be read.
   package static func entries(of path: String) -> [String] {
     guard let directory = unsafe opendir(path) else { return [] }
     defer { unsafe _ = closedir(directory) }

@@ -1,16 +1,16 @@
 import Glibc
 package import VStore
 
-/// The processes of the host at one moment, as `/proc` has them.
+/// The processes of the host at one moment, from `/proc`.
 package struct ProcessTable {
   package struct Entry {
     package var pid: Int32
     package var parent: Int32
     package var command: [UInt8]
     package var isKernelThread: Bool
-    /// Ended, and kept by its parent.
+    /// Whether it has ended and its parent has not reaped it.
     package var isZombie: Bool
-    /// Of itself and of the children it waited for.
+    /// Processor time of itself and of the children that it reaped.
     package var ticks: UInt64
     package var residentPages: UInt64
   }
@@ -25,13 +25,13 @@ package struct ProcessTable {
     }
   }
 
-  /// Whether a process is there that has not ended.
+  /// Whether a process exists that has not ended.
   package static func isAlive(_ pid: Int32) -> Bool {
     let (stat, _) = ProcessFiles.read("/proc/\(pid)/stat", count: 4096)
     return Entry(pid: pid, parsing: stat).map { !$0.isZombie } ?? false
   }
 
-  /// What descends from `root`, without itself and without what has ended.
+  /// The descendants of `root`, without itself and without ended ones.
   package func descendants(of root: Int32) -> [Entry] {
     var children: [Int32: [Entry]] = [:]
     for entry in entries.values { children[entry.parent, default: []].append(entry) }
@@ -46,7 +46,7 @@ package struct ProcessTable {
     return found
   }
 
-  /// What a program uses whose supervisor is `root`; memory that is shared counts for each process.
+  /// The use of a program with the supervisor `root`; shared memory counts for each process.
   package func usage(below root: Int32) -> ProgramUsage {
     let members = descendants(of: root)
     let all = members + [entries[root]].compactMap { $0 }
@@ -60,14 +60,14 @@ package struct ProcessTable {
 }
 
 extension ProcessTable.Entry {
-  /// Reads `PID (COMMAND) STATE PARENT ...`; the command can hold anything, so its end is the last
-  /// parenthesis.
+  /// Reads `PID (COMMAND) STATE PARENT ...`; the command may contain anything, so its end is the
+  /// last parenthesis.
   init?(pid: Int32, parsing stat: [UInt8]) {
     guard let open = stat.firstIndex(of: UInt8(ascii: "(")),
       let close = stat.lastIndex(of: UInt8(ascii: ")")), open < close
     else { return nil }
     let fields = String(decoding: stat[(close + 1)...], as: UTF8.self).split(separator: " ")
-    // Counted from the state, which proc(5) calls field 3.
+    // Counted from the state, which is field 3 in proc(5).
     guard fields.count > 21, let parent = Int32(fields[1]), let flags = UInt64(fields[6]) else {
       return nil
     }

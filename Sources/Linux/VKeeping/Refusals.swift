@@ -8,7 +8,7 @@ extension Refusal {
     Refusal(.badArguments, "\(String(decoding: program, as: UTF8.self)): too many arguments")
   }
 
-  /// What a system call said, negative.
+  /// The error number of a system call, negative.
   package static func system(_ error: Int32, _ words: String) -> Refusal {
     let code = ReplyCode(errno: -error)
     return Refusal(code, "\(words): \(code)")

@@ -7,10 +7,10 @@ import VRuntime
 
 /// The server's end of the socket to one keeper.
 ///
-/// Frames go out in order, and come in in order to one thread at a time.
+/// Frames are sent in order, and received in order by one thread at a time.
 final class KeeperLink: Sendable {
   private struct Output: ~Copyable {
-    /// What the socket had no room for; bounded as what is asked and not answered is.
+    /// Frames for which the socket had no room; bounded by the number of unanswered questions.
     var waiting: [[UInt8]] = []
     var isEnded = false
   }
@@ -20,10 +20,10 @@ final class KeeperLink: Sendable {
   private let output = Mutex(Output())
   /// One thread at a time reads.
   private let assembly = Mutex(FrameAssembly())
-  /// How often the socket became readable; 0 when nothing is left and no thread reads.
+  /// How often the socket became readable; 0 when it is empty and no thread reads.
   private let arrivals = Atomic(0)
 
-  /// Takes over a socket that does not block.
+  /// Takes over a non-blocking socket.
   init(_ descriptor: Int32, _ backplane: any Backplane) {
     self.descriptor = descriptor
     self.backplane = backplane
@@ -32,15 +32,15 @@ final class KeeperLink: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Hands over every frame that comes, and nil at the end.
+  /// Delivers every frame, and nil at the end.
   func start(_ handler: @escaping @Sendable (KeeperFrame?) -> Void) {
     backplane.watch(descriptor) { [self] in
-      // A thread that reads will see that there is more.
+      // The thread that reads sees that there is more.
       if arrivals.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 0 { read(handler) }
     }
   }
 
-  /// Sends a frame as soon as there is room; one to a keeper that is gone is lost.
+  /// Sends a frame as soon as there is room; it is lost if the keeper has ended.
   func send(_ frame: KeeperFrame) {
     var packets = frame.packets[...]
     let mustRetry = output.withLock { output in
@@ -81,7 +81,7 @@ final class KeeperLink: Sendable {
           expected: seen, desired: 0, ordering: .acquiringAndReleasing)
         if isLeft.exchanged { return }
       case .end:
-        // `arrivals` stays: nobody reads from here on.
+        // `arrivals` stays: no thread reads from here on.
         backplane.unwatch(descriptor)
         shutdown(descriptor, Int32(SHUT_RDWR))
         output.withLock { output in
@@ -106,7 +106,7 @@ final class KeeperLink: Sendable {
         do throws(WireError) {
           if let frame = try take(octets) { return .frame(frame) }
         } catch {
-          // A keeper that this server does not understand has ended for it.
+          // A keeper that sends unknown frames is treated as ended.
           return .end
         }
       case .nothing: return .nothing
@@ -134,10 +134,10 @@ final class KeeperLink: Sendable {
 
   private func receivePacket() -> ReceivedPacket {
     while true {
-      // Most frames are small and few are large: so look first.
+      // Most frames are small and few are large: so it asks for the size first.
       let size = Int(recv(descriptor, nil, 0, Self.peek))
       if size < 0 {
-        // A keeper that ended with something unread: what it sent before is still here.
+        // If a keeper ended before reading everything, its own frames are still here.
         if errno == EINTR || errno == ECONNRESET { continue }
         return errno == EAGAIN ? .nothing : .end
       }

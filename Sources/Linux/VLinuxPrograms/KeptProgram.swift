@@ -5,7 +5,7 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// A program in the hands of its keeper, as the team server sees it.
+/// A program with its keeper, as the team server sees it.
 final class KeptProgram: HostedProgram {
   private struct State: ~Copyable {
     var status: KeptStatus
@@ -14,7 +14,7 @@ final class KeptProgram: HostedProgram {
     var writes: [UInt32: @Sendable (ReplyCode) -> Void] = [:]
     var controls: [UInt32: Control] = [:]
     var nextToken: UInt32 = 0
-    /// What reads and writes are told that can no longer be asked.
+    /// The answer to later reads and writes, when the keeper has ended.
     var isGone = false
     var wasForgotten = false
 
@@ -38,7 +38,7 @@ final class KeptProgram: HostedProgram {
   let directory: [UInt8]
   let startedAt: Int64
 
-  /// What one program is asked and has not answered.
+  /// Unanswered writes to one program.
   private static let writesMax = 64
   private static let controlsMax = 64
 
@@ -158,7 +158,7 @@ final class KeptProgram: HostedProgram {
 
   // MARK: What the keeper says
 
-  /// Takes a frame of the keeper; nil is that it is gone.
+  /// Handles a frame of the keeper; nil means that it has ended.
   func handle(_ frame: KeeperFrame?) {
     switch frame {
     case .output(let token, let read):
@@ -185,7 +185,7 @@ final class KeptProgram: HostedProgram {
     case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .noteGroups,
       .program,
       .refused:
-      // No keeper sends these now.
+      // Keepers no longer send these.
       break
     case nil:
       handleLoss()
@@ -207,7 +207,7 @@ final class KeptProgram: HostedProgram {
     control?.completion(refusal)
   }
 
-  /// A keeper takes its program along, with what that left behind.
+  /// When a keeper ends, its program ends, and so do the processes that it left behind.
   private func handleLoss() {
     let (reads, writes, controls) = mutable.withLock { state in
       defer {

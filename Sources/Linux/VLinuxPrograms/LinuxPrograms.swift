@@ -6,11 +6,11 @@ import VProtocol
 public import VRuntime
 public import VStore
 
-/// Programs of this host, each in a cgroup of its own and in the hands of a keeper (`vkeep`), a
-/// process that outlives this one: it holds the program's streams and its status.
+/// Programs of this host, each in a cgroup of its own and with a keeper (`vkeep`): a process that
+/// outlives this one and has the program's streams and status.
 ///
-/// A keeper listens at a socket that has its pid for a name; so a successor of this server finds
-/// what runs, and what has ended meanwhile.
+/// A keeper listens at a socket that is named by its pid; so the next server finds running
+/// programs, and those that have ended meanwhile.
 public final class LinuxPrograms: ProgramMachine {
   let backplane: any Backplane
   let resources: HostResources
@@ -21,18 +21,18 @@ public final class LinuxPrograms: ProgramMachine {
   private let keeper: String
   private let outlivesServer: Bool
   private struct State: Sendable {
-    /// By the pid of their supervisor; until their keeper is gone.
+    /// By the pid of their supervisor; until their keeper has ended.
     var programs: [Int32: KeptProgram] = [:]
     var startingCount = 0
   }
   private let state = Mutex(State())
 
-  /// A keeper that does not answer a new server for so long is killed, and its program with it.
+  /// A keeper that does not answer a new server in this time is killed, and its program with it.
   private static let answerTimeLimit = TimeSpan.seconds(10)
 
-  /// Keeps the sockets in `directory`, and starts the keeper that lies beside the running program.
+  /// Keeps the sockets in `directory`, and starts the keeper that is beside the running program.
   ///
-  /// If the server vanishes, its programs go on with `outlivesServer`, and end at once without.
+  /// If the server dies, its programs go on with `outlivesServer`, and end at once without it.
   public convenience init(
     _ backplane: any Backplane, users: any UserTable, directory: String = "/run/v/team",
     outlivesServer: Bool = true
@@ -56,7 +56,7 @@ public final class LinuxPrograms: ProgramMachine {
     self.resources = resources
   }
 
-  /// Whether no keeper is here: nothing runs, and nothing that has ended is kept.
+  /// Whether there is no keeper: nothing runs, and no ended program is kept.
   public var isEmpty: Bool { state.withLock { $0.programs.isEmpty } }
 
   public var classMechanism: ClassMechanism { resources.mechanism }
@@ -129,7 +129,7 @@ public final class LinuxPrograms: ProgramMachine {
     guard made == 0 else { throw .system(made, "no channel to a keeper") }
     let link = KeeperLink(ends.0, backplane)
     defer { close(ends.1) }
-    // The name is for who looks at the processes of the host.
+    // The name is for people who look at the processes of the host.
     let pid = unsafe keeper.withCString { path in
       unsafe order.name.withCString { name in
         let arguments: [UnsafePointer<CChar>?] = unsafe [path, name, nil]
@@ -149,7 +149,7 @@ public final class LinuxPrograms: ProgramMachine {
     }
   }
 
-  /// Waits for what a keeper says first: which program it has, or why it has none.
+  /// Waits for a keeper's first frame: its program, or the reason why it has none.
   private func meet(
     _ keeper: Int32, _ link: KeeperLink, isChild: Bool,
     completion: @escaping @Sendable (Outcome<any HostedProgram>) -> Void
@@ -184,9 +184,9 @@ public final class LinuxPrograms: ProgramMachine {
     }
   }
 
-  /// A keeper removes what it made, unless it was killed.
+  /// A keeper removes its files, unless it was killed.
   private func clean(after keeper: Int32) {
-    // It may just have another server.
+    // It may only have got another server.
     guard !ProcessTable.isAlive(keeper) else { return }
     unsafe unlink("\(directory)/\(keeper)")
     resources.removeGroups(ofKeeper: keeper)
@@ -209,7 +209,7 @@ public final class LinuxPrograms: ProgramMachine {
     }
   }
 
-  /// The link to a keeper by the name of its socket; what is left of a dead one is removed.
+  /// The link to a keeper by the name of its socket; the socket of a dead keeper is removed.
   private func connect(_ name: String) -> (pid: Int32, link: KeeperLink)? {
     guard let pid = Int32(name) else { return nil }
     let socket = unsafe v_attach_connect("\(directory)/\(name)")
@@ -218,7 +218,7 @@ public final class LinuxPrograms: ProgramMachine {
     return nil
   }
 
-  /// The programs of keepers that have answered.
+  /// Collects the programs of keepers that have answered.
   private final class Found: Sendable {
     private let expected: Int
     private let completion: @Sendable ([any HostedProgram]) -> Void
@@ -246,7 +246,7 @@ public final class LinuxPrograms: ProgramMachine {
   // MARK: Looking
 
   public func otherProcesses(completion: @escaping @Sendable ([HostProcess]) -> Void) {
-    // That of one of which nothing is left may be another process by now.
+    // The pid of a program without processes may belong to another process by now.
     let programs = state.withLock { $0.programs }
     let roots = programs.filter { !$0.value.isEmpty }.map(\.key)
     backplane.disk {

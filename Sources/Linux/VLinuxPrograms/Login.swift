@@ -3,7 +3,7 @@ import VProtocol
 import VStore
 
 extension UserAccount {
-  /// An order of the user `name` with the variables that every login has.
+  /// An order of the user `name`, completed with the variables of every login.
   func completing(_ order: ProgramOrder) -> ProgramOrder {
     let path =
       credentials.isRoot
@@ -25,7 +25,7 @@ extension UserAccount {
 }
 
 extension ProgramOrder {
-  /// What makes it impossible, before anybody looks at the machine.
+  /// The reason why it is impossible, before the machine is examined.
   var fault: Refusal? {
     func refusal(_ words: String) -> Refusal { Refusal(.badArguments, words) }
     let parts = arguments + environment

@@ -1,23 +1,23 @@
 import Synchronization
 import VLoop
 
-/// Threads that look into processes: a page of their memory may be one of a file whose server
-/// hangs, or the program itself is such a file, and that must hang nobody but who asked.
+/// Threads that read processes' memory: a page may belong to a file whose server hangs, and then
+/// only the reader may hang.
 ///
-/// So each user has one look at a time, and none of them is on a thread for the disk.
+/// So each user has one read at a time, and none runs on a thread for the disk.
 final class MemoryReaders: Sendable {
   private let threads = WorkThreads(name: "v-memory", threadsMax: threadsMax)
-  /// By user: what is to be done after what is done now.
+  /// By user: the reads that wait for the present one.
   private let queues = Mutex<[String: [@Sendable () -> Void]]>([:])
 
-  /// So many users may have looks that hang before others notice.
+  /// How many users may have reads that hang before others are affected.
   private static let threadsMax = 4
-  /// Looks of one user that wait for each other: more than a debugger has under way.
+  /// Waiting reads of one user: more than a debugger has under way.
   private static let waitingMax = 64
 
   deinit { threads.end() }
 
-  /// Does `work` for a user, after what was to be done before; false if too much is.
+  /// Runs `work` for a user, after the user's earlier reads; false if too many wait.
   func add(for user: String, _ work: @escaping @Sendable () -> Void) -> Bool {
     let (isTaken, isFirst) = queues.withLock { queues in
       guard let waiting = queues[user]?.count else {

@@ -5,14 +5,14 @@ import VProtocol
 import VRuntime
 public import VStore
 
-/// Looks into processes for others: Linux itself says whether they may.
+/// Reads files of processes for users: Linux itself checks whether they may.
 ///
-/// A file of a process is opened with the ids of whoever wants to look and with no capability, so
-/// the rules of ptrace(2) are those of this host, whatever they are: a set-user program and one
-/// that hides its memory are closed even to the user who started them.
+/// A file of a process is opened with the ids of the onlooker and without capabilities, so this
+/// host's own rules of ptrace(2) hold: a set-user program and one that hides its memory are closed
+/// even to the user who started them.
 ///
-/// So is a program that the user may run and not read. Linux closes it by itself only where it
-/// knows who may read what it runs, and of a file below a node's mount it does not.
+/// So is a program that the user may run and not read. Linux closes it by itself only if it knows
+/// who may read the program file, which it does not for files below a node's mount.
 struct ProcessLooks: Sendable {
   private let own: Credentials
 
@@ -26,14 +26,14 @@ struct ProcessLooks: Sendable {
   /// Linux's NGROUPS_MAX.
   private static let groupsMax = 65_536
 
-  /// A descriptor of a file of a process, or a negative error number; nil stands for this process's
-  /// own rights.
+  /// A descriptor of a file of a process, or a negative error number; nil means this process's own
+  /// rights.
   ///
   /// It may wait for the server of the file that the process runs.
   func open(_ file: String, ofProcess pid: Int32, as who: Credentials?) -> Int32 {
     let path = "/proc/\(pid)/\(file)"
     guard let who else { return unsafe v_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC) }
-    // Linux lets every thread look into its own process.
+    // Linux lets every thread read its own process.
     if unsafe access("/proc/self/task/\(pid)", F_OK) == 0 { return -EACCES }
     let exe = "/proc/\(pid)/exe"
     let program = open(exe, as: who)
@@ -41,7 +41,8 @@ struct ProcessLooks: Sendable {
     defer { close(program) }
     let opened = open(path, as: who)
     guard opened >= 0 else { return opened }
-    // What is opened belongs to what the process ran at that time; it may have changed before.
+    // The opened file is about the program that ran at that time; the process may have run another
+    // one before.
     var (asked, running) = (stat(), stat())
     guard unsafe fstat(program, &asked) == 0, unsafe stat(exe, &running) == 0,
       (asked.st_dev, asked.st_ino) == (running.st_dev, running.st_ino)
@@ -73,7 +74,7 @@ extension LinuxPrograms {
       let (octets, error) = ProcessFiles.read(descriptor, count: ProcessFile.octetsMax)
       return error == 0 ? .success(octets) : .failure(.process(pid, error))
     }
-    // The one file that Linux answers from what it has itself.
+    // The one file that Linux answers without the process's memory.
     if file == .status { return backplane.disk { completion(body(nil)) } }
     look(onlooker, isPublic: file.isPublic, completion, body)
   }
@@ -104,8 +105,8 @@ extension LinuxPrograms {
     }
   }
 
-  /// Has `body` look, with the ids of the onlooker unless it is public, on a thread that may hang:
-  /// all of these files are of a process's memory, or need to know whose the program is.
+  /// Runs `body` with the ids of the onlooker, unless the file is public, on a thread that may
+  /// hang: these files need a process's memory, or the owner of its program file.
   private func look(
     _ onlooker: Onlooker, isPublic: Bool = false,
     _ completion: @escaping @Sendable (Outcome<[UInt8]>) -> Void,
@@ -133,7 +134,7 @@ extension LinuxPrograms {
 
   // MARK: Users
 
-  /// What the host knows of a user; `notFound` where there is none.
+  /// The host's data on a user; `notFound` if there is none.
   func account(
     of name: String, completion: @escaping @Sendable (Outcome<UserAccount>) -> Void
   ) {
@@ -155,7 +156,7 @@ extension LinuxPrograms {
   public func hasUser(_ name: String, completion: @escaping @Sendable (Outcome<Bool>) -> Void) {
     account(of: name) { outcome in
       switch outcome {
-      // Root's rights are given by a rule for root, and not by a table of users.
+      // Root's rights come from a rule for root, not from a table of users.
       case .success(let account):
         let uid = account.credentials.uid
         completion(.success((uid != 0 || name == "root") && uid != Credentials.nobody.uid))

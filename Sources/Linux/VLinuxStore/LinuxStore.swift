@@ -6,37 +6,38 @@ public import VStore
 
 /// The disk of this host.
 ///
-/// Objects are O_PATH descriptors, found by openat2 below a directory descriptor; so a rename
-/// elsewhere never moves a handle, and no name leads out of the export or over a mount point
-/// (an export is one file system, as with NFS; the node's own /v is never entered). An object is
-/// opened for use by way of the process's descriptor directory, which checks its permissions anew.
+/// Objects are O_PATH descriptors, found by openat2 below a directory descriptor. So a rename
+/// elsewhere never moves a handle, and no name leads out of the export or over a mount point (an
+/// export is one file system, as with NFS; the node's own /v is never entered). An object is opened
+/// for use through the process's descriptor directory, which checks its permissions again.
 ///
-/// Where the process is root, each operation runs with the ids and groups of `who`, set for the
-/// calling thread only. Where it is not, it serves its own user and refuses everybody else.
+/// If the process is root, each operation runs with the ids and groups of `who`, set for the
+/// calling thread only. If it is not, it serves its own user and refuses all others.
 ///
-/// Making a store sets the umask of the process to 0: the umask has been applied by the client, and
-/// a chmod after each creation would leave a moment with wrong permissions.
+/// Making a store sets the umask of the process to 0: the client has applied its umask, and a chmod
+/// after each creation would leave a moment with wrong permissions.
 public final class LinuxStore: FileStore {
   private let own: Credentials
   private let isPrivileged: Bool
-  /// /proc/self/fd, where descriptors have names.
+  /// /proc/self/fd, the directory of descriptors.
   let descriptors: Int32
-  /// Some file systems (ext4) refuse buffered writes that must not wait; then none is tried again.
+  /// Some file systems (ext4) refuse buffered writes that must not wait; then it is not tried
+  /// again.
   let triesWriteAtOnce = Atomic<Bool>(true)
 
   public var handlesAreDescriptors: Bool { true }
 
-  /// `deviceError` where /proc is not mounted.
+  /// `deviceError` if /proc is not mounted.
   ///
-  /// Call it before any other thread exists: the process gives up the right to pass quotas and
-  /// to use what a disk keeps for root, and threads have their capabilities from their parents.
+  /// Call it before any other thread exists: the process gives up the right to exceed quotas and to
+  /// use a disk's reserve, and threads inherit their capabilities.
   public init() throws(StoreFailure) {
     umask(0)
     v_drop_resource_capability()
     var groups = [UInt32](repeating: 0, count: Self.groupsMax)
     let count = try Self.checked(unsafe v_groups(&groups, Int32(Self.groupsMax)))
     own = Credentials(uid: geteuid(), gid: getegid(), groups: Array(groups[..<Int(count)]))
-    // Taking its own credentials changes nothing, and fails where it may take no others.
+    // Taking its own credentials changes nothing, and fails if it may not take others.
     let taken = unsafe v_take_credentials(own.uid, own.gid, own.groups, own.groups.count)
     isPrivileged = own.isRoot && taken == 0
     descriptors = unsafe v_openat(
@@ -67,11 +68,11 @@ extension LinuxStore {
     return try body()
   }
 
-  /// Runs `body`, a write to a file that is open, in the name of `who`.
+  /// Runs `body`, a write to an open file, as `who`.
   ///
-  /// It needs no rights beyond those the file was opened with, so the user alone is taken, which
-  /// costs a third of all credentials: then set-user bits go, root's reserve of the disk stays
-  /// shut, and quotas hold.
+  /// The write needs no rights beyond those of the opening, so only the user id is taken, which
+  /// costs a third of all credentials: then set-user bits are dropped, the disk's reserve is not
+  /// used, and quotas hold.
   func writing<Result>(
     as who: Credentials, _ body: () throws(StoreFailure) -> Result
   ) throws(StoreFailure) -> Result {
@@ -82,7 +83,7 @@ extension LinuxStore {
     return try body()
   }
 
-  /// The process already has the rights of `who`.
+  /// Whether the process already has the rights of `who`.
   func isOwn(_ who: Credentials) -> Bool {
     who.uid == own.uid && (!own.isRoot || who.gid == own.gid)
   }
@@ -165,7 +166,7 @@ extension LinuxStore {
   public func readLink(_ object: StoreHandle) throws(StoreFailure) -> [UInt8] {
     var octets = [CChar](repeating: 0, count: ContextName.nameBytesMax)
     let count = unsafe v_readlink(object.rawValue, &octets, octets.count)
-    // An object that is no link has no name "" to read.
+    // An object that is not a link has no name "" to read.
     guard count != -Int64(ENOENT) else { throw .refused(.badArguments) }
     return octets[..<Int(try Self.checked(count))].map { UInt8(bitPattern: $0) }
   }
@@ -195,7 +196,7 @@ extension LinuxStore {
     (.socket, 0o140000), (.characterDevice, 0o020000), (.blockDevice, 0o060000),
   ]
 
-  /// What keeps a path below its directory; the last component may be a link, unfollowed.
+  /// Keeps a path below its directory; the last component may be a link, which is not followed.
   static let confined = UInt64(
     RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 }
@@ -203,7 +204,7 @@ extension LinuxStore {
 // MARK: Results of calls
 
 extension LinuxStore {
-  /// A result that is not a negative error number.
+  /// The result, if it is not a negative error number.
   static func checked<Number: SignedInteger>(_ result: Number) throws(StoreFailure) -> Number {
     guard result < 0 else { return result }
     throw failure(Int32(-result))
@@ -215,13 +216,13 @@ extension LinuxStore {
 
   static func failure(_ number: Int32) -> StoreFailure {
     switch number {
-    // The process's table of descriptors, not the system's, is full: the same to a client.
+    // The process's table of descriptors is full, not the system's: a client sees no difference.
     case EMFILE: .refused(.noServerResources)
     default: .refused(ReplyCode(errno: number))
     }
   }
 
-  /// A name as C takes it.
+  /// A name as a C string.
   static func terminated(_ name: [UInt8]) -> [CChar] {
     var result: [CChar] = []
     result.reserveCapacity(name.count + 1)

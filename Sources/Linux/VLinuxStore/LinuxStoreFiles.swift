@@ -20,7 +20,7 @@ extension LinuxStore {
         return try openUnheld(object, flags, patience)
       }
     } catch {
-      // Linux reads a program for whoever may run it: here the node of that user does.
+      // Linux reads a program for any user who may run it: here the node of that user does.
       guard error == .refused(.noPermission), mayRunUnread, mode.rights == OpenMode.execute.rights,
         mode.isDisjoint(with: [.truncate, .append])
       else { throw error }
@@ -29,8 +29,8 @@ extension LinuxStore {
     return try openUnheld(object, O_RDONLY | O_CLOEXEC | O_NOCTTY, patience)
   }
 
-  /// Opens an object for use, and waits for no lease that another program has on it: Linux tells
-  /// that one, which then has 45 s.
+  /// Opens an object for use, without waiting for another program's lease on it: Linux notifies
+  /// that program, which then has 45 s.
   private func openUnheld(
     _ object: StoreHandle, _ flags: Int32, _ patience: Patience
   ) throws(StoreFailure) -> StoreHandle {
@@ -41,11 +41,11 @@ extension LinuxStore {
     }
   }
 
-  /// Cuts or lengthens what a name leads to; truncate(2) would wait for leases.
+  /// Changes the size of a named object; truncate(2) would wait for leases.
   func resize(_ object: StoreHandle, _ size: Int64) throws(StoreFailure) {
     var (oldSize, mode): (UInt64, UInt32) = (0, 0)
     _ = try Self.checked(unsafe v_size_and_mode(object.rawValue, &oldSize, &mode))
-    // What opens a fifo or a device does something to it.
+    // Opening a fifo or a device has an effect on it.
     switch Self.kind(ofMode: mode) {
     case .file: break
     case .context: throw .refused(.isContext)
@@ -89,7 +89,7 @@ extension LinuxStore {
     }
     if let failure { throw failure }
     guard data.count < count && patience == .atOnce else { return data }
-    // Less than wanted: the end of the file, or of what is in memory?
+    // Fewer than wanted: the end of the file, or of what is in memory?
     var size: UInt64 = 0
     var mode: UInt32 = 0
     _ = try Self.checked(unsafe v_size_and_mode(file.rawValue, &size, &mode))
@@ -122,7 +122,7 @@ extension LinuxStore {
       throw .refused(.tooLarge)
     }
     if patience == .atOnce {
-      // Part of an append can not be taken back when the rest would wait.
+      // A partial append could not be taken back if the rest had to wait.
       guard !mode.contains(.append), !mode.contains(.synchronous),
         triesWriteAtOnce.load(ordering: .relaxed)
       else { throw .wouldWait }
@@ -144,14 +144,14 @@ extension LinuxStore {
       }
       if patience == .atOnce {
         if result == -Int64(EOPNOTSUPP) { triesWriteAtOnce.store(false, ordering: .relaxed) }
-        // Written again from the start, at the same place, by a thread that may wait.
+        // It is written again from the start, at the same place, by a thread that may wait.
         guard result == data.count || !(Self.saysWait(result) || result >= 0) else {
           throw .wouldWait
         }
       }
       if done > 0 && result < 0 { break }
       done += Int(try Self.checked(result))
-      // A second call would not be one with the first.
+      // A second call would not be atomic with the first.
       if mode.contains(.append) || result == 0 { break }
     }
     return done
@@ -202,7 +202,7 @@ extension LinuxStore {
     return (entries, next)
   }
 
-  /// Some file systems do not keep kinds in directories; then the object is asked.
+  /// Some file systems keep no kinds in directories; then the object is queried.
   private func kind(
     ofType type: UInt8, _ name: [UInt8], in directory: StoreHandle
   ) -> ObjectKind {
@@ -217,7 +217,7 @@ extension LinuxStore {
     return value
   }
 
-  /// Opens what `handle` stands for once more.
+  /// Opens the object of `handle` once more.
   func reopen(
     _ handle: StoreHandle, _ flags: Int32, _ patience: Patience
   ) throws(StoreFailure) -> StoreHandle {
@@ -243,6 +243,6 @@ extension LinuxStore {
     return flags
   }
 
-  /// About as many names as fill one answer: a descriptor is five times as long as a record here.
+  /// About as many names as one answer has: a descriptor is five times as long as a record here.
   private static let entriesBytes = 4096
 }

@@ -49,7 +49,7 @@ extension LinuxStore {
     }
   }
 
-  /// Start and count as fcntl takes them: 0 octets are all to the end.
+  /// Start and count for fcntl: a count of 0 means up to the end.
   private static func linuxRange(
     _ range: ClosedRange<UInt64>
   ) throws(StoreFailure) -> (Int64, Int64) {

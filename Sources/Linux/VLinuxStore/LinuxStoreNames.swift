@@ -66,7 +66,7 @@ extension LinuxStore {
           v_chown(handle.rawValue, change.uid ?? Self.unchanged, change.gid ?? Self.unchanged))
       }
       if let permissions = change.permissions {
-        // Through the descriptor directory, since fchmod takes no O_PATH descriptor.
+        // Through the descriptor directory, because fchmod takes no O_PATH descriptor.
         _ = try Self.checked(
           unsafe v_chmod(descriptors, "\(handle.rawValue)", permissions & 0o7777))
       }
@@ -93,7 +93,7 @@ extension LinuxStore {
     case nil: return timespec(tv_sec: 0, tv_nsec: omit)
     case .now: return timespec(tv_sec: 0, tv_nsec: now)
     case .at(let nanoseconds):
-      // Nanoseconds of a timespec count forwards before 1970 too.
+      // The nanoseconds of a timespec are positive before 1970 too.
       let rest = nanoseconds % 1_000_000_000
       let seconds = nanoseconds / 1_000_000_000
       return rest < 0

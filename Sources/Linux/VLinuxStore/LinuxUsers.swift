@@ -4,11 +4,11 @@ import VLoop
 import VProtocol
 public import VStore
 
-/// The user table of this host, as the name service switch gives it.
+/// The user table of this host: the name service switch.
 ///
-/// The switch is asked on two threads that do nothing else: one that hangs keeps no thread of the
-/// loop and none of the disk. What it said is remembered as `UserMemory` says; /etc/passwd and
-/// /etc/group are looked at once a second for a change.
+/// The switch is called on two threads of its own, so that a call that hangs keeps no thread of the
+/// loop or of the disk. Answers are remembered as in `UserMemory`; /etc/passwd and /etc/group are
+/// checked for a change once a second.
 public final class LinuxUsers: UserTable {
   private struct Changes {
     var checkedAt: Int64 = 0
@@ -19,14 +19,14 @@ public final class LinuxUsers: UserTable {
   private let threads = WorkThreads(name: "v-users", threadsMax: threadsMax)
   private let memory = Mutex(UserMemory())
   private let changes = Mutex(Changes())
-  /// Threads of others that wait here.
+  /// Threads of callers that wait here.
   private let waiting = Atomic(0)
 
-  /// As few as leave one for a second question while the first one hangs.
+  /// Two, so that there is one for a second question while the first one hangs.
   private static let threadsMax = 2
-  /// Threads that may wait here at a time, so that most of those for the disk never do.
+  /// Threads that may wait here at a time, so that most threads of the disk never do.
   private static let waitingMax = 2
-  /// As long as a disk takes: a table in files, or a daemon of this host, has answered by then.
+  /// As long as a disk takes: a table in files, or a daemon of this host, answers in this time.
   private static let patienceNanoseconds = 20_000_000
   private static let checkNanoseconds: Int64 = 1_000_000_000
 
@@ -69,7 +69,7 @@ public final class LinuxUsers: UserTable {
     case .known, .refused: return done()
     case .old, .unknown: search(question)
     }
-    // Where nothing is under way it was answered a moment ago, or there is no room.
+    // If nothing is under way, it was answered a moment ago, or there is no room.
     if !memory.withLock({ $0.add(done, to: question) }) { done() }
   }
 
@@ -117,7 +117,7 @@ public final class LinuxUsers: UserTable {
     }
   }
 
-  /// Holds the calling thread up for as long as a disk might, unless others wait here already.
+  /// Blocks the calling thread for as long as a disk might, unless others wait here already.
   private func wait(for question: UserQuestion) {
     defer { waiting.subtract(1, ordering: .relaxed) }
     guard waiting.add(1, ordering: .relaxed).newValue <= Self.waitingMax else { return }
@@ -138,7 +138,7 @@ public final class LinuxUsers: UserTable {
   }
 }
 
-/// What one thread waits for and another one does.
+/// A flag that one thread waits for and another one sets.
 ///
 /// `@unchecked Sendable`: `isOpen` is touched only inside `monitor`.
 private final class Latch: @unchecked Sendable {

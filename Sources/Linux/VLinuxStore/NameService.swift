@@ -3,9 +3,9 @@ import Glibc
 import VProtocol
 package import VStore
 
-/// Where a table of users looks; a call may take as long as it likes.
+/// The source of a table of users; a call may take any time.
 package protocol UserSource: Sendable {
-  /// Absent only where there is no such user or group; a failure where that was not found out.
+  /// Absent only if there is no such user or group; a failure if that could not be found out.
   func find(_ question: UserQuestion) throws(StoreFailure) -> UserAnswer
 }
 
@@ -13,7 +13,7 @@ package protocol UserSource: Sendable {
 struct NameService: UserSource {
   func find(_ question: UserQuestion) throws(StoreFailure) -> UserAnswer {
     switch question {
-    // C would take it for another one.
+    // C would read only the part before the zero octet.
     case .user(let name) where name.utf8.contains(0): return .user(nil)
     case .group(let name) where name.utf8.contains(0): return .group(nil)
     case .user(let name): return .user(try account(name))

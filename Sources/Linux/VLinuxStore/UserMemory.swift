@@ -1,7 +1,7 @@
 package import VProtocol
 package import VStore
 
-/// What a table of users says of one question.
+/// The answer of a table of users to one question.
 package enum UserAnswer: Equatable, Sendable {
   case user(UserAccount?)
   case group(UInt32?)
@@ -17,17 +17,17 @@ package enum UserAnswer: Equatable, Sendable {
   }
 }
 
-/// What is remembered of a table of users, and which questions are being asked of it: a value, to
-/// which the time is an argument, in nanoseconds.
+/// The known answers of a table of users, and the questions under way: a value, to which the time
+/// is an argument, in nanoseconds.
 ///
-/// An answer is believed for a minute, or until the table is known to have changed. An old one is
-/// given on while it is asked for anew, so that a table that hangs or fails stops nobody who is
-/// known; that there is no such user is believed only while it is new. A failure is an answer too,
-/// for a second: it stops nothing, and a table that is away is not run down with questions.
+/// An answer is fresh for a minute, or until the table changes. An old one is still given while the
+/// table is asked again, so that a table that hangs or fails stops no known user. That a user does
+/// not exist is used only while it is fresh. A failure is an answer too, for a second: a table that
+/// is down is not flooded with questions.
 package struct UserMemory: Sendable {
   package enum Verdict: Equatable, Sendable {
     case known(UserAnswer)
-    /// Known, and to be asked for anew.
+    /// Known, but to be asked again.
     case old(UserAnswer)
     case refused(ReplyCode)
     case unknown
@@ -44,24 +44,24 @@ package struct UserMemory: Sendable {
   }
 
   private var known: [UserQuestion: Known] = [:]
-  /// Kept apart: who asks for names that are none forgets no users.
+  /// Kept apart: questions for names that do not exist push out no users.
   private var absent: [UserQuestion: Known] = [:]
   private var failures: [UserQuestion: (code: ReplyCode, until: Int64)] = [:]
   private var searches: [UserQuestion: Search] = [:]
   private var waiterCount = 0
   private var changedAt = Int64.min
 
-  /// More users and groups than a host has at work at a time; then it begins anew.
+  /// More users and groups than a host has active at a time; beyond it all are dropped.
   package static let knownMax = 4096
-  /// Names that are none, which anybody can make up; the same for failures.
+  /// Names that do not exist, which anybody can make up; the same limit for failures.
   package static let absentMax = 256
-  /// Questions under way: any more would wait long behind these.
+  /// Questions under way: further ones would wait long behind these.
   package static let searchesMax = 64
-  /// What waits for questions under way.
+  /// Callers that wait for questions under way.
   package static let waitersMax = 1024
-  /// Users may come from elsewhere, where nobody sees them change.
+  /// Users may come from another machine, where changes are not noticed here.
   package static let freshNanoseconds: Int64 = 60_000_000_000
-  /// For so long a table may be away without anybody who was known noticing.
+  /// How long a table may be down without an effect on known users.
   package static let oldNanoseconds: Int64 = 3_600_000_000_000
   package static let failureNanoseconds: Int64 = 1_000_000_000
 
@@ -82,10 +82,10 @@ package struct UserMemory: Sendable {
     known.askedAt >= changedAt && now - known.askedAt < Self.freshNanoseconds
   }
 
-  /// The table has changed: what it said before is old.
+  /// The table has changed: its earlier answers are old.
   package mutating func noteChange(at now: Int64) { changedAt = now }
 
-  /// Whether the caller has to ask the table now.
+  /// Whether the caller must ask the table now.
   package mutating func begin(_ question: UserQuestion, at now: Int64) -> Bool {
     guard searches[question] == nil, searches.count < Self.searchesMax else { return false }
     if let failure = failures[question], now < failure.until { return false }
@@ -93,8 +93,8 @@ package struct UserMemory: Sendable {
     return true
   }
 
-  /// Has a waiter called when a question under way is answered; false if nothing is under way, or
-  /// too much waits.
+  /// Has a waiter called when a question under way is answered; false if none is under way, or too
+  /// many wait.
   package mutating func add(_ waiter: @escaping @Sendable () -> Void, to question: UserQuestion)
     -> Bool
   {
@@ -104,7 +104,7 @@ package struct UserMemory: Sendable {
     return true
   }
 
-  /// Takes what the table said; gives those to be called who waited for that.
+  /// Stores the answer of the table; returns the waiters to call.
   package mutating func end(
     _ question: UserQuestion, _ result: Result<UserAnswer, StoreFailure>, at now: Int64
   ) -> [@Sendable () -> Void] {

@@ -1,9 +1,10 @@
 import CVLinux
 import Glibc
 
-/// A lock and what threads that hold it wait for: Hoare's monitor, with one condition.
+/// A lock with one condition that threads wait for: Hoare's monitor.
 ///
-/// `@unchecked Sendable`: both pointers are set once; what they lead to is made for many threads.
+/// `@unchecked Sendable`: both pointers are set once; the objects behind them are made for many
+/// threads.
 @safe package final class Monitor: @unchecked Sendable {
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
@@ -12,7 +13,7 @@ import Glibc
     unsafe mutex = .allocate(capacity: 1)
     unsafe condition = .allocate(capacity: 1)
     unsafe pthread_mutex_init(mutex, nil)
-    // Its time limits go on when somebody sets the clock.
+    // So time limits do not change when the clock is set.
     var attributes = pthread_condattr_t()
     unsafe pthread_condattr_init(&attributes)
     unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
@@ -21,14 +22,14 @@ import Glibc
   }
 
   deinit {
-    // Who waits holds a reference: nobody waits.
+    // A waiting thread has a reference, so none waits now.
     unsafe pthread_cond_destroy(condition)
     unsafe pthread_mutex_destroy(mutex)
     unsafe condition.deallocate()
     unsafe mutex.deallocate()
   }
 
-  /// Runs `body` alone.
+  /// Runs `body` under the lock.
   package func enter<Result>(_ body: () -> Result) -> Result {
     unsafe pthread_mutex_lock(mutex)
     defer { unsafe pthread_mutex_unlock(mutex) }
@@ -37,7 +38,7 @@ import Glibc
 
   /// Leaves the monitor until it is signalled; only inside `enter`.
   ///
-  /// It may return for no reason: what was awaited is looked at again.
+  /// It may return without a reason: the condition must be checked again.
   package func wait() { unsafe pthread_cond_wait(condition, mutex) }
 
   /// The same, for `nanoseconds` at most, less than a second.

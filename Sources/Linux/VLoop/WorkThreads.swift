@@ -1,7 +1,7 @@
-/// A few plain threads for work that may block, on a disk or on another machine; none exist before
-/// there is work.
+/// A few plain threads for work that may block, on a disk or on another machine; they are started
+/// when there is work.
 ///
-/// `@unchecked Sendable`: everything is touched only inside `monitor`.
+/// `@unchecked Sendable`: everything is used only inside `monitor`.
 package final class WorkThreads: @unchecked Sendable {
   private let monitor = Monitor()
   private var queue: [@Sendable () -> Void] = []
@@ -37,7 +37,7 @@ package final class WorkThreads: @unchecked Sendable {
     }
   }
 
-  /// The threads end when the work that is queued is done.
+  /// Ends the threads when the queued work is done.
   package func end() {
     monitor.enter {
       isEnded = true
@@ -55,7 +55,7 @@ package final class WorkThreads: @unchecked Sendable {
       }
       let work = queue[next]
       next += 1
-      // Threads that are never idle would else keep all that they ever did.
+      // Threads that are never idle would otherwise keep all finished work.
       if next == queue.count || next >= 64 && next * 2 >= queue.count {
         queue.removeFirst(next)
         next = 0

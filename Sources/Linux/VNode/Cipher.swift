@@ -1,11 +1,11 @@
 import CVLinux
 import VProtocol
 
-/// The ciphers of one thread: libcrypto's working memory is nobody else's meanwhile.
+/// The ciphers of one thread: no other thread uses libcrypto's working memory meanwhile.
 final class Ciphers {
   private var known: [KeyTable.ID: Cipher] = [:]
 
-  /// Peers whose ciphers a thread keeps at once; beyond it all are set up anew.
+  /// Peers whose ciphers a thread keeps at once; beyond it all are dropped and set up again.
   private static let ciphersMax = 1024
 
   subscript(id: KeyTable.ID) -> Cipher? { known[id] }

@@ -1,9 +1,10 @@
-/// What a file must be to hold the cluster key.
+/// The conditions for a file with the cluster key.
 public enum ClusterKeyFile {
-  /// Why a file with this mode and owner is not for a node that runs as `user`; nil where it is.
+  /// The reason why a file with this mode and owner is not allowed for a node that runs as `user`;
+  /// nil if it is.
   ///
-  /// Whoever else could write it, or own it, would choose the key, and whoever could read it would
-  /// be everybody in the cluster.
+  /// Another owner or writer could choose the key, and another reader could act as everybody in the
+  /// cluster.
   public static func refusal(path: String, mode: UInt32, owner: UInt32, user: UInt32) -> String? {
     guard owner == 0 || owner == user else {
       return "belongs to user number \(owner); allowed is root, or the user who runs the node: "

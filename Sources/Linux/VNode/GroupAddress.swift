@@ -2,8 +2,8 @@ import VProtocol
 
 /// The multicast addresses of groups: hashed onto 16 of 239.192.0.0/14, many groups to one.
 ///
-/// Sixteen memberships stay below Linux's 20 a socket. The VMTP managers have the first for
-/// themselves; receivers filter on the full group identifier. RFC 2365's local scope, since the
+/// Sixteen memberships stay below Linux's 20 for a socket. The VMTP managers have the first address
+/// for themselves; receivers filter on the full group identifier. RFC 2365's local scope, since the
 /// RFC 1045 range has become source-specific.
 enum GroupAddress {
   static func of(_ group: EntityID) -> UInt32 {

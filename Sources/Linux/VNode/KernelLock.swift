@@ -1,6 +1,6 @@
 import Glibc
 
-/// A pthread mutex with a value behind it.
+/// A value in a pthread mutex.
 ///
 /// Not Swift's `Mutex`: that one is a priority-inheriting futex on Linux, and with eight
 /// saturating threads on two CPUs an entry took 24 us against 0.13 us here.
@@ -8,7 +8,7 @@ import Glibc
 /// `@unchecked Sendable`: `value` is touched only between lock and unlock of `mutex`.
 @safe final class KernelLock<Value: ~Copyable>: @unchecked Sendable {
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-  /// Alone by the lock; the check that Swift adds to every access would say the same, later.
+  /// The lock excludes other threads; Swift's own check at every access would cost time.
   @exclusivity(unchecked) private var value: Value
 
   init(_ value: consuming Value) {
@@ -22,9 +22,9 @@ import Glibc
     unsafe mutex.deallocate()
   }
 
-  /// Runs `body` with the value, alone.
+  /// Runs `body` with the value, under the lock.
   ///
-  /// No system call and no procedure belongs in there.
+  /// It must make no system call and call no procedure.
   func withLock<R>(_ body: (inout Value) -> R) -> R {
     unsafe pthread_mutex_lock(mutex)
     defer { unsafe pthread_mutex_unlock(mutex) }

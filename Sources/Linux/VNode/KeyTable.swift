@@ -1,14 +1,15 @@
 import VProtocol
 import VTransport
 
-/// The keys of a node: one for all multicasts, and two for each kernel that it speaks with.
+/// The keys of a node: one for all multicasts, and two for each kernel that it exchanges packets
+/// with.
 ///
-/// A key is derived once, for all threads, and only where the kernel that it is for has shown
-/// itself or was spoken to: a stranger's packets cost no derivation, however many senders they
-/// invent. Those that were only asked who they are, and may be inventions, take no room from the
+/// A key is derived once, for all threads, and only if its kernel has shown itself or was sent to:
+/// packets of strangers cost no derivation, however many senders they invent. Kernels that were
+/// only probed, and may be invented, take no room from the others.
 /// others.
 struct KeyTable: Sendable {
-  /// Which key, and which way: a cipher keeps to one of both.
+  /// A key and its direction: a cipher has one of both.
   enum ID: Hashable, Sendable {
     case sendingMulticast, receivingMulticast
     case sending(KernelID)
@@ -18,11 +19,10 @@ struct KeyTable: Sendable {
   private let secret: [UInt8]
   private let own: KernelID
   private var keys: [ID: DerivedKey] = [:]
-  /// Kernels of which something was opened under the key of the group, or to which something was
-  /// sealed: those that may speak under the key of the pair.
+  /// Kernels of which a packet was opened under the group key, or for which a packet was sealed:
+  /// they may send under the key of the pair.
   private var expected: Set<KernelID> = []
-  /// Kernels that were asked who they are and have not answered yet, the latest ones, each with the
-  /// key that its answer would be sealed with.
+  /// The last kernels that were probed and have not answered yet, each with the key for its answer.
   private var asked: [(kernel: KernelID, key: DerivedKey?)] = []
   private var budget = RateLimit(perSecond: derivationsMax)
   /// Keys derived since the start of the node.
@@ -30,9 +30,9 @@ struct KeyTable: Sendable {
 
   /// A derivation takes some microseconds, and no node meets more than fifty new kernels a second.
   static let derivationsMax = 100
-  /// Twice the kernels that a node knows at once; beyond it all show themselves anew.
+  /// Twice the kernels that a node knows at once; beyond it all must show themselves again.
   static let expectedMax = 8192
-  /// A kernel answers in milliseconds, and few are asked in that time.
+  /// A kernel answers in milliseconds, and few are probed in that time.
   static let askedMax = 64
 
   init(secret: [UInt8], own: KernelID) {
@@ -40,7 +40,7 @@ struct KeyTable: Sendable {
     self.own = own
   }
 
-  /// `kernel` has shown itself, or something is sealed for it.
+  /// `kernel` has shown itself, or a packet is sealed for it.
   mutating func expect(_ kernel: KernelID) {
     guard !expected.contains(kernel) else { return }
     if expected.count >= Self.expectedMax {
@@ -52,8 +52,7 @@ struct KeyTable: Sendable {
     keys[.receiving(kernel)] = asked.remove(at: index).key
   }
 
-  /// `kernel`, if there is one, is asked under the key of the group and may answer under that of
-  /// the pair.
+  /// `kernel` is probed under the group key and may answer under that of the pair.
   mutating func ask(_ kernel: KernelID) {
     guard !expected.contains(kernel), !asked.contains(where: { $0.kernel == kernel })
     else { return }
@@ -79,7 +78,7 @@ struct KeyTable: Sendable {
     return key
   }
 
-  /// What makes the key of an ordered pair of kernels, or that of all multicasts.
+  /// The input for the key of an ordered pair of kernels, or of all multicasts.
   private func info(of id: ID) -> [UInt8] {
     var info = SegmentWriter()
     switch id {

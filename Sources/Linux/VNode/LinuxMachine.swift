@@ -5,8 +5,8 @@ public import VTransport
 
 /// The machine a node runs on: one event loop shared by as many workers as there are CPUs.
 ///
-/// Whichever worker is woken does the whole work of an event where it is: nothing on the path of
-/// a short message changes thread. Without sockets nothing leaves this host and nothing comes in.
+/// The worker that is woken does the whole work of an event: nothing on the path of a short message
+/// switches threads. Without sockets the node is local to its host.
 public final class LinuxMachine: Machine {
   private let sockets: Sockets?
   private let turns = KernelLock(SocketTurns())
@@ -19,7 +19,7 @@ public final class LinuxMachine: Machine {
 
   /// Opens the sockets at an IPv4 address in host byte order, for a node that has the cluster key.
   ///
-  /// `peers` are sent one by one what goes to groups.
+  /// Multicasts are also sent to each of `peers`.
   public convenience init(
     address: UInt32, port: UInt16, groupPort: UInt16, peers: [(address: UInt32, port: UInt16)] = []
   ) throws(SocketError) {
@@ -29,7 +29,7 @@ public final class LinuxMachine: Machine {
         peers: Self.locators(peers)))
   }
 
-  /// From now on these are sent one by one what goes to groups; nobody without sockets.
+  /// From now on multicasts are also sent to each of these; has no effect without sockets.
   public func setPeers(_ peers: [(address: UInt32, port: UInt16)]) {
     sockets?.setPeers(Self.locators(peers))
   }
@@ -38,7 +38,7 @@ public final class LinuxMachine: Machine {
     peers.map { Locator(ipv4: $0.address, port: $0.port) }
   }
 
-  /// The machine of a node that is alone: it opens no network socket.
+  /// The machine of a node without a network: it opens no network socket.
   public convenience init() throws(SocketError) { try self.init(sockets: nil) }
 
   private init(sockets: Sockets?) throws(SocketError) {
@@ -57,16 +57,16 @@ public final class LinuxMachine: Machine {
   /// The UDP port of the unicast socket; nil without sockets.
   public var port: UInt16? { sockets?.port }
 
-  /// Where packets that were not V came from, and why they were not.
+  /// The source of packets that were refused, and the reason.
   public struct Rejection: Hashable, Sendable {
     public var source: Locator
     public var reason: String
   }
 
-  /// Packets that were not V, the latest sources of them: how many, and when the last one came.
+  /// Refused packets, by their latest sources: how many, and when the last one came.
   public var rejectedPackets: [Rejection: (count: Int, last: Time)] { rejected.withLock { $0 } }
 
-  /// What came to the address of a group: from this node itself, and from all others.
+  /// Packets that came to a group address: from this node itself, and from all others.
   public var multicastsHeard: (own: Int, others: Int) { multicasts.withLock { $0 } }
 
   private static let rejectionsMax = 256
@@ -74,7 +74,7 @@ public final class LinuxMachine: Machine {
   /// Starts the workers of `node`; returns at once.
   public func run(_ node: Node) {
     if let sockets {
-      // Any local user could send it clear packets, as anybody.
+      // Otherwise any local user could send it clear packets, as anybody.
       precondition(node.isSealing, "a node without the cluster key has no network socket")
       for socket in [sockets.unicast, sockets.groups] {
         watch(socket) { [self] in receive(from: socket, of: sockets, for: node) }
@@ -101,7 +101,7 @@ public final class LinuxMachine: Machine {
     let (packets, isEmptied) = unsafe sockets.drain(
       socket, into: buffer, packetsMax: SocketTurns.packetsMax
     ) { packets, stride, locator in
-      // Empty ones only ask whether somebody has this port.
+      // Empty packets only test whether a node has this port.
       guard unsafe !packets.isEmpty else { return }
       if isGroups {
         multicasts.withLock { $0.others += (packets.count + stride - 1) / stride }
@@ -168,8 +168,8 @@ public final class LinuxMachine: Machine {
     loop.after(nanoseconds: span.nanoseconds, body)
   }
 
-  /// A worker may block if another one waits for events meanwhile: then the work is done where it
-  /// is, since handing it over takes longer than most of it.
+  /// If another worker waits for events, the work runs on this one, because passing it on takes
+  /// longer than most of it.
   ///
   /// Else it goes to the pool.
   public func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {

@@ -1,10 +1,10 @@
 public import VProtocol
 public import VTransport
 
-/// What a node takes of the machine it runs on: a wire, clocks, chance, threads.
+/// What a node needs of its machine: a network, clocks, random numbers, threads.
 ///
-/// `LinuxMachine` is the real one; the simulator gives each node a simulated one, so that the
-/// node itself, and all that is plugged into it, is the same code in both.
+/// `LinuxMachine` is the real one; the simulator gives each node a simulated one, so that the node
+/// and its servers are the same code in both.
 public protocol Machine: AnyObject, Sendable {
   /// A monotonic clock.
   var now: Time { get }
@@ -23,7 +23,7 @@ public protocol Machine: AnyObject, Sendable {
   func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void)
   func unwatch(_ descriptor: Int32)
   func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void)
-  /// Runs `work` where it may block: on a thread for that, or right here, if the caller has
-  /// nothing else to do (`mayRunHere`) and the machine can spare it.
+  /// Runs `work` where it may block: on a thread for that, or at once, if the caller has nothing
+  /// else to do (`mayRunHere`) and the machine has another thread for events.
   func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void)
 }

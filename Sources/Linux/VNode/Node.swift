@@ -4,24 +4,24 @@ public import VProtocol
 public import VRuntime
 public import VTransport
 
-/// One node: the message kernel behind its lock, and the hands that do what its actions say.
+/// One node: the message kernel in its lock, and the code that carries out its actions.
 ///
-/// Any thread enters, runs the kernel inline, and afterwards, outside the lock, sends the
-/// packets, invokes the procedures and calls the completions that came out. What those do in
-/// turn is queued behind, so that no chain of local messages deepens the stack.
+/// Any thread enters, runs the kernel inline, and afterwards, outside the lock, sends the packets,
+/// invokes the procedures and calls the completions of the actions. Actions that these cause are
+/// queued, so that no chain of local messages deepens the stack.
 ///
-/// Decides nothing about the protocol.
+/// It decides nothing about the protocol.
 public final class Node: Backplane {
-  /// What the lock guards.
+  /// The state in the lock.
   struct State: ~Copyable {
     var kernel: Kernel
     var completions: [EntityID: (id: TransactionID, body: Completion)] = [:]
     var procedures: [EntityID: Procedure] = [:]
-    /// Descriptors on their way to local clients.
+    /// Descriptors that are passed to local clients.
     var passed: [EntityID: PassedDescriptor] = [:]
-    /// Told of each kernel that has this host's name, and that none has it any more.
+    /// Called with each kernel that has this host's name, and with nil when none has it any more.
     var nameWatch: (@Sendable (NameHolder?) -> Void)?
-    /// What the machine was last told to wake for.
+    /// The time at which the machine was asked to wake the node.
     var armed: Time?
   }
 
@@ -34,16 +34,16 @@ public final class Node: Backplane {
   let state: KernelLock<State>
   private let contexts = ThreadContexts()
 
-  /// `secret` nil sends clear packets, which only a simulated network carries.
+  /// Without a `secret` it sends clear packets, which only a simulated network carries.
   ///
-  /// Another `version` of the protocol is spoken with its own kind alone.
+  /// Nodes of another `version` exchange packets only with each other.
   public init(
     host: String, machine: any Machine, secret: [UInt8]?, version: UInt8 = PacketHeader.version
   ) {
     self.host = host
     self.machine = machine
     self.version = version
-    // 0 would make identifiers that no kernel owns.
+    // 0 would make identifiers without a kernel.
     id = KernelID(UInt32(truncatingIfNeeded: machine.random()) | 1)
     sealer = secret.map { [id] in
       Sealer(secret: $0, kernel: id, wallClock: machine.wallClock)
@@ -56,12 +56,12 @@ public final class Node: Backplane {
     machine.listen(to: .managerGroup)
   }
 
-  /// Tells the others that this node is here.
+  /// Announces this node to the others.
   public func announce() { enter { state, step in state.kernel.announce(&step) } }
 
   public var counters: Counters { state.withLock { $0.kernel.counters } }
 
-  /// Lets go of all boards, calling none: they hold their node, and it holds them.
+  /// Releases all servers without calling them: they reference their node, and it references them.
   public func end() {
     _ = state.withLock { state in
       defer { (state.completions, state.procedures) = ([:], [:]) }
@@ -76,7 +76,7 @@ public final class Node: Backplane {
   ///
   /// The kernel is entered once for all of them.
   ///
-  /// `refuse` is told of each that is not V, and why; it has no other effect.
+  /// `refuse` is called for each that is not valid, with the reason; it has no other effect.
   public func handlePackets(
     _ packets: UnsafeMutableRawBufferPointer, stride: Int, from locator: Locator,
     refuse: (WireError) -> Void
@@ -114,7 +114,7 @@ public final class Node: Backplane {
     }
   }
 
-  /// A sound packet among others that arrived with it.
+  /// A valid packet among others that arrived with it.
   private struct Opened {
     var range: Range<Int>
     var header: PacketHeader
@@ -123,8 +123,8 @@ public final class Node: Backplane {
 
   /// Takes in one datagram, which is opened in place.
   ///
-  /// Throws what makes it not V; then nothing has happened, but that an unknown sender may be asked
-  /// who it is.
+  /// Throws the reason if it is not valid; then nothing has happened, except that an unknown sender
+  /// may be probed.
   public func handlePacket(
     _ packet: UnsafeMutableRawBufferPointer, from locator: Locator
   ) throws(WireError) {
@@ -136,12 +136,12 @@ public final class Node: Backplane {
     }
   }
 
-  /// Opens or checks a packet and reads its header; also says who sealed it.
+  /// Opens or checks a packet and reads its header; also returns the kernel that sealed it.
   private func open(
     _ packet: UnsafeMutableRawBufferPointer, from locator: Locator
   ) throws(WireError) -> (PacketHeader, KernelID?) {
     let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
-    // First: another version may seal in another way.
+    // Checked first: another version may seal in another way.
     try PacketHeader.checkVersion(of: span, is: version)
     guard SealedPacket.isSealed(span) == (sealer != nil) else { throw .unexpectedSealing }
     var sender: KernelID?
@@ -169,7 +169,7 @@ public final class Node: Backplane {
     enter { state, step in state.kernel.handleUnopened(from: unknown, at: locator, &step) }
   }
 
-  /// Does what is due.
+  /// Carries out what is due.
   public func handleTimers() {
     enter { state, step in
       state.armed = nil
@@ -209,7 +209,7 @@ public final class Node: Backplane {
     _ message: Message, from client: EntityID, to server: EntityID, options: SendOptions,
     completion: @escaping Completion
   ) {
-    // What there was no number for speaks for nobody.
+    // An entity without a number acts for no user.
     guard client.isValid else {
       return machine.after(TimeSpan(nanoseconds: 0)) {
         completion(Response(server: .none, message: Message(reply: .noServerResources)))
@@ -237,7 +237,7 @@ public final class Node: Backplane {
   }
 
   public func reply(_ message: Message, to request: Request) {
-    // Nobody waits for the answer to a datagram.
+    // A datagram is not answered.
     if request.message.mcb.flags.contains(.datagram) { return }
     if request.client.kernel != id { trace.end(request.client, message.reply, at: machine.now) }
     enter { state, step in
@@ -263,14 +263,14 @@ public final class Node: Backplane {
   public func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
     machine.after(span, body)
   }
-  /// Not here while other actions of this thread wait: they would wait for the disk too.
+  /// Not on this thread while other actions of it wait: they would wait for the disk too.
   public func disk(_ work: @escaping @Sendable () -> Void) {
     unsafe machine.disk(mayRunHere: contexts.current.step.isEmpty, work)
   }
 
   // MARK: entering and leaving the kernel
 
-  /// Runs `body` in the kernel, then does what came out of it.
+  /// Runs `body` in the kernel, then carries out the actions.
   private func enter(_ body: (inout State, inout Step) -> Void) {
     let context = contexts.current
     let wakeAt: Time? = state.withLock { state in
@@ -300,7 +300,7 @@ public final class Node: Backplane {
       }
       state.withLock({ $0.procedures[request.server] })?(request)
     case .respond(let client, let id, let server, let message):
-      // One that another thread overtook belongs to no transaction any more.
+      // One that another thread overtook has no transaction any more.
       guard let completion = state.withLock({ $0.completions[client] }), completion.id == id
       else { return }
       completion.body(Response(server: server, message: message))
@@ -318,12 +318,12 @@ public final class Node: Backplane {
     }
   }
 
-  /// Lays out a packet group, seals it and hands it to the machine in one piece.
+  /// Lays out a packet group, seals it and passes it to the machine in one piece.
   private func transmit(_ transmission: Transmission, in context: ThreadContext) {
     var receiver: KernelID?
     if case .peer(let kernel, _) = transmission.destination {
       if transmission.header.packetFlags.contains(.multicast) {
-        // To one kernel, in a form that it opens before it knows this one.
+        // Sent to one kernel, in a form that it can open before it knows this one.
         sealer?.ask(kernel)
       } else {
         receiver = kernel
@@ -345,7 +345,7 @@ public final class Node: Backplane {
       to: transmission.destination)
   }
 
-  /// Adds the trailer; returns the size of the whole packet, nil where it is not to be sent.
+  /// Adds the trailer; returns the size of the whole packet, or nil if it must not be sent.
   private func finish(
     _ packet: UnsafeMutableRawBufferPointer, _ bodyBytes: Int, _ receiver: KernelID?,
     _ context: ThreadContext

@@ -2,9 +2,9 @@ public import VKernel
 public import VProtocol
 public import VRuntime
 
-/// What a node gives those who tell others how it is.
+/// The state of a node, for those that report it.
 extension Node {
-  /// The kernels that this one has heard of, the most recently heard first.
+  /// The kernels that were heard, the most recently heard first.
   public var peers: [PeerStatus] {
     state.withLock { $0.kernel.peerStatus(at: machine.now) }
   }
@@ -14,7 +14,7 @@ extension Node {
     state.withLock { $0.kernel.entityStatus(of: one) }
   }
 
-  /// The clients of other kernels that this one has served lately.
+  /// The clients of other kernels that were served lately.
   public var clients: [ClientStatus] { state.withLock { $0.kernel.clientStatus() } }
 
   /// Whether packets are sealed: the node has the cluster key.
@@ -23,17 +23,17 @@ extension Node {
   /// Keys derived since the start of the node.
   public var keyDerivations: Int { sealer?.derivations ?? 0 }
 
-  /// The kernel that has this host's name in the place of this one; nil as long as this one has it.
+  /// The kernel that has this host's name instead of this one; nil as long as this one has it.
   public var nameHolder: NameHolder? { state.withLock { $0.kernel.nameHolder } }
 
-  /// Calls `body` whenever another kernel has this host's name, or none any more; of several
-  /// watches the last holds.
+  /// Calls `body` whenever another kernel has this host's name, or none any more; the last of
+  /// several watches holds.
   public func watchName(_ body: @escaping @Sendable (NameHolder?) -> Void) {
     state.withLock { $0.nameWatch = body }
   }
 
-  /// A server under a well-known discriminator; one that knows no principals is for operations
-  /// that may all be repeated.
+  /// A server under a well-known discriminator; one that knows no principals must have only
+  /// operations that may be repeated.
   public func makeServer(
     discriminator: UInt32?, knowsPrincipals: Bool, _ procedure: @escaping Procedure
   ) -> EntityID {

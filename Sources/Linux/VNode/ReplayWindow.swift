@@ -1,7 +1,7 @@
-/// Which packet numbers of one sender have been seen: each is accepted once.
+/// The packet numbers of one sender that have been seen: each is accepted once.
 ///
-/// 1,024 numbers back from the highest; older ones cannot be told from repeated ones and are
-/// refused. The first number seen opens the window.
+/// It covers 1,024 numbers down from the highest; older ones may be repeated ones and are refused.
+/// The first number seen opens the window.
 public struct ReplayWindow: Sendable {
   private var highest: UInt64?
   private var bits = [UInt64](repeating: 0, count: Self.size / 64)
@@ -10,7 +10,7 @@ public struct ReplayWindow: Sendable {
 
   public init() {}
 
-  /// Whether `number` is new; it is not from then on.
+  /// Accepts `number` if it is new; else returns false.
   public mutating func accept(_ number: UInt64) -> Bool {
     if let highest, number <= highest {
       guard highest - number < UInt64(Self.size), !isMarked(number) else { return false }

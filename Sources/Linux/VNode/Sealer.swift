@@ -18,11 +18,12 @@ public final class Sealer: Sendable {
 
   private let kernel: KernelID
   private let state: KernelLock<State>
-  /// Starts at the boot's wall clock: no nonce repeats even if a kernel identifier did.
+  /// Starts at the wall clock of the boot: no nonce repeats even if a kernel identifier is drawn
+  /// again.
   private let nextNumber: Atomic<UInt64>
 
-  /// Senders with a window, each proven to have the cluster key; beyond it all windows start
-  /// anew with the senders heard next.
+  /// Senders with a window, each of which has proved that it has the cluster key; beyond it all
+  /// windows are dropped.
   private static let windowsMax = 8192
 
   /// `secret`: at least 16 octets, the same on every host of the cluster.
@@ -35,13 +36,13 @@ public final class Sealer: Sendable {
   /// Keys derived since the start of the node.
   var derivations: Int { state.withLock { $0.keys.derivations } }
 
-  /// `kernel` is asked under the key of the group and may answer under that of the pair.
+  /// `kernel` is probed under the group key and may answer under that of the pair.
   func ask(_ kernel: KernelID) { state.withLock { $0.keys.ask(kernel) } }
 
   /// Seals a packet of `bodyBytes` octets in place; its buffer has room for the trailer.
   ///
-  /// `receiver` nil uses the multicast key. Returns the size of the sealed packet; nil where the
-  /// key must not be derived yet, and the packet is lost.
+  /// Without a `receiver` it uses the multicast key. Returns the size of the sealed packet; nil if
+  /// the key must not be derived yet, and then the packet is lost.
   func seal(
     _ packet: UnsafeMutableRawBufferPointer, bodyBytes: Int, for receiver: KernelID?,
     with ciphers: Ciphers, at now: @autoclosure () -> Time
@@ -58,18 +59,18 @@ public final class Sealer: Sendable {
     return bodyBytes + SealedPacket.trailerBytes
   }
 
-  /// Opens a sealed packet in place; returns who sealed it.
+  /// Opens a sealed packet in place; returns the kernel that sealed it.
   ///
-  /// `badSeal` where no key opens it, `unknownSender` where its sender must show itself under the
-  /// key of the group first, `tooManyKeys` where its key must not be derived yet, `replayed` where
-  /// its number was seen. Nothing is kept of a sender before a packet of its own has been opened.
+  /// `badSeal` if no key opens it, `unknownSender` if its sender must show itself under the group
+  /// key first, `tooManyKeys` if its key must not be derived yet, `replayed` if its number was
+  /// seen. Nothing is stored about a sender before a packet of it has been opened.
   func open(
     _ packet: UnsafeMutableRawBufferPointer, with ciphers: Ciphers, at now: @autoclosure () -> Time
   ) throws(WireError) -> KernelID {
     let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
     let trailer = try SealedPacket.Trailer(parsing: span)
     let isMulticast = SealedPacket.isMulticast(span)
-    // Its own multicasts come back to a host; its other packets, only if somebody reflects them.
+    // Its own multicasts come back to a host; its other packets only if they are reflected.
     guard trailer.sender != kernel else { throw isMulticast ? .ownMulticast : .badSeal }
     let id = isMulticast ? KeyTable.ID.receivingMulticast : .receiving(trailer.sender)
     let known = ciphers[id]

@@ -1,21 +1,21 @@
-/// Which workers may empty the node's network sockets, and for how long.
+/// Decides which workers may empty the node's network sockets, and for how long.
 ///
-/// As a rule any worker may, several at once. While most packets are refused only one may: the
-/// others are there for /dev/fuse, attached processes and timers, whatever arrives from outside.
+/// As a rule several workers may at once. While most packets are refused only one may: the others
+/// serve /dev/fuse, attached processes and timers, whatever arrives from the network.
 public struct SocketTurns: Sendable {
-  /// Packets after which a worker looks what else there is to do: about a millisecond.
+  /// Packets after which a worker looks for other work: about a millisecond.
   public static let packetsMax = 256
   /// A turn with fewer packets is no flood.
   public static let floodMin = 32
 
   private var workers = 0
   public private(set) var isFlooded = false
-  /// Sockets that had something for a worker that was sent away.
+  /// Sockets with packets for a worker that was turned away.
   private var missed: Set<Int32> = []
 
   public init() {}
 
-  /// Whether a worker may empty `socket` now; `end` follows then.
+  /// Whether a worker may empty `socket` now; then `end` must follow.
   public mutating func begin(_ socket: Int32) -> Bool {
     guard !isFlooded || workers == 0 else {
       missed.insert(socket)
@@ -25,7 +25,7 @@ public struct SocketTurns: Sendable {
     return true
   }
 
-  /// A turn is over; returns the sockets that may have more, to be waited for anew.
+  /// Ends a turn; returns the sockets that may have more packets, to be watched again.
   public mutating func end(
     _ socket: Int32, packets: Int, refused: Int, isEmptied: Bool
   ) -> Set<Int32> {

@@ -9,9 +9,9 @@ public struct SocketError: Error, CustomStringConvertible {
   public var description: String
 }
 
-/// The two UDP sockets of a node: its own, for everything it sends, and the group socket.
+/// The two UDP sockets of a node: its own, which sends everything, and the group socket.
 ///
-/// All sends leave from the unicast socket, so that a reply to a packet's source always reaches
+/// All packets leave from the unicast socket, so that a reply to a packet's source always reaches
 /// the right kernel.
 final class Sockets: Sendable {
   let unicast: Int32
@@ -19,10 +19,10 @@ final class Sockets: Sendable {
   let port: UInt16
   private let address: UInt32
   private let groupPort: UInt16
-  /// Kernels that get what is sent to a group one by one, where multicast does not reach them.
+  /// Kernels that multicast does not reach, and that get each multicast by unicast.
   private let peers: Mutex<[Locator]>
   private let joined = Mutex<Set<UInt32>>([])
-  /// Set when the device refused a segmented send once.
+  /// Set when the device has refused a segmented send.
   private let sendsSingly = Atomic(false)
 
   /// `address` in host byte order; a port of 0 takes any free one.
@@ -33,7 +33,7 @@ final class Sockets: Sendable {
     self.groupPort = groupPort
     self.peers = Mutex(peers)
     let locator = Locator(ipv4: address, port: port)
-    // A node that was killed a moment ago may hold the port until its last thread has ended.
+    // A node that was just killed may hold the port until its last thread has ended.
     var opened = v_udp_open(address, port, 0)
     for _ in 0..<Self.bindTries where opened == -EADDRINUSE {
       usleep(100_000)
@@ -66,9 +66,9 @@ final class Sockets: Sendable {
     _ = v_udp_join(groups, target, address)
   }
 
-  /// Sends the packets of a group in one call, or singly where the device cannot.
+  /// Sends the packets of a group in one call, or one by one if the device cannot do that.
   ///
-  /// What cannot be sent is lost, as the network may lose it.
+  /// A packet that cannot be sent is lost, as in the network.
   func send(_ packets: UnsafeRawBufferPointer, stride: Int, to destination: Destination) {
     switch destination {
     case .peer(_, let locator):
@@ -97,10 +97,10 @@ final class Sockets: Sendable {
     }
   }
 
-  /// Reads what waits on `socket`, some `packetsMax` packets or a few more, and hands over those
-  /// that arrived together, with their size, to be opened in place.
+  /// Reads the packets that wait on `socket`, about `packetsMax` of them, and passes on those that
+  /// arrived together, with their size, to be opened in place.
   ///
-  /// `buffer` has `receiveBytes` octets. Returns how many came, and whether nothing waits any more.
+  /// `buffer` has `receiveBytes` octets. Returns how many came, and whether the socket is empty.
   func drain(
     _ socket: Int32, into buffer: UnsafeMutableRawBufferPointer, packetsMax: Int,
     _ body: (UnsafeMutableRawBufferPointer, _ stride: Int, Locator) -> Void
@@ -126,13 +126,13 @@ final class Sockets: Sendable {
         unsafe body(
           packets, stride, Locator(ipv4: piece.address, port: piece.port))
       }
-      // A short count saw the queue empty: what comes later is a new event.
+      // A short count means that the queue was empty: later packets are a new event.
       if count < V_RECEIVED_MAX { return (packetCount, true) }
     }
     return (packetCount, false)
   }
 
-  /// The most that the kernel joins into one piece.
+  /// The largest piece that the kernel joins.
   private static let pieceBytes = 65_536
   static let receiveBytes = pieceBytes * Int(V_RECEIVED_MAX)
 

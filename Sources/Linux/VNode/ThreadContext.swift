@@ -3,11 +3,11 @@ import Synchronization
 import VKernel
 import VTransport
 
-/// What one thread needs to leave the kernel with: its queue of actions and its buffers.
+/// What one thread needs to leave the kernel: its queue of actions and its buffers.
 @safe final class ThreadContext {
-  /// One thread's, and never entered while it is being entered: no check at every access.
+  /// Used by one thread, and never by two accesses at once: no check at every access.
   @exclusivity(unchecked) var step = Step()
-  /// This thread is performing actions further up its stack.
+  /// Whether this thread is performing actions further up its stack.
   @exclusivity(unchecked) var isPerforming = false
   let ciphers = Ciphers()
   /// Room for one packet group.
@@ -21,19 +21,19 @@ import VTransport
   deinit { unsafe packets.deallocate() }
 }
 
-/// A `ThreadContext` for every thread that enters a node; made at its first entry.
+/// The `ThreadContext` of every thread that enters a node; made at its first entry.
 ///
-/// A process has 1,024 thread-specific keys and a simulation more nodes, so they share one: it
-/// leads to what a thread has of each node.
+/// A process has 1,024 thread-specific keys and a simulation has more nodes, so all nodes share one
+/// key, for a table of the thread's contexts.
 final class ThreadContexts: Sendable {
-  /// What one thread has; of nodes that are gone it lets go when it has many.
+  /// The contexts of one thread; those of nodes that have ended are dropped when there are many.
   @safe private final class Table {
     private struct Entry {
       weak var owner: ThreadContexts?
       let context: ThreadContext
     }
 
-    /// The one that was entered last: in a node's own process there is no other.
+    /// The context used last: in a node's own process there is no other.
     private var last: (number: Int, context: ThreadContext)?
     private var entries: [Int: Entry] = [:]
     private var entriesMax = 64

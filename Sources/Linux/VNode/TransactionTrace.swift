@@ -1,8 +1,8 @@
 import Synchronization
 public import VProtocol
 
-/// The last message transactions of a node, its own clients' and those it serves for others; kept
-/// only while somebody wants them, outside the kernel's lock.
+/// The last message transactions of a node, of its own clients and of those it serves; kept only
+/// while the trace is on, outside the kernel's lock.
 public final class TransactionTrace: Sendable {
   public struct Entry: Sendable {
     public var client: EntityID
@@ -10,7 +10,7 @@ public final class TransactionTrace: Sendable {
     /// Of the request.
     public var code: UInt32
     public var startedAt: Time
-    /// How it ended, and after how long; nil where it has not.
+    /// The reply and the time that it took; nil while there is none.
     public var end: (reply: ReplyCode, span: TimeSpan)?
 
     init(_ client: EntityID, _ server: EntityID, _ code: UInt32, at now: Time) {
@@ -21,7 +21,7 @@ public final class TransactionTrace: Sendable {
     }
   }
 
-  /// The entry that comes next takes the place of the oldest, which is at `next`.
+  /// The next entry replaces the oldest, which is at `next`.
   private struct Ring {
     var entries: [Entry] = []
     var next = 0
@@ -33,7 +33,7 @@ public final class TransactionTrace: Sendable {
   /// Some seconds of a busy node.
   public static let entriesMax = 4096
 
-  /// Starts anew, or stops; what was kept stays until the next start.
+  /// Starts anew, or stops; the entries stay until the next start.
   public func keep(_ isKept: Bool) {
     if isKept { ring.withLock { $0 = Ring() } }
     isKeeping.store(isKept, ordering: .relaxed)
@@ -46,7 +46,7 @@ public final class TransactionTrace: Sendable {
     ring.withLock { Array($0.entries[$0.next...] + $0.entries[..<$0.next]) }
   }
 
-  /// Keeps the start of a transaction; off, it is one load.
+  /// Records the start of a transaction; when the trace is off, this is one load.
   @inline(__always)
   func note(_ now: @autoclosure () -> Time, _ entry: (Time) -> Entry) {
     if isOn { add(entry(now())) }

@@ -2,15 +2,15 @@ internal import CVLinux
 internal import Glibc
 internal import Synchronization
 
-/// How the open files of each node reach their bytes: past this process, by a descriptor of a
-/// file of this host, else by requests.
+/// The path to the octets of each node's open files: through a backing file of this host without
+/// this process, else by requests.
 ///
-/// One inode has one way at a time, for all who have it open, and Linux refuses an open that
-/// differs. So the first open decides, and the last close ends it. Passing needs CAP_SYS_ADMIN
-/// and a file system that Linux can stack on; without them files go by requests.
+/// One inode uses one path at a time, for all its opens, and Linux refuses an open that uses the
+/// other. So the first open chooses, and the last close ends the choice. A backing file needs
+/// CAP_SYS_ADMIN and a file system that Linux can stack on; without them files go by requests.
 public final class BackingFiles: Sendable {
   private struct Way {
-    /// Linux's number of the backing file; 0 where the node goes by requests.
+    /// Linux's number of the backing file; 0 if the node goes by requests.
     var backing: Int32
     var opens = 0
   }
@@ -24,7 +24,7 @@ public final class BackingFiles: Sendable {
   /// Counts an open of a node; returns the backing file to read and write, or 0.
   ///
   /// Linux opens the file again for each user of it, with the flags of that open, so any open
-  /// descriptor of it will do.
+  /// descriptor of it works.
   public func open(_ node: NodeNumber, _ descriptor: Int32?) -> Int32 {
     ways.withLock { ways in
       var way =

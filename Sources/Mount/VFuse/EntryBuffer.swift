@@ -2,14 +2,14 @@ internal import CFuse3
 internal import CVLinux
 internal import Glibc
 
-/// Directory entries in the kernel's form, up to a number of octets; none is ever split.
+/// Directory entries in the kernel's form, up to a number of octets; an entry is never split.
 public struct EntryBuffer: Sendable {
   package private(set) var bytes: [UInt8] = []
   private let bytesMax: Int
 
   public init(bytesMax: Int) { self.bytesMax = bytesMax }
 
-  /// Adds an entry, behind which reading goes on at the offset `next`; false if it does not fit.
+  /// Adds an entry whose successor has the offset `next`; false if it does not fit.
   @discardableResult
   public mutating func add(
     _ name: [UInt8], _ number: UInt64, _ kind: FileKind, next: UInt64

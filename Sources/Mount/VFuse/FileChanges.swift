@@ -12,7 +12,7 @@ public struct OpenFlags: Sendable {
   public var isSynchronous: Bool
   public var isNonBlocking: Bool
   public var isExclusive: Bool
-  /// The kernel reads it for execve(2).
+  /// Whether the kernel reads it for execve(2).
   public var isToExecute: Bool
 
   /// The kernel's FMODE_EXEC, which is in the flags of an open for execve.
@@ -34,13 +34,13 @@ public struct OpenFlags: Sendable {
   }
 }
 
-/// A change of attributes: what is nil stays.
+/// A change of attributes: those that are nil stay as they are.
 ///
 /// The names of a new owner and group are in the request's `names`.
 public struct AttributeChange: Sendable {
   public enum Stamp: Sendable {
     case now
-    /// Nanoseconds since 1970; a time too far away is the last or first that fits.
+    /// Nanoseconds since 1970; a time out of range is cut to it.
     case at(Int64)
   }
 
@@ -87,10 +87,10 @@ public struct FileLock: Sendable {
 
   public var kind: Kind
   public var isWhole: Bool
-  /// Who has it: the kernel's number of a process or of an open file.
+  /// The owner: the kernel's number of a process or of an open file.
   public var owner: UInt64
   public var range: ClosedRange<UInt64>
-  /// 0 where it is not known.
+  /// 0 if it is unknown.
   public var process: UInt32
 
   public init(

@@ -2,7 +2,7 @@ internal import CFuse3
 internal import CVLinux
 internal import Glibc
 
-/// What a node is, as Linux sees it.
+/// The kind of a node, as Linux sees it.
 public enum FileKind: Sendable {
   case file, directory, symbolicLink, fifo, socket, characterDevice, blockDevice
 
@@ -19,7 +19,7 @@ public enum FileKind: Sendable {
     }
   }
 
-  /// What mknod(2) makes; nil for what it cannot make.
+  /// The kind that mknod(2) makes; nil for other modes.
   init?(mode: UInt32) {
     switch mode & S_IFMT {
     case S_IFREG, 0: self = .file
@@ -32,7 +32,7 @@ public enum FileKind: Sendable {
   }
 }
 
-/// What stat(2) tells; times are nanoseconds since 1970.
+/// The result of stat(2); times are nanoseconds since 1970.
 public struct FileAttributes: Sendable {
   public var number: UInt64
   public var kind: FileKind
@@ -72,7 +72,7 @@ public struct FileAttributes: Sendable {
     return record
   }
 
-  /// Seconds, rounded down also before 1970, and the nanoseconds behind them.
+  /// Seconds, rounded down also before 1970, and the rest in nanoseconds.
   private static func seconds(_ nanoseconds: Int64) -> (UInt64, UInt32) {
     let (quotient, remainder) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
     return remainder < 0
@@ -84,7 +84,7 @@ public struct FileAttributes: Sendable {
 /// Device numbers with the major part in the high word and the minor one in the low word, in
 /// FUSE's 32 bits: 12 of major in the middle of 20 of minor.
 ///
-/// A larger one has no place there.
+/// A larger number cannot be represented.
 package enum DeviceNumber {
   package static func encode(_ device: UInt64) -> UInt32 {
     let major = UInt32(truncatingIfNeeded: device >> 32)
@@ -98,11 +98,11 @@ package enum DeviceNumber {
   }
 }
 
-/// The answer to whatever finds or makes a node; the kernel then counts one lookup of it.
+/// The answer that finds or makes a node; the kernel then counts one lookup of it.
 public struct FileEntry: Sendable {
   public var node: NodeNumber
   public var attributes: FileAttributes
-  /// So long the kernel may take the name for this node without asking.
+  /// How long the kernel may use the name for this node without asking.
   public var validitySeconds: UInt64
 
   public init(node: NodeNumber, attributes: FileAttributes, validitySeconds: UInt64 = 0) {
@@ -123,15 +123,15 @@ public struct FileEntry: Sendable {
 /// The answer to an open.
 public struct OpenedFile: Sendable {
   public var handle: HandleNumber
-  /// How reads and writes reach the file.
+  /// The path of reads and writes.
   public var way: Way
 
   public enum Way: Sendable {
-    /// The kernel's own of directories.
+    /// The kernel reads directories in its own way.
     case directory
     /// Each read and write is a request.
     case requests(isStream: Bool, isSeekable: Bool)
-    /// Past this process, by this backing file.
+    /// Without this process, through this backing file.
     case backing(Int32)
   }
 
@@ -141,7 +141,7 @@ public struct OpenedFile: Sendable {
   }
 }
 
-/// What statfs(2) tells.
+/// The result of statfs(2).
 public struct StoreRecord: Sendable {
   public var blockSize: UInt32
   public var blocks: UInt64

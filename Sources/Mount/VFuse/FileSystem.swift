@@ -3,19 +3,19 @@ public typealias NodeNumber = UInt64
 /// The file system's number of an open file or directory (fh).
 public typealias HandleNumber = UInt64
 
-/// A file system that the kernel asks by FUSE.
+/// A file system that gets the kernel's FUSE requests.
 ///
-/// Each call begins one request, on the thread that read it, and must not wait. It is answered
-/// once, on any thread, by a `reply`, `done` or `fail` of the request; `forget` has no answer.
-/// Names are one component, without NUL, as the program wrote them.
+/// Each call begins one request, on the thread that read it, and must not wait. The request is
+/// answered once, on any thread, by its `reply`, `done` or `fail`; `forget` has no answer. Names
+/// are one component, without NUL, as the program wrote them.
 public protocol FileSystem: AnyObject, Sendable {
-  /// The names that belong to a request's numbers; nil where they have to be looked for first.
+  /// The names of a request's numbers; nil if they must be looked up first.
   ///
-  /// The request then begins when `findNames` is done, and is refused if they are not there.
+  /// The request then begins when `findNames` is done, and is refused if they are not found.
   func names(of numbers: RequestNumbers) -> RequestNames?
   func findNames(of numbers: RequestNumbers, _ done: @escaping @Sendable () -> Void)
 
-  /// The kernel no longer counts on `count` of the lookups that it was answered.
+  /// The kernel gives back `count` of its lookups.
   func forget(_ node: NodeNumber, _ count: UInt64)
 
   func lookUp(_ request: FuseRequest, below parent: NodeNumber, _ name: [UInt8])
@@ -27,8 +27,8 @@ public protocol FileSystem: AnyObject, Sendable {
   func checkAccess(_ request: FuseRequest, to node: NodeNumber, _ mask: UInt32)
   func queryStore(_ request: FuseRequest, of node: NodeNumber)
 
-  /// `permissions` is what the process may give to a new object, here and in `makeDirectory` and
-  /// `create`; a device number has its major part in the high word.
+  /// `permissions` are those that the process may give to a new object, here and in `makeDirectory`
+  /// and `create`; a device number has its major part in the high word.
   func makeNode(
     _ request: FuseRequest, below parent: NodeNumber, _ name: [UInt8], _ kind: FileKind,
     permissions: UInt32, deviceNumber: UInt64)
@@ -48,14 +48,14 @@ public protocol FileSystem: AnyObject, Sendable {
     _ request: FuseRequest, below parent: NodeNumber, _ name: [UInt8], _ flags: OpenFlags,
     permissions: UInt32)
   func read(_ request: FuseRequest, _ handle: HandleNumber, count: Int, at offset: UInt64)
-  /// The data is the reader's: it is copied before this returns.
+  /// The data belong to the reader: they are copied before this returns.
   func write(
     _ request: FuseRequest, _ handle: HandleNumber, _ data: RawSpan, at offset: UInt64)
   func synchronize(_ request: FuseRequest, _ handle: HandleNumber, isDataOnly: Bool)
   /// Of a file or a directory; no program waits for the answer.
   func close(_ request: FuseRequest, _ handle: HandleNumber)
   func openDirectory(_ request: FuseRequest, _ node: NodeNumber)
-  /// `room` is the most octets of entries that the kernel takes.
+  /// `room` is the limit of octets of entries that the kernel takes.
   func readDirectory(
     _ request: FuseRequest, _ node: NodeNumber, _ handle: HandleNumber, room: Int,
     at offset: UInt64)
@@ -68,7 +68,7 @@ public protocol FileSystem: AnyObject, Sendable {
   func flush(
     _ request: FuseRequest, _ node: NodeNumber, _ handle: HandleNumber, owner: UInt64)
 
-  /// `room` is what the program has for the answer; with 0 it asks for the size.
+  /// `room` is the size of the program's buffer; with 0 it asks for the size.
   func getExtendedAttribute(
     _ request: FuseRequest, of node: NodeNumber, _ name: [UInt8], room: Int)
   func listExtendedAttributes(_ request: FuseRequest, of node: NodeNumber, room: Int)
@@ -82,7 +82,7 @@ public struct Place: Sendable {
   public var name: [UInt8]
 }
 
-/// The numbers in a request that stand for users and groups: who asks and, where it changes them,
+/// The numbers of users and groups in a request: the caller's and, where it changes them, those of
 /// an object's new owner and group.
 public struct RequestNumbers: Sendable {
   public var user: UInt32
@@ -90,7 +90,7 @@ public struct RequestNumbers: Sendable {
   public var group: UInt32?
 }
 
-/// The names that belong to them; of those that are not there, empty.
+/// The names of those numbers; empty for numbers that are not in the request.
 public struct RequestNames: Sendable {
   public var user: String
   public var owner = ""

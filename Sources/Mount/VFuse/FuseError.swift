@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// The error numbers that a file system gives by itself.
+/// The error numbers that a file system itself gives.
 public enum FuseError {
   public static let again = EAGAIN
   public static let badHandle = EBADF

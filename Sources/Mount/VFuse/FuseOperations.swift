@@ -2,9 +2,10 @@ internal import CFuse3
 internal import CVLinux
 internal import Glibc
 
-/// The operations that libfuse calls, one call each: C values become Swift values here and
-/// nowhere else. What has no line is answered ENOSYS, which the kernel remembers: it then polls,
-/// seeks and copies by itself.
+/// The operations that libfuse calls, one call each: only here do C values become Swift values.
+///
+/// Operations without a line are answered ENOSYS, which the kernel remembers: it then polls, seeks
+/// and copies by itself.
 extension FuseSession {
   static var operations: fuse_lowlevel_ops {
     var operations = fuse_lowlevel_ops()
@@ -127,7 +128,7 @@ extension FuseSession {
       let request = unsafe FuseRequest(request!)
       unsafe request.system.close(request, file!.pointee.fh)
     }
-    // Not ENOSYS: that would be remembered for all files of all managers.
+    // Not ENOSYS: the kernel would remember that for all files of all managers.
     unsafe operations.fallocate = { request, _, _, _, _, _ in
       unsafe FuseRequest(request!).fail(EOPNOTSUPP)
     }
@@ -146,7 +147,7 @@ extension FuseSession {
       unsafe request.system.readDirectory(
         request, node, file!.pointee.fh, room: size, at: UInt64(bitPattern: Int64(offset)))
     }
-    // Closed and synchronized as files are.
+    // Directories are closed and synchronized like files.
     unsafe operations.fsyncdir = operations.fsync
     unsafe operations.releasedir = operations.release
   }
@@ -208,7 +209,7 @@ extension FuseRequest {
   fileprivate var system: any FileSystem { session.system }
 }
 
-/// A name of the kernel; valid during the operation, so copied.
+/// A name from the kernel, copied because it is valid only during the operation.
 private func octets(_ text: UnsafePointer<CChar>?) -> [UInt8] {
   guard let text = unsafe text else { return [] }
   return unsafe Array(UnsafeRawBufferPointer(start: text, count: strlen(text)))

@@ -2,18 +2,18 @@ internal import CFuse3
 internal import CVLinux
 internal import Glibc
 
-/// A buffer for one request at a time and what is known of the request in it.
+/// A buffer for one request at a time, with the data that was read from it.
 ///
-/// Belongs to one thread while that thread reads /dev/fuse; `FuseSession` hands it on under its
+/// It belongs to one thread while that thread reads /dev/fuse; `FuseSession` passes it on under its
 /// lock.
 @safe final class FuseReader: @unchecked Sendable {
   private let buffer: UnsafeMutableRawBufferPointer
-  /// Of the request at hand.
+  /// The number of the present request.
   private(set) var unique: UInt64 = 0
   private(set) var dropsPrivileges = false
   var names = RequestNames(user: "")
 
-  /// What reading came to.
+  /// The result of reading.
   enum Outcome {
     case request(bytes: Int)
     case empty
@@ -21,12 +21,12 @@ internal import Glibc
     case ended
   }
 
-  /// The largest WRITE and the headers in front of it: less than this makes the kernel refuse.
+  /// The largest WRITE with its headers: the kernel refuses to use a smaller buffer.
   private static let bufferBytes = Int(InitReply.writeBytesMax) + 4096
 
   convenience init?() { self.init(bytes: Self.bufferBytes) }
 
-  /// The pages are there before the first request: the kernel fails a request whose server dies
+  /// The pages are allocated before the first request: the kernel fails a request whose server dies
   /// while a page of its buffer is brought in.
   private init?(bytes: Int) {
     let memory = unsafe mmap(
@@ -35,7 +35,7 @@ internal import Glibc
     unsafe buffer = UnsafeMutableRawBufferPointer(start: memory, count: bytes)
   }
 
-  /// One that has the request at hand of another, which can then read the next.
+  /// A copy with the present request of another reader, which can then read the next one.
   convenience init?(copying other: FuseReader, bytes: Int) {
     self.init(bytes: bytes)
     unsafe buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: other.buffer[..<bytes]))
@@ -49,7 +49,7 @@ internal import Glibc
       if count >= MemoryLayout<fuse_in_header>.size { return .request(bytes: count) }
       guard count < 0 else { return .ended }
       switch errno {
-      // ENOENT: the request was taken back while it was being read.
+      // ENOENT: the request was withdrawn while it was being read.
       case EINTR, ENOENT: continue
       case EAGAIN: return .empty
       default: return .ended
@@ -59,12 +59,12 @@ internal import Glibc
 
   var header: fuse_in_header { unsafe buffer.load(as: fuse_in_header.self) }
 
-  /// The fixed part of the request at hand.
+  /// The fixed part of the present request.
   func arguments<Record: BitwiseCopyable>(_ type: Record.Type) -> Record {
     unsafe buffer.load(fromByteOffset: MemoryLayout<fuse_in_header>.size, as: Record.self)
   }
 
-  /// Lets libfuse parse the request at hand and call its operation.
+  /// Lets libfuse parse the present request and call its operation.
   func process(bytes: Int, by session: OpaquePointer) {
     let header = header
     unique = header.unique
@@ -76,7 +76,7 @@ internal import Glibc
     unsafe fuse_session_process_buf(session, &request)
   }
 
-  /// libfuse 3.14 drops the bits by which HANDLE_KILLPRIV_V2 asks for this, so they are read here.
+  /// libfuse 3.14 drops the bits by which HANDLE_KILLPRIV_V2 requests this, so they are read here.
   private func mustDropPrivileges(_ opcode: fuse_opcode) -> Bool {
     switch opcode {
     case FUSE_WRITE:

@@ -5,14 +5,14 @@ internal import Synchronization
 
 /// One request of the kernel, to be answered exactly once.
 ///
-/// A second answer traps. A request that a signal ended has its answer already: what is said
-/// later is dropped, and `false` tells the caller to undo what the kernel never heard of.
+/// A second answer traps. A request that a signal ended has its answer already: a later answer is
+/// dropped, and `false` tells the caller to undo an effect that the kernel does not know of.
 public final class FuseRequest: Sendable {
   private enum Phase { case open, answered, interrupted }
 
   private struct State {
     var phase = Phase.open
-    /// What a signal does, once the request is known to INTERRUPT.
+    /// The effect of a signal, once INTERRUPT can find the request.
     var interrupted: (@Sendable () -> Void)?
   }
 
@@ -22,21 +22,21 @@ public final class FuseRequest: Sendable {
   }
 
   public let session: FuseSession
-  /// The kernel's number of the request, which an INTERRUPT names.
+  /// The kernel's number of the request, which an INTERRUPT has.
   private let unique: UInt64
-  /// The names of the numbers in the request, of who asks among them.
+  /// The names of the numbers in the request, the caller's included.
   public let names: RequestNames
-  /// The thread that asks; 0 where this node cannot see it.
+  /// The calling thread; 0 if this node cannot see it.
   private let process: Int32
   /// The permissions in a mode that this request may give to a new object.
   private let permissionMask: UInt32
-  /// The request must clear set-user and set-group bits (HANDLE_KILLPRIV_V2).
+  /// Whether the request must clear set-user and set-group bits (HANDLE_KILLPRIV_V2).
   public let dropsPrivileges: Bool
 
   private let handle: Handle
   private let state = Mutex(State())
 
-  /// The request that libfuse hands to an operation, on the thread that read it.
+  /// The request that libfuse passes to an operation, on the thread that read it.
   @safe init(_ request: fuse_req_t) {
     handle = unsafe Handle(request: request)
     session = unsafe FuseSession.of(fuse_req_userdata(request))
@@ -51,22 +51,23 @@ public final class FuseRequest: Sendable {
 
   func permissions(_ mode: UInt32) -> UInt32 { mode & permissionMask }
 
-  /// Whether the process that asks is root with all rights over the host, which takes longer to
-  /// find out than most requests take; false where that cannot be seen.
+  /// Whether the calling process is root with all rights over the host, which takes longer to find
+  /// out than most requests take; false if that is unknown.
   public var isOfFullRoot: Bool { v_is_full_root(process) == 1 }
 
-  /// Sends SIGPIPE to the thread that writes, as a pipe of Linux does that nobody reads.
+  /// Sends SIGPIPE to the writing thread, as Linux does for a pipe without a reader.
   ///
-  /// To be followed by the failure of the write: for FUSE Linux does the one and not the other.
+  /// The write must then be failed: for FUSE Linux does not send the signal.
   public func signalBrokenPipe() { v_signal_broken_pipe(process) }
 }
 
 // MARK: - Signals
 
 extension FuseRequest {
-  /// Makes the request known to INTERRUPT, before it waits for anything.
+  /// Lets INTERRUPT find the request, before it waits for anything.
   ///
-  /// Each signal then calls `interrupted`; later calls of this change nothing. False if the request
+  /// Each signal then calls `interrupted`; further calls of this method change nothing. False if
+  /// the request has been ended.
   /// has been ended.
   public func awaitInterrupt(_ interrupted: @escaping @Sendable () -> Void) -> Bool {
     let (isOpen, isFirst) = state.withLock { state in
@@ -81,8 +82,7 @@ extension FuseRequest {
 
   func interrupt() { state.withLock { $0.interrupted }?() }
 
-  /// Answers EINTR in the place of whatever the request still waits for; false if it has its
-  /// answer.
+  /// Answers EINTR before the request's own answer; false if it has been answered.
   public func endInterrupted() -> Bool {
     let isMine = state.withLock { state in
       guard state.phase == .open else { return false }
@@ -103,7 +103,7 @@ extension FuseRequest {
 // MARK: - The answer
 
 extension FuseRequest {
-  /// The operation was done and has nothing to say.
+  /// The operation was done and has no result.
   public func done() { answer { unsafe fuse_reply_err($0.request, 0) } }
 
   /// `error` is a number of Linux, above 0.
@@ -112,7 +112,7 @@ extension FuseRequest {
     answer { unsafe fuse_reply_err($0.request, error) }
   }
 
-  /// FORGET has no answer: libfuse only frees its part.
+  /// FORGET has no answer: libfuse only frees its data.
   func endForget() {
     answer {
       unsafe fuse_reply_none($0.request)
@@ -128,13 +128,13 @@ extension FuseRequest {
     reply(record: record)
   }
 
-  /// Whether the kernel has it now: if not, the lookup has to be taken back.
+  /// Returns whether the kernel has it now: if not, the lookup must be taken back.
   public func reply(_ entry: FileEntry) -> Bool { reply(record: entry.record) }
 
-  /// Whether the kernel has it now: if not, the file has to be closed.
+  /// Returns whether the kernel has it now: if not, the file must be closed.
   public func reply(_ opened: OpenedFile) -> Bool { reply(record: opened.record) }
 
-  /// The answer to a create; the same as for both.
+  /// The answer to a create; returns the same as for both.
   public func reply(_ entry: FileEntry, _ opened: OpenedFile) -> Bool {
     reply(record: CreateReply(entry: entry.record, open: opened.record))
   }
@@ -168,7 +168,7 @@ extension FuseRequest {
     }
   }
 
-  /// Calls `body` with one vector for each piece, all of them held in place meanwhile.
+  /// Calls `body` with one vector for each piece; the pieces stay in place meanwhile.
   private static func gather(
     _ pieces: ArraySlice<[UInt8]>, into vectors: inout [iovec], _ body: ([iovec]) -> Int32
   ) -> Int32 {

@@ -8,25 +8,25 @@ internal import Synchronization
 /// ```
 ///   program -- kernel -- /dev/fuse -- FuseSession -- FuseReader -- libfuse -- FuseOperations
 ///                                                                                   |
-///                               FuseRequest -- what answers it                  FileSystem
+///                               FuseRequest -- its answer                       FileSystem
 /// ```
-/// No thread waits here: `serve` reads while there is something to read, and begins requests; who
-/// has an answer gives it on whichever thread that is.
+/// No thread waits here: `serve` reads while there is something to read, and begins requests; they
+/// are answered on any thread.
 ///
 /// `fuse` and `system` are set once, by `start`, before any thread reads requests; libfuse locks
-/// what it changes. All else that changes is in `state`, `waiting` and `held`.
+/// its own state. All other state is in `state`, `waiting` and `held`.
 @safe public final class FuseSession: @unchecked Sendable {
   private struct State {
     /// FuseReaders that no thread uses.
     var readers: [FuseReader] = []
-    /// A thread came while all readers were in use: one of them must look again.
+    /// Whether a thread came while all readers were in use: one of them must look again.
     var missed = false
-    /// The request and the answer of INIT, until it has been given.
+    /// The request and the answer of INIT, until it has been sent.
     var initialization: (unique: UInt64, reply: InitReply)?
     var isEnded = false
   }
 
-  /// Of the connection; whoever watches it calls `serve`.
+  /// The descriptor of the connection; `serve` must be called when it is readable.
   public let descriptor: Int32
   public let backingFiles: BackingFiles
   private let mountPoint: String
@@ -43,7 +43,7 @@ internal import Synchronization
 
   /// More threads than this on one queue make every request slower.
   private static let readersMax = 2
-  /// Mounts that dead nodes left on the mount point, one over the other.
+  /// The limit of mounts that dead nodes left on the mount point, on top of each other.
   private static let deadMountsMax = 64
 
   /// Mounts on a directory; `source` is what mount(8) shows as the device.
@@ -96,7 +96,7 @@ internal import Synchronization
 
   /// Detaches the mount, unless something else is on the mount point by now.
   ///
-  /// What is still open on it is served on.
+  /// Open files on it are still served.
   public func unmount() {
     guard unsafe v_mount_device(mountPoint) == mountedDevice.load(ordering: .relaxed) else {
       return
@@ -112,7 +112,7 @@ internal import Synchronization
     }
   }
 
-  /// Takes away what a killed node left: a mount over it would hide it, not replace it.
+  /// Removes the mount of a killed node: a mount over it would hide it, not replace it.
   private static func clearDeadMounts(_ mountPoint: String) throws(MountError) {
     for _ in 0..<deadMountsMax {
       var status = stat()
@@ -135,9 +135,9 @@ internal import Synchronization
 // MARK: - Requests in, answers out
 
 extension FuseSession {
-  /// Serves requests until there are none; called on every readiness of the descriptor.
+  /// Serves requests until there are none; called whenever the descriptor becomes readable.
   ///
-  /// Returns true when this thread found the mount gone; once.
+  /// Returns true if this thread found the mount gone; only once.
   public func serve() -> Bool {
     while let reader = takeReader() {
       let isEnded = drain(reader)
@@ -175,8 +175,8 @@ extension FuseSession {
         switch fuse_opcode(reader.header.opcode) {
         case FUSE_INTERRUPT:
           if !interrupt(reader.arguments(fuse_interrupt_in.self).unique) {
-            // It can be read before the other thread has made its request known: the kernel then
-            // asks once more, or drops it if the request has been answered meanwhile.
+            // The INTERRUPT can be read before the other thread has made its request known: the
+            // kernel then repeats it, or drops it if the request has been answered meanwhile.
             refuse(reader.header.unique, EAGAIN)
           }
         case FUSE_INIT:
@@ -191,7 +191,7 @@ extension FuseSession {
     }
   }
 
-  /// A signal is there for a request; false if it is not known.
+  /// A signal has come for a request; false if the request is unknown.
   private func interrupt(_ unique: UInt64) -> Bool {
     guard let request = waiting.withLock({ $0[unique] }) else { return endHeld(unique) }
     request.interrupt()
@@ -200,15 +200,15 @@ extension FuseSession {
 
   var system: any FileSystem { fileSystem! }
 
-  /// Lets libfuse parse the request that a reader has at hand, and begins with it.
+  /// Lets libfuse parse the present request of a reader, and begins it.
   func process(_ reader: FuseReader, bytes: Int) { unsafe reader.process(bytes: bytes, by: fuse!) }
 
-  /// The session that libfuse was given as user data.
+  /// The session that libfuse has as user data.
   static func of(_ userData: UnsafeMutableRawPointer?) -> FuseSession {
     unsafe Unmanaged<FuseSession>.fromOpaque(userData!).takeUnretainedValue()
   }
 
-  /// Answers a request that libfuse has not seen.
+  /// Answers a request that libfuse has not parsed.
   func refuse(_ unique: UInt64, _ error: Int32) {
     var header = fuse_out_header()
     header.len = UInt32(MemoryLayout<fuse_out_header>.size)
@@ -217,7 +217,7 @@ extension FuseSession {
     _ = unsafe Glibc.write(descriptor, &header, MemoryLayout<fuse_out_header>.size)
   }
 
-  /// Every answer passes here on its way from libfuse to the kernel.
+  /// Writes every answer from libfuse to the kernel.
   fileprivate func write(
     _ descriptor: Int32, _ vectors: UnsafeMutablePointer<iovec>?, _ count: Int32
   ) -> Int {
@@ -231,7 +231,7 @@ extension FuseSession {
         &vectors![1].iov_base.assumingMemoryBound(to: v_fuse_init_out.self).pointee)
     }
     let written = unsafe Glibc.writev(descriptor, vectors, count)
-    // libfuse is silent about ENOENT alone; that nobody waits after an unmount is no news either.
+    // libfuse logs all errors but ENOENT; that nobody waits after an unmount need not be logged.
     if written < 0 && errno == ENODEV { errno = ENOENT }
     return written
   }

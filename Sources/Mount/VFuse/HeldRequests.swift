@@ -3,9 +3,9 @@ internal import CVLinux
 internal import Glibc
 internal import Synchronization
 
-/// Requests that nobody can begin with, since it is not known yet who asks.
+/// Requests that cannot begin, because the name of their user is not known yet.
 ///
-/// Only users who were never looked for come to wait here: they hold up each other at most.
+/// Only requests of users that were never looked up wait here: they delay each other at most.
 struct HeldRequests: Sendable {
   private var requests: [UInt64: Held] = [:]
 
@@ -15,12 +15,12 @@ struct HeldRequests: Sendable {
     var user: UInt32
   }
 
-  /// Requests of one user: threads of a program that have not been answered once.
+  /// Requests of one user: threads of a program before their first answer.
   static let userMax = 64
-  /// Of all of them; each may be a write of the largest size.
+  /// Requests of all users; each may be a write of the largest size.
   static let allMax = 256
 
-  /// False where there is no room.
+  /// False if there is no room.
   mutating func add(_ held: Held, unique: UInt64) -> Bool {
     guard requests.count < Self.allMax,
       requests.values.count(where: { $0.user == held.user }) < Self.userMax
@@ -35,7 +35,7 @@ struct HeldRequests: Sendable {
 extension FuseSession {
   /// Whether a request can begin: its names are known and noted in the reader.
   ///
-  /// If not it is kept here until they are, or answered with an error when that takes too long.
+  /// If not, it is kept here until they are, or answered with an error when that takes too long.
   func admit(_ reader: FuseReader, bytes: Int) -> Bool {
     let numbers = reader.numbers
     if let names = system.names(of: numbers) {
@@ -58,13 +58,13 @@ extension FuseSession {
 
   private func resume(_ unique: UInt64, _ system: any FileSystem) {
     guard let held = held.withLock({ $0.take(unique) }) else { return }
-    // Never as somebody else instead.
+    // It never begins as another user instead.
     guard let names = system.names(of: held.reader.numbers) else { return refuse(unique, EIO) }
     held.reader.names = names
     process(held.reader, bytes: held.bytes)
   }
 
-  /// A signal ends a request that waits here; false if there is none.
+  /// Ends a request that waits here, because of a signal; false if there is none.
   func endHeld(_ unique: UInt64) -> Bool {
     guard held.withLock({ $0.take(unique) }) != nil else { return false }
     refuse(unique, EINTR)
@@ -73,7 +73,7 @@ extension FuseSession {
 }
 
 extension FuseReader {
-  /// The numbers in the request at hand that stand for users and groups.
+  /// The numbers of users and groups in the present request.
   fileprivate var numbers: RequestNumbers {
     let header = header
     var numbers = RequestNumbers(user: header.uid)

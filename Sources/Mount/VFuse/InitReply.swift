@@ -1,17 +1,17 @@
 internal import CVLinux
 
-/// What this mount asks of the kernel, in the place of what libfuse 3.14 would ask.
+/// The features that this mount requests of the kernel, instead of those of libfuse 3.14.
 ///
-/// libfuse speaks protocol 7.31 and drops flags that it does not know, so its answer to INIT is
-/// replaced on its way to the kernel. Only what the kernel offered is asked for.
+/// libfuse knows protocol 7.31 and drops unknown flags, so its answer to INIT is replaced before it
+/// is sent to the kernel. Only features that the kernel offered are requested.
 struct InitReply {
-  /// What the kernel offers.
+  /// The features that the kernel offers.
   let offer: fuse_init_in
 
   static let writeBytesMax: UInt32 = 1 << 20
   /// What the system control fs.fuse.max_pages_limit allows unless it is changed: 1 MiB.
   private static let pagesMax: UInt16 = 256
-  /// Requests that no program waits for, such as read-ahead; the default of 12 is soon used up.
+  /// Requests that no program waits for, such as read-ahead; the default of 12 is too low.
   private static let backgroundMax: UInt16 = 128
   private static let minorMax: UInt32 = 45
 
@@ -34,7 +34,7 @@ struct InitReply {
     answer.max_write = Self.writeBytesMax
     answer.max_pages = Self.pagesMax
     answer.time_gran = 1
-    // Files of this host may be passed through; this mount is then one file system deep.
+    // Files of this host may be passed through; then this mount is one file system deep.
     answer.max_stack_depth = answer.flags2 & UInt32(V_FUSE_PASSTHROUGH) != 0 ? 1 : 0
   }
 }

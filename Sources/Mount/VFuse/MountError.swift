@@ -1,12 +1,12 @@
 /// Why there is no mount.
 ///
-/// Each case prints as a sentence that says what to do.
+/// Each case prints as a sentence that tells what to do.
 public enum MountError: Error, Equatable, Sendable {
   case noDevice(mountPoint: String)
   case noPermission(mountPoint: String)
   case noMountPoint(String)
   case notDirectory(String)
-  /// A system call failed in a way that has no sentence of its own.
+  /// A system call failed, and there is no special sentence for it.
   case failed(mountPoint: String, call: String, errno: Int32)
 }
 

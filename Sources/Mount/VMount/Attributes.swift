@@ -3,7 +3,7 @@ public import VFuse
 internal import VProtocol
 internal import VRuntime
 
-/// GETATTR, SETATTR, ACCESS and STATFS, and how a descriptor looks to Linux.
+/// GETATTR, SETATTR, ACCESS and STATFS, and descriptors in Linux's form.
 extension Mount {
   public func getAttributes(
     _ request: FuseRequest, of node: NodeNumber, _ handle: HandleNumber?
@@ -62,7 +62,7 @@ extension Mount {
 // MARK: - From V to Linux
 
 extension Mount {
-  /// One packet group: what a program that asks for the best size of a read should be told.
+  /// One packet group: the best size of a read, for programs that ask.
   private static let blockBytes = UInt32(Message.segmentBytesMax)
 
   static func attributes(
@@ -91,7 +91,7 @@ extension Mount {
     case .socket: .socket
     case .characterDevice: .characterDevice
     case .blockDevice: .blockDevice
-    // What a newer manager calls by a kind of its own can be read and written like a file.
+    // An object of an unknown kind, from a newer manager, can be read and written like a file.
     default: .file
     }
   }

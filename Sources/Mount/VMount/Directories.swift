@@ -5,9 +5,9 @@ internal import VRuntime
 
 /// READDIR. OPENDIR, RELEASEDIR and FSYNCDIR are those of files.
 ///
-/// The offsets that Linux sees: 0 is `.`, 1 is `..`, and 2 + p is the manager's position p, whose
-/// positions start at 0 and do not count those two. The offset of an entry is where reading goes
-/// on behind it. Positions above 2^63 - 3 are given as that one, which is behind every entry.
+/// The offsets for Linux: 0 is `.`, 1 is `..`, and 2 + p is the manager's position p, whose
+/// positions start at 0 without those two. The offset of an entry is that of its successor.
+/// Positions above 2^63 - 3 are cut to that one, which is behind every entry.
 extension Mount {
   public func readDirectory(
     _ request: FuseRequest, _ node: NodeNumber, _ handle: HandleNumber, room: Int,
@@ -18,8 +18,8 @@ extension Mount {
     let parentNumber = client.objects[known.parent]?.number ?? known.number
     if offset < 1 { front.add(Self.dot, known.number, .directory, next: 1) }
     if offset < 2 { front.add(Self.dot + Self.dot, parentNumber, .directory, next: 2) }
-    // A record takes three times the room of an entry, so a whole group is asked for even if
-    // the kernel has room for a page only.
+    // A record takes three times the room of an entry, so a whole group is requested even if the
+    // kernel has room only for a page.
     call(request).readRecords(handle, from: offset < 2 ? 0 : offset - 2) { [front] answer in
       request.finish(answer) { records in
         request.reply(Self.fill(front, records, known.object.tree))
@@ -27,7 +27,7 @@ extension Mount {
     }
   }
 
-  /// Adds entries, as many as there is room for.
+  /// Adds as many entries as there is room for.
   private static func fill(
     _ front: EntryBuffer, _ records: [Descriptor], _ tree: Tree
   ) -> EntryBuffer {

@@ -5,8 +5,8 @@ internal import VRuntime
 
 /// GETXATTR, LISTXATTR, SETXATTR and REMOVEXATTR.
 ///
-/// Names under `user.v.` are this mount's own words about an object; they are not listed, so that
-/// no program copies them. The others are the manager's, where it keeps any.
+/// Names under `user.v.` are this mount's own attributes of an object; they are not listed, so that
+/// no program copies them. All others are the manager's, if it keeps any.
 extension Mount {
   public func getExtendedAttribute(
     _ request: FuseRequest, of node: NodeNumber, _ name: [UInt8], room: Int
@@ -30,7 +30,7 @@ extension Mount {
     call(request).ask(about: node) {
       ListAttributes($0.name)
     } then: { answer in
-      // A manager that keeps none has none to list.
+      // A manager that keeps none has an empty list.
       if case .refused(.illegalRequest) = answer { return request.reply([], room: room) }
       request.finish(answer) { request.reply($0.data, room: room) }
     }
@@ -62,7 +62,7 @@ extension Mount {
     }
   }
 
-  /// Everything else is refused without asking: the kernel asks for some at every turn.
+  /// All other names are refused without a request: the kernel asks for some very often.
   private static func isKept(_ name: [UInt8]) -> Bool {
     name.starts(with: "user.".utf8) || name.starts(with: "trusted.".utf8)
   }
@@ -90,7 +90,7 @@ extension Mount {
 }
 
 extension FuseRequest {
-  /// The room is what the program has for the answer; with 0 it asks for the size.
+  /// The room is the size of the program's buffer; with 0 it asks for the size.
   fileprivate func reply(_ value: [UInt8], room: Int) {
     if room == 0 { return reply(attributeBytes: value.count) }
     guard value.count <= room else { return fail(FuseError.outOfRange) }

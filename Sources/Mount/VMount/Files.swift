@@ -90,7 +90,7 @@ extension Mount {
 // MARK: - Flags
 
 extension Mount {
-  /// How the kernel is to treat what was opened: the attributes of the object decide.
+  /// How the kernel must treat an opened object: its attributes decide.
   private func file(_ opened: Opened, of node: NodeNumber, _ mode: OpenMode) -> OpenedFile {
     if mode.contains(.directory) { return OpenedFile(handle: opened.id, way: .directory) }
     let backing = session.backingFiles.open(node, opened.passed?.number)
@@ -112,7 +112,7 @@ extension Mount {
     if flags.truncates { mode.insert(.truncate) }
     if flags.isSynchronous { mode.insert(.synchronous) }
     if flags.isNonBlocking { mode.insert(.nonBlocking) }
-    // For itself the kernel reads what its user may only run.
+    // The kernel itself reads a program that its user may only run.
     if flags.isToExecute { mode = mode.subtracting(.read).union(.execute) }
     if request.dropsPrivileges { mode.insert(.dropPrivileges) }
     return mode

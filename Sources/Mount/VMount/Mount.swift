@@ -11,9 +11,9 @@ public import VRuntime
 ///                                                |
 ///                                      Users: names for numbers
 /// ```
-/// A FUSE node is an object that the client knows, a FUSE handle what it has open, by the same
-/// numbers. A client of the managers like any other. Nothing is cached by the kernel: entries
-/// (save prefixes, for a second) and attributes are valid for no time.
+/// A FUSE node is an object of the client, and a FUSE handle an open object, by the same numbers.
+/// The client is an ordinary client of the managers. The kernel caches nothing: entries (except
+/// prefixes, for a second) and attributes have no validity time.
 public final class Mount: FileSystem {
   let client: Client
   let session: FuseSession
@@ -22,9 +22,9 @@ public final class Mount: FileSystem {
 
   /// Mounts on the directory `mountPoint` and serves until `unmount`.
   ///
-  /// `source` is what mount(8) shows as the device; `nameSpace` is what is mounted.
-  /// `serveOwnFiles` makes the manager of `/v/.v`, given the text of what is open here; its context
-  /// 1 is that directory, which is not listed in the root.
+  /// `source` is the device that mount(8) shows; `nameSpace` is what is mounted. `serveOwnFiles`
+  /// makes the manager of `/v/.v`, given the text of the open instances; its context 1 is that
+  /// directory, which is not listed in the root.
   public init(
     _ backplane: any Backplane, _ nameSpace: NameSpace, mountPoint: String, source: String,
     names: NameCache, clients: ClientPool, users: some UserNames,
@@ -41,9 +41,9 @@ public final class Mount: FileSystem {
     backplane.watch(session.descriptor) { [self] in serve() }
   }
 
-  /// Takes the mount out of the name space at once.
+  /// Removes the mount from the name space at once.
   ///
-  /// What is still open on it is served on.
+  /// Open files on it are still served.
   public func unmount() { session.unmount() }
 
   static let ownName = Array(".v".utf8)
@@ -82,7 +82,7 @@ extension FuseRequest: Caller {
 // MARK: - Answers
 
 extension FuseRequest {
-  /// Hands a value to `reply`, or fails with the code that came in its place.
+  /// Passes a value to `reply`, or fails with the code instead of one.
   func finish<Value>(_ answer: Answer<Value>, _ reply: (Value) -> Void) {
     switch answer {
     case .done(let value, _): reply(value)
@@ -92,7 +92,7 @@ extension FuseRequest {
 
   func finish(_ answer: Answer<Done>) { finish(answer) { _ in done() } }
 
-  /// The kernel takes ENOSYS for a word about all managers and never asks again.
+  /// The kernel would apply ENOSYS to all managers and never ask again.
   func fail(_ code: ReplyCode) {
     let isUnknown = code == .illegalRequest
     fail(isUnknown ? FuseError.notSupported : code.errno == 0 ? FuseError.input : code.errno)
@@ -100,8 +100,8 @@ extension FuseRequest {
 }
 
 extension Mount {
-  /// Goes on with the numbers of a descriptor's owner and group, as soon as the table of users has
-  /// told them; does `otherwise`, and fails the request, if it does not.
+  /// Continues with the numbers of a descriptor's owner and group, as soon as the table of users
+  /// has them; if it gives no answer, does `otherwise` and fails the request.
   func withOwner(
     of descriptor: Descriptor, _ request: FuseRequest, _ call: Call,
     _ body: @escaping @Sendable (OwnerNumbers) -> Void,

@@ -74,7 +74,7 @@ extension Mount {
   }
 
   public func rename(_ request: FuseRequest, from old: Place, to new: Place, flags: UInt32) {
-    // RENAME_WHITEOUT leaves a device in the old place, which means something to overlayfs only.
+    // RENAME_WHITEOUT leaves a device in the old place, which only overlayfs uses.
     guard let mode = RenameObject.Mode(rawValue: flags) else {
       return request.fail(FuseError.invalid)
     }
@@ -104,8 +104,8 @@ extension Mount {
 // MARK: - Entries
 
 extension Mount {
-  /// A prefix that moves leads for so long to where it was: its old manager, which refuses, or the
-  /// same object, which is stale there; then the kernel looks it up anew.
+  /// For this time a prefix that has moved still leads to its old place: its old manager, which
+  /// refuses, or the same object, which is stale there; then the kernel looks it up again.
   private static let prefixValiditySeconds: UInt64 = 1
 
   /// Answers with the entry that a descriptor makes, and counts the lookup.
@@ -123,7 +123,7 @@ extension Mount {
     }
   }
 
-  /// Every use of a manager's names asks the manager; prefixes are not asked for at each step.
+  /// Every use of a manager's names asks the manager; prefixes are cached for a moment.
   func entry(
     _ id: NodeNumber, _ known: KnownObject, _ descriptor: Descriptor, _ owner: OwnerNumbers
   ) -> FileEntry {

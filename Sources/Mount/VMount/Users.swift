@@ -3,8 +3,8 @@ package import VRuntime
 
 /// Users and groups as V sees them: names for numbers and numbers for names.
 ///
-/// They travel by name, or as `#N` where a number has none; a name that this host does not have
-/// belongs to nobody. What a table does not tell is nil, and never taken for that.
+/// They travel by name, or as `#N` if a number has none; a name that this host does not have
+/// belongs to nobody. If the table gives no answer, the result is nil, never nobody.
 package struct Users: Sendable {
   let table: any UserNames
 
@@ -21,7 +21,7 @@ package struct Users: Sendable {
     id == 0 ? "root" : Self.name(id, table.groupName(id))
   }
 
-  /// Who asks, as a principal tells it to other hosts.
+  /// The calling user as other hosts see it in its principal.
   package func principal(ofUser id: UInt32) -> String? {
     name(ofUser: id).map { Principal.user(ofAccount: $0, number: id) }
   }
@@ -41,8 +41,8 @@ package struct Users: Sendable {
     name == "root" ? 0 : Self.id(name, table.groupID(_:), table.groupName(_:))
   }
 
-  /// `#N` means a number without a name here as well: shown as it is only where it would not look
-  /// like somebody of this host.
+  /// `#N` also means a number without a name here: it is used as a number only if that number is
+  /// not a user of this host.
   private static func id(
     _ name: String, _ id: (String) -> NameAnswer<UInt32>,
     _ nameOfID: (UInt32) -> NameAnswer<String>
@@ -63,14 +63,14 @@ package struct Users: Sendable {
   }
 }
 
-/// The numbers that stand for a descriptor's owner and group on this host.
+/// The numbers of a descriptor's owner and group on this host.
 struct OwnerNumbers: Sendable {
   var uid: UInt32
   var gid: UInt32
 }
 
 extension Users {
-  /// Nil until the table has told: `questions(about:)` are what it has to be asked.
+  /// Nil until the table has answered: `questions(about:)` are the questions to ask.
   func numbers(of descriptor: Descriptor) -> OwnerNumbers? {
     guard let uid = id(ofUser: descriptor.owner), let gid = id(ofGroup: descriptor.group) else {
       return nil

@@ -91,7 +91,7 @@ extension CommonOptions {
     if target == "self" || target == node.host { return .nodeServer(of: node.kernel) }
     let client = node.makeClient(user: node.user)
     defer { node.retire(client) }
-    // As the node itself waits for one.
+    // The node itself waits as long for one.
     let limit = min(TimeSpan.milliseconds(timeoutMilliseconds), .seconds(1))
     let answer = node.sendAndWait(
       FindNode(host: target), from: client, to: .nodeGroup,

@@ -8,21 +8,21 @@ struct Trouble: Encodable {
     /// Another version of the protocol.
     case version
     case clock
-    /// Another node has this host's name, and had it before.
+    /// Another node has this host's name, and started earlier.
     case name
     case multicast
     /// The node uses an address that does not lead to the others.
     case interface
     case firewall
-    /// The host is there, but no node at its port.
+    /// The host is up, but no node listens at its port.
     case refused
-    /// The host is there, and nothing says whether a node is.
+    /// The host is up, and it is unknown whether a node runs on it.
     case silent
     /// Nothing comes back.
     case unreachable
   }
 
-  /// A host's name, or an address where no name is known.
+  /// A host's name, or an address if no name is known.
   var host: String
   var cause: Cause
   var detail: String
@@ -31,18 +31,18 @@ struct Trouble: Encodable {
   var text: String { "\(host): \(cause.rawValue): \(detail)\n    \(remedy)" }
 }
 
-/// Why others are silent: from what the node has counted, and from a look at the network.
+/// Finds out why others are silent: from the node's counters, and by probes of the network.
 struct Diagnosis {
   private(set) var troubles: [Trouble] = []
   private let report: NodeReport
   private let prober: Prober
   private let own: String
 
-  /// A packet that was rejected longer ago says nothing about now.
+  /// An older rejected packet tells nothing about the present.
   private static let rejectionMillisecondsMax = 120_000
-  /// Files of hosts whose clocks differ by more have times that tools such as make stumble over.
+  /// If clocks differ by more, tools such as make misread the times of files.
   private static let clockMillisecondsMax = 5000
-  /// A node that is younger may not have heard of anybody yet.
+  /// A younger node may not have heard of others yet.
   private static let settledMilliseconds = 1500
   private static let namesakeMilliseconds = 12_000
   /// Every node sends to all others at least this often.
@@ -54,7 +54,7 @@ struct Diagnosis {
     own = report.values["host"] ?? "-"
     guard report.isSealed else { return }
     if let holder = report.values["name_holder"] {
-      // Nothing is said to others meanwhile, so their silence means nothing.
+      // The node sends nothing to others meanwhile, so their silence means nothing.
       troubles = [
         Trouble(
           host: own, cause: .name,
@@ -64,7 +64,7 @@ struct Diagnosis {
       ]
       return
     }
-    // Nobody is heard through an address that is gone, and it is nobody else's doing.
+    // If this host's address is gone it hears nobody, and no other host is at fault.
     guard !isAddressGone() else { return }
     var explained: Set<Substring> = []
     let alive = Set(
@@ -87,7 +87,7 @@ struct Diagnosis {
     for rejected in report.rejected where !alive.contains(Self.address(rejected.source)) {
       guard !explained.contains(Self.address(rejected.source)), isRecent(rejected),
         let trouble = trouble(of: rejected, rejected.source),
-        // Another cluster on the same network has a key of its own, and is none of this one's.
+        // Another cluster on the same network has its own key, and is no problem of this one.
         alive.isEmpty || trouble.cause != .key || meant.contains(Self.address(rejected.source))
       else { continue }
       explained.insert(Self.address(rejected.source))
@@ -97,7 +97,7 @@ struct Diagnosis {
     lookAtOwnNetwork(isAlone: alive.isEmpty)
   }
 
-  /// One that runs probes this host every 5 s.
+  /// The node with this host's name probes this host every 5 s.
   private mutating func noteNamesake(_ peer: NodeReport.Peer) {
     guard let heard = peer.heardMilliseconds, heard < Self.namesakeMilliseconds else { return }
     troubles.append(
@@ -116,9 +116,9 @@ struct Diagnosis {
     rejected.lastMilliseconds < Self.rejectionMillisecondsMax
   }
 
-  /// Why nothing is heard from a place where a node is meant to be.
+  /// Why nothing is heard from an address where a node should be.
   ///
-  /// What was rejected before it was last heard is no reason.
+  /// Packets that were rejected before it was last heard are no reason.
   private mutating func explain(_ locator: String, _ name: String, heard: Int?) {
     let address = Self.address(locator)
     let rejected = report.rejected.first {
@@ -132,7 +132,7 @@ struct Diagnosis {
     troubles.append(probe(locator, name))
   }
 
-  /// What a rejected packet shows; nil where it shows nothing about its sender.
+  /// The problem that a rejected packet shows; nil if it shows nothing about its sender.
   private func trouble(of rejected: NodeReport.Rejected, _ name: String) -> Trouble? {
     let count = "(\(rejected.count) of \(rejected.source))"
     if rejected.reason.hasPrefix("badVersion") || rejected.reason.hasPrefix("badDomain") {
@@ -156,7 +156,7 @@ struct Diagnosis {
     }
   }
 
-  /// What the network says about a place from which nothing comes.
+  /// Probes an address from which nothing comes.
   private func probe(_ locator: String, _ name: String) -> Trouble {
     let address = String(Self.address(locator))
     let port = locator.split(separator: ":").last.map(String.init) ?? ""
@@ -209,7 +209,7 @@ struct Diagnosis {
 
   private var ownAddress: String { String(Self.address(report.values["address"] ?? "")) }
 
-  /// Whether this host has got another address since its node started; then that is told.
+  /// Whether this host's address has changed since its node started; then that is reported.
   private mutating func isAddressGone() -> Bool {
     let interfaces = prober.interfaces()
     guard !interfaces.contains(where: { $0.address == ownAddress }) else { return false }
@@ -224,12 +224,12 @@ struct Diagnosis {
     return true
   }
 
-  /// What keeps this host from hearing others at all.
+  /// Finds out what keeps this host from hearing others at all.
   private mutating func lookAtOwnNetwork(isAlone: Bool) {
     let address = ownAddress
     let interfaces = prober.interfaces()
     guard let interface = interfaces.first(where: { $0.address == address }) else { return }
-    // What was sent a moment ago may still come.
+    // Packets that were sent a moment ago may still come.
     guard report.uptimeMilliseconds > Self.settledMilliseconds else { return }
     let isMulticasting = report.counter("multicastsSent") > 0
     let isNeeded = isAlone || report.configured.isEmpty

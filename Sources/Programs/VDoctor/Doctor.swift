@@ -67,13 +67,13 @@ struct CheckResult: Encodable {
   }
 }
 
-/// The checks, in the order in which one thing needs another.
+/// The checks, each after those that it depends on.
 struct Checkup {
   private(set) var results: [CheckResult] = []
   private let options: CommonOptions
   private let config: String?
   let prober: Prober
-  /// What the configuration comes to: keys and values as `vnode --effective-config` prints them.
+  /// The effective configuration: keys and values as `vnode --effective-config` prints them.
   private(set) var effective: [String: String] = [:]
   private(set) var report: NodeReport?
 

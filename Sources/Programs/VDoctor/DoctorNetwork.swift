@@ -65,7 +65,7 @@ extension Checkup {
     let alive = report.peers.filter { !$0.isSilent }.map(\.name)
     for trouble in troubles {
       let isOwn = trouble.host == report.values["host"]
-      // What keeps this host from all others is its own failure.
+      // A problem that separates this host from all others is a failure of its own.
       add(
         isOwn && [.multicast, .name].contains(trouble.cause) ? .fail : .warn,
         isOwn ? "cluster" : "peer",

@@ -5,14 +5,14 @@ import VCommand
 import VProtocol
 import VRuntime
 
-/// What a person wants to know of a host: how busy it is, and how much room it has.
+/// A host's load and free space, for people.
 struct HostLook: Sendable {
   var load: String?
   var programs: Int?
-  /// Of what it serves as `storage/HOST`; what users may have of it.
+  /// The space of `storage/HOST` that users may have.
   var diskBytes: (free: UInt64, all: UInt64)?
 
-  /// Asks hosts all at once; what one does not answer in time is left open.
+  /// Asks all hosts at once; what a host does not answer in time stays nil.
   static func at(
     _ hosts: [String], _ session: Session, _ options: CommonOptions
   ) -> [String: HostLook] {

@@ -2,12 +2,12 @@ import Glibc
 import VCommand
 import VProtocol
 
-/// Looks at the network from this process: what a place answers, and which interfaces there are.
+/// Probes the network from this process: what an address answers, and which interfaces there are.
 final class Prober {
   enum Finding {
-    /// This host's own firewall keeps packets in.
+    /// This host's own firewall blocks packets.
     case blockedHere
-    /// The host says that nobody listens at that port.
+    /// The host reports that nobody listens at that port.
     case refused
     case unreachable(String)
     case silent(answersPing: Bool)
@@ -24,17 +24,18 @@ final class Prober {
 
   /// A host on the same network answers within a few milliseconds.
   private static let waitMilliseconds: Int32 = 300
-  /// Times that ports of hosts that are there are tried again, for all of them together.
+  /// How often ports of hosts that are up are probed again, for all of them together.
   ///
-  /// Linux says once a second that a port is closed, and the node's own packets use that up.
+  /// Linux reports a closed port only once a second, and the node's own packets use that up.
   private var retries = 12
   private static let attemptsMax = 5
   private let deadline: ContinuousClock.Instant
 
-  /// Looks at no more places when so many seconds are over.
+  /// Probes no further addresses after so many seconds.
   init(seconds: Double) { deadline = .now + .seconds(seconds) }
 
-  /// Sends an empty datagram, which a node ignores, to `ADDRESS:PORT`, and hears what comes back.
+  /// Sends an empty datagram, which a node ignores, to `ADDRESS:PORT`, and waits for what comes
+  /// back.
   func probe(_ locator: String) -> Finding {
     guard ContinuousClock.now < deadline else { return .unknown }
     let parts = locator.split(separator: ":")
@@ -44,7 +45,7 @@ final class Prober {
     let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard socket >= 0 else { return .unreachable(errorText(errno)) }
     defer { close(socket) }
-    // Errors that the network reports are then told at the next call.
+    // Then errors that the network reports are returned by the next call.
     var one: Int32 = 1
     setsockopt(socket, Int32(IPPROTO_IP), IP_RECVERR, &one, socklen_t(MemoryLayout<Int32>.size))
     guard SocketAddress.connect(socket, name) else { return finding(errno) }
@@ -72,7 +73,7 @@ final class Prober {
     }
   }
 
-  /// An echo request of ICMP, where this user may send one.
+  /// An echo request of ICMP, if this user may send one.
   private func answersPing(_ name: sockaddr_in) -> Bool {
     let kind = Int32(SOCK_CLOEXEC.rawValue)
     var socket = Glibc.socket(AF_INET, kind | Int32(SOCK_RAW.rawValue), Int32(IPPROTO_ICMP))
@@ -122,7 +123,7 @@ final class Prober {
     return found
   }
 
-  /// Whether a multicast that leaves by the interface with `address` comes back to this host.
+  /// Whether a multicast that is sent by the interface with `address` comes back to this host.
   func multicastReturns(_ address: String) -> Bool {
     let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard socket >= 0, var own = SocketAddress.name(Substring(address), 0),
@@ -151,7 +152,7 @@ final class Prober {
     return sent == 1 && Self.wait(socket)
   }
 
-  /// Why the UDP port of `address` can not be had now; nil where it can.
+  /// Why the UDP port of `address` cannot be used now; nil if it can.
   func portProblem(_ address: String, _ port: UInt16) -> String? {
     let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard socket >= 0, let name = SocketAddress.name(Substring(address), port) else {
@@ -161,7 +162,7 @@ final class Prober {
     return SocketAddress.bind(socket, name) ? nil : errorText(errno)
   }
 
-  /// Whether there is something to receive, or an error to be told, in time.
+  /// Whether something can be received, or an error reported, in time.
   private static func wait(_ socket: Int32) -> Bool {
     var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
     return poll(&entry, 1, waitMilliseconds) > 0

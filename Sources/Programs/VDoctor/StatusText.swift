@@ -1,8 +1,8 @@
 import Glibc
 import VCommand
 
-/// `v status` for people: this host and the others as a table, then what is wrong; if it is wanted,
-/// then what the node has counted.
+/// The text of `v status`: this host and the others as a table, then the problems, and on request
+/// the node's counters.
 struct StatusText {
   private let report: NodeReport
   private let troubles: [Trouble]
@@ -77,7 +77,7 @@ struct StatusText {
 
   private func kernel(_ kernel: String?) -> [String] { isVerbose ? [kernel ?? "-"] : [] }
 
-  /// What was counted and is not zero, what was refused, and connections that were closed.
+  /// Counters that are not zero, refused packets, and closed connections.
   private var counts: [String] {
     var lines = ["", "attached \(report.values["attached"] ?? "0")"]
     lines += report.counters.filter { $0.count > 0 }.map { "\($0.name) \($0.count)" }
@@ -90,7 +90,7 @@ struct StatusText {
   }
 }
 
-/// Colours of a terminal, where standard output is one and the user has not said no.
+/// Colours of a terminal, if standard output is one and the user has not disabled them.
 enum Color: Int {
   case plain = 0
   case red = 31

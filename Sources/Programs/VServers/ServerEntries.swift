@@ -11,17 +11,17 @@ import VRuntime
 import VStore
 import VTeamServer
 
-/// What servers are told by a configuration or a command line.
+/// The options of servers, from a configuration or a command line.
 public struct ServerOptions: Sendable {
   /// The user table of this host, of which a process has one.
   public var users: LinuxUsers
-  /// Of the file server; nil is the host's own directory.
+  /// For the file server; nil for the host's own directory.
   public var exports: [Export]?
-  /// Of the team server: who of other hosts may start programs, `USER@HOST`.
+  /// For the team server: users of other hosts who may start programs, `USER@HOST`.
   public var run: [String] = []
-  /// Of the team server: as whom those of them run programs who have no user here.
+  /// For the team server: the user that runs the programs of guests.
   public var guestUser: String?
-  /// Of the team server: programs outlive a node that was killed.
+  /// For the team server: whether programs outlive a node that was killed.
   public var keepsPrograms = true
 
   public init(users: LinuxUsers) { self.users = users }
@@ -119,7 +119,7 @@ extension ServerEntry {
     return rules
   }
 
-  /// Hundredths of a second that programs have to end in.
+  /// How long programs may take to end, in hundredths of a second.
   private static let endTries = 500
 
   static let groupServer = ServerEntry(

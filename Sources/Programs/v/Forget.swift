@@ -4,17 +4,17 @@ import VCommand
 import VProtocol
 import VRuntime
 
-/// `v forget`: takes the names of who is gone out of the listings of all hosts.
+/// `v forget`: removes the names of a host or server that is gone from the listings of all hosts.
 struct Forget: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Takes names of a host or a server that is gone out of all listings.",
+    abstract: "Removes names of a host or a server that is gone from all listings.",
     discussion: """
       Example: v forget moa
 
-      A host's name forgets all that the host has served; storage/moa that one name. What is below \
-      it is then "No such file", no more "Host is down". Nobody who answers is forgotten, and who \
-      is back later has its names again. Only root forgets. Without it names go after 30 days \
-      (forget_days in the configuration).
+      A host's name stands for all names that the host has served; storage/moa for that one \
+      name. What is below it is then "No such file" instead of "Host is down". A host that answers \
+      is not forgotten, and a host that is back has its names again. Only root may forget. Without \
+      this command names are forgotten after 30 days (forget_days in the configuration).
       """)
 
   @OptionGroup var options: CommonOptions
@@ -31,7 +31,7 @@ struct Forget: ParsableCommand {
       }
       let prefix = parts.dropFirst(isPath ? 1 : 0).joined(separator: "/")
       guard Claim.isPrefix(Array(prefix.utf8)) else { throw names.failure("no name of a server") }
-      // A name alone is a host's, or else a prefix.
+      // A single name is a host's, or else a prefix.
       var tries = [prefix]
       if !prefix.contains("/") { tries.insert("host/\(prefix)", at: 0) }
       for prefix in tries {

@@ -6,7 +6,7 @@ import VProtocol
 /// `v group`: groups of processes and jobs, as `/v/group` shows them.
 struct Group: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows groups, changes who is in them, and sends to all members at once.",
+    abstract: "Shows groups, changes their members, and sends to all members at once.",
     discussion: """
       Example: v group suspend jobs
 
@@ -23,7 +23,7 @@ extension CompletionKind {
   fileprivate static let group = CompletionKind.shellCommand("ls /v/group 2>/dev/null")
 }
 
-/// Which group, for the verbs that name one.
+/// The group, for the verbs that take one.
 struct GroupArgument: ParsableArguments {
   @Argument(help: "The group.", completion: .group)
   var name: String
@@ -66,7 +66,7 @@ struct GroupShow: ParsableCommand {
 struct GroupMake: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "make",
-    abstract: "Makes a group, which only its owner sends to.",
+    abstract: "Makes a group; only its owner can send to it.",
     discussion: "Example: v group make jobs")
 
   @Flag(help: "Let everybody send to it and add members.")
@@ -84,7 +84,7 @@ struct GroupMake: ParsableCommand {
   }
 }
 
-/// `v group remove`: a group without members goes.
+/// `v group remove`: removes a group without members.
 struct GroupRemove: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "remove",
@@ -102,7 +102,7 @@ struct GroupRemove: ParsableCommand {
   }
 }
 
-/// `v group join`: one member more.
+/// `v group join`: adds a member.
 struct GroupJoin: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "join",
@@ -128,11 +128,11 @@ struct GroupJoin: ParsableCommand {
   }
 }
 
-/// `v group leave`: one member less.
+/// `v group leave`: removes a member.
 struct GroupLeave: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "leave",
-    abstract: "Takes a member out of a group.",
+    abstract: "Removes a member from a group.",
     discussion: "Example: v group leave jobs moa:12.sort")
 
   @OptionGroup var options: CommonOptions
@@ -157,11 +157,11 @@ private struct GroupMembership: Encodable {
 
 // MARK: - Messages
 
-/// `v group send`: a message, and what each member says.
+/// `v group send`: sends a message, and prints each member's answer.
 struct GroupSend: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "send",
-    abstract: "Sends a message to all members and prints what each of them says.",
+    abstract: "Sends a message to all members and prints the answer of each.",
     discussion: "Example: v group send jobs class guest")
 
   @OptionGroup var options: CommonOptions
@@ -175,7 +175,7 @@ struct GroupSend: ParsableCommand {
   }
 }
 
-/// `v group suspend`: a job waits.
+/// `v group suspend`: suspends a job.
 struct GroupSuspend: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "suspend",
@@ -188,11 +188,11 @@ struct GroupSuspend: ParsableCommand {
   func run() throws { try options.send("suspend", to: group, "suspend") }
 }
 
-/// `v group resume`: a job goes on.
+/// `v group resume`: resumes a job.
 struct GroupResume: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "resume",
-    abstract: "Lets all programs of a group go on.",
+    abstract: "Resumes all programs of a group.",
     discussion: "Example: v group resume jobs")
 
   @OptionGroup var options: CommonOptions
@@ -201,7 +201,7 @@ struct GroupResume: ParsableCommand {
   func run() throws { try options.send("resume", to: group, "resume") }
 }
 
-/// `v group kill`: a job gets a signal.
+/// `v group kill`: sends a signal to a job.
 struct GroupKill: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "kill",
@@ -220,7 +220,7 @@ struct GroupKill: ParsableCommand {
 }
 
 extension CommonOptions {
-  /// Exit status 1 if a member refuses, or if there may be members that did not hear it.
+  /// Exit status 1 if a member refuses, or if there may be members that did not get it.
   fileprivate func send(_ text: String, to group: GroupArgument, _ verb: String) throws {
     var (failed, all) = (0, 0)
     try answer("group \(verb) \(group.name)") { names in

@@ -2,11 +2,11 @@ import ArgumentParser
 import Glibc
 import VCommand
 
-/// `v mount`: the name space on a directory, by the node that this host has or gets.
+/// `v mount`: mounts the name space on a directory, by this host's node, which it starts if needed.
 struct MountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "mount",
-    abstract: "Mounts the name space; starts this host's node if need be.",
+    abstract: "Mounts the name space; starts this host's node if needed.",
     discussion: """
       Example: v mount /v
 
@@ -17,7 +17,7 @@ struct MountCommand: ParsableCommand {
 
   @OptionGroup var options: MountOptions
 
-  @Argument(help: ArgumentHelp("Where to.", valueName: "dir"), completion: .directory)
+  @Argument(help: ArgumentHelp("The mount point.", valueName: "dir"), completion: .directory)
   var directory = "/v"
 
   func run() throws {
@@ -42,7 +42,7 @@ struct MountCommand: ParsableCommand {
         status: .refused, description: "mount \(directory): there is no /sbin/mount.v",
         remedy: "mount/up installs it")
     }
-    // It says itself what it does and what is wrong.
+    // The script itself reports what it does and what is wrong.
     let outcome = Command.run(
       ["timeout", "-k", "1", "\(options.timeout)", helper, "v", directory, "-v"],
       isShown: !options.json)
@@ -58,7 +58,7 @@ struct MountCommand: ParsableCommand {
   }
 }
 
-/// What both take.
+/// The options of both commands.
 struct MountOptions: ParsableArguments {
   @Flag(help: "Print one JSON object instead of text for people.")
   var json = false
@@ -102,11 +102,11 @@ private struct UnmountReply: Encodable {
   }
 }
 
-/// `v unmount`: takes the mount away, or says who keeps it.
+/// `v unmount`: unmounts, or names the processes that keep the mount busy.
 struct UnmountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "unmount",
-    abstract: "Unmounts the name space, or names who holds it.",
+    abstract: "Unmounts the name space, or names the processes that use it.",
     discussion: """
       Example: v unmount /v
 
@@ -163,7 +163,7 @@ struct UnmountCommand: ParsableCommand {
     }
   }
 
-  /// Without a look at what is there: a mount may hang.
+  /// Without touching the path: a mount may hang.
   private static func absolute(_ path: String) -> String {
     var parts: [Substring] = []
     let start = path.hasPrefix("/") ? "" : Files.link("/proc/self/cwd") ?? ""

@@ -5,7 +5,7 @@ import VCommand
 import VProtocol
 import VRuntime
 
-/// `v ping`: how long short Sends to another host take.
+/// `v ping`: the time of short Sends to another host.
 struct Ping: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Times short Sends to a host's node, or to one entity.",
@@ -62,7 +62,7 @@ struct Ping: ParsableCommand {
       var measurement = AttachedMeasurement(node, client, options, count: count)
       return measurement.run(to: server) { PingNode().message }
     }
-    // As in /v, where `self` stands beside the hosts.
+    // As in /v, where `self` is beside the hosts.
     let host = target == "self" ? node.host : target
     let operation = MeasureSends(
       target: EntityID(target).map { .entity($0) } ?? .host(host), count: UInt32(count),

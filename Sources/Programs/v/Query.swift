@@ -4,7 +4,7 @@ import VCommand
 import VProtocol
 import VRuntime
 
-/// `v query`: what V knows of one object or process.
+/// `v query`: shows V's data of one object or process.
 struct Query: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Shows the descriptor of an object, or the state of a process.",

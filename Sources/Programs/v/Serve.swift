@@ -11,33 +11,33 @@ import VServers
 import VStore
 import VTeamServer
 
-/// `v serve`: a board in a process of its own, the same that runs inside a node.
+/// `v serve`: runs a server as a process of its own, the same that runs inside a node.
 struct Serve: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Runs a board (a manager of objects) as a process of its own.",
+    abstract: "Runs a server as a process of its own.",
     discussion: """
       Example: v serve pipe
 
-      The node's configuration leaves such a board out (boards = ["file"]). While the process does \
-      not run, its names are there and all below them say that their host is down. It ends at \
-      SIGTERM or SIGINT; when the node ends, it waits a minute for the next one, and then serves \
-      that. Only root may serve names, or the user who runs the node.
+      The node's configuration leaves such a server out (boards = ["file"]). While the process \
+      does not run, its names stay, and calls on what is below them fail with "Host is down". It \
+      ends at SIGTERM or SIGINT; when the node ends, it waits a minute for the next one. Only root \
+      and the user who runs the node may serve names.
 
-      v serve -- ./server ARGUMENTS runs a program of your own as a server: it is started at the \
-      first use of its prefix, gets that as V_PREFIX, and is started again when it died.
+      v serve -- ./server ARGUMENTS runs a program of your own as a server. It is started at the \
+      first use of its prefix, which is in V_PREFIX, and is started again when it died.
       """)
 
   @Argument(
     help: ArgumentHelp(
-      "The board: "
+      "The server: "
         + ServerRegistry.all.map { "\($0.name) (\($0.summary))" }.joined(separator: ", ") + ".",
-      valueName: "board"),
+      valueName: "server"),
     completion: .list(ServerRegistry.all.map(\.name)))
-  var board: String?
+  var server: String?
 
   @Option(
     help: ArgumentHelp(
-      "Of a program: the prefix that it serves (default: its file name, and the host).",
+      "For a program: the prefix that it serves (default: its file name, and the host).",
       valueName: "prefix"))
   var prefix: String?
 
@@ -71,13 +71,13 @@ struct Serve: ParsableCommand {
   @Option(
     name: .customLong("run"),
     help: ArgumentHelp(
-      "team: who of another host may start programs; '*' for all users but root, or for all hosts.",
+      "team: a user of another host who may start programs; '*' for all but root, or all hosts.",
       valueName: "user@host"))
   var starter: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "team: as whom those run programs who have no user here (default: they run none).",
+      "team: the user that runs the programs of guests (default: they run none).",
       valueName: "user"))
   var guestUser: String?
 
@@ -85,32 +85,32 @@ struct Serve: ParsableCommand {
 
   func validate() throws {
     let names = ServerRegistry.all.map(\.name)
-    guard (board == nil) != program.isEmpty else {
-      throw ValidationError("Give the name of a board, or a program behind --.")
+    guard (server == nil) != program.isEmpty else {
+      throw ValidationError("Give the name of a server, or a program behind --.")
     }
-    guard prefix == nil || board == nil else {
+    guard prefix == nil || server == nil else {
       throw ValidationError("--prefix is for a program behind --.")
     }
     if let prefix, !Claim.isPrefix(Array(prefix.utf8)) {
       throw ValidationError("--prefix takes names separated by single slashes: '\(prefix)'.")
     }
-    if let board, !names.contains(board) {
+    if let server, !names.contains(server) {
       throw ValidationError(
-        "There is no board '\(board)'; those are \(names.joined(separator: ", ")).")
+        "There is no server '\(server)'; there are \(names.joined(separator: ", ")).")
     }
-    guard board == "file" || (export + allow + root + numbers).isEmpty && !readOnly else {
+    guard server == "file" || (export + allow + root + numbers).isEmpty && !readOnly else {
       throw ValidationError(
         "--export, --read-only, --allow, --root and --numbers are for v serve file.")
     }
-    // They are said of exports that are named: the host's own directory is open to all hosts.
+    // They belong to named exports: the host's own directory is open to all hosts.
     guard !export.isEmpty || (allow + root + numbers).isEmpty && !readOnly else {
       throw ValidationError(
-        "--read-only, --allow, --root and --numbers are for what --export names.")
+        "--read-only, --allow, --root and --numbers are for exports of --export.")
     }
     guard RunRules(starter, host: "") != nil else {
       throw ValidationError("--run takes USER@HOST: \(starter.joined(separator: ", ")).")
     }
-    guard board == "team" || starter.isEmpty && guestUser == nil else {
+    guard server == "team" || starter.isEmpty && guestUser == nil else {
       throw ValidationError("--run and --guest-user are for v serve team.")
     }
     if let guestUser, !RunRules.canBeGuest(guestUser) {
@@ -128,7 +128,7 @@ struct Serve: ParsableCommand {
     let signals = Signals()
     raiseDescriptorLimit()
     // Before there are threads.
-    let plug = try board.map { try prepare($0) }
+    let plug = try server.map { try prepare($0) }
     var node = try options.attach()
     while try plug.map({ try serve($0, on: node, signals) }) ?? serveProgram(on: node, signals) {
       say("v: \(what): the node is gone; waiting \(Self.patience) s for the next one", to: 2)
@@ -137,17 +137,17 @@ struct Serve: ParsableCommand {
     }
   }
 
-  private var what: String { "serve \(board ?? program[0])" }
+  private var what: String { "serve \(server ?? program[0])" }
 
-  /// Seconds to wait for a node to come after one that went.
+  /// How long to wait for the next node, in seconds.
   private static let patience = 60
 }
 
 // MARK: - The server
 
 extension Serve {
-  /// What must be done before there are threads; then how the server is plugged in.
-  private func prepare(_ board: String) throws -> ServerEntry.Plug {
+  /// Prepares before there are threads; returns how the server is made.
+  private func prepare(_ server: String) throws -> ServerEntry.Plug {
     var options = ServerOptions(users: LinuxUsers())
     if !export.isEmpty {
       options.exports = export.compactMap(Self.parts).map { prefix, path in
@@ -167,7 +167,7 @@ extension Serve {
       options.guestUser = guestUser
     }
     do throws(ServerFailure) {
-      return try ServerRegistry[board]!.prepare(options)
+      return try ServerRegistry[server]!.prepare(options)
     } catch {
       throw Failure(status: .refused, description: "\(what): \(error)")
     }
@@ -185,7 +185,7 @@ extension Serve {
 // MARK: - Serving
 
 extension Serve {
-  /// The same as `serve`, with a program of the user's own.
+  /// The same as `serve`, for a program of the user's own.
   private func serveProgram(on node: AttachedBackplane, _ signals: Signals) throws -> Bool {
     defer { node.close() }
     guard node.makeClient(user: "root") != .none else { throw notAllowed(node) }
@@ -201,9 +201,9 @@ extension Serve {
       remedy: "only root may, and the user who runs the node")
   }
 
-  /// Serves until a signal comes (false) or the node is gone (true).
+  /// Serves until a signal comes (false) or the node has ended (true).
   ///
-  /// It is a `Failure` that no prefix is left to serve.
+  /// Throws if no prefix is left to serve.
   private func serve(
     _ plug: ServerEntry.Plug, on node: AttachedBackplane, _ signals: Signals
   ) throws -> Bool {
@@ -211,14 +211,14 @@ extension Serve {
     let client = node.makeClient(user: "root")
     guard client != .none else { throw notAllowed(node) }
     node.whenDetached { Signals.wake() }
-    let board: RunningServer
+    let running: RunningServer
     do throws(ServerFailure) {
-      board = try plug(node)
+      running = try plug(node)
     } catch {
       throw Failure(status: .refused, description: "\(what): \(error)")
     }
     let news = Mutex<[(prefix: String, code: ReplyCode)]>([])
-    board.claim(
+    running.claim(
       EntityID(kernel: node.kernel, discriminator: EntityID.directoryDiscriminator)
     ) { prefix, code in
       news.withLock { $0.append((prefix, code)) }
@@ -228,7 +228,7 @@ extension Serve {
     var served: Set<String> = []
     while true {
       guard signals.wait() else {
-        board.end()
+        running.end()
         return false
       }
       guard node.isAttached else { return true }
@@ -241,7 +241,7 @@ extension Serve {
         }
         served.remove(prefix)
         let refusal = refusal(of: prefix, code, node, client)
-        if served.isEmpty && heard.count == board.prefixes.count { throw refusal }
+        if served.isEmpty && heard.count == running.prefixes.count { throw refusal }
         say("v: \(refusal)", to: 2)
       }
     }
@@ -256,13 +256,13 @@ extension Serve {
       failure.description = "\(what): \(prefix) is served already, by \(host)"
       if host == node.host {
         failure.remedy =
-          "a board runs in the node unless `boards` in its configuration leaves it out"
+          "a server runs in the node unless `boards` in its configuration leaves it out"
       }
     }
     return failure
   }
 
-  /// The host that answers for a prefix.
+  /// The host that has a prefix.
   private func holder(
     of prefix: String, _ node: AttachedBackplane, _ client: EntityID
   ) -> String? {
@@ -274,11 +274,11 @@ extension Serve {
       ProbeEntity(answer.manager), from: client,
       to: .manager(of: answer.manager.kernel))
     guard case .done(let manager, _) = state else { return nil }
-    // A server speaks for no user: its principal is `@host`.
+    // A server acts for no user: its principal is `@host`.
     return manager.principal.split(separator: "@").last.map(String.init)
   }
 
-  /// The node that comes after one that went; nil at a signal.
+  /// The next node after one that ended; nil at a signal.
   private func nextNode(_ signals: Signals) throws -> AttachedBackplane? {
     for _ in 0..<Self.patience {
       guard signals.wait(seconds: 1) else { return nil }

@@ -6,14 +6,14 @@ import VProtocol
 import VRuntime
 import VStandIn
 
-/// `v serve -- ./server`: a server that runs from the first use of its prefix on, and is started
+/// `v serve -- ./server`: a server that is started at the first use of its prefix, and started
 /// again after it died.
 final class ServedProgram: Sendable {
   private struct State: Sendable {
     var pid: pid_t?
     /// Why it could not be started.
     var failure: String?
-    /// When the last one began, and how often one ended at once before it.
+    /// When the last one began, and how often in a row one ended at once.
     var beganAt: Time?
     var quickEnds: Int64 = 0
     var isOver = false
@@ -24,20 +24,20 @@ final class ServedProgram: Sendable {
   private let node: AttachedBackplane
   private let state = Mutex(State())
 
-  /// One that ends sooner is broken: it gets more time before it is started again.
+  /// A server that ends sooner is broken: its next start is delayed more.
   private static let quickEnd = TimeSpan.seconds(1)
   private static let pauseMax: Int64 = 60
-  /// Tenths of a second that it has to end in at SIGTERM.
+  /// How long it may take to end at SIGTERM, in tenths of a second.
   private static let endTries = 50
 
-  /// The prefix goes to the program as `V_PREFIX`, and the node's socket as `V_SOCKET`.
+  /// The program gets the prefix as `V_PREFIX`, and the node's socket as `V_SOCKET`.
   init(_ command: [String], prefix: String, _ node: AttachedBackplane) {
     self.command = command
     self.prefix = prefix
     self.node = node
   }
 
-  /// Serves until a signal comes (false) or the node is gone (true).
+  /// Serves until a signal comes (false) or the node has ended (true).
   func serve(_ signals: Signals, socket: String) throws -> Bool {
     let directory = EntityID(
       kernel: node.kernel, discriminator: EntityID.directoryDiscriminator)
@@ -72,7 +72,7 @@ final class ServedProgram: Sendable {
   }
 
   private func start(_ socket: String) {
-    // One that is slow to claim its prefix is not started beside itself.
+    // If it is slow to claim its prefix, no second one is started beside it.
     if state.withLock({ $0.pid != nil }) { return }
     let pause = state.withLock { state -> Int64 in
       guard let beganAt = state.beganAt, state.quickEnds > 0 else { return 0 }
@@ -93,13 +93,13 @@ final class ServedProgram: Sendable {
     }
     guard error == 0 else { return Signals.wake() }
     if isOver { kill(pid, SIGTERM) }
-    // Its end is noted by the thread that waits for it, which then wakes the first one.
+    // The thread that waits for it notes its end, and wakes the first thread.
     var info = siginfo_t()
     while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR {}
     Signals.wake()
   }
 
-  /// What became of the program, once it has ended.
+  /// How the program ended.
   private func reap() -> String? {
     state.withLock { state in
       if let failure = state.failure.take() {
@@ -135,7 +135,7 @@ final class ServedProgram: Sendable {
     var arguments = command.map { strdup($0) } + [nil]
     var variables = environment.map { strdup($0) } + [nil]
     defer { for text in arguments + variables { free(text) } }
-    // The signals that this process waits for are the program's own again.
+    // The program gets back the signals that this process waits for.
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }

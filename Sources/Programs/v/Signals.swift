@@ -1,9 +1,9 @@
 import Glibc
 import VCommand
 
-/// The signals that end a program which serves, and one by which its threads wake the first.
+/// The signals that end a serving program, and one by which its threads wake the first.
 ///
-/// To be made before there are other threads: only the one that waits takes these signals.
+/// It must be made before there are other threads: only the waiting thread takes these signals.
 struct Signals {
   private let set: sigset_t
 
@@ -16,10 +16,10 @@ struct Signals {
     self.set = set
   }
 
-  /// Makes the thread that waits look for news.
+  /// Makes the waiting thread look for news.
   static func wake() { kill(getpid(), SIGUSR1) }
 
-  /// Waits until there may be news, or the seconds have passed; false if the program is to end.
+  /// Waits until there may be news, or the seconds have passed; false if the program must end.
   func wait(seconds: Int? = nil) -> Bool {
     var set = set
     while true {

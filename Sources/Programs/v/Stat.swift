@@ -5,10 +5,10 @@ import VCommand
 import VProtocol
 import VRuntime
 
-/// `v stat`: what a host's node has counted.
+/// `v stat`: shows the counters of a host's node.
 struct Stat: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows what a host's node counts: each count, its unit, and in which time.",
+    abstract: "Shows the counters of a host's node, with their units and their window of time.",
     discussion: """
       Example: v stat --window 1 moa
 

@@ -8,7 +8,7 @@ import VRuntime
 /// `v trace`: the last message transactions of a node.
 struct Trace: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Shows the last message transactions of a node, while it keeps them.",
+    abstract: "Shows the last message transactions of a node, while it records them.",
     discussion: """
       Example: v trace --on; ls /v/storage/moa; v trace; v trace --off
 
@@ -17,13 +17,13 @@ struct Trace: ParsableCommand {
       ended, until ^C; those of this command are left out.
       """)
 
-  @Flag(help: "Forget what was kept and keep from now on.")
+  @Flag(help: "Drop the recorded ones and record from now on.")
   var on = false
 
-  @Flag(help: "Keep no more; what was kept can still be shown.")
+  @Flag(help: "Stop recording; the recorded ones can still be shown.")
   var off = false
 
-  @Flag(name: .shortAndLong, help: "Go on with what ends from now on.")
+  @Flag(name: .shortAndLong, help: "Go on with transactions that end from now on.")
   var follow = false
 
   @OptionGroup var options: CommonOptions
@@ -60,13 +60,13 @@ struct Trace: ParsableCommand {
 
   private var path: String { "host/\(host)/net/trace" }
 
-  /// The lines of the node but those of this command, which would show itself looking.
+  /// The lines of the node without those of this command itself.
   private func rows(_ names: Names) throws -> [[String]] {
     try names.lines(of: path).map { $0.split(separator: " ").map(String.init) }
       .filter { $0.count == 6 && $0[1] != "\(names.session.entity)" }
   }
 
-  /// Shows each transaction once, when it has ended.
+  /// Shows each transaction once, when it ends.
   private func followTrace() throws {
     let node = try options.attach()
     defer { node.close() }
@@ -85,10 +85,10 @@ struct Trace: ParsableCommand {
   }
 
   private static let lookMicroseconds: UInt32 = 100_000
-  /// As good as without an end.
+  /// Practically without an end.
   private static let followedFor = TimeSpan.seconds(365 * 86_400)
 
-  /// What a code says in words: of an operation its name where it is known here.
+  /// The words of a code: of an operation its name, if it is known here.
   private func name(_ code: String) -> String {
     UInt32(code, radix: 16).flatMap { OperationTable.entry($0)?.name } ?? code
   }
@@ -150,7 +150,7 @@ struct ManagerNames {
   private var hosts: [KernelID: String] = [:]
 
   init(_ names: Names) {
-    // Names of one or two components are all that there are, but for exports.
+    // All prefixes but those of exports have one or two components.
     for front in (try? names.list("")) ?? [] {
       note(front, names)
       for name in (try? names.list(front)) ?? [] where name != "self" && name != "any" {
@@ -169,7 +169,7 @@ struct ManagerNames {
     if path.hasPrefix("host/") { hosts[answer.manager.kernel] = String(path.dropFirst(5)) }
   }
 
-  /// An entity as it is written, if it has no other name.
+  /// An entity in its text form, if it has no other name.
   func name(of text: String) -> String {
     if let prefix = prefixes[text] { return prefix }
     for (kernel, host) in hosts {

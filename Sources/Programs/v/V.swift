@@ -5,12 +5,12 @@ import VCommand
 import VDoctor
 import VProtocol
 
-/// What a person types: looks at the system and acts in it, through this host's node.
+/// The command for people: it looks at the system and controls it, through this host's node.
 @main
 struct V: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "v",
-    abstract: "Looks at V and acts in it, through this host's node.",
+    abstract: "Looks at V and controls it, through this host's node.",
     discussion: """
       Example: v status
 
@@ -52,14 +52,14 @@ struct V: ParsableCommand {
 }
 
 extension V {
-  /// Makes those of the standard streams that are closed something that is empty: else the next
-  /// thing that is opened, the socket of the node perhaps, would be taken for one of them.
+  /// Opens something empty for each closed standard stream: otherwise the next thing that is
+  /// opened, such as the node's socket, would get its number.
   private static func openStandardStreams() {
-    // The lowest number that is free is the first that is closed.
+    // The lowest free number is that of the first closed stream.
     for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) < 0 { _ = open("/dev/null", O_RDWR) }
   }
 
-  /// The verb that was perhaps meant, where the first argument is none.
+  /// The verb that was perhaps meant, if the first argument is not one.
   private static var nearestVerb: (wrong: String, near: String)? {
     guard CommandLine.arguments.count > 1, !CommandLine.arguments[1].hasPrefix("-") else {
       return nil
@@ -77,7 +77,7 @@ extension V {
     ["run", "shell", "wait", "attach"].contains(CommandLine.arguments.dropFirst().first ?? "")
   }
 
-  /// Letters to change, insert or take away.
+  /// Letters to change, insert or remove.
   private static func distance(_ left: String, _ right: String) -> Int {
     var row = Array(0...right.utf8.count)
     for (index, letter) in left.utf8.enumerated() {

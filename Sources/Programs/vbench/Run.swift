@@ -5,7 +5,7 @@ import VCommand
 import VProtocol
 import VRuntime
 
-/// `v bench run`: what it costs to start a program elsewhere, and what a guest costs its host.
+/// `v bench run`: the cost of starting a program elsewhere, and the cost of a guest for its host.
 struct BenchRun: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",

@@ -5,7 +5,7 @@ import VCommand
 import VProtocol
 import VRuntime
 
-/// `v bench uio`: V's Table II, what reading a file costs above the messages that it takes.
+/// `v bench uio`: V's Table II, the cost of reading a file above that of its messages.
 struct BenchUIO: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "uio",
@@ -135,7 +135,7 @@ struct BenchUIO: ParsableCommand {
       }
       samples.add(node.now - start)
     }
-    // Else the compiler may leave the reading out.
+    // Otherwise the compiler may remove the reading.
     if sum == .max { say("") }
     return samples
   }
@@ -162,7 +162,7 @@ struct BenchUIO: ParsableCommand {
   }
 }
 
-/// Takes octets from a block one by one, as a program does that reads with getc.
+/// Takes octets from a block one by one, like a program that reads with getc.
 struct ByteReader {
   private let block: [UInt8]
   private var position = 0

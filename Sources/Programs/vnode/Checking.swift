@@ -2,14 +2,14 @@ import Glibc
 import VLinuxStore
 import VStore
 
-/// Whether a node could start with this configuration on this host; what it could do without is
-/// returned.
+/// Checks whether a node could start with this configuration on this host; returns the problems
+/// that would not keep it from starting.
 func check(_ configuration: Configuration) throws -> [String] {
   _ = try listenAddress(configuration)
   _ = try readKey(configuration)
   _ = try peerAddresses(configuration)
   if let guest = configuration.guestUser {
-    // A table of users that does not tell now may when somebody comes.
+    // A table of users without an answer now may have one later.
     let found = Result { try LinuxUsers().credentials(ofUser: guest, .mayWait) }
     if case .success(let who) = found, who?.canBeGuest != true {
       throw configuration.error("guest_user", guest, "no such user, or one who is root or nobody")
@@ -21,7 +21,7 @@ func check(_ configuration: Configuration) throws -> [String] {
 }
 
 private func checkMount(_ mount: String, _ configuration: Configuration) throws {
-  // What is mounted there may be V itself, which may hang.
+  // The mount there may be V itself, which may hang.
   guard !isMounted(mount) else { return }
   var status = stat()
   guard stat(mount, &status) == 0 else {
@@ -47,7 +47,7 @@ private func checkExport(
   return nil
 }
 
-/// Whether something is mounted on a path, as the kernel writes it.
+/// Whether something is mounted on a path that is written as the kernel does.
 private func isMounted(_ path: String) -> Bool {
   var escaped = ""
   for scalar in path.unicodeScalars {
@@ -66,7 +66,7 @@ private func isMounted(_ path: String) -> Bool {
   }
 }
 
-/// The directory that a configured mount leads to: links in it are followed once, now.
+/// The directory of a configured mount: links in it are followed once, now.
 func mountPoint(_ mount: String) -> String {
   guard !isMounted(mount), let resolved = realpath(mount, nil) else { return mount }
   defer { free(resolved) }

@@ -4,7 +4,8 @@ import VDirectory
 /// Keeps the table of claims in a file of `directory`, which is made if it is missing: the claims
 /// one after another, as they are spread.
 ///
-/// A node that may not write there (one without root) does without: the others tell it.
+/// A node that may not write there (one without root) has no file: other hosts send it their
+/// claims.
 func claimStore(in directory: String) -> ClaimStore {
   let path = "\(directory)/claims"
   return ClaimStore(

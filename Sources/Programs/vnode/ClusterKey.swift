@@ -1,7 +1,7 @@
 import Glibc
 import VNode
 
-/// The cluster key, if there is one: the octets of a file of root's, or of the user who runs the
+/// The cluster key, if there is one: the octets of a file of root, or of the user who runs the
 /// node, that nobody else may read.
 func readKey(_ configuration: Configuration) throws -> [UInt8]? {
   guard let path = configuration.keyFile else { return nil }
@@ -11,7 +11,7 @@ func readKey(_ configuration: Configuration) throws -> [UInt8]? {
   let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
   guard descriptor >= 0 else { throw error(String(cString: strerror(errno))) }
   defer { close(descriptor) }
-  // Of what was opened: the path may lead elsewhere by now.
+  // The status of the opened file: the path may lead elsewhere by now.
   var status = stat()
   guard fstat(descriptor, &status) == 0 else { throw error(String(cString: strerror(errno))) }
   if let refusal = ClusterKeyFile.refusal(
@@ -28,7 +28,7 @@ func readKey(_ configuration: Configuration) throws -> [UInt8]? {
   return key
 }
 
-/// One line on standard error, of a program that is no node.
+/// One line on standard error, from a program that is not a running node.
 func say(_ text: String) {
   let line = "vnode: \(text)\n"
   _ = line.withCString { write(2, $0, strlen($0)) }

@@ -3,9 +3,9 @@ import TOMLKit
 import VAttach
 import VServers
 
-/// What a node is told: `/etc/v/vnode.toml`, or the defaults where there is no file.
+/// The configuration of a node: `/etc/v/vnode.toml`, or the defaults without a file.
 ///
-/// `ConfigurationKey` has what its keys are.
+/// `ConfigurationKey` has its keys.
 struct Configuration {
   struct Export: Equatable {
     var prefix = ""
@@ -28,22 +28,22 @@ struct Configuration {
   var groupPort = 61045
   var keyFile: String?
   var mount: String? = "/v"
-  /// Where processes of this host attach; nil where they may not.
+  /// Where processes of this host attach; nil if they cannot.
   var socket: String? = defaultSocket
-  /// The file names the socket: the node does not start without it.
+  /// Whether the file names the socket: then the node does not start without it.
   var mustHaveSocket = false
   var peers: [String] = []
-  /// Which boards run inside the node; the others may run as processes of their own.
+  /// The servers that run inside the node; the others may run as processes of their own.
   var boards = ServerRegistry.usualNames
-  /// Who of other hosts may start programs here: `USER@HOST`, `*` for all.
+  /// Users of other hosts who may start programs here: `USER@HOST`, `*` for all.
   var run: [String] = []
-  /// As whom those of them run their programs who have no user here; nil lets them run none.
+  /// The user that runs the programs of guests; nil if they may run none.
   var guestUser: String?
   /// Whether programs outlive a node that was killed.
   var keepsPrograms = true
-  /// After so many days names of who is away are forgotten.
+  /// After so many days, names of silent hosts are forgotten.
   var forgetDays = 30
-  /// The least level of what is logged.
+  /// The least severe level that is logged.
   var logLevel = LogLevel.info
   var exports: [Export]
   /// `file:line` of each key that the file has.
@@ -65,7 +65,7 @@ struct Configuration {
 }
 
 extension Configuration {
-  /// Reads a file; keys that it lacks keep their defaults, keys that do not exist are errors.
+  /// Reads a file; missing keys keep their defaults, unknown keys are errors.
   init(file path: String, defaultHost: String) throws {
     let text = try readTextFile(path)
     let table: TOMLTable
@@ -83,7 +83,7 @@ extension Configuration {
     for key in table.keys { places[key] = reader.place(key) }
     for key in keys {
       try key.read(reader, &self)
-      // What is served without a table of its own goes by the host's name.
+      // An export without a table of its own is named by the host.
       if key.name == "host" { exports = Configuration(host: host).exports }
     }
     if let tables = try reader.tables("export") { try readExports(tables, reader) }
@@ -106,16 +106,16 @@ extension Configuration {
     }
   }
 
-  /// As many as a host's directory tells others of, beside its other servers.
+  /// As many as a host's directory spreads, beside the claims of its other servers.
   private static let exportsMax = 64
 
-  /// What is wrong with the value of a key, and where it was set.
+  /// The error in the value of a key, with the place where it was set.
   func error(_ key: String, _ value: String, _ reason: String) -> ConfigurationError {
     let place = places[key].map { "\($0): " } ?? ""
     return ConfigurationError(description: "\(place)\(key) = \"\(value)\": \(reason)")
   }
 
-  /// Every key with the value that holds, as the file would have it.
+  /// Every key with its value in effect, as in a file.
   var effectiveText: String {
     var lines = ConfigurationKey<Configuration>.all.map { $0.line(of: self) }
     for export in exports {

@@ -3,15 +3,16 @@ import VProtocol
 import VServers
 import VTeamServer
 
-/// One key of the configuration, of the file or of an export: the only place that knows how it is
-/// read, shown and changed.
+/// One key of the configuration, of the file or of an export: how it is read, shown and changed.
+///
+/// A new key goes into `all`, `config/vnode.toml` and `mount/vnode.toml.5`; a test compares them.
 struct ConfigurationKey<Subject> {
   let name: String
-  /// Whether a running node takes a change of it up.
+  /// Whether a running node applies a change of it.
   let isLive: Bool
-  /// Takes the value of a table that has the key, or says what is allowed.
+  /// Reads its value from a table, or throws what is allowed.
   let read: (TableReader, inout Subject) throws -> Void
-  /// The value that holds, as TOML; nil where no value says the same as none.
+  /// The value in effect, as TOML; nil if only a missing key can express it.
   let show: (Subject) -> String?
 
   init(
@@ -25,7 +26,7 @@ struct ConfigurationKey<Subject> {
     self.show = show
   }
 
-  /// A line of a file; a comment where there is no value.
+  /// A line of a file; a comment if there is no value.
   func line(of subject: Subject) -> String {
     show(subject).map { "\(name) = \($0)" } ?? "# \(name) is not set"
   }
@@ -140,7 +141,7 @@ extension ConfigurationKey<Configuration> {
     }
   }
 
-  /// Each gets a copy of what goes to all.
+  /// Each gets a copy of every multicast.
   private static var peersMax: Int { 256 }
 
   private static var boards: Self {
@@ -262,7 +263,7 @@ extension ConfigurationKey<Configuration.Export> {
   }
 }
 
-/// Values as a file of TOML has them.
+/// Values in TOML's syntax.
 enum TOML {
   static func list(_ texts: [String]) -> String { "[\(items(texts))]" }
 

@@ -3,13 +3,13 @@ import VNode
 import VProtocol
 import VRuntime
 
-/// The kernel servers of a node, each wired to what it looks at.
+/// The kernel servers of a node, each connected to its data.
 struct KernelServers {
   let tree: HostTree
   private let nodeServer: NodeServer
   private let timeServer: TimeServer
 
-  /// `managers` tells which managers this host has.
+  /// `managers` returns the managers of this host.
   init(
     _ node: Node, address: String, managers: @escaping @Sendable () -> Set<EntityID>,
     snapshot: @escaping @Sendable () -> NodeSnapshot

@@ -2,7 +2,7 @@ import Glibc
 import Logging
 import Synchronization
 
-/// What the node tells whoever runs it; no other file knows swift-log.
+/// The log of the node; no other file uses swift-log.
 let log = NodeLog()
 
 struct NodeLog: Sendable {
@@ -27,11 +27,11 @@ enum LogLevel: String, CaseIterable {
   }
 }
 
-/// Where the log goes: to the journal where it reads standard error, to a file that is kept short,
-/// or to a terminal or whoever else has standard error.
+/// The destination of the log: the journal if it reads standard error, a file of limited size, or a
+/// terminal or other reader of standard error.
 ///
-/// All of it is written to standard error, so that what the language's runtime says of a crash goes
-/// the same way.
+/// Everything is written to standard error, so that the messages of the language's runtime about a
+/// crash go the same way.
 final class LogOutput: Sendable {
   private enum Form: Sendable {
     case plain, journal
@@ -46,12 +46,12 @@ final class LogOutput: Sendable {
   static let shared = LogOutput()
   private let state = Mutex(State())
 
-  /// A file that is longer is renamed to FILE.1, and another one begun.
+  /// The size at which a file is renamed to FILE.1, and a new one is begun.
   private static let fileBytesMax = 4 << 20
 
   private init() {}
 
-  /// Takes over what the program logs; to a file, if there is a path.
+  /// Takes over the program's log; to a file, if there is a path.
   func start(path: String?) throws {
     if let path {
       try open(path)
@@ -67,7 +67,7 @@ final class LogOutput: Sendable {
     set { state.withLock { $0.level = newValue } }
   }
 
-  /// Writes one line, whatever the text has in it: others' names come into it.
+  /// Writes one line, whatever the text contains: it may contain names that others chose.
   func write(_ level: Logger.Level, _ text: String) {
     let scalars = text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f ? " " : $0 }
     let text = String(String.UnicodeScalarView(scalars))
@@ -104,7 +104,7 @@ final class LogOutput: Sendable {
     }
   }
 
-  /// systemd names the socket that it gave as standard error, by device and inode.
+  /// systemd identifies the socket that it gave as standard error, by device and inode.
   private static var isJournal: Bool {
     guard let stream = getenv("JOURNAL_STREAM") else { return false }
     var status = stat()
@@ -112,7 +112,7 @@ final class LogOutput: Sendable {
       && String(cString: stream) == "\(status.st_dev):\(status.st_ino)"
   }
 
-  /// As syslog(3) counts them.
+  /// The numbers of syslog(3).
   private static func priority(_ level: Logger.Level) -> Int {
     switch level {
     case .critical: 2
@@ -134,7 +134,7 @@ final class LogOutput: Sendable {
   }
 }
 
-/// What swift-log hands lines to.
+/// The handler that gets lines from swift-log.
 private struct LogHandler: Logging.LogHandler {
   var metadata: Logger.Metadata = [:]
   var metadataProvider: Logger.MetadataProvider?
@@ -144,7 +144,7 @@ private struct LogHandler: Logging.LogHandler {
     set { metadata[key] = newValue }
   }
 
-  /// One for all: a running node is told another one.
+  /// One for all: it can be changed while the node runs.
   var logLevel: Logger.Level {
     get { LogOutput.shared.level }
     set { LogOutput.shared.level = newValue }

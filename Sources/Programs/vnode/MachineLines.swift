@@ -1,6 +1,6 @@
 import Glibc
 
-/// How this machine is, for the status of its host: kind, processors, load, memory.
+/// The state of this machine, for the status of its host: kind, processors, load, memory.
 @Sendable func machineLines() -> [String] {
   var names = utsname()
   uname(&names)

@@ -2,7 +2,7 @@ import Glibc
 import VProtocol
 
 /// The IPv4 address that a node listens to, in host byte order; nil without a cluster key: then it
-/// opens no network socket, since whoever could send to it could be anybody.
+/// opens no network socket, because it could not tell who sends to it.
 func listenAddress(_ configuration: Configuration) throws -> UInt32? {
   if let text = configuration.listen {
     guard let address = IPv4.address(of: text) else {

@@ -2,8 +2,8 @@ import VNode
 import VProtocol
 
 extension Node {
-  /// The transactions that were kept, the oldest first, as lines: seconds on the node's clock,
-  /// client, server, code of the request, reply code, microseconds; `-` for what has not come.
+  /// The recorded transactions, the oldest first, as lines: seconds on the node's clock, client,
+  /// server, code of the request, reply code, microseconds; `-` for what is still missing.
   var traceText: String {
     trace.entries.map { entry in
       let since = entry.startedAt.nanoseconds / 1000

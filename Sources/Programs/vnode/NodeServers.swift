@@ -5,11 +5,11 @@ import VProtocol
 import VRuntime
 import VServers
 
-/// The servers of the registry that run inside this node: those that its configuration names.
+/// The servers of the registry that run inside this node, as its configuration lists them.
 struct NodeServers {
   private let running: [RunningServer]
 
-  /// Plugs them in; before the machine starts threads.
+  /// Makes them; before the machine starts threads.
   init(_ node: Node, _ configuration: Configuration, _ users: LinuxUsers) throws {
     let options = configuration.serverOptions(users)
     running = try ServerRegistry.all.filter { configuration.boards.contains($0.name) }.map {
@@ -19,8 +19,7 @@ struct NodeServers {
 
   var prefixCount: Int { running.reduce(0) { $0 + $1.prefixes.count } }
 
-  /// Claims every prefix; `told` gets each with the directory that it stands for, if it is one, and
-  /// what became of it.
+  /// Claims every prefix; `told` gets each with its directory, if it has one, and the result.
   func claim(
     in directory: EntityID,
     told: @escaping @Sendable (_ prefix: String, _ path: String?, ReplyCode) -> Void
@@ -31,17 +30,17 @@ struct NodeServers {
     }
   }
 
-  /// Tells them what a configuration says now.
+  /// Applies a changed configuration.
   func change(_ options: ServerOptions) throws {
     for server in running { try server.change(options) }
   }
 
-  /// Ends what was started here, and waits for that: programs keep the mount busy.
+  /// Ends everything that they started, and waits for that: programs keep the mount busy.
   func stop() { for server in running { server.end() } }
 }
 
 extension Configuration {
-  /// What the servers of the registry are told.
+  /// The options for the servers of the registry.
   func serverOptions(_ users: LinuxUsers) -> ServerOptions {
     var options = ServerOptions(users: users)
     options.exports = exports.map { export in

@@ -6,7 +6,7 @@ import VProtocol
 import VRuntime
 
 extension NodeSnapshot {
-  /// How a node is now; each counter goes by the name that the kernel has for it.
+  /// The present state of a node; each counter has the kernel's name for it.
   init(
     _ node: Node, _ machine: LinuxMachine, configuredPeers: [String], attached: AttachServer?
   ) {

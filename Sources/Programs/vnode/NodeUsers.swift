@@ -1,7 +1,7 @@
 import VRuntime
 import VStore
 
-/// The user table of this host as the mount and the node's socket ask it: never waiting.
+/// The user table of this host as the mount and the node's socket use it: without waiting.
 struct NodeUsers: UserNames {
   let table: any UserTable
   let backplane: any Backplane

@@ -3,9 +3,9 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// The manager of `/v/.v`: what the mount and its node know of themselves.
+/// The manager of `/v/.v`: the state of the mount and its node.
 ///
-/// Lines of a word and its values; `uio` tells what is open through the mount.
+/// Lines of a word and its values; `uio` lists the open instances of the mount.
 func ownFiles(
   _ node: Node, _ names: NameCache, uio: @escaping @Sendable () -> String
 ) -> EntityID {
@@ -19,7 +19,7 @@ func ownFiles(
   ).server
 }
 
-/// Protocol and form of these files.
+/// Versions of the protocol and of these files.
 private func versionText(_ host: String) -> String {
   """
   node \(host)
@@ -29,7 +29,7 @@ private func versionText(_ host: String) -> String {
   """
 }
 
-/// The prefix cache: what it did, and every prefix that it knows with its manager.
+/// The prefix cache: its counters, and every known prefix with its manager.
 private func namingText(_ names: NameCache) -> String {
   let counters = names.counters
   var text = """

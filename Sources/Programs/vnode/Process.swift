@@ -27,7 +27,7 @@ func raiseDescriptorLimit() {
   setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
 
-/// Tells systemd, where it is the parent: one datagram to the socket that it names.
+/// Notifies systemd, if it is the parent: one datagram to the socket that it names.
 func notifySupervisor(_ state: String) {
   guard let path = getenv("NOTIFY_SOCKET").map({ String(cString: $0) }), path.utf8.count < 108
   else { return }

@@ -3,14 +3,14 @@ import VProtocol
 import Synchronization
 
 extension Configuration {
-  /// One key that has another value than before.
+  /// A key with another value than before.
   struct Change {
     var isLive: Bool
     /// The line that holds from now on, or from the next start on.
     var text: String
   }
 
-  /// What another configuration has otherwise.
+  /// The keys that have other values in another configuration.
   func changes(to new: Configuration) -> [Change] {
     var changes = ConfigurationKey<Configuration>.all.compactMap { key -> Change? in
       guard key.show(self) != key.show(new) else { return nil }
@@ -27,7 +27,7 @@ extension Configuration {
     return changes
   }
 
-  /// Takes from another one what a running node takes.
+  /// Copies the keys that a running node can change.
   mutating func takeLiveKeys(of new: Configuration) {
     peers = new.peers
     run = new.run
@@ -46,7 +46,7 @@ extension Configuration.Export {
   }
 }
 
-/// The configured peers as they are shown; a configuration that is read anew may have others.
+/// The configured peers for display; they change when the configuration is read again.
 final class ShownPeers: Sendable {
   private let state: Mutex<[String]>
 
@@ -63,7 +63,7 @@ final class ShownPeers: Sendable {
   }
 }
 
-/// systemd tells by it which reload it is told of.
+/// By this time systemd matches the notification with its reload.
 func monotonicMicroseconds() -> Int64 {
   var now = timespec()
   clock_gettime(CLOCK_MONOTONIC, &now)

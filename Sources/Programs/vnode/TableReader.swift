@@ -1,17 +1,17 @@
 import Glibc
 import TOMLKit
 
-/// What is wrong with a configuration: file, line, key and what is allowed.
+/// An error in a configuration: file, line, key and what is allowed.
 struct ConfigurationError: Error, CustomStringConvertible {
   var description: String
 }
 
-/// Reads the keys of one table and says where the file is wrong.
+/// Reads the keys of one table, and reports where the file is wrong.
 struct TableReader {
   var path: String
   var text: String
   var table: TOMLTable
-  /// Which `[[name]]` of the file this is, and its number from 0; nil for the top.
+  /// The name and the number, from 0, of this `[[name]]` in the file; nil for the top.
   var name: (String, Int)?
 
   func allowOnly(_ keys: [String]) throws {
@@ -60,7 +60,7 @@ struct TableReader {
     }
   }
 
-  /// A string that `isGood`, or the error that says what is.
+  /// A string for which `isGood` is true, or an error with what is allowed.
   func string(
     _ key: String, _ allowed: String, where isGood: (String) -> Bool
   ) throws -> String? {

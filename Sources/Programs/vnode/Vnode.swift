@@ -57,7 +57,7 @@ struct Vnode: ParsableCommand {
       throw ExitCode.failure
     }
     LogOutput.shared.level = configuration.logLevel.loggerLevel
-    // Clients apply their own umask; the manager makes what it is told to.
+    // Clients apply their own umask; the manager makes objects as requested.
     umask(0)
     raiseDescriptorLimit()
     // Before any thread exists: only the main thread takes these signals.
@@ -82,7 +82,7 @@ struct Vnode: ParsableCommand {
     return try Configuration(file: path, defaultHost: localHostName())
   }
 
-  /// Takes the file up as it is now; one that is not sound changes nothing.
+  /// Reads the file again; one with an error changes nothing.
   private func reload(_ running: Running, _ configuration: inout Configuration) {
     notifySupervisor("RELOADING=1\nMONOTONIC_USEC=\(monotonicMicroseconds())")
     defer { notifySupervisor("READY=1") }
@@ -97,7 +97,7 @@ struct Vnode: ParsableCommand {
   }
 }
 
-/// The parts of a node at work.
+/// The parts of a running node.
 final class Running {
   let summary: String
   private let node: Node
@@ -131,7 +131,7 @@ final class Running {
       node.makeServer(discriminator: EntityID.directoryDiscriminator, knowsPrincipals: true, $0)
     }
     self.directory = directory
-    // Every host has one more: what its kernel servers show.
+    // Every host has one more prefix: that of its kernel servers.
     let unclaimed = Mutex(servers.prefixCount + 1)
     @Sendable func noteClaim(of prefix: String, _ path: String?, _ code: ReplyCode) {
       unclaimed.withLock { $0 -= 1 }
@@ -156,14 +156,14 @@ final class Running {
     kernelServers.tree.manager.claim(in: directory.server) {
       noteClaim(of: "host/\(configuration.host)", nil, $0)
     }
-    // Ready means that this host's own names are there; a claim takes half a second, or the 2 s
-    // more in which a host that had the prefix falls silent.
+    // The node is ready when this host's own names exist. A claim takes half a second, or 2 s more
+    // if a host that had the prefix is silent.
     for _ in 0..<300 where unclaimed.withLock({ $0 > 0 }) { usleep(10_000) }
     directory.withdrawEarlierClaims()
     node.watchName { [weak node] holder in
       guard let node else { return }
       Self.tell(holder.map { "\($0.locator)" }, of: node)
-      // What is claimed here is news to the others.
+      // The claims that were made here are new to the others.
       if holder == nil { directory.withdrawEarlierClaims() }
     }
     let clients = ClientPool(node, of: .mount)
@@ -180,7 +180,7 @@ final class Running {
       + (node.nameHolder.map { "; \($0.locator) has its name, so it is alone" } ?? "")
   }
 
-  /// With sockets, or without where the node is alone.
+  /// With sockets, or without them if there is no cluster key.
   private static func machine(
     at address: UInt32?, _ configuration: Configuration,
     _ peers: [(address: UInt32, port: UInt16)]
@@ -192,10 +192,10 @@ final class Running {
   }
 
   /// Waits until it is known whether another live node has this host's name: before anything is
-  /// claimed, and before anything is asked of others in this host's name.
+  /// claimed, or sent in this host's name.
   ///
-  /// Who has it answers an announcement within some milliseconds; three more of them are for
-  /// packets that are lost.
+  /// A node with the name answers an announcement within some milliseconds; three more
+  /// announcements are for lost packets.
   private static func settleName(of node: Node) {
     node.watchName { [weak node] holder in
       if let node { tell(holder.map { "\($0.locator)" }, of: node) }
@@ -206,7 +206,7 @@ final class Running {
     }
   }
 
-  /// `holder` is where the node is that has this host's name.
+  /// `holder` is the address of the node that has this host's name.
   private static func tell(_ holder: String?, of node: Node) {
     guard let holder else {
       return log.info("the name \(node.host) is free again: this host is seen by others now")
@@ -218,7 +218,7 @@ final class Running {
       """)
   }
 
-  /// Takes up what may change while the node runs, and says what may not.
+  /// Applies the changes that a running node can, and logs the others.
   func change(from old: Configuration, to new: Configuration) throws {
     let changes = old.changes(to: new)
     for change in changes where !change.isLive {
@@ -231,7 +231,7 @@ final class Running {
     directory.setForgetting(after: .seconds(Int64(new.forgetDays) * 86_400))
     LogOutput.shared.level = new.logLevel.loggerLevel
     for change in changes where change.isLive { log.info("\(change.text)") }
-    // Peers that are new hear of this host at once.
+    // New peers hear of this host at once.
     if old.peers != new.peers {
       node.announce()
       directory.withdrawEarlierClaims()
@@ -244,10 +244,10 @@ final class Running {
     attachServer?.close()
   }
 
-  /// Where the node keeps what it would miss after a restart.
+  /// The directory for state that the node needs after a restart.
   private static let stateDirectory = "/var/lib/v"
 
-  /// Where only the default path cannot be used, the node does without.
+  /// If the default path cannot be used, the node runs without a socket.
   private static func listen(
     _ node: Node, _ configuration: Configuration, _ users: NodeUsers, _ directory: Directory
   ) throws -> AttachServer? {

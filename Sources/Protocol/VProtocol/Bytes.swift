@@ -25,7 +25,8 @@ extension MutableRawSpan {
   }
 }
 
-/// Reads the fields of a segment in order; running out is a `WireError`, never a trap.
+/// Reads the fields of a segment in order; a segment that is too short is a `WireError`, never a
+/// trap.
 public struct SegmentReader: Sendable {
   private let bytes: [UInt8]
   public private(set) var position: Int
@@ -62,7 +63,7 @@ public struct SegmentReader: Sendable {
     return text
   }
 
-  /// A length of 16 bits and so many octets of text.
+  /// A text behind its length of 16 bits.
   public mutating func text() throws(WireError) -> String {
     let count = try integer(UInt16.self)
     return try string(Int(count))
@@ -92,7 +93,7 @@ public struct SegmentWriter: Sendable {
 
   public mutating func octets(_ values: some Sequence<UInt8>) { bytes.append(contentsOf: values) }
 
-  /// A length of 16 bits and the text; text beyond 65,535 octets is a fault of the caller.
+  /// A text behind its length of 16 bits; text beyond 65,535 octets is an error of the caller.
   public mutating func text(_ value: String) {
     integer(UInt16(value.utf8.count))
     octets(value.utf8)

@@ -1,7 +1,7 @@
 /// One name, or one component of a name: octets, compared as octets.
 ///
-/// Never a `String`, which takes two ways of writing one character for the same: then two names
-/// would collide, and some could not be looked up at all.
+/// It is never a `String`, which treats two encodings of one character as equal: two names would
+/// collide, and some could not be looked up.
 public struct Name: Hashable, Sendable, ExpressibleByStringLiteral {
   public var octets: [UInt8]
 
@@ -16,7 +16,7 @@ public struct Name: Hashable, Sendable, ExpressibleByStringLiteral {
   public var stableHash: UInt64 {
     octets.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
   }
-  /// The name as text; nil where it is none.
+  /// The name as text; nil if it is not UTF-8.
   public var text: String? { String(validating: octets, as: UTF8.self) }
 }
 
@@ -27,6 +27,6 @@ extension Name: Comparable {
 }
 
 extension Name: CustomStringConvertible {
-  /// For people: what is no text is shown as such.
+  /// For people: octets that are not UTF-8 are replaced.
   public var description: String { String(decoding: octets, as: UTF8.self) }
 }

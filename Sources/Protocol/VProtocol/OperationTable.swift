@@ -1,24 +1,25 @@
-/// Every operation that there is, and whom it is for.
+/// Every operation of V, and who may use it.
 ///
-/// Tests hold every server to it, as everybody else, and tools take names from it. An operation
-/// that is not here is not one of V's.
+/// Tests check every server against the table, and tools take names from it. An operation that is
+/// not here is not one of V's.
 public enum OperationTable {
-  /// Whom an operation is for.
+  /// Who may use an operation.
   ///
-  /// The first two are the rule. Each of the others is an exception, and says why it is one.
+  /// The first two cases are the rule. Each of the others is an exception, and has its reason.
   public enum Access: Hashable, Sendable {
     /// The whole principal that opened the instance, its marks included.
     ///
-    /// Nobody else, not even root of the host: root has the names.
+    /// No other principal may, not even root of the host: root has the names.
     case instance
-    /// Whoever has the rights that it asks for, on the object and on each context of its path.
+    /// Any client with the rights that the operation needs, on the object and on each context of
+    /// its path.
     case name
     case everybody(because: String)
     /// Any entity of the server's own kernel.
     case ownHost(because: String)
-    /// Root of the server's own host with all of Linux's rights, which its node's servers have too.
+    /// Root of the server's own host with all of Linux's rights, and the servers of its node.
     case ownRoot(because: String)
-    /// Those whom the object of the operation names.
+    /// The clients that the operation's object determines.
     case only(String, because: String)
     /// Nodes themselves: their kernels, and the servers that every node has.
     case nodes(because: String)
@@ -43,7 +44,7 @@ public enum OperationTable {
     /// Doing it twice is the same as doing it once.
     public let isIdempotent: Bool
     public let access: Access
-    /// Nil for what kernels tell each other: it is no request that a server is given.
+    /// Nil for notifications between kernels: they are no requests for a server.
     public let operation: (any Operation.Type)?
 
     init(_ operation: any Operation.Type, _ access: Access) {
@@ -54,7 +55,7 @@ public enum OperationTable {
       self.access = access
     }
 
-    /// What kernels tell each other of their transactions may come twice.
+    /// Notifications between kernels may arrive twice.
     init(notification name: String, _ code: UInt32, _ access: Access) {
       self.name = name
       self.code = code

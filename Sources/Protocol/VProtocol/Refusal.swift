@@ -1,5 +1,4 @@
-/// Why a manager, or the machine it works with, does not do what it was asked; in words too, which
-/// go with the code.
+/// Why a manager, or its machine, refuses a request: a code, and words that go with it.
 public struct Refusal: Error, Hashable, Sendable {
   public var code: ReplyCode
   public var words: String
@@ -9,7 +8,7 @@ public struct Refusal: Error, Hashable, Sendable {
     self.words = words
   }
 
-  /// More is cut off.
+  /// Longer words are cut off.
   public static let wordsBytesMax = 512
 
   /// What a reply that is not OK says: its code, and the words in its segment.

@@ -1,6 +1,6 @@
-/// Who has how much of one bounded table: shares of hosts, and of their users.
+/// Shares of one bounded table: those of hosts, and of their users.
 ///
-/// A bound meets only the one who passed it:
+/// Only the principal beyond its share is refused:
 ///
 /// ```
 /// |<------------------------------ capacity ------------------------------>|
@@ -9,12 +9,12 @@
 /// |  eighth is nobody else's |                       |  one 3/8, a user   |
 /// |                          |                       |  of one a quarter  |
 /// ```
-/// A value: whoever holds the table holds its shares, behind the same lock.
+/// It is a value in the same lock as the table.
 public struct Shares: Sendable {
-  /// Who pays.
+  /// The user and host that a share belongs to.
   private struct Payer: Hashable, Sendable {
     var host: String
-    /// Empty for all users of a host that have no name there: numbers cost nothing to make up.
+    /// Empty for all users of a host without a name: a host can invent any number of them.
     var user: String
   }
 
@@ -25,16 +25,16 @@ public struct Shares: Sendable {
   public private(set) var count = 0
   private var rootCount = 0
 
-  /// At least 8, so that everybody has a share.
+  /// At least 8, so that every share has an entry.
   public init(capacity: Int, ownHost: String) {
     precondition(capacity >= 8, "a table of which everybody has a share")
     self.capacity = capacity
     self.ownHost = ownHost
   }
 
-  /// Whether `principal` may have `amount` more; then it has.
+  /// Takes `amount` more for `principal`; false if that is beyond its share.
   ///
-  /// A principal that nobody could name is a stranger of no host.
+  /// A principal that is unknown belongs to no host.
   public mutating func take(_ principal: Principal?, _ amount: Int = 1) -> Bool {
     precondition(amount >= 0, "shares are given back by `give`")
     if amount == 0 { return true }
@@ -56,7 +56,7 @@ public struct Shares: Sendable {
       && strangers + amount <= capacity / ShareLimits.strangersPart
   }
 
-  /// Counts what `principal` has already, whatever its share is.
+  /// Counts what `principal` has already, also beyond its share.
   public mutating func add(_ principal: Principal?, _ amount: Int = 1) {
     add(amount, to: payer(of: principal))
   }
@@ -71,7 +71,7 @@ public struct Shares: Sendable {
     hosts[payer.host, default: 0] += amount
   }
 
-  /// Gives back what was taken.
+  /// Returns what was taken.
   public mutating func give(_ principal: Principal?, _ amount: Int = 1) {
     count -= amount
     precondition(count >= 0, "a share is given back once")
@@ -89,7 +89,7 @@ public struct Shares: Sendable {
     entry = left == 0 ? nil : left
   }
 
-  /// Nil for root of the own host, who pays for nothing.
+  /// Nil for root of the own host, which has no limit.
   private func payer(of principal: Principal?) -> Payer? {
     guard let principal else { return Payer(host: "", user: "") }
     if principal.host == ownHost && principal.isFullRoot { return nil }
@@ -98,7 +98,7 @@ public struct Shares: Sendable {
 }
 
 extension Shares {
-  /// Whether two principals have one share together.
+  /// Whether two principals have a share in common.
   public func isSamePayer(_ one: Principal, _ other: Principal) -> Bool {
     payer(of: one) == payer(of: other)
   }
@@ -106,13 +106,13 @@ extension Shares {
 
 /// The parts into which every bounded table is shared.
 public enum ShareLimits {
-  /// Root of the own host can always look, and end what others do: an eighth is kept for it.
+  /// An eighth is kept for root of the own host, which can always list and end what others have.
   public static let rootPart = 8
-  /// Four users can fill what is not root's: on most hosts there are fewer at work at once.
+  /// Four users can fill what is not root's: most hosts have fewer active at once.
   public static let userPart = 4
-  /// One other host has three of these: no member of the cluster, whatever its root does, takes
-  /// all that strangers may have.
+  /// One other host has three of these parts: no member of the cluster, whatever its root does,
+  /// takes the whole share of other hosts.
   public static let hostParts = 8
-  /// Strangers together leave half to this host's own users.
+  /// All other hosts together leave half to this host's own users.
   public static let strangersPart = 2
 }

@@ -1,7 +1,7 @@
-/// Why some octets from outside are not V.
+/// Why octets from outside are not V.
 ///
-/// A packet that raises one is counted by kind and dropped; nobody is answered, except where
-/// RFC 1045 4.7 asks for VMTP_ERROR. A message that raises one is answered with `badArguments`.
+/// A packet with one is counted by kind and dropped without an answer, except where RFC 1045 4.7
+/// asks for VMTP_ERROR. A message with one is answered with `badArguments`.
 public enum WireError: Error, Equatable, Sendable {
   /// Fewer octets than the format needs.
   case truncated(needed: Int, found: Int)
@@ -15,25 +15,25 @@ public enum WireError: Error, Equatable, Sendable {
   case invalidEntity
   /// The two checksum words do not match the packet.
   case badChecksum
-  /// PacketDelivery names blocks that the segment does not have, or their octets disagree.
+  /// PacketDelivery has blocks that the segment does not have, or their octets disagree.
   case badDelivery
   /// A reserved or unknown value in a named field.
   case badField(StaticField)
-  /// A sealed packet that no key of ours opens.
+  /// A sealed packet that none of our keys opens.
   case badSeal
-  /// A packet sealed for this kernel alone, by one of which nothing has been opened yet that was
-  /// sealed for all.
+  /// A packet sealed for this kernel alone, by a kernel from which no multicast has been opened
+  /// yet.
   case unknownSender
-  /// A packet whose key is not derived yet, and too many keys were within the last second.
+  /// A packet whose key is not derived yet, when too many keys were derived in the last second.
   case tooManyKeys
-  /// A multicast of this very kernel, looped back: no fault, only not for us.
+  /// This kernel's own multicast, looped back: not an error, but ignored.
   case ownMulticast
-  /// A sealed packet whose number was seen before, or is too old to tell.
+  /// A sealed packet whose number was seen before, or is too old to check.
   case replayed
   /// A clear packet where packets are sealed, or the other way round.
   case unexpectedSealing
 
-  /// Fields that have values without meaning.
+  /// The fields that a `badField` may be about.
   public enum StaticField: Sendable {
     case descriptorKind, descriptorLength, name, operation, utf8, claim, lock
   }

@@ -1,21 +1,21 @@
 public import VProtocol
 public import VRuntime
 
-/// Operations on a known object or on an open one, which is found again when its manager no longer
-/// knows it.
+/// Operations on a known or an open object, which is found again when its manager no longer knows
+/// it.
 ///
-/// A manager drops contexts from its bounded table (`invalidContext`) and loses all of them and
-/// every instance when it is started anew (`nonexistentEntity`). The object is then looked for by
-/// its full name, and used if it is the same object; if another one has the name now, or none,
-/// the answer is `invalidFileID` (ESTALE). The operation is sent at most twice. One that must not
-/// be done twice is not sent again where the old manager may have done it: its outcome is reported
-/// as unknown (`deviceError`).
+/// A manager drops contexts from its bounded table (`invalidContext`), and loses all contexts and
+/// instances when it is restarted (`nonexistentEntity`). The object is then looked up by its full
+/// name, and used if it is the same object; if the name now has another object, or none, the answer
+/// is `invalidFileID` (ESTALE). The operation is sent at most twice. If it must not be done twice,
+/// it is not sent again where the old manager may have done it: its outcome is then reported as
+/// unknown (`deviceError`).
 extension Call {
-  /// Sends what `make` says about an object, or about a name below it, or about two objects of one
-  /// manager.
+  /// Sends the operation that `make` makes for an object, for a name below it, or for two objects
+  /// of one manager.
   ///
-  /// Refused here are `invalidFileID` for an object that is not known, `noServerResources` for one
-  /// that was granted no context, `differentManager` for two that have no manager in common, and
+  /// It is refused here with `invalidFileID` for an unknown object, `noServerResources` for one
+  /// without a context, `differentManager` for two objects of different managers, and
   /// `nameTooLong`.
   public func ask<Op: Operation>(
     about id: ObjectID, _ name: [UInt8] = [], and other: ObjectID? = nil,
@@ -28,7 +28,7 @@ extension Call {
       then: then)
   }
 
-  /// The same, for an operation whose effect has to be undone, or that may wait; see `send`.
+  /// The same, for an operation whose effect may have to be undone, or that may wait; see `send`.
   func ask<Op: Operation>(
     about id: ObjectID, _ name: [UInt8] = [], and other: ObjectID? = nil, mayRepeat: Bool,
     mustEnd: Bool, undo: (@Sendable () -> Void)?, isAgain: Bool = false,
@@ -55,9 +55,10 @@ extension Call {
     }
   }
 
-  /// Sends what `make` says about the instance of an open object, as the user who opened it.
+  /// Sends the operation that `make` makes for the instance of an open object, as the user who
+  /// opened it.
   ///
-  /// `notReadable` where nothing is open by this number.
+  /// `notReadable` if nothing is open by this number.
   public func use<Op: Operation>(
     _ id: OpenID, mayRepeat: Bool = Op.isIdempotent,
     _ make: @escaping @Sendable (InstanceID) -> Op,
@@ -66,7 +67,7 @@ extension Call {
     use(id, mayRepeat: mayRepeat, mustEnd: false, undo: nil, make, then: then)
   }
 
-  /// The same, for an operation whose effect has to be undone, or that may wait; see `send`.
+  /// The same, for an operation whose effect may have to be undone, or that may wait; see `send`.
   func use<Op: Operation>(
     _ id: OpenID, mayRepeat: Bool = Op.isIdempotent, mustEnd: Bool,
     undo: (@Sendable () -> Void)?, isAgain: Bool = false,
@@ -81,7 +82,7 @@ extension Call {
       guard !isAgain, case .refused(let refusal) = answer else { return then(answer) }
       let code = refusal.code
       client.noteAbsence(of: open.manager, code)
-      // What a stream had in it is gone with its instance, whatever had been done.
+      // The unread data of a stream are lost with its instance, whatever was done.
       guard open.undo == nil, code == .invalidFileID || Client.asksForRebinding(code) else {
         return then(code == .outcomeUnknown ? .refused(.nonexistentEntity) : answer)
       }
@@ -96,18 +97,18 @@ extension Call {
 }
 
 extension Client {
-  /// A manager that is gone or silent or does not know its contexts may have lost its prefix to
-  /// another one: the next use of the prefix asks.
+  /// A manager that is silent, or does not know its contexts, may have lost its prefix to another
+  /// one: the next use of the prefix asks again.
   func noteAbsence(of manager: EntityID, _ code: ReplyCode) {
     if Self.asksForRebinding(code) { names.forget(manager) }
   }
 
   static func asksForRebinding(_ code: ReplyCode) -> Bool {
-    // A silent manager may have come back somewhere else, as another entity.
+    // A silent manager may be up again somewhere else, as another entity.
     [.invalidContext, .nonexistentEntity, .outcomeUnknown, .retransmissionTimeout].contains(code)
   }
 
-  /// The operation was surely not done.
+  /// Whether the operation was certainly not done.
   fileprivate static func wasRefused(_ code: ReplyCode) -> Bool {
     code == .invalidContext || code == .invalidFileID || code == .nonexistentEntity
   }

@@ -2,40 +2,41 @@ internal import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// Who makes a call, and hears when a signal ends it.
+/// The program that makes a call, and that learns when a signal ends it.
 public protocol Caller: AnyObject, Sendable {
-  /// Whom the call is for.
+  /// The user of the call.
   ///
-  /// Whether root is root of the host or of a container in it matters to all managers but stores,
-  /// and may take long to find out: so it is asked for only where it matters.
+  /// All managers but stores need to know whether root is root of the host or of a container.
+  /// Finding out may take long, so it is done only for them.
   func user(asking isStore: Bool) -> ClientUser
-  /// The call is about to wait: from here on a signal may call `interrupt` of it. False if the
-  /// caller wants no answer any more.
+  /// The call is about to wait: from now on a signal may call its `interrupt`.
+  ///
+  /// False if the program no longer wants an answer.
   func beginWaiting(_ call: Call) -> Bool
-  /// The call was ended by a signal; false if the caller has its answer.
+  /// A signal has ended the call; false if the program has its answer already.
   func giveUp() -> Bool
-  /// Whether the caller still wants an answer.
+  /// Whether the program still wants an answer.
   var isWaiting: Bool { get }
 }
 
-/// One call of a program on a client: the transactions that it waits for, and how a signal ends
+/// One call of a program on a client: the transactions that it waits for, and the way a signal ends
 /// them.
 public final class Call: Sendable {
   private struct State {
     var isGivenUp = false
     var isInterrupted = false
     var wait: Wait?
-    /// What is given up together with the call.
+    /// Transactions that are abandoned together with the call.
     var transactions: [ClientPool.Transaction] = []
-    /// What came with the answer to an open.
+    /// The descriptor that came with the answer to an open.
     var passed: PassedDescriptor?
-    /// Who asks, once it was asked for.
+    /// The user of the call, once it is known.
     var user: ClientUser?
   }
 
-  /// An operation that waits, at its manager, for people or other programs.
+  /// An operation that waits at its manager for people or other programs.
   private struct Wait {
-    /// An entity that sends nothing else until nobody can ask for the end of the wait.
+    /// An entity that sends nothing else while the wait may still be cancelled.
     let client: EntityID
     let manager: EntityID
     let user: ClientUser
@@ -46,7 +47,8 @@ public final class Call: Sendable {
   private let caller: any Caller
   private let state = Mutex(State())
 
-  /// A signal is given this long to be overtaken by the answer; more would be felt at a terminal.
+  /// How long the answer may still come before a signal ends the call; more would be felt at a
+  /// terminal.
   static let interruptGrace = TimeSpan.milliseconds(200)
   /// A manager that does not answer is silent after 2 s, so a wait has ended by then.
   static let waitGrace = TimeSpan.seconds(3)
@@ -57,7 +59,7 @@ public final class Call: Sendable {
     self.caller = caller
   }
 
-  /// Who asks, as a principal of this host: the same one for the whole call.
+  /// The user of the call as a principal of this host: the same one for the whole call.
   var user: ClientUser { user(asking: .none) }
 
   private func user(asking manager: EntityID) -> ClientUser {
@@ -73,18 +75,18 @@ public final class Call: Sendable {
   /// Whether its answer is still wanted.
   var isOpen: Bool { caller.isWaiting }
 
-  /// What came with the answer to an open; the first to ask gets it.
+  /// The descriptor that came with the answer to an open; the first caller gets it.
   func takePassed() -> PassedDescriptor? { state.withLock { $0.passed.take() } }
 
   // MARK: What it waits for
 
   /// Sends an operation for this call, as the user who made it unless another is named.
   ///
-  /// An answer that came after the call was given up is not handed over, unless the operation
-  /// `mustEnd` because its effect has to be undone then. One that may wait for others comes with
-  /// `undo`: a signal asks its manager to end the wait, and its answer is handed over in any case;
-  /// `undo` is called if the manager fell silent and, when it is back, has done the operation. One
-  /// that `mustEnd` too gives the program its own result, before the signal takes effect.
+  /// An answer that comes after the call was given up is dropped, unless the operation `mustEnd`
+  /// because its effect must be undone then. An operation that may wait for others has `undo`: a
+  /// signal asks its manager to end the wait, and its answer is delivered in any case. `undo` is
+  /// called if the manager fell silent and turns out to have done the operation. An operation that
+  /// also `mustEnd` gives the program its own result, before the signal takes effect.
   func send<Op: Operation>(
     _ operation: Op, to manager: EntityID, as user: ClientUser? = nil, mustEnd: Bool = false,
     undo: (@Sendable () -> Void)? = nil,
@@ -126,14 +128,14 @@ public final class Call: Sendable {
         isNamed = true
         client.withdraw(wait.client, at: wait.manager, as: wait.user, undo)
       }
-      // What was said of it may come late.
+      // A CancelWait for it may arrive late.
       client.clients.give(wait.client, of: wait.user, isUseless: isNamed)
       then(answer)
     }
     if isInterrupted { cancelWait() }
   }
 
-  /// Asks for the end of the wait until it has ended: the operation may not have arrived yet.
+  /// Cancels the wait until it has ended: the operation may not have arrived yet.
   private func cancelWait() {
     guard let wait = state.withLock({ $0.wait }) else { return }
     client.clients.send(CancelWait(wait.client), as: wait.user, to: wait.manager) {
@@ -152,10 +154,11 @@ public final class Call: Sendable {
 
   // MARK: Signals
 
-  /// The call waits for something of this host, which a signal does not end but need not await.
+  /// The call waits for something on this host; a signal does not cancel that, but need not wait
+  /// for it.
   public func noteWait() { _ = caller.beginWaiting(self) }
 
-  /// A signal waits for the end of this call.
+  /// A signal has come for the program of this call.
   public func interrupt() {
     let mustEnd = state.withLock { state in
       state.isInterrupted = true

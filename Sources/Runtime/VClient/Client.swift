@@ -2,17 +2,17 @@ internal import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// The client half of V: the objects that a program knows, what it has open, and how both are
-/// found again when their manager was restarted, moved or silent.
+/// The client half of V: the objects that a program knows and has open, and the way both are found
+/// again when their manager was restarted, moved or silent.
 ///
 /// ```
-///   who asks -- Call -- Client -- ObjectTable   OpenTable   HeldLocks
-///                          |                        what is known, open, locked
+///   program  -- Call -- Client -- ObjectTable   OpenTable   HeldLocks
+///                          |                        known, open, locked
 ///                       NameCache -- ClientPool -- Backplane
 /// ```
-/// A mount has one for all programs of its host. No call waits: its answer goes to `then`, on
-/// whichever thread read the response. It is written on a backplane alone, so that the simulator
-/// runs it as a node does. Nothing but the way to a prefix is cached.
+/// A mount has one client for all programs of its host. No call waits: its answer goes to `then`,
+/// on the thread that read the response. A client needs only a backplane, so that the simulator
+/// runs it as a node does. It caches nothing but the manager of a prefix.
 public final class Client: Sendable {
   public let backplane: any Backplane
   let nameSpace: NameSpace
@@ -23,13 +23,13 @@ public final class Client: Sendable {
   let locks = HeldLocks()
   /// The process that owns all instances: they die with this client.
   let owner: EntityID
-  /// Managers of objects that are kept on a disk.
+  /// Managers whose objects are on a disk.
   private let stores = Mutex<Set<EntityID>>([])
-  /// Calls that wait until an instance has been opened anew, which one of them does.
+  /// Calls that wait until one of them has opened an instance again.
   let reopening = Mutex<[OpenID: [@Sendable (ReplyCode) -> Void]]>([:])
   private let ownNameState = Mutex<OwnName?>(nil)
 
-  /// Where a name of the root leads that no directory has.
+  /// A name in the root that no directory has.
   public struct OwnName: Sendable {
     public var name: [UInt8]
     public var manager: EntityID
@@ -80,21 +80,21 @@ public final class Client: Sendable {
     return entity
   }
 
-  /// Ends the client: the managers take back what it has open.
+  /// Ends the client: the managers close what it has open.
   public func end() { backplane.retire(owner) }
 
-  /// A name of the root that is this program's own, listed nowhere, and who serves it.
+  /// A name in the root that only this program serves, and no listing has.
   public var ownName: OwnName? {
     get { ownNameState.withLock { $0 } }
     set { ownNameState.withLock { $0 = newValue } }
   }
 
-  /// Every open instance as a line: its number, its manager, who opened it, how.
+  /// Every open instance as a line: its number, its manager, the user who opened it, its mode.
   public var openText: String { opens.text }
 
   func isStore(_ manager: EntityID) -> Bool { stores.withLock { $0.contains(manager) } }
 
-  /// A manager has shown an object: one whose directories are on a disk is a store.
+  /// Notes the descriptor of an object: a manager whose directories are on a disk is a store.
   func note(_ object: Descriptor, of manager: EntityID) {
     guard object.kind == .context, object.attributes.contains(.storage) else { return }
     stores.withLock { stores in

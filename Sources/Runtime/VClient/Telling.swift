@@ -1,16 +1,16 @@
 internal import VProtocol
 internal import VRuntime
 
-/// What a silent manager is told later.
+/// Requests that a silent manager gets later.
 extension Client {
-  /// A manager that hears nothing for longer has taken back itself what this host had.
+  /// A manager that heard nothing for longer has closed by itself what this host had open.
   private static let tellingsMax = 15
   private static let tellingInterval = TimeSpan.seconds(1)
 
-  /// Sees to it that a manager which fell silent does not go on with an operation whose outcome
-  /// nobody will know; `undo` is called if it has been done by then.
+  /// Makes sure that a manager which fell silent does not complete an operation whose outcome is
+  /// unknown; `undo` is called if it has completed it.
   ///
-  /// With `client` none nothing waits there: what was asked has been done, or will never be.
+  /// If `client` is `none`, nothing waits at the manager: the operation was done, or never will be.
   func withdraw(
     _ client: EntityID, at manager: EntityID, as user: ClientUser,
     _ undo: @escaping @Sendable () -> Void
@@ -20,8 +20,10 @@ extension Client {
     }
   }
 
-  /// Ends an instance; no program waits for that, so a manager that is silent, or is asked too much
-  /// by this user, is told later.
+  /// Ends an instance.
+  ///
+  /// No program waits for that, so a manager that is silent, or has too many requests of this user,
+  /// is asked later.
   func release(
     _ instance: InstanceID, of manager: EntityID, as user: ClientUser,
     then: @escaping @Sendable () -> Void = {}

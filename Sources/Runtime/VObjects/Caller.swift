@@ -1,12 +1,12 @@
 public import VProtocol
 
-/// Who asks: the principal, and the user of this host that a manager takes it for.
+/// The sender of a request: its principal, and the user of this host that it acts as.
 public struct Caller: Hashable, Sendable {
   public var principal: Principal
   /// A user of this host; or, for a principal that is nobody here, its own text, which owns only
-  /// what that principal made.
+  /// what that principal makes.
   public var user: String
-  /// The request came from this host, as its kernel saw it arrive.
+  /// Whether the request came from this host, as its kernel saw it arrive.
   public var isLocal: Bool
 
   public init(principal: Principal, user: String, isLocal: Bool) {
@@ -15,13 +15,13 @@ public struct Caller: Hashable, Sendable {
     self.isLocal = isLocal
   }
 
-  /// Has root's rights at this manager.
+  /// Whether it has root's rights at this manager.
   public var isRoot: Bool { user == "root" }
 
   /// Only root of this host sees the numbers of open instances.
   public var seesInstanceNumbers: Bool { isRoot && isLocal }
 
-  /// What the caller sees of a list of open instances; their numbers are the first word of each
+  /// A list of open instances as the caller may see it; the numbers are the first word of each
   /// line.
   public func view(ofInstances lines: String) -> String {
     if seesInstanceNumbers { return lines }
@@ -30,12 +30,12 @@ public struct Caller: Hashable, Sendable {
 }
 
 extension Caller {
-  /// The caller of a request to a manager of `host`, by the rules that hold where nothing else is
-  /// configured.
+  /// The caller of a request to a manager of `host`, by the rules that hold without a
+  /// configuration.
   ///
-  /// Users are the same if their names are. Root is root of this host with all of its rights only:
-  /// root of another host, and of a container, is nobody. So is a number without a name of another
-  /// host, where it may mean anybody.
+  /// Users are the same if their names are equal. Root is only root of this host with all of its
+  /// rights: root of another host, and of a container, is nobody. So is a user of another host
+  /// without a name, whose number may belong to anybody.
   public init(_ request: Request, at host: String, trustsRoot: (Principal) -> Bool = { _ in false })
   {
     let principal = request.principal ?? .unnamed
@@ -54,16 +54,16 @@ extension Caller {
 }
 
 extension Principal {
-  /// Who sent a request that no kernel says the sender of.
+  /// The sender of a request without a principal.
   public static let unnamed = Principal(user: "nobody", host: "-")
 }
 
 extension Refusal {
-  /// Words as far as they are shown.
+  /// Words, cut to the length that is shown.
   static func shown(_ words: String) -> String {
     String(decoding: words.utf8.prefix(wordsBytesMax), as: UTF8.self)
   }
 }
 
-/// What becomes of a change: done, or refused.
+/// The result of a change: nil if it is done, else a refusal.
 public typealias Outcome = @Sendable (Refusal?) -> Void

@@ -1,7 +1,7 @@
 public import Synchronization
 
-/// Leads what exists first, such as a server's procedure, to the object that it belongs to; weak,
-/// so that neither keeps the other.
+/// A weak reference that is set later: from a server's procedure, which exists first, to the object
+/// that it belongs to.
 public final class LateBound<Object: AnyObject & Sendable>: Sendable {
   @usableFromInline
   struct Reference: Sendable {
@@ -14,7 +14,7 @@ public final class LateBound<Object: AnyObject & Sendable>: Sendable {
   @inlinable
   public init() {}
 
-  /// Nil before it was bound, and once the object is gone.
+  /// Nil before it is bound, and after the object is freed.
   @inlinable
   public var object: Object? { reference.withLock { $0.value } }
   @inlinable

@@ -1,11 +1,11 @@
 public import VProtocol
 
-/// The records of a context as its readers get them.
+/// The records of a context as they are read.
 public enum Listing {
-  /// As many whole records as `count` octets hold, from the one at `position` on; each says where
-  /// the next is read from.
+  /// As many whole records as fit into `count` octets, from the one at `position` on; each has the
+  /// position of the next.
   ///
-  /// Refused with `badByteCount` where not even one fits: no octets would mean the end.
+  /// Refused with `badByteCount` if not even one fits: no octets would mean the end.
   public static func block(
     of records: [Descriptor], from position: UInt64, _ count: Int
   ) throws(Refusal) -> [UInt8] {
@@ -16,7 +16,7 @@ public enum Listing {
     return filling.octets
   }
 
-  /// A block in the making.
+  /// A block that is being filled.
   public struct Filling {
     private var writer: SegmentWriter
     private let count: Int

@@ -2,30 +2,32 @@ public import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// The server of a manager: every request comes in here, and only what its sender may do goes on.
+/// The server of a manager: it gets every request, and passes on only those that the sender may
+/// make.
 ///
 /// ```
-///  request --> of an instance: whose is it? ----------------------> serveInstance, close
-///         \--> who asks? --> of a name, or the manager's own -----> create, serve
+///  request --> of an instance: is it the sender's? ---------------> serveInstance, close
+///         \--> find the caller --> of a name, or the manager's own --> create, serve
 /// ```
 /// It keeps the instances and the waits, shares them among principals, ends what dead processes
-/// left, answers for the manager's prefixes, and lists what is open. A manager cannot forget to ask
-/// who is calling, because it never sees a request that failed it. What a name leads to is the
-/// manager's to check: there the caller's rights on each object decide.
+/// left open, answers for the manager's prefixes, and lists what is open. A manager cannot forget
+/// to check an instance's principal, because it never gets a request that fails the check. For
+/// names the manager itself checks the caller's rights on each object.
 ///
-/// Every request passes here: `@inlinable` lets each manager have it made for its own content.
+/// Every request goes through here: `@inlinable` lets each manager specialise it for its own
+/// content.
 public final class ObjectServer<Content: Sendable>: Sendable {
-  /// What the manager does for those who may.
+  /// The manager's part, called after the checks.
   public struct Handlers: Sendable {
-    /// Opens by name; the operation names the owner that the instance is to have.
+    /// Opens by name; the operation has the owner of the new instance.
     public var create: @Sendable (CreateInstance, Caller, Request) -> Void
-    /// Another operation on a name, or one of the manager's own.
+    /// Carries out another operation on a name, or one of the manager's own.
     public var serve: @Sendable (Request, Caller) -> Void
-    /// An operation on an instance, for the principal that it belongs to.
+    /// Carries out an operation on an instance, for the principal that it belongs to.
     public var serveInstance: @Sendable (Request, Instance<Content>) -> Void
-    /// An instance has ended, with all its waits; calls its argument when nothing is left of it.
+    /// Closes an instance, whose waits have ended; calls its argument when that is done.
     public var close: @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void
-    /// What people are to read of an instance's object: a prefix and a name.
+    /// The name of an instance's object, for people: a prefix and a name.
     public var label: @Sendable (Instance<Content>) -> String
 
     public init(
@@ -56,14 +58,14 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 
   @usableFromInline
   struct State: Sendable {
-    /// For what no request brings.
+    /// For work that no request causes.
     @usableFromInline var handlers: Handlers?
     @usableFromInline var server = EntityID.none
 
     @usableFromInline init() {}
   }
 
-  /// `identify` says as whom a request's sender is taken: without it as `Caller` says.
+  /// `identify` makes the caller of a request; by default as `Caller` does.
   ///
   /// Without `claims` the manager answers QueryName itself. `capacity` is that of instances,
   /// `waitsMax` that of waits.
@@ -95,7 +97,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 
   /// Makes the server, once; from then on requests come.
   ///
-  /// `register` makes it where it is to have a well-known place.
+  /// `register` makes it if it is to have a well-known identifier.
   @discardableResult
   @inlinable
   public func start(
@@ -125,7 +127,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   @inlinable
   func serve(_ request: Request, _ handlers: Handlers) {
     switch request.message.mcb.code {
-    // Whose an instance is, is asked of every read: as whom its sender is taken, is not.
+    // An instance needs only the sender's principal, not the user that it acts as.
     case QueryInstance.code...QueryLock.code, ChangeOwner.code: serveInstance(request, handlers)
     case CancelWait.code:
       backplane.serve(CancelWait.self, request) { operation in
@@ -195,7 +197,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     backplane.serveInstances(lines, request)
   }
 
-  /// An owner is a process of the client's own kernel, or is left to be the client itself.
+  /// An owner is a process of the client's own kernel, or, if it is left out, the client itself.
   @inlinable
   static func isOwn(_ owner: EntityID, of request: Request) -> Bool {
     owner == .none || !owner.isGroup && owner.kernel == request.client.kernel
@@ -226,17 +228,17 @@ extension ObjectServer {
     return instance
   }
 
-  /// The rights that opening asks for, all to be checked together: 4 read, 2 write, 1 execute.
+  /// The rights that opening needs, all to be checked together: 4 read, 2 write, 1 execute.
   ///
-  /// Who may run a program but not read it gets its octets only through a node's own mount, which
-  /// gives them to nobody but Linux.
+  /// A user that may run a program but not read it gets its octets only through a node's own mount,
+  /// which gives them to Linux alone.
   public static func rights(wantedBy operation: CreateInstance, _ caller: Caller) -> UInt32 {
     let wanted = operation.mode.rights
     let mayRunUnread = caller.principal.marks.contains(.mountMade)
     return wanted & 1 != 0 && !mayRunUnread ? wanted | 4 : wanted
   }
 
-  /// Ends an instance; `done` is called when nothing is left of it.
+  /// Ends an instance; `done` is called when it is closed.
   @inlinable
   public func end(_ instance: Instance<Content>, _ done: @escaping @Sendable () -> Void = {}) {
     guard instances.remove(instance.id) != nil else { return done() }
@@ -244,19 +246,19 @@ extension ObjectServer {
     handlers.close(instance, done)
   }
 
-  /// Keeps a request that waits in an instance; the wait ends with it, at the latest.
+  /// Keeps a request that waits in an instance; the wait ends with the instance at the latest.
   ///
-  /// `cancel` is called as `Waits` says: before this returns, if the instance has ended already.
+  /// `cancel` is called as in `Waits`; before this returns, if the instance has ended already.
   public func wait(
     _ request: Request, in instance: Instance<Content>,
     cancel: @escaping @Sendable (ReplyCode) -> Void
   ) throws(Refusal) {
     try waits.add(request, instance.caller, until: .instance(instance.id), cancel: cancel)
-    // Its end may have come before there was a wait to end.
+    // The instance may have ended before the wait was added.
     if instances[instance.id] == nil { waits.cancelAll(in: instance.id) }
   }
 
-  /// Keeps an opening that waits; the wait ends with the death of who is to own the instance.
+  /// Keeps an opening that waits; the wait ends with the death of the instance's future owner.
   public func wait(
     _ request: Request, for operation: CreateInstance, _ caller: Caller,
     cancel: @escaping @Sendable (ReplyCode) -> Void
@@ -274,8 +276,8 @@ extension ObjectServer {
     waits.cancelAll(of: owner)
   }
 
-  /// What makes a line of an open instance: its number, the manager, its owner, the host that it
-  /// was opened from, how, and its object.
+  /// Makes the line of an open instance: its number, the manager, its owner, the host that it was
+  /// opened from, its mode, and its object.
   private func line(
     for caller: Caller, _ label: @escaping @Sendable (Instance<Content>) -> String
   ) -> (Instance<Content>) -> String {
@@ -287,10 +289,10 @@ extension ObjectServer {
     }
   }
 
-  /// A line is much shorter than an answer, whatever its object is called.
+  /// A line is much shorter than an answer, however long its object's name is.
   private static var labelBytesMax: Int { 1024 }
 
-  /// A name may hold any octets: none of them ends a line, or moves a terminal's cursor.
+  /// A name may hold any octets: those that would end the line or control a terminal are replaced.
   private static func inLine(_ text: String) -> String {
     var line = ""
     for scalar in String(decoding: text.utf8.prefix(labelBytesMax), as: UTF8.self).unicodeScalars {

@@ -1,11 +1,11 @@
 public import VProtocol
 
-/// What a client gets: the answer, or the code of what went wrong on the way.
+/// The result of a Send: the answer, or a code without one.
 public struct Response: Sendable {
-  /// The server that answered, not the group that was asked; `none` if nobody did.
+  /// The server that answered, not the group that was asked; `none` without an answer.
   public var server: EntityID
   public var message: Message
-  /// What a server of this host let go with its answer.
+  /// A descriptor that a server of this host passed with its answer.
   public var descriptor: PassedDescriptor?
 
   public init(server: EntityID, message: Message, descriptor: PassedDescriptor? = nil) {
@@ -17,18 +17,19 @@ public struct Response: Sendable {
   public var code: ReplyCode { message.reply }
 }
 
-/// Called once, on whichever thread read the response, outside every lock.
+/// Called once, on the thread that read the response, outside every lock.
 public typealias Completion = @Sendable (Response) -> Void
 
-/// A server that is invoked for every request, many at once; answers with `reply` now or later.
+/// A procedure that is invoked for every request, many at once; it answers with `reply` now or
+/// later.
 public typealias Procedure = @Sendable (Request) -> Void
 
 /// How a request is sent.
 public struct SendOptions: Sendable {
-  /// Give up with `userTimeout` after this long; nil waits as long as the peer kernel lives.
+  /// Ends with `userTimeout` after this long; nil waits as long as the peer kernel lives.
   public var timeLimit: TimeSpan?
-  /// Of a group: every member's response is handed over, and `userTimeout` ends the transaction
-  /// at the time limit, which must be set.
+  /// For a group: every member's response is delivered, and `userTimeout` ends the transaction at
+  /// the time limit, which must be set.
   public var collectsResponses: Bool
   public init(timeLimit: TimeSpan? = nil, collectsResponses: Bool = false) {
     self.timeLimit = timeLimit
@@ -36,9 +37,9 @@ public struct SendOptions: Sendable {
   }
 }
 
-/// For whom a client entity speaks.
+/// The user that a client entity acts for.
 ///
-/// A literal is a user that a node's own process speaks for: root with all of its rights.
+/// A literal is a user of the node's own process: root with all of its rights.
 public struct ClientUser: Hashable, Sendable, ExpressibleByStringLiteral {
   public var name: String
   public var marks: Principal.Marks
@@ -51,11 +52,11 @@ public struct ClientUser: Hashable, Sendable, ExpressibleByStringLiteral {
   public init(stringLiteral name: String) { self.init(own: name) }
 }
 
-/// The slot that boards plug into: the message kernel and the loop of one node.
+/// The interface between a server and its node: the message kernel and the loop.
 ///
-/// The same board runs on a `Node`, on an attached process and in the simulator. No call waits.
-/// Completions, procedures, watchers and timers run on the loop's threads and must not block;
-/// what may block goes to `disk`.
+/// The same server runs on a `Node`, on an attached process and in the simulator. No call waits.
+/// Completions, procedures, watchers and timers run on the loop's threads and must not block; work
+/// that may block goes to `disk`.
 public protocol Backplane: AnyObject, Sendable {
   /// The name of this host in `/v`.
   var host: String { get }
@@ -68,14 +69,16 @@ public protocol Backplane: AnyObject, Sendable {
 
   /// A new client entity of `user` on this host. It has one transaction at a time.
   ///
-  /// An attached process gets those marks only that the node grants it. `none` where the host has
-  /// no more entities for the user: all Sends from that are refused.
+  /// An attached process gets only the marks that the node grants it. `none` if the user has used
+  /// up its share of entities: all Sends from `none` are refused.
   func makeClient(_ user: ClientUser) -> EntityID
   /// Ends an entity: its transaction is abandoned, its identifier is not used again for 15 minutes.
   func retire(_ entity: EntityID)
-  /// A new server entity. With `knowsPrincipals` every request carries who sent it.
+  /// A new server entity.
+  ///
+  /// With `knowsPrincipals` every request has the sender's principal.
   func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID
-  /// Adds a server to a group: it gets what is sent to the group.
+  /// Adds a server to a group: it gets the messages to the group.
   func join(_ server: EntityID, group: EntityID)
 
   /// Starts a message transaction; `completion` is called exactly once (more often only with
@@ -85,11 +88,11 @@ public protocol Backplane: AnyObject, Sendable {
     completion: @escaping Completion)
   /// Answers a request; once. A late or second answer is dropped.
   func reply(_ message: Message, to request: Request)
-  /// Answers, and lets a descriptor go along if the client is on this host and can take one.
+  /// Answers, and passes a descriptor if the client is on this host and can take one.
   func reply(_ message: Message, to request: Request, passing descriptor: PassedDescriptor)
 
-  /// Hands a request to another server, which answers its client; `message` is the request as
-  /// that server is to see it.
+  /// Forwards a request to another server, which answers its client; `message` is the request that
+  /// this server gets.
   func forward(_ request: Request, _ message: Message, to server: EntityID)
   /// Sends a request that gets no response and may be lost; at most 1,024 octets of segment.
   func sendDatagram(_ message: Message, from client: EntityID, to server: EntityID)
@@ -104,10 +107,10 @@ public protocol Backplane: AnyObject, Sendable {
 }
 
 extension Backplane {
-  /// A new client of the backplane's own process, which speaks for `user`.
+  /// A new client of the backplane's own process, for `user`.
   public func makeClient(user: String) -> EntityID { makeClient(ClientUser(own: user)) }
 
-  /// A slot that passes no descriptors.
+  /// For a backplane that passes no descriptors.
   public func reply(
     _ message: Message, to request: Request, passing descriptor: PassedDescriptor
   ) {

@@ -1,10 +1,10 @@
 import Synchronization
 public import VProtocol
 
-/// Client entities of one process, kept by user and used one transaction at a time.
+/// Client entities of one process, kept by user and used for one transaction at a time.
 ///
-/// As many entities exist as there are transactions at work; at most `entitiesMax` idle ones of a
-/// user are kept. An entity whose transaction was abandoned is retired.
+/// There are as many entities as transactions under way; at most `entitiesMax` idle ones of a user
+/// are kept. An entity whose transaction was abandoned is retired.
 public final class ClientPool: Sendable {
   /// A transaction on an entity of a pool.
   ///
@@ -15,7 +15,7 @@ public final class ClientPool: Sendable {
 
     fileprivate init(_ client: EntityID) { self.client = client }
 
-    /// Whether the caller is the one who ends the transaction.
+    /// Ends the transaction; false if it was ended before.
     fileprivate func end() -> Bool {
       !isOver.exchange(true, ordering: .acquiringAndReleasing)
     }
@@ -63,14 +63,14 @@ public final class ClientPool: Sendable {
     return transaction
   }
 
-  /// Gives up a transaction: its completion is not called any more.
+  /// Abandons a transaction: its completion is not called any more.
   ///
-  /// Has no effect on one whose answer came first.
+  /// Has no effect if the answer came first.
   public func abandon(_ transaction: Transaction) {
     if transaction.end() { backplane.retire(transaction.client) }
   }
 
-  /// An entity of `user` for a transaction that its sender looks after, and then gives back.
+  /// An entity of `user` for a transaction that its sender controls; the sender gives it back.
   public func take(_ user: ClientUser) -> EntityID {
     idle.withLock { $0[user]?.popLast() } ?? backplane.makeClient(user)
   }

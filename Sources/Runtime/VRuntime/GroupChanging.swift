@@ -1,7 +1,7 @@
 public import VProtocol
 
 extension ChangeGroup {
-  /// So long the group server of the named host is waited for.
+  /// How long the answer of the named host's group server is waited for.
   public static let timeLimit = TimeSpan.seconds(2)
 }
 
@@ -9,7 +9,7 @@ extension Backplane {
   /// Asks the group server of the host that `change` names; `done` is called once, with nil when it
   /// is done.
   ///
-  /// Refusals are that server's; `retransmissionTimeout` where it does not answer.
+  /// Refusals are that server's; `retransmissionTimeout` if it does not answer.
   public func ask(
     _ change: ChangeGroup, by party: Party, as user: ClientUser,
     _ done: @escaping @Sendable (Refusal?) -> Void

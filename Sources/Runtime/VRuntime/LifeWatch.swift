@@ -1,10 +1,11 @@
 import Synchronization
 public import VProtocol
 
-/// Asks now and then whether processes live that something is kept for: death is silent in V.
+/// Asks regularly whether the processes live that something is kept for: in V, a process that dies
+/// sends no message.
 ///
-/// A process is given up when its kernel says that it is gone, or has been silent for so long that
-/// it may be. It asks only while there is somebody to ask about.
+/// A process is given up when its kernel answers that it has ended, or has been silent for long. No
+/// questions are sent while there are no processes to ask about.
 public final class LifeWatch: Sendable {
   private let backplane: any Backplane
   private let clients: ClientPool
@@ -14,9 +15,9 @@ public final class LifeWatch: Sendable {
   /// Since when the kernel of a process has not answered.
   private let silentSince = Mutex<[KernelID: Time]>([:])
 
-  /// What a dead process had is given back 5 s after its death, so it is asked for more often.
+  /// The state of a dead process is freed within 5 s of its death.
   private static let interval = TimeSpan.seconds(4)
-  /// That of a silent host stays this long: it may have been cut off for a moment only.
+  /// The state for a silent host is kept this long: it may be cut off only for a moment.
   private static let silenceMax = TimeSpan.seconds(10)
 
   /// What is known of a process.
@@ -26,13 +27,13 @@ public final class LifeWatch: Sendable {
     /// Its kernel has been silent for so long that it is given up; it may live.
     case silent
 
-    /// What its kernel says; nil where it is given up.
+    /// The answer of its kernel; nil if it is given up.
     public var state: ProbeEntity.EntityState? {
       if case .alive(let state) = self { state } else { nil }
     }
   }
 
-  /// `told` gets what is known of each of `processes`.
+  /// `told` is called with the state of each of `processes`.
   public init(
     _ backplane: any Backplane, of processes: @escaping @Sendable () -> Set<EntityID>,
     _ told: @escaping @Sendable (EntityID, Life) -> Void
@@ -74,7 +75,7 @@ public final class LifeWatch: Sendable {
         defer { since[process.kernel] = since[process.kernel] ?? now }
         return since[process.kernel] ?? now
       }
-      // The first answer to fail has itself taken the time that makes a peer silent.
+      // The first question that failed took itself the time after which a peer is silent.
       if now - since + .seconds(2) >= Self.silenceMax { told(process, .silent) }
     }
   }

@@ -1,6 +1,6 @@
 public import VProtocol
 
-/// The skeleton of a manager: parses a request as an operation and answers it.
+/// The frame of a manager: parses a request as an operation and answers it.
 extension Backplane {
   /// Parses `request` as `Op` and calls `body`; a request that does not parse is answered with
   /// `badArguments`.
@@ -18,8 +18,8 @@ extension Backplane {
     reply(answer.message, to: request)
   }
 
-  /// Answers ListInstances from all lines that there are, without their newlines; of a lazy
-  /// collection only those of the answer are made.
+  /// Answers ListInstances from all lines, without their newlines; from a lazy collection it makes
+  /// only the lines of the answer.
   public func serveInstances(_ lines: some Collection<String>, _ request: Request) {
     serve(ListInstances.self, request) { operation in
       var octets: [UInt8] = []

@@ -1,19 +1,19 @@
 import Synchronization
 public import VProtocol
 
-/// A server that receives its requests one at a time and works on them in turn, as V's processes
-/// do; clients cannot tell it from a procedure.
+/// A server that receives its requests one at a time, as V's processes do; clients cannot tell it
+/// from a procedure.
 ///
-/// `receive` asks for the next message: it is handed over at once if one is queued, else when
-/// one comes. A conditional request (CMD) is answered with `notAwaitingMessage` unless somebody
-/// is waiting to receive at that moment.
+/// `receive` asks for the next message: it is delivered at once if one is queued, else when one
+/// arrives. A conditional request (CMD) is answered with `notAwaitingMessage` unless the process is
+/// waiting to receive at that moment.
 public final class MessageProcess: Sendable {
   private struct State: Sendable {
     var queue: [Request] = []
     var receiver: Procedure?
   }
 
-  /// State that the server procedure reaches before the process exists.
+  /// State that the procedure uses before the process exists.
   private final class Box: Sendable {
     let value = Mutex(State())
   }
@@ -21,7 +21,7 @@ public final class MessageProcess: Sendable {
   public let entity: EntityID
   private let state: Box
 
-  /// Messages that wait for one process; beyond it clients are told BUSY.
+  /// Messages that wait for one process; beyond it clients are answered BUSY.
   public static let queueMax = 1024
 
   public init(_ backplane: any Backplane, knowsPrincipals: Bool = true) {
@@ -32,7 +32,7 @@ public final class MessageProcess: Sendable {
     }
   }
 
-  /// Receives the next message; a second call before it comes takes the first one's place.
+  /// Receives the next message; a second call before it arrives replaces the first one.
   public func receive(_ body: @escaping Procedure) {
     let next: Request? = state.value.withLock { state in
       if state.queue.isEmpty { state.receiver = body }
@@ -41,7 +41,7 @@ public final class MessageProcess: Sendable {
     if let next { body(next) }
   }
 
-  /// Hands a message over or queues it, or says why not.
+  /// Delivers a message or queues it, or returns the reason why not.
   private static func deliver(_ request: Request, to box: Box) -> ReplyCode? {
     let isConditional = request.message.mcb.flags.contains(.conditional)
     let (receiver, refusal): (Procedure?, ReplyCode?) = box.value.withLock { state in

@@ -3,17 +3,17 @@ public import VProtocol
 
 /// The prefix cache of one program: longest prefix -> manager and context (CACM 1988).
 ///
-/// Entries are not invalidated by anybody: a manager that refuses a stale one, or is silent, makes
-/// the user call `forget`, and ask the directory again, or, where that does not know better, the
-/// name handling group by QueryName.
+/// No message invalidates an entry. When a manager refuses a stale one, or is silent, the user
+/// calls `forget` and asks the directory again, or, if that has nothing newer, the name handling
+/// group by QueryName.
 public final class NameCache: Sendable {
-  /// The object that a prefix names, as it was last described; its attributes are not current.
+  /// The object of a prefix, as it was last described; its attributes may be out of date.
   public struct Root: Equatable, Sendable {
     public var manager: EntityID
     public var descriptor: Descriptor
   }
 
-  /// What the cache did since it was made.
+  /// What the cache has counted since it was made.
   public struct Counters: Equatable, Sendable {
     /// Prefixes found in the cache.
     public var hits = 0
@@ -24,9 +24,9 @@ public final class NameCache: Sendable {
   }
 
   private struct State {
-    /// Roots as they were last described, kept when their manager goes away: then not current.
+    /// Roots as they were last described; kept, but not current, when their manager ends.
     var roots: [[UInt8]: (last: Root, isCurrent: Bool)] = [:]
-    /// What the name handling group answered for a name, and thereby for the prefix, and when.
+    /// The name handling group's answer for a name, and so for the prefix, and its time.
     var answers: [[UInt8]: (found: QueryName.Answer, time: Time)] = [:]
     var counters = Counters()
   }
@@ -35,10 +35,10 @@ public final class NameCache: Sendable {
   private let clients: ClientPool
   private let state = Mutex(State())
 
-  /// A name that nobody has answered for in this time does not exist.
+  /// A name without an answer in this time does not exist.
   static let queryTimeLimit = TimeSpan.milliseconds(200)
   private static let answerLifetime = TimeSpan.seconds(2)
-  /// More prefixes than a cluster has; beyond it the cache starts anew.
+  /// More prefixes than a cluster has; beyond it the cache is emptied.
   static let rootsMax = 4096
 
   public init(_ backplane: any Backplane, clients: ClientPool) {
@@ -48,10 +48,11 @@ public final class NameCache: Sendable {
 
   public var counters: Counters { state.withLock { $0.counters } }
 
-  /// Asks the name handling group who answers for `name` (octets separated by `/`, none in
-  /// front); `notFound` where nobody does.
+  /// Asks the name handling group for the manager of `name` (octets separated by `/`, none in
+  /// front); `notFound` without an answer.
   ///
-  /// It is asked once for a name, and not for a prefix that was an answer, for some seconds: long
+  /// For some seconds it is not asked again for that name, nor for the prefix in the answer: long
+  /// enough for all steps of one use.
   /// enough for all steps of one use.
   public func query(
     _ name: [UInt8], completion: @escaping @Sendable (Answer<QueryName.Answer>) -> Void
@@ -88,7 +89,7 @@ public final class NameCache: Sendable {
     }
   }
 
-  /// The root of the prefix that `name` is, if it is known; then it counts as a hit.
+  /// The root of the prefix `name`, if it is known; that counts as a hit.
   public func root(of name: [UInt8]) -> Root? {
     state.withLock { state in
       guard let root = state.roots[name], root.isCurrent else { return nil }
@@ -97,7 +98,7 @@ public final class NameCache: Sendable {
     }
   }
 
-  /// What the directory's answer showed; counts a miss.
+  /// Stores the directory's answer; counts a miss.
   public func remember(_ descriptor: Descriptor, of manager: EntityID, for name: [UInt8]) {
     state.withLock { state in
       if state.roots.count >= Self.rootsMax { state.roots.removeAll() }
@@ -106,10 +107,10 @@ public final class NameCache: Sendable {
     }
   }
 
-  /// The root of a prefix as it was last seen: all that can be said of it while its host is away.
+  /// The root of a prefix as it was last described: for use while its host is down.
   public func lastSeen(_ name: [UInt8]) -> Root? { state.withLock { $0.roots[name]?.last } }
 
-  /// Drops what is known about prefixes of `manager`, because it refused or did not answer.
+  /// Drops the prefixes of `manager`, because it refused or did not answer.
   public func forget(_ manager: EntityID) {
     state.withLock { state in
       for (name, root) in state.roots where root.last.manager == manager {

@@ -1,7 +1,7 @@
 internal import Synchronization
 
-/// The pieces of one large read or write: a few are under way at a time, in order of their start,
-/// until one falls short.
+/// The pieces of one large read or write: a few are under way at a time, in the order of their
+/// start, until one is short.
 ///
 /// Completions may come on any thread, and on the starting one before `start` returns.
 public final class Pieces<Value: Sendable>: Sendable {
@@ -19,8 +19,8 @@ public final class Pieces<Value: Sendable>: Sendable {
   private let isShort: @Sendable (Int, Answer<Value>) -> Bool
   private let end: @Sendable ([Answer<Value>?]) -> Void
 
-  /// `start` begins the piece with an index; `isShort` says that what is behind it does not
-  /// count; `end` gets what all pieces came to, nil where one was not started.
+  /// `start` begins the piece with an index; `isShort` tells that later pieces do not count; `end`
+  /// gets the results of all pieces, nil for those that were not started.
   public init(
     count: Int, window: Int,
     start: @escaping @Sendable (Int, @escaping @Sendable (Answer<Value>) -> Void) -> Void,
@@ -40,7 +40,7 @@ public final class Pieces<Value: Sendable>: Sendable {
     }
   }
 
-  /// The next piece to start; nil where none may start, which is the end if nothing is at work.
+  /// The next piece to start; nil if none may start, which is the end if no piece is under way.
   private func nextIndex() -> Int? {
     let (index, results) = state.withLock { state -> (Int?, [Answer<Value>?]?) in
       let isOver = state.isShort || state.next == state.results.count

@@ -2,10 +2,10 @@ import Synchronization
 public import VProtocol
 
 /// The prefixes of one manager: claimed in this host's directory, and answered for in the name
-/// handling group, which hears nothing of any other name.
+/// handling group.
 ///
-/// A prefix is the manager's until another host turns out to have it (`duplicateName`): at the
-/// claim, or when the directory tells of a newer one. Then it is not answered for any more.
+/// The manager has a prefix until another host has it (`duplicateName`): when it is claimed, or
+/// when the directory tells of a newer claim. Then the manager stops answering for it.
 public final class PrefixClaims: Sendable {
   private struct State: Sendable {
     var prefixes: [(name: [UInt8], context: ContextID)]
@@ -15,7 +15,7 @@ public final class PrefixClaims: Sendable {
     var givenUp: Set<Int> = []
     /// Prefixes that another host has, by their place in the list.
     var lost: Set<Int> = []
-    /// Who is told what becomes of a claim.
+    /// Called with the result of each claim.
     var observer: (@Sendable (Int, ReplyCode) -> Void)?
   }
 
@@ -23,17 +23,17 @@ public final class PrefixClaims: Sendable {
   private let clients: ClientPool
   private let state: Mutex<State>
 
-  /// No prefix twice; each stands for a context of the manager.
+  /// Prefixes must differ; each has a context of the manager.
   public init(_ backplane: any Backplane, _ prefixes: [(name: [UInt8], context: ContextID)]) {
     self.backplane = backplane
     clients = ClientPool(backplane, of: .server)
     state = Mutex(State(prefixes: prefixes))
   }
 
-  /// The entity that is named in all answers; `none` before `answer(for:)`.
+  /// The manager in all answers; `none` before `answer(for:)`.
   public var manager: EntityID { state.withLock { $0.manager } }
 
-  /// Begins to answer for the prefixes of `manager` in the name handling group.
+  /// Starts to answer for the prefixes of `manager` in the name handling group.
   public func answer(for manager: EntityID) {
     state.withLock { $0.manager = manager }
     let claimant = backplane.makeServer(knowsPrincipals: false) { [self] request in
@@ -45,8 +45,9 @@ public final class PrefixClaims: Sendable {
     backplane.join(claimant, group: .nameHandlingGroup)
   }
 
-  /// Claims every prefix in this host's directory; `completion` is called for each, by its place in
-  /// the list, and once more with `duplicateName` for one that is lost later to a newer claim.
+  /// Claims every prefix in this host's directory; `completion` is called for each, with its place
+  /// in the list, and once more with `duplicateName` for a prefix that is lost later to a newer
+  /// claim.
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (Int, ReplyCode) -> Void
   ) {
@@ -58,8 +59,9 @@ public final class PrefixClaims: Sendable {
     for number in numbers { claim(number) }
   }
 
-  /// One prefix more, or one that was given up: claimed at once, if the others were; its place in
-  /// the list.
+  /// Adds one more prefix, or one that was given up; it is claimed at once, if the others were.
+  ///
+  /// Returns its place in the list.
   @discardableResult
   public func add(_ name: [UInt8], _ context: ContextID) -> Int {
     let (number, isClaiming) = state.withLock { state in
@@ -77,7 +79,7 @@ public final class PrefixClaims: Sendable {
     return number
   }
 
-  /// Gives a prefix up: nobody is answered for it any more, and this host's directory forgets it.
+  /// Gives up a prefix: the manager stops answering for it, and this host's directory forgets it.
   public func giveUp(_ number: Int) {
     let (prefix, directory, manager) = state.withLock { state in
       state.givenUp.insert(number)
@@ -115,8 +117,8 @@ public final class PrefixClaims: Sendable {
     state.withLock { !$0.lost.contains(number) && !$0.givenUp.contains(number) }
   }
 
-  /// Who manages a name: the manager of the longest of its prefixes here, or, for a name that only
-  /// leads to prefixes, this one among others; nil where it is none of them.
+  /// The manager of a name: that of the longest of its prefixes here, or, for a name that only
+  /// leads to prefixes, this one among others; nil for any other name.
   public func answer(_ query: QueryName) -> QueryName.Answer? {
     let name = query.name.rest
     let (prefixes, manager, lost, givenUp) = state.withLock {
@@ -142,8 +144,8 @@ public final class PrefixClaims: Sendable {
       kind: .sharedContext)
   }
 
-  /// Takes up SpreadClaims, by which the directory of this host tells a manager of claims that are
-  /// newer than its own; from anybody else it is `illegalRequest`.
+  /// Handles SpreadClaims, by which the directory of this host tells a manager of claims that are
+  /// newer than its own; from any other sender it is `illegalRequest`.
   public func handleLoss(_ request: Request) {
     guard request.isLocal, request.principal?.isFullRoot == true,
       request.message.mcb.flags.contains(.datagram),

@@ -1,6 +1,6 @@
 public import VProtocol
 
-/// The locks of one owner on one object: ranges in order, none touching another of its kind.
+/// The locks of one owner on one object: ranges in order; neighbours of one kind are merged.
 public struct RangeLocks: Equatable, Sendable {
   public struct Span: Equatable, Sendable {
     public var range: ClosedRange<UInt64>
@@ -18,10 +18,10 @@ public struct RangeLocks: Equatable, Sendable {
 
   public var isEmpty: Bool { spans.isEmpty }
 
-  /// Gives every octet of `range` this kind of lock, whatever it had.
+  /// Sets the lock on every octet of `range`, replacing what was there.
   public mutating func set(_ kind: LockKind, _ range: ClosedRange<UInt64>) {
     let (first, last) = (range.lowerBound, range.upperBound)
-    // Neighbours of one kind are one.
+    // Neighbours of one kind are merged.
     let grown = (first - min(first, 1))...(last + min(UInt64.max - last, 1))
     var result: [Span] = []
     var new = Span(range: range, kind: kind)
@@ -42,14 +42,14 @@ public struct RangeLocks: Equatable, Sendable {
     spans = result.sorted { $0.range.lowerBound < $1.range.lowerBound }
   }
 
-  /// The first range here that keeps another owner from such a lock.
+  /// The first range here that conflicts with such a lock of another owner.
   public func conflict(with kind: LockKind, _ range: ClosedRange<UInt64>) -> Span? {
     spans[firstSpan(endingAt: range.lowerBound)...]
       .prefix { $0.range.lowerBound <= range.upperBound }
       .first { $0.kind.conflicts(with: kind) }
   }
 
-  /// What the owner has on an octet.
+  /// The owner's lock on an octet.
   public func kind(at octet: UInt64) -> LockKind {
     let index = firstSpan(endingAt: octet)
     return index < spans.count && spans[index].range.contains(octet) ? spans[index].kind : .none
@@ -65,6 +65,6 @@ public struct RangeLocks: Equatable, Sendable {
     return low
   }
 
-  /// One owner's ranges on one object: a program that needs more is told so.
+  /// One owner's ranges on one object; beyond it a lock is refused.
   public static let spansMax = 4096
 }

@@ -1,4 +1,5 @@
-/// Who Sends to whom: the whole proof that waiting for messages cannot deadlock.
+/// The order in which parties Send to each other: the whole proof that waiting for messages cannot
+/// deadlock.
 ///
 /// A party waits only for the answers of those below it, and there is no way back up; a test
 /// checks that. Each Send of a server names both parties, and one that is not in this table stops
@@ -7,7 +8,7 @@
 public enum Party: String, CaseIterable, Sendable {
   /// A program or a tool: `v`, an attached process.
   case program
-  /// VMount, in the name of the programs that use `/v`.
+  /// VMount, for the programs that use `/v`.
   case mount
   /// A program that starts a server at the first use of its prefix.
   case standIn
@@ -23,7 +24,7 @@ public enum Party: String, CaseIterable, Sendable {
   case groupMembership
   case teamServer
   case directory
-  /// The kernel servers: how a node is, time, devices.
+  /// The kernel servers: state of a node, time, devices.
   case node
   /// What a server answers at once from memory: QueryName, QueryGroup, FindNode, ListInstances.
   case memory

@@ -1,4 +1,4 @@
-/// The Linux identity that an operation is done as.
+/// The Linux user and groups that an operation is done as.
 public struct Credentials: Hashable, Sendable {
   public var uid: UInt32
   public var gid: UInt32
@@ -12,11 +12,10 @@ public struct Credentials: Hashable, Sendable {
   }
 
   public var isRoot: Bool { uid == 0 }
-  /// Strangers may be taken for this user, who has neither root's rights nor those of all who
-  /// cannot be told.
+  /// Whether guests may act as this user: it has neither root's rights nor those of nobody.
   public var canBeGuest: Bool { !isRoot && uid != Self.nobody.uid }
 
   public static let root = Credentials(uid: 0, gid: 0)
-  /// Whoever cannot be told: Linux's overflow user.
+  /// Nobody, for users that are unknown: Linux's overflow user.
   public static let nobody = Credentials(uid: 65534, gid: 65534)
 }

@@ -1,32 +1,32 @@
 public import VProtocol
 
-/// What is to be started, and for whom.
+/// A program to be started, and its starter.
 public struct ProgramOrder: Equatable, Sendable {
-  /// How the program is called in names: at most 32 of `A-Za-z0-9._+-`.
+  /// The program's name in V: at most 32 of `A-Za-z0-9._+-`.
   public var name: String
-  /// At least one; the first one is looked for by PATH of the environment.
+  /// At least one; the first one is searched in PATH of the environment.
   public var arguments: [[UInt8]]
   /// `NAME=VALUE` each.
   ///
-  /// The machine adds HOME, USER, LOGNAME, SHELL and PATH where they lack.
+  /// The machine adds HOME, USER, LOGNAME, SHELL and PATH if they are missing.
   public var environment: [[UInt8]]
   /// Where to start it; empty is the home directory.
   public var directory: [UInt8]
   /// The local user it runs as.
   public var user: String
-  /// The principal who wanted it, `ann@kea`.
+  /// The principal that started it, `ann@kea`.
   public var starter: String
-  /// Whether the starter was root with all of its rights, which the text does not say: a share of
-  /// the host's root is not one of its users'.
+  /// Whether the starter was root with all of its rights, which the text does not show: root of the
+  /// host has a share of its own.
   public var isStarterFullRoot: Bool
   public var programClass: ProgramClass
   /// Nil without a terminal: then its streams are pipes.
   public var terminal: TerminalSize?
-  /// What it takes away from the permissions of what it makes, as umask(2).
+  /// The permissions that it withholds from new files, as umask(2).
   public var umask: UInt32
   /// Whether its output waits for a reader instead of being dropped.
   public var isAttached: Bool
-  /// How long an attached one goes on without a starter whose host is silent.
+  /// How long an attached program goes on while its starter's host is silent.
   public var waitSeconds: UInt32
 
   public init(
@@ -52,12 +52,12 @@ public struct ProgramOrder: Equatable, Sendable {
 
   public static let umaskDefault: UInt32 = 0o022
 
-  /// What Linux takes at most, whatever the host's limits are: three quarters of 8 MB.
+  /// The limit of Linux, whatever the host's limits are: three quarters of 8 MB.
   ///
-  /// The host's own limit may be lower; then it is Linux that refuses.
+  /// The host's own limit may be lower; then Linux refuses.
   public static let octetsMax = 6 << 20
 
-  /// What arguments and environment have together, as Linux counts it: each has an end and an
+  /// The size of arguments and environment together, as Linux counts it: each has an end and an
   /// address beside its octets.
   public var octetCount: Int {
     (arguments + environment).reduce(0) { $0 + $1.count + Self.partOctets }
@@ -66,7 +66,7 @@ public struct ProgramOrder: Equatable, Sendable {
   private static let partOctets = 9
 
   /// Programs that run on a host, and ended ones that are not forgotten: each has a keeper, a
-  /// process of some megabytes, and the 256 of one user are 2 GB at the worst.
+  /// process of some megabytes, and the 256 of one user are at most 2 GB.
   public static let programsMax = 1024
 
   /// Octets of memory that an order takes, roughly.
@@ -74,21 +74,20 @@ public struct ProgramOrder: Equatable, Sendable {
     (arguments + environment).reduce(directory.count) { $0 + $1.count + Self.partFootprint }
   }
 
-  /// What an array takes beside its elements.
+  /// The memory of an array beside its elements.
   public static let partFootprint = 48
 }
 
-/// How a program stands to others that want the processor (CACM 1988, 3.3).
+/// The priority of a program for the processor (CACM 1988, 3.3).
 public enum ProgramClass: String, CaseIterable, Sendable {
   case foreground, background
-  /// A program for which its host has only the time that nobody else wants.
+  /// A program that gets only the time which no other program wants.
   case guest
 }
 
-/// How a program is.
+/// The state of a program.
 ///
-/// Suspended is what `ctl` does, and cannot be seen by the program; stopped is
-/// what signals do.
+/// A suspended program was stopped by `ctl`, which it cannot see; a stopped one by a signal.
 public enum ProgramState: Hashable, Sendable {
   case running, stopped, suspended
   case exited(Int32)
@@ -102,10 +101,10 @@ public enum ProgramState: Hashable, Sendable {
   }
 }
 
-/// What can be done to a program.
+/// A command to a program.
 public enum ProgramCommand: Hashable, Sendable {
   case suspend, resume
-  /// To its process group, with a terminal to the one in its foreground; KILL ends all of it.
+  /// To its process group, with a terminal to the one in its foreground; KILL ends all processes.
   case kill(signal: Int32)
   case setClass(ProgramClass)
   case setSize(TerminalSize)
@@ -123,10 +122,10 @@ public struct ProgramUsage: Equatable, Sendable {
   }
 }
 
-/// A process that is no program of the team server.
+/// A process that does not belong to a program of the team server.
 public struct HostProcess: Equatable, Sendable {
   public var pid: Int32
-  /// What Linux calls it, at most 15 octets of anything.
+  /// Linux's name for it, at most 15 octets.
   public var command: [UInt8]
   public init(pid: Int32, command: [UInt8]) {
     self.pid = pid
@@ -144,10 +143,10 @@ public enum ProcessFile: String, CaseIterable, Sendable {
   public static let octetsMax = 1 << 20
 }
 
-/// What tells the classes of programs apart, best first.
+/// How the classes of programs are kept apart, best first.
 public enum ClassMechanism: String, CaseIterable, Sendable {
   case cgroup2, cgroup1, autogroup, nice
 }
 
-/// What was asked for, or why not.
+/// The result, or the refusal.
 public typealias Outcome<Value> = Result<Value, Refusal>

@@ -1,17 +1,17 @@
 import VProtocol
 
-/// The rest of a name, below some directory: checked once, so that no store meets `..` or an empty
+/// The rest of a name, below some directory: checked once, so that no store gets `..` or an empty
 /// component.
 ///
-/// No components at all stand for the directory itself.
+/// Without components it is the directory itself.
 public struct RelativePath: Sendable {
   /// The components with one `/` between them.
   public let octets: [UInt8]
   /// Where the last component starts.
   private let lastStart: Int
 
-  /// Checks octets from the wire: `badArguments` where a component is empty, `.` or `..` or has a
-  /// NUL, `nameTooLong` where one has more than 255 octets.
+  /// Checks octets from the wire: `badArguments` if a component is empty, `.` or `..` or has a NUL,
+  /// `nameTooLong` if one has more than 255 octets.
   public init(_ rest: some Collection<UInt8>) throws(StoreFailure) {
     let octets = Array(rest)
     var start = 0

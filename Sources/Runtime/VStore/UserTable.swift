@@ -2,31 +2,32 @@ internal import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// Users and groups of the host that serves: names on the wire, numbers on the disk.
+/// Users and groups of the serving host: names on the wire, numbers on the disk.
 ///
-/// Nil is said only where the host has no such user or group. A table that cannot tell refuses
-/// (`noServerResources`, `deviceError`); one that does not know yet says `wouldWait` to whoever
-/// asks `atOnce`, and `heldUp` to whoever may wait, if it takes longer than a disk would.
+/// Nil means that the host has no such user or group. A table that gives no answer refuses
+/// (`noServerResources`, `deviceError`). One that does not know yet throws `wouldWait` for an
+/// `atOnce` call, and `heldUp` for a call that may wait, if it takes longer than a disk would.
 public protocol UserTable: Sendable {
-  /// Nil where the host has no such user.
+  /// Nil if the host has no such user.
   func credentials(
     ofUser name: String, _ patience: Patience
   ) throws(StoreFailure) -> Credentials?
-  /// The same, with what a login of the user begins with.
+  /// The same, with the home and shell of the user.
   func account(ofUser name: String, _ patience: Patience) throws(StoreFailure) -> UserAccount?
   func groupID(_ name: String, _ patience: Patience) throws(StoreFailure) -> UInt32?
-  /// Nil where the number has no name.
+  /// Nil if the number has no name.
   func userName(_ uid: UInt32, _ patience: Patience) throws(StoreFailure) -> String?
   func groupName(_ gid: UInt32, _ patience: Patience) throws(StoreFailure) -> String?
 
-  /// Calls `done` once, on any thread, when the question is answered or refused `atOnce`, and the
-  /// answer is no old one; or when no more can wait, and then it is still `wouldWait`, or old.
+  /// Calls `done` once, on any thread, when the question can be answered or refused `atOnce` with a
+  /// fresh answer; or when too many questions wait, and then the answer is still `wouldWait`, or
+  /// old.
   ///
   /// A table that hangs does not call it: see `prepare(_:on:)`.
   func prepare(_ question: UserQuestion, _ done: @escaping @Sendable () -> Void)
 }
 
-/// What a user table is asked.
+/// A question to a user table.
 public enum UserQuestion: Hashable, Sendable {
   case user(String)
   case group(String)
@@ -34,10 +35,10 @@ public enum UserQuestion: Hashable, Sendable {
   case groupName(UInt32)
 }
 
-/// What a user of the host is.
+/// An account of the host.
 public struct UserAccount: Equatable, Sendable {
   public var credentials: Credentials
-  /// The home directory; empty where there is none.
+  /// The home directory; empty if there is none.
   public var home: [UInt8]
   public var shell: [UInt8]
 
@@ -49,7 +50,7 @@ public struct UserAccount: Equatable, Sendable {
 }
 
 extension UserTable {
-  /// Of a table that knows no more: the root directory, and the shell that every host has.
+  /// For a table without accounts: the root directory, and the shell that every host has.
   public func account(
     ofUser name: String, _ patience: Patience
   ) throws(StoreFailure) -> UserAccount? {
@@ -58,7 +59,7 @@ extension UserTable {
     }
   }
 
-  /// Of a table that is in memory.
+  /// For a table in memory.
   public func prepare(_ question: UserQuestion, _ done: @escaping @Sendable () -> Void) { done() }
 
   /// Prepares the answers to several questions; `done` is called once, at most
@@ -83,6 +84,6 @@ extension UserTable {
 }
 
 extension UserQuestion {
-  /// Nobody waits longer for a table of users that hangs: a person has given up by then.
+  /// The longest wait for a table of users that hangs: a person has given up by then.
   public static let timeLimit = TimeSpan.seconds(10)
 }

@@ -1,9 +1,9 @@
 package import VProtocol
 
-/// Names that nobody answered for, and until when that is believed: a value, shared among those who
-/// asked for them.
+/// Names without an answer, and how long each counts as absent: a value, shared among the clients
+/// that asked for them.
 ///
-/// A name for which its asker has no share is not remembered, and asked for again.
+/// If a client has used up its share, its name is not remembered, and is asked for again.
 package struct AbsentNames: Sendable {
   private struct Entry: Sendable {
     var until: Time
@@ -34,7 +34,7 @@ package struct AbsentNames: Sendable {
     entries[name] = Entry(until: until, asker: asker)
   }
 
-  /// A prefix is claimed: names above and below it may be there now.
+  /// A prefix was claimed: names above and below it may exist now.
   package mutating func removeAll(around prefix: [UInt8]) {
     for name in entries.keys
     where ClaimTable.leads(prefix, to: name) || ClaimTable.leads(name, to: prefix) {

@@ -1,10 +1,10 @@
 /// Where a directory keeps its table of claims while its node is down.
 ///
-/// With the table lost, what is known of hosts that are away is lost, unless others tell.
+/// If the table is lost, claims of hosts that are down are lost, unless other hosts spread them.
 public struct ClaimStore: Sendable {
-  /// What was saved last; nothing where that is not to be had.
+  /// The octets that were saved last; empty if there are none.
   public var load: @Sendable () -> [UInt8]
-  /// Replaces what was saved, whole or not at all; may wait.
+  /// Replaces the saved octets, completely or not at all; may wait.
   public var save: @Sendable ([UInt8]) -> Void
 
   public init(

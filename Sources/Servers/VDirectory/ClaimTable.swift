@@ -1,41 +1,42 @@
 package import VProtocol
 
-/// Who claims which prefix, as far as this node has heard: a value, merged entry by entry.
+/// The claims on prefixes that this node knows: a value, merged entry by entry.
 ///
-/// Entries outlive their holders, so that a manager that is away can be told from a name that does
-/// not exist; an entry's number is a stable position in a listing. A full table gives up what was
-/// withdrawn or forgotten, then what is away, the longest unheard first; what is present is never
-/// given up. Names of who is away for long are forgotten (`forget`).
+/// Entries outlive their managers, so that a manager that is down can be told from a name that does
+/// not exist; an entry's number is a stable position in a listing. In a full table a new entry
+/// replaces a withdrawn or forgotten one, then one whose host is silent, the longest silent first;
+/// a claim whose host is heard is never replaced. Names of hosts that are silent for long are
+/// forgotten (`forget`).
 ///
-/// Each kernel that tells of claims has a share of the table, and the own host a part that nobody
-/// else takes: a member that claims without end meets that itself.
+/// Each kernel that spreads claims has a share of the table, and this host has a part of its own: a
+/// member that claims without end harms only itself.
 package struct ClaimTable: Sendable {
   struct Entry: Sendable {
     var claim: Claim
-    /// The kernel that told of it; nil for this host's own claims.
+    /// The kernel that it was heard from; nil for this host's own claims.
     var teller: KernelID?
-    /// When its holder last said so itself, on this node's clock; nil where only others did.
+    /// When its own host last spread it, on this node's clock; nil if only others did.
     var heardAt: Time?
-    /// Where that is nil: since when nobody has said so, or when the entry was met, in nanoseconds
-    /// since 1970.
+    /// If that is nil: since when its host has been silent, or when the entry was made, in
+    /// nanoseconds since 1970.
     var unheardSince: Int64?
-    /// Nothing is here any more: the next entry takes the place.
+    /// Whether the place is free for the next entry.
     var isSpare = false
 
-    /// Whether its holder has been silent for several times of spreading.
+    /// Whether its host has been silent for several times of spreading.
     func isAway(at now: Time) -> Bool { heardAt.map { $0 + ClaimTable.awayAfter <= now } ?? true }
   }
 
-  /// What a claim that was heard turned out to be.
+  /// The result of merging a claim.
   package enum Outcome: Equatable, Sendable {
-    /// It is in the table now, in the place of another one or a new one.
+    /// It is now in the table, as a replacement or as a new entry.
     case news(replaced: Claim?)
     case known
     /// A newer one is known, or there is no room for it.
     case refused
   }
 
-  /// Where a name leads.
+  /// What the table has on a name.
   package enum Place: Equatable, Sendable {
     /// A manager answers for the first `prefixBytes` octets of the name, or did until it ended.
     case claimed(Claim, prefixBytes: Int)
@@ -58,8 +59,8 @@ package struct ClaimTable: Sendable {
     return clock
   }
 
-  /// Takes in a claim that `teller` told of, nil for one of this host's managers: of two on one
-  /// prefix the newer holds, whoever tells of it.
+  /// Merges a claim that `teller` spread, nil for one of this host's managers: of two claims on one
+  /// prefix the newer holds, whichever host spreads it.
   package mutating func merge(
     _ claim: Claim, from teller: KernelID?, at now: Time
   ) -> Outcome {
@@ -71,23 +72,23 @@ package struct ClaimTable: Sendable {
     }
     let known = entries[index].claim
     if claim == known {
-      // A manager that has ended is not heard, though its host tells of it.
+      // A manager that has ended is not heard, although its host spreads the claim.
       if isByHolder && claim.state == .present {
         (entries[index].teller, entries[index].heardAt) = (teller, now)
       }
       return .known
     }
-    // A host that booted with its clock behind has only its new kernel to show that it is newer.
+    // If a host booted with its clock behind, only its new kernel shows that its claim is newer.
     let isNewBoot =
       isByHolder && claim.host == known.host && claim.manager.kernel != known.manager.kernel
-    // Who is there after all was not gone.
+    // A host that claims again is not gone.
     let isBack = isByHolder && claim.state == .present && known.state == .forgotten
     guard claim.isNewer(than: known) || isNewBoot || isBack else { return .refused }
     entries[index] = new
     return .news(replaced: known)
   }
 
-  /// Adds the first claim on a prefix, or puts it in the place of what its teller may displace.
+  /// Adds the first claim on a prefix, or replaces one that its teller may replace.
   private mutating func insert(_ new: Entry, at now: Time) -> Bool {
     let isOwn = new.teller == nil
     let told = entries.indices.filter { entries[$0].teller != nil && !entries[$0].isSpare }
@@ -100,7 +101,8 @@ package struct ClaimTable: Sendable {
       put(new)
       return true
     }
-    // What others tell of is not worth that: tables would push out each other's memories.
+    // Other hosts' claims replace only those of the same teller: else full tables would push out
+    // each other's entries.
     let places = !hasShare ? share : isOwn ? Array(entries.indices) : told
     guard new.heardAt != nil, let index = spareIndex(among: places, at: now) else { return false }
     entries[index] = new
@@ -118,8 +120,8 @@ package struct ClaimTable: Sendable {
   /// All claims that are known.
   var claims: [Claim] { entries.filter { !$0.isSpare }.map(\.claim) }
 
-  /// Withdraws what earlier boots of a host claimed and `kernel` did not claim anew; the withdrawn
-  /// are newer than everything else.
+  /// Withdraws the claims of a host's earlier boots that `kernel` has not made again, with a clock
+  /// newer than all others.
   mutating func withdraw(host: String, besides kernel: KernelID, _ wallClock: Int64) -> Bool {
     var isChanged = false
     for index in entries.indices where !entries[index].isSpare {
@@ -138,7 +140,7 @@ package struct ClaimTable: Sendable {
     entries[index].unheardSince = wallClock
   }
 
-  /// What a manager that ended had is away; false if it had nothing.
+  /// Sets the claims of a manager that ended to away; false if it had none.
   mutating func markAway(_ manager: EntityID, _ wallClock: Int64) -> Bool {
     var isChanged = false
     for index in entries.indices
@@ -151,7 +153,7 @@ package struct ClaimTable: Sendable {
     return isChanged
   }
 
-  /// Says that all claims of `kernel` still stand whose managers are there.
+  /// Notes that all claims of `kernel` hold whose managers are up.
   mutating func refresh(_ kernel: KernelID, at now: Time) {
     for index in entries.indices
     where entries[index].claim.manager.kernel == kernel && entries[index].claim.state == .present {
@@ -176,7 +178,7 @@ package struct ClaimTable: Sendable {
       .min { rank($0) < rank($1) }
   }
 
-  /// Whose the longest claimed prefix of `name` is.
+  /// The longest claimed prefix of `name`.
   package func place(of name: [UInt8]) -> Place {
     var best: Claim?
     var leadsOn = name.isEmpty
@@ -192,8 +194,8 @@ package struct ClaimTable: Sendable {
     return leadsOn ? .shared : .unknown
   }
 
-  /// The components right below the shared context `name`, each with the number of the first
-  /// entry that has it.
+  /// The components right below the shared context `name`, each with the number of the first entry
+  /// that has it.
   package func components(below name: [UInt8]) -> [(position: Int, component: [UInt8])] {
     let front = name.isEmpty ? [] : name + [Self.slash]
     var found: [(Int, [UInt8])] = []
@@ -217,9 +219,10 @@ package struct ClaimTable: Sendable {
 // MARK: Forgetting
 
 extension ClaimTable {
-  /// Takes out of the listings what has not been heard of for `limit`; true if something changed.
+  /// Sets the claims of hosts that were silent for `limit` to forgotten; true if something changed.
   ///
-  /// That it was forgotten is kept for as long again: nobody's older table brings it back.
+  /// That a claim was forgotten is kept for another `limit`, so that another host's older table
+  /// does not bring it back.
   mutating func forget(after limit: TimeSpan, at now: Time, _ wallClock: Int64) -> Bool {
     var isChanged = false
     for index in entries.indices where !entries[index].isSpare {
@@ -238,15 +241,15 @@ extension ClaimTable {
     return isChanged
   }
 
-  /// The claims that go with a prefix when somebody has it forgotten: that on the prefix itself,
-  /// and with `host/NAME` all of the host NAME.
+  /// The claims that are forgotten with a prefix: that on the prefix itself, and with `host/NAME`
+  /// all claims of the host NAME.
   func claims(forgottenWith prefix: [UInt8]) -> [Claim] {
     guard let claim = claim(on: prefix), claim.isListed else { return [] }
     guard prefix == Array("host/\(claim.host)".utf8) else { return [claim] }
     return claims.filter { $0.host == claim.host && $0.isListed }
   }
 
-  /// Takes claims out of the listings.
+  /// Sets the state of claims, with a new clock.
   mutating func set(_ state: Claim.State, of claims: [Claim], _ wallClock: Int64) {
     for claim in claims {
       guard let index = index(of: claim.prefix), entries[index].claim == claim else { continue }
@@ -258,8 +261,8 @@ extension ClaimTable {
 // MARK: The table on a disk
 
 extension ClaimTable {
-  /// The records of all claims, one after another, as they are spread; behind the host of each
-  /// since when it is unheard, in nanoseconds since 1970.
+  /// The records of all claims, one after another, as they are spread; behind the host of each the
+  /// time since when it is silent, in nanoseconds since 1970.
   func octets(at now: Time, _ wallClock: Int64) -> [UInt8] {
     var writer = SegmentWriter()
     for entry in entries where !entry.isSpare {
@@ -272,7 +275,7 @@ extension ClaimTable {
     return writer.bytes
   }
 
-  /// What `octets` were; from where they make no sense on, nothing.
+  /// Reads the claims in `octets`, up to the first malformed one.
   init(octets: [UInt8]) {
     var reader = SegmentReader(octets)
     var rest: [UInt8] = []

@@ -3,14 +3,16 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// How managers of this host come to prefixes.
+/// How managers of this host claim prefixes.
 extension Directory {
-  /// Whoever serves a prefix says so in this time, a lost packet included.
+  /// The manager of a prefix answers in this time, even if one packet is lost.
   private static let claimTimeLimit = TimeSpan.milliseconds(400)
 
-  /// A manager of this host claims a prefix: refused while another's claim is answered for.
+  /// A manager of this host claims a prefix: refused while another claim stands and its manager
+  /// answers.
   ///
-  /// Only root with all of its rights claims: who has a prefix gets everybody's requests below it.
+  /// Only root with all of its rights may claim: the manager of a prefix gets everybody's requests
+  /// below it.
   func claim(_ operation: ClaimName, _ caller: Caller, _ request: Request) {
     guard caller.isLocal, caller.principal.isFullRoot,
       !operation.manager.isGroup, operation.manager.kernel == client.kernel
@@ -18,7 +20,7 @@ extension Directory {
     if Self.localPrefixes.contains(operation.name.name) {
       return claim(operation, request, heldBy: .none)
     }
-    // The table may be as new as this node: those who serve the prefix are asked themselves.
+    // The table may be as new as this node, so the name handling group is asked for the prefix.
     let holder = Mutex(EntityID.none)
     let asker = backplane.makeClient(user: "root")
     backplane.send(
@@ -39,8 +41,8 @@ extension Directory {
     }
   }
 
-  /// `found` said just now that it serves the prefix; if it is none, the prefix is free unless its
-  /// holder lives and keeps it.
+  /// `found` answered just now for the prefix; if it is `none`, the prefix is free unless its
+  /// manager is alive and keeps it.
   private func claim(_ operation: ClaimName, _ request: Request, heldBy found: EntityID) {
     let prefix = operation.name.name
     var holder = found
@@ -58,7 +60,7 @@ extension Directory {
       ProbeEntity(holder), as: "root", to: .manager(of: holder.kernel), at: .kernelManager
     ) { [self] answer in
       if case .done(let holder, _) = answer {
-        // A server speaks for no user: its principal is `@host`.
+        // A server acts for no user: its principal is `@host`.
         let host = holder.host
         state.withLock { state in
           if state.holders.count >= DirectoryLimits.holdersMax { state.holders = [:] }

@@ -3,33 +3,35 @@ import VObjects
 public import VProtocol
 public import VRuntime
 
-/// The directory: the names that no single manager owns, and who claims the rest.
+/// The directory: the names above all prefixes, and the claims on prefixes.
 ///
 /// Every node has one. It keeps the table of claims, answers for the shared contexts from it
-/// without a packet, and hands a request for a claimed prefix on to its manager, whatever the
-/// operation is. With the table lost, names are still found: by QueryName, which asks the
-/// managers themselves, and from the tables of the others, which all tell of everything they know.
+/// without a packet, and forwards a request for a claimed prefix to its manager, whatever the
+/// operation is. If the table is lost, names are still found: by QueryName, which asks the managers
+/// themselves, and from the tables of other hosts, which spread everything they know.
 public final class Directory: Sendable {
   struct State: Sendable {
     var table: ClaimTable
-    /// Claims on names that every host has for itself: nobody else is told or asked of them.
+    /// Claims on names that every host has for itself: they are neither spread nor asked for.
     var local = ClaimTable()
     var absent: AbsentNames
     /// Names that are being asked for.
     var searches: Shares
     var changedAt: Int64
-    /// Hosts that prefixes were refused for to managers of this one.
+    /// The hosts that had a prefix when a manager of this host was refused it.
     var holders: [[UInt8]: String] = [:]
-    /// Stand-ins: prefixes of this host that the next claim on them gets, and from whom.
+    /// Claims that yield: prefixes of this host that the next claim on them gets, with their
+    /// stand-ins.
     var yielding: [[UInt8]: EntityID] = [:]
     var withdrawsEarlier = false
-    /// When the claims were last told to somebody who asked, and whether they are about to be.
+    /// When the claims were last spread to a host that asked, and whether that is about to happen
+    /// again.
     var answeredAt: Time?
     var isAnswerDue = false
-    /// The table on the disk is older than this one, and somebody is writing it.
+    /// Whether the table on the disk is older, and is being written.
     var isUnsaved = false
     var isSaving = false
-    /// When it was taken to be written, and after how long a silence names are forgotten.
+    /// When it was last written, and the silence after which names are forgotten.
     var savedAt: Int64 = 0
     var forgetsAfter = Directory.forgetsAfter
 
@@ -49,16 +51,17 @@ public final class Directory: Sendable {
   let store: ClaimStore?
   var backplane: any Backplane { objects.backplane }
 
-  /// Names of who has been away for so long are forgotten, unless `setForgetting` says otherwise.
+  /// Names of hosts that were silent for this long are forgotten, unless `setForgetting` sets
+  /// another time.
   public static let forgetsAfter = TimeSpan.seconds(30 * 86_400)
 
-  /// Names that each host's own manager answers for, one like the other.
+  /// Prefixes that every host's own manager serves in the same way.
   static let localPrefixes = [Array("group".utf8)]
 
   /// `store` keeps the table from one boot to the next.
   ///
-  /// `register` makes the server that every node
-  /// has under `directoryDiscriminator`; without it, it is one like any other.
+  /// `register` makes the server that every node has under `directoryDiscriminator`; without it,
+  /// the server has an ordinary identifier.
   public init(
     _ backplane: any Backplane, store: ClaimStore? = nil,
     register: ((@escaping Procedure) -> EntityID)? = nil
@@ -88,10 +91,10 @@ public final class Directory: Sendable {
     spreadLater()
   }
 
-  /// The local server that takes requests on shared contexts: the root of the name space.
+  /// The local server for requests on shared contexts: the root of the name space.
   public var server: EntityID { objects.server }
 
-  /// What programs of this host start from.
+  /// The root of names for programs of this host.
   public var nameSpace: NameSpace {
     NameSpace(
       directory: server, root: SharedContext.root, identity: SharedContext.identity(of: []))

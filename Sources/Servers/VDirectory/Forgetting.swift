@@ -5,12 +5,12 @@ import VRuntime
 
 /// How prefixes leave the tables of all hosts.
 extension Directory {
-  /// Names of who has been away for so long are forgotten from now on.
+  /// Sets the silence after which the names of a host are forgotten.
   public func setForgetting(after span: TimeSpan) {
     state.withLock { $0.forgetsAfter = span }
   }
 
-  /// Root of this host has a prefix forgotten, or a manager of this host gives its own up.
+  /// Root of this host has a prefix forgotten, or a manager of this host gives up its own.
   func forget(_ operation: ForgetName, _ caller: Caller, _ request: Request) {
     guard caller.isLocal, caller.principal.isFullRoot else {
       return backplane.refuse(.noPermission, request)
@@ -27,7 +27,7 @@ extension Directory {
       return take([claim], .withdrawn, request)
     }
     guard claim.state == .present else { return take(claims, .forgotten, request) }
-    // Who is there would only say so again.
+    // A manager that is up would only claim it again.
     clients.send(
       ProbeEntity(claim.manager), as: "root", to: .manager(of: claim.manager.kernel),
       at: .kernelManager

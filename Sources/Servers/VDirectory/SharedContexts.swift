@@ -3,22 +3,23 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// A context that no manager owns, when it is open: a name above or between prefixes.
+/// An open shared context: a name above or between prefixes.
 ///
-/// What is below it is read as it is then; the positions of its records stay.
+/// Each read gets its names at that moment; the positions of its records do not change.
 struct SharedContext: Sendable {
   var name: Name
 
-  /// The top of the name space: the one context that everybody knows.
+  /// The root of the name space: the one context with a fixed number.
   static let root = ContextID(rawValue: 1)
 
-  /// Identity of a shared context: by its name alone, so the same on every host and boot.
+  /// Identity of a shared context: made from its name, so it is the same on every host and in every
+  /// boot.
   static func identity(of name: [UInt8]) -> Descriptor.Identity {
     NameSpace.identity(ofSharedContext: name)
   }
 }
 
-/// Shared contexts that are open: what is read of them.
+/// Operations on open shared contexts.
 extension Directory {
   func open(
     _ name: [UInt8], _ operation: CreateInstance, _ caller: Caller, _ request: Request
@@ -59,7 +60,8 @@ extension Directory {
     }
   }
 
-  /// The records of a shared context: prefixes in the order they were first heard, then links.
+  /// The records of a shared context: prefixes in the order in which they were first heard, then
+  /// links.
   private func records(
     of name: [UInt8], from position: UInt64, _ count: Int
   ) throws(Refusal) -> [UInt8] {
@@ -108,7 +110,7 @@ extension Directory {
     return descriptor
   }
 
-  /// Where `self` or `any` in a shared context leads: this host if it serves there, for `any`
+  /// The target of `self` or `any` in a shared context: this host if it serves there, for `any`
   /// else the first that does; nil for every other name.
   func target(ofLink name: [UInt8]) -> [UInt8]? {
     let cut = name.lastIndex(of: slash).map { $0 + 1 } ?? 0
@@ -123,7 +125,7 @@ extension Directory {
 
   private func links(in components: [(position: Int, component: [UInt8])]) -> [[UInt8]] {
     let hosts = state.withLock { Set($0.table.claims.map { Array($0.host.utf8) }) }
-    // Only where the components are hosts: a context of other prefixes has no "this host".
+    // Only if the components are hosts: a context of other prefixes has no "this host".
     guard !components.isEmpty, components.allSatisfy({ hosts.contains($0.component) }) else {
       return []
     }
@@ -132,7 +134,8 @@ extension Directory {
     return isServing ? [Self.selfName, Self.anyName] : [Self.anyName]
   }
 
-  /// Positions that links have behind the prefixes: more than there are, so that they can be more.
+  /// Positions of links, after those of the prefixes: more than there are now, to allow for new
+  /// ones.
   private static let linksMax = 8
   private var slash: UInt8 { ClaimTable.slash }
   private static let selfName = Array("self".utf8)

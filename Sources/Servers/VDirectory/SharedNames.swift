@@ -3,7 +3,7 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// Operations on names: of shared contexts, or handed on to the manager of a prefix.
+/// Operations on names: of shared contexts, or forwarded to the manager of a prefix.
 extension Directory {
   func serve(_ request: Request, _ caller: Caller) {
     switch request.message.mcb.code {
@@ -17,7 +17,7 @@ extension Directory {
     }
   }
 
-  /// Any request with a name: ours, or handed on to the manager of its prefix.
+  /// Any request with a name: served here, or forwarded to the manager of its prefix.
   func serveName(_ request: Request, _ caller: Caller, opening: CreateInstance? = nil) {
     guard let name = try? ContextName(parsing: request.message) else {
       return backplane.refuse(.badArguments, request)
@@ -56,7 +56,7 @@ extension Directory {
     }
   }
 
-  /// Whose a name is, as the table says; the manager may be away.
+  /// Answers from the table which manager has a name; the manager may be down.
   private func answerName(_ name: ContextName, _ full: [UInt8], _ request: Request) {
     switch state.withLock({ $0.place(of: full) }) {
     case .claimed(let claim, let prefixBytes):
@@ -79,7 +79,8 @@ extension Directory {
   /// Forwards a request whose name has `leaving` octets (and a slash) behind another manager's
   /// prefix.
   ///
-  /// A whole prefix named for change is nobody's to change. A manager that ended is `none`: what it
+  /// A whole prefix cannot be changed by these operations. The manager is `none` if it has ended:
+  /// its names then fail like those of a silent host.
   /// served is as that of a host that is silent.
   private func handOn(
     _ request: Request, _ name: ContextName, leaving: Int, to manager: EntityID,
@@ -94,7 +95,7 @@ extension Directory {
     var message = request.message
     message.mcb.setPair(1, context.rawValue)
     let index = leaving == 0 ? name.name.count : name.name.count - leaving + 1
-    // A prefix that ends above this context: the name has to be given from the root.
+    // A prefix that ends above this context: the name must be given from the root.
     guard (name.index...name.name.count).contains(index) else {
       return backplane.refuse(.invalidContext, request)
     }
@@ -150,15 +151,15 @@ extension Directory {
 // MARK: - Names beyond the table
 
 extension Directory {
-  /// How long a name that nobody answered for is not asked for again.
+  /// How long a name without an answer is not asked for again.
   private static let absenceInterval = TimeSpan.seconds(5)
-  /// A name that no manager has answered for in this time does not exist.
+  /// A name without an answer in this time does not exist.
   private static let queryTimeLimit = TimeSpan.milliseconds(200)
 
-  /// Asks the managers for a name that the table does not know, then calls `found`, with nil where
-  /// there is none.
+  /// Asks the name handling group for a name that is not in the table, then calls `found`, with nil
+  /// if there is none.
   ///
-  /// Every host hears of it, so it costs `caller` a share.
+  /// Every host gets the question, so it counts in the share of `caller`.
   private func search(
     _ name: [UInt8], for caller: Caller,
     _ found: @escaping @Sendable (Result<QueryName.Answer?, Refusal>) -> Void

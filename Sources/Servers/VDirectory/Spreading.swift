@@ -2,7 +2,7 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// Telling and hearing of claims.
+/// Spreading claims and hearing them.
 extension Directory {
   /// Claims are spread this often even without a change.
   static let spreadInterval = TimeSpan.seconds(30)
@@ -10,7 +10,7 @@ extension Directory {
 
   private static let savedDaily = TimeSpan.seconds(86_400).nanoseconds
 
-  /// The claims that another node's directory knows.
+  /// Hears the claims of another node's directory.
   func hear(_ request: Request) {
     guard request.message.mcb.code == SpreadClaims.code,
       let spread = try? SpreadClaims(parsing: request.message),
@@ -24,7 +24,7 @@ extension Directory {
         lost.append((replaced, claim))
       case .news: break
       case .known: continue
-      // Who tells of it has missed what this host claims.
+      // The other host has missed a newer claim of this host.
       case .refused: isAsked = isAsked || isHeldHere(claim.prefix)
       }
     }
@@ -35,14 +35,14 @@ extension Directory {
     if isAsked { answer() }
   }
 
-  /// Puts what another directory told in the table.
+  /// Merges a claim of another directory into the table.
   private func take(_ claim: Claim, from kernel: KernelID) -> ClaimTable.Outcome {
     let now = backplane.now
     let wallClock = backplane.wallClock
     let isOfThisHost = claim.host == backplane.host
-    // Another node that has this host's name: no claim can mend that.
+    // Another node has this host's name: its claims cannot be merged.
     if isOfThisHost && (kernel == claim.manager.kernel || isOwn(claim)) { return .known }
-    // Nobody else says what this host's managers serve.
+    // No other host is believed about this host's managers.
     if !isOfThisHost && claim.manager.kernel == client.kernel { return .known }
     let (outcome, isChanged) = state.withLock { state in
       let own = state.table.claim(on: claim.prefix)
@@ -67,14 +67,14 @@ extension Directory {
     state.withLock { $0.table.claim(on: prefix) }.map(isOwn) ?? false
   }
 
-  /// Withdraws what this host claimed at earlier boots and has not claimed again: to be called once
-  /// its managers have claimed what they have now, and from then on done at every spreading.
+  /// Withdraws claims of this host's earlier boots that were not made again: called once its
+  /// managers have made their claims, and from then on done at every spreading.
   public func withdrawEarlierClaims() {
     state.withLock { $0.withdrawsEarlier = true }
     spread()
   }
 
-  /// Tells all directories what this one knows.
+  /// Spreads the claims of the table to all directories.
   func spread(wantsAnswer: Bool = false) {
     let now = backplane.now
     let wallClock = backplane.wallClock
@@ -85,7 +85,7 @@ extension Directory {
         && state.table.withdraw(host: backplane.host, besides: client.kernel, wallClock)
       if state.table.forget(after: state.forgetsAfter, at: now, wallClock) { isChanged = true }
       if isChanged { state.changedAt = wallClock }
-      // Since when others are away is kept too, to the day.
+      // Since when others are silent is kept too, to the day.
       return (state.table.claims, isChanged || wallClock - state.savedAt > Self.savedDaily)
     }
     if isChanged { saveLater() }
@@ -94,7 +94,7 @@ extension Directory {
     }
   }
 
-  /// Tells those who asked: however many and however often they do, each host once in a while.
+  /// Spreads the claims to hosts that asked: once in a while, however many ask and however often.
   private func answer() {
     let now = backplane.now
     let wait = state.withLock { state -> TimeSpan? in
@@ -113,7 +113,7 @@ extension Directory {
     if wait.nanoseconds == 0 { tell() } else { backplane.after(wait, tell) }
   }
 
-  /// Tells it again soon: what the first packets lost would otherwise be missing for half a minute.
+  /// Spreads them again soon: claims in lost packets would otherwise be missing for half a minute.
   func spreadSoon(wantsAnswer: Bool = false) {
     spread(wantsAnswer: wantsAnswer)
     for span in Self.firstSpreads {
@@ -121,10 +121,10 @@ extension Directory {
     }
   }
 
-  /// Finds out which managers of this host have ended: what they claimed is away until it is
-  /// claimed anew.
+  /// Finds out which managers of this host have ended: their claims are away until they are made
+  /// again.
   ///
-  /// To be called when a process that may have been one has ended.
+  /// To be called when a process has ended that may have been a manager.
   public func probeManagers() {
     for manager in managers {
       clients.send(
@@ -143,7 +143,7 @@ extension Directory {
     }
   }
 
-  /// Writes the table, where no other thread is about to.
+  /// Writes the table, unless another thread is about to.
   func saveLater() {
     guard let store else { return }
     let begins = state.withLock { state in
@@ -157,7 +157,7 @@ extension Directory {
     }
   }
 
-  /// The table, if it has changed since it was last taken to be written; else nobody writes it.
+  /// The table, if it has changed since it was last written; else no thread writes it from now on.
   private func unsaved() -> [UInt8]? {
     let now = backplane.now
     let wallClock = backplane.wallClock

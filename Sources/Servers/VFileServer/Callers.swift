@@ -3,14 +3,14 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// Who asks for an operation, and what the export allows.
+/// The caller of an operation, and the rights that the export gives.
 extension FileServer {
   /// The object of a context, if its export is served to the caller.
   ///
-  /// A context is a shared name, as good as an open descriptor that was passed on: what is below it
-  /// is found with the caller's own right to pass it, and the object itself is used with the
-  /// caller's own rights on it. The directories above it were passed by whoever was granted the
-  /// number, which nobody can guess.
+  /// A context is a shared name, like an open descriptor that was passed on: names below it need
+  /// the caller's own right to pass it, and the object itself is used with the caller's own rights
+  /// on it. The directories above it were checked when the number was granted, and it cannot be
+  /// guessed.
   func enter(_ context: ContextID, _ turn: Turn) throws(StoreFailure) -> HeldObject {
     try lookAgain(context, turn)
     guard let object = contexts[context], claims.holds(object.export) else {
@@ -22,10 +22,10 @@ extension FileServer {
     return object
   }
 
-  /// The rights of the caller in an export: those of the user of the same name here; of nobody for
-  /// users who are not known here.
+  /// The rights of the caller in an export: those of the user of the same name here; those of
+  /// nobody for users who are unknown here.
   ///
-  /// A table of users that cannot tell is a refusal.
+  /// If the table of users gives no answer, the operation is refused.
   func credentials(_ export: Int, _ turn: Turn) throws(StoreFailure) -> Credentials {
     let standing = exports[export].standing(
       of: turn.request.principal, isLocal: turn.request.isLocal, ownHost: backplane.host)
@@ -65,8 +65,8 @@ extension FileServer {
     return descriptor
   }
 
-  /// A name that belongs to a number; nil, so that the number is shown, where it is not told in
-  /// time and what was asked for has been done: that is not done again for a name.
+  /// The name of a number; nil, so that the number is shown, if it is not found in time and the
+  /// operation has been done already: it is not repeated for a name.
   private func ownerName(
     _ turn: Turn, _ find: () throws(StoreFailure) -> String?
   ) throws(StoreFailure) -> String? {
@@ -78,7 +78,7 @@ extension FileServer {
     }
   }
 
-  /// What an object could be opened for; permissions are looked at when it is.
+  /// What an object could be opened for; permissions are checked when it is.
   private func attributes(_ kind: ObjectKind, _ export: Int) -> UIOAttributes {
     switch kind {
     case .context: [.readable, .storage, .variableBlock, .multiBlock]
@@ -123,7 +123,7 @@ extension FileServer {
 
   /// A user or group from the wire as a number here.
   ///
-  /// A bare number says nothing about who is meant on another host, so only root may give one.
+  /// A bare number may mean another user on another host, so only root may give one.
   private func identifier(
     _ name: String, _ who: Credentials,
     _ find: (String) throws(StoreFailure) -> UInt32?
@@ -139,10 +139,10 @@ extension FileServer {
     return number
   }
 
-  /// Takes set-user and set-group bits away where Linux would on a write.
+  /// Drops set-user and set-group bits where Linux would on a write.
   ///
-  /// Of the users here only root's own writes keep them, and root of a client may be one that has
-  /// no right to.
+  /// For all users but root Linux drops them itself, and root of a client may be one that has no
+  /// right to keep them.
   func dropPrivileges(_ handle: StoreHandle, as who: Credentials) throws(StoreFailure) {
     guard who.isRoot else { return }
     let state = try store.describe(handle)

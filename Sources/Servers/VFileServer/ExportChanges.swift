@@ -4,13 +4,13 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// Exports that come, go and change while the server runs, and so do their directories.
+/// Adding, removing and changing exports, and their directories, while the server runs.
 extension FileServer {
-  /// Serves these exports from now on, and no others; `completion` of `claim` is called for those
-  /// that are new.
+  /// Serves these exports from now on, and no others; `completion` of `claim` is called for new
+  /// ones.
   ///
-  /// What is open by way of one that is gone stays open. `ExportFailure` where a prefix is empty or
-  /// used twice, or where there have been too many; then nothing has changed.
+  /// Instances that were opened through a removed export stay open. `ExportFailure` if a prefix is
+  /// empty or used twice, or if there were too many exports; then nothing has changed.
   package func change(to new: [Export]) throws(ExportFailure) {
     try Self.check(new)
     let kept = Set(new.map(\.prefix))
@@ -34,7 +34,7 @@ extension FileServer {
     }
   }
 
-  /// Takes an export in, whose directory may be there or not.
+  /// Adds an export, whose directory may exist or not.
   func add(_ export: Export) throws(ExportFailure) -> (number: Int, context: ContextID) {
     let number = exports.put(
       export, path: store.steadyPath(export.path),
@@ -44,8 +44,8 @@ extension FileServer {
     return (number, exports.place(number).context)
   }
 
-  /// The root of an export is looked at anew after a while: its directory may have been made anew,
-  /// or a disk mounted there.
+  /// Checks the root of an export again after a while: its directory may have been replaced, or a
+  /// disk mounted there.
   func lookAgain(_ context: ContextID, _ turn: Turn) throws(StoreFailure) {
     switch exports.root(context, at: backplane.now) {
     case .none: return
@@ -57,7 +57,7 @@ extension FileServer {
     }
   }
 
-  /// Finds the directory that an export stands for now; false where none is there.
+  /// Finds the present directory of an export; false if there is none.
   @discardableResult
   private func look(_ number: Int) -> Bool {
     let (path, context) = exports.place(number)
@@ -73,7 +73,7 @@ extension FileServer {
     if let before { contexts.drop(ObjectKey(export: number, identity: before)) }
     guard let root, let identity else { return false }
     let key = ObjectKey(export: number, identity: identity)
-    // It may have been found further below until now.
+    // It may have been found as an object further below until now.
     contexts.drop(key)
     _ = contexts.grant(key, root, isPinned: true, as: context)
     return true

@@ -1,22 +1,23 @@
 import Synchronization
 import VProtocol
 
-/// The exports of a file server by number, and the directory that each stands for now.
+/// The exports of a file server by number, and the present directory of each.
 ///
-/// Open files and contexts name their export by its number, so a number is never another export's.
+/// Open files and contexts refer to their export by its number, so a number is never given to
+/// another export.
 final class ExportTable: Sendable {
-  /// What a context is to the table.
+  /// The relation of a context to the table.
   enum Root: Equatable, Sendable {
-    /// The root of no export.
+    /// It is no export's root.
     case none
-    /// It was looked at a moment ago, and a directory was there, or was not.
+    /// It was checked a moment ago, and a directory was there, or not.
     case known(isThere: Bool)
     case due(Int)
   }
 
   private struct Entry: Sendable {
     var export: Export
-    /// Its path without links: another one in place of a directory does not lead elsewhere.
+    /// Its path without links: so a link that replaces a directory does not lead elsewhere.
     var path: String
     let context: ContextID
     var identity: Descriptor.Identity?
@@ -26,12 +27,12 @@ final class ExportTable: Sendable {
 
   private let state = Mutex<[Entry]>([])
 
-  /// A disk that is mounted, or a directory that is made anew, is seen after so long.
+  /// How soon a newly mounted disk, or a replaced directory, is noticed.
   private static let lookInterval = TimeSpan.seconds(1)
 
   subscript(number: Int) -> Export { state.withLock { $0[number].export } }
 
-  /// Those that are served, with their numbers and contexts.
+  /// The exports that are served, with their numbers and contexts.
   var served: [(number: Int, export: Export, context: ContextID)] {
     state.withLock { entries in
       entries.enumerated().filter(\.element.isServed).map {
@@ -40,8 +41,8 @@ final class ExportTable: Sendable {
     }
   }
 
-  /// Takes in an export under a new number, or under the one that its prefix had; nil where there
-  /// are too many.
+  /// Adds an export under a new number, or under the one that its prefix had; nil if there are too
+  /// many.
   ///
   /// `context` is its root's if it is new.
   func put(_ export: Export, path: String, context: ContextID, at now: Time) -> Int? {
@@ -75,7 +76,7 @@ final class ExportTable: Sendable {
     state.withLock { ($0[number].path, $0[number].context) }
   }
 
-  /// Notes what was found there; what had been found before.
+  /// Notes what was found there; returns what was found before.
   func note(
     _ number: Int, _ identity: Descriptor.Identity?, at now: Time
   ) -> Descriptor.Identity? {

@@ -1,10 +1,11 @@
 public import VProtocol
 
-/// A directory tree that the server makes part of the global name space, and for whom.
+/// A directory tree that the server puts into the global name space, with the hosts that may use
+/// it.
 public struct Export: Equatable, Sendable {
-  /// The name it is served under, such as `storage/kea`.
+  /// The prefix that it has, such as `storage/kea`.
   public var prefix: [UInt8]
-  /// Where it is on this host.
+  /// Its directory on this host.
   public var path: String
   public var isReadOnly: Bool
   /// Hosts whose users may use it, besides the serving host's; nil for all.
@@ -28,7 +29,7 @@ public struct Export: Equatable, Sendable {
   }
 }
 
-/// Why an export can not be served.
+/// Why an export cannot be served.
 public struct ExportFailure: Error, CustomStringConvertible {
   public var export: Export
   public var code: ReplyCode
@@ -41,38 +42,38 @@ public struct ExportFailure: Error, CustomStringConvertible {
 // MARK: - Who is who
 
 extension Export {
-  /// More exports than a host has directories worth a name; their roots stay open.
+  /// More exports than a host has directories worth exporting; their roots stay open.
   public static let exportsMax = 256
 
-  /// As whom a principal is taken here.
+  /// The user of this host that a principal acts as.
   package enum Standing: Equatable, Sendable {
     case root
     case nobody
     case number(UInt32)
-    /// The user of that name, if there is one; root under any name only where `mayBeRoot`.
+    /// The user of that name, if there is one; root, under whatever name, only with `mayBeRoot`.
     case user(String, mayBeRoot: Bool)
   }
 
   /// Whether a principal may use this export at all.
   ///
-  /// Who says to be of the serving host is believed only if the request came from there.
+  /// A principal of the serving host is believed only if the request came from there.
   package func admits(_ principal: Principal?, isLocal: Bool, ownHost: String) -> Bool {
     guard let allowedHosts else { return true }
     guard let host = principal?.host else { return false }
     return host == ownHost ? isLocal : allowedHosts.contains(host)
   }
 
-  /// As whom a principal is taken, whose request came from this host or not.
+  /// The user that a principal acts as, whose request came from this host or not.
   ///
-  /// Root's rights are given by the export's rules and not by a table of users, so root of a host
-  /// that is not trusted is nobody. Root of this host is root for file data without all of its
-  /// rights over the host too: it may be one of a container, which has files through Linux as well.
+  /// Root's rights come from the export's rules and not from a table of users, so root of an
+  /// untrusted host is nobody. Root of this host is root for file data even without all of its
+  /// rights over the host: it may be root of a container, which has files through Linux as well.
   package func standing(
     of principal: Principal?, isLocal: Bool, ownHost: String
   ) -> Standing {
     guard let principal else { return .nobody }
     let isOwn = principal.host == ownHost
-    // Somebody else in the name of this host.
+    // Another host has sent it in the name of this host.
     guard isLocal || !isOwn else { return .nobody }
     let trustsRoot = isOwn || Self.names(principal.host, in: rootHosts)
     if principal.isRoot { return trustsRoot ? .root : .nobody }
@@ -89,7 +90,7 @@ extension Export {
     hosts.contains("*") || hosts.contains(host)
   }
 
-  /// Root has a name, and Linux takes the greatest number for none at all.
+  /// Root has a name, and Linux treats the greatest number as none.
   private static func number(_ user: String) -> UInt32? {
     let digits = user.dropFirst()
     guard digits.utf8.allSatisfy({ 0x30...0x39 ~= $0 }), let number = UInt32(digits),

@@ -3,9 +3,9 @@ import VObjects
 import VProtocol
 import VStore
 
-/// What stands behind a context: one object, by way of one export.
+/// Identifies the object of a context: one object through one export.
 ///
-/// The same object by way of two exports is two contexts, since the rules differ.
+/// An object that is reached through two exports has two contexts, because the rules differ.
 struct ObjectKey: Hashable, Sendable {
   var export: Int
   var identity: Descriptor.Identity
@@ -13,12 +13,13 @@ struct ObjectKey: Hashable, Sendable {
 
 typealias FileInstance = Instance<FileContent>
 
-/// What is open in an instance: a file or a directory.
+/// The open file or directory of an instance.
 final class FileContent: Sendable {
   let key: ObjectKey
-  /// The process that opened it: locks are told apart by it, whoever owns the instance later.
+  /// The process that opened it: locks are told apart by it, even if the instance gets another
+  /// owner.
   let process: EntityID
-  /// Locks were set or asked for through it.
+  /// Whether locks were set or requested through it.
   let hadLocks = Atomic(false)
   /// One reader of a directory at a time: its position is the descriptor's.
   let directoryLock = Mutex<Void>(())
@@ -34,7 +35,7 @@ final class FileContent: Sendable {
     state = Mutex(State(file: file))
   }
 
-  /// What is open; `invalidFileID` once the instance has ended.
+  /// The open object; `invalidFileID` once the instance has ended.
   var file: HeldObject {
     get throws(StoreFailure) {
       let file = state.withLock { $0.hasEnded ? nil : $0.file }
@@ -43,16 +44,16 @@ final class FileContent: Sendable {
     }
   }
 
-  /// No operation begins any more.
+  /// From now on no operation begins.
   func end() { state.withLock { $0.hasEnded = true } }
 
-  /// What is still open of an ended instance, to be closed now, or with the last operation at work.
+  /// The open object of an ended instance, to be closed now, or with the last operation under way.
   func take() -> HeldObject? { state.withLock { $0.file.take() } }
   func putBack(_ file: HeldObject) { state.withLock { $0.file = file } }
 }
 
 extension OpenMode {
-  /// What an instance that was opened so can be used for.
+  /// The attributes of an instance with this mode.
   var fileAttributes: UIOAttributes {
     if contains(.directory) { return [.readable, .variableBlock, .multiBlock] }
     var attributes: UIOAttributes = [.storage, .randomAccess, .multiBlock]
@@ -62,6 +63,6 @@ extension OpenMode {
     return attributes
   }
 
-  /// Gives the octets of a file.
+  /// Whether its octets may be read.
   var readsFile: Bool { !isDisjoint(with: [.read, .execute]) }
 }

@@ -1,24 +1,25 @@
 import VObjects
 
-/// How much a file server keeps: all of it costs file descriptors of its process.
+/// The bounds of a file server: everything in them costs file descriptors of its process.
 ///
 /// ```
 /// |<----------------------- descriptors of the process ----------------------->|
 /// |      instances: 3/8       |  contexts: 1/4   | locks: 1/8 |  all else: 1/4  |
 /// ```
-/// So the process never lacks one because of users, and root of the host never meets the end of
-/// the table: each part but that of contexts, which make room, is shared as `Shares` says.
+/// So users cannot use up the descriptors of the process, and root of the host never finds the
+/// table full: each part but that of contexts, which are dropped when needed, is shared by
+/// `Shares`.
 public struct FileLimits: Sendable {
   /// One descriptor each, of the open file.
   public var instances: Int
   /// One descriptor each, of the object.
   public var contexts: Int
-  /// Objects of which ranges, or the whole, are locked: one descriptor each for all their locks.
+  /// Objects with locks on ranges, or on the whole: one descriptor each for all their locks.
   public var lockedObjects: Int
   /// Ranges of all owners on all objects.
   public var lockedRanges = Self.lockedRangesMax
 
-  /// What a process can keep that may have so many descriptors.
+  /// The limits for a process that may have so many descriptors.
   public init(descriptors: Int) {
     instances = max(Self.leastMax, min(InstanceLimits.instancesMax, descriptors / 8 * 3))
     contexts = max(Self.leastMax, min(InstanceLimits.contextsMax, descriptors / 4))
@@ -30,6 +31,6 @@ public struct FileLimits: Sendable {
   /// Each takes some 200 octets here and in Linux, and one user's share is twice what one owner may
   /// have on one object.
   public static let lockedRangesMax = 32_768
-  /// With fewer not everybody has a share.
+  /// With fewer not every principal has a share.
   private static let leastMax = 64
 }

@@ -6,8 +6,8 @@ package import VStore
 
 /// The file server: serves directories of its host's disk as UIO objects with names.
 ///
-/// An operation is tried at once, on the thread that brought the request, where it only looks;
-/// if the disk would have to be waited for, or if it changes something, it runs on a disk thread.
+/// An operation that only reads is tried at once, on the thread that brought the request. If it
+/// would have to wait for the disk, or if it changes something, it runs on a disk thread.
 public final class FileServer: Sendable {
   let backplane: any Backplane
   let store: any FileStore
@@ -21,9 +21,9 @@ public final class FileServer: Sendable {
   let openings = Mutex<[ObjectKey: Int]>([:])
   let isSweepDue = Atomic(false)
 
-  /// Starts serving; `ExportFailure` where a prefix is empty or used twice.
+  /// Starts serving; `ExportFailure` if a prefix is empty or used twice.
   ///
-  /// An export whose path is no directory is there, and what is below it when it is one.
+  /// An export whose path is not a directory is listed, and gets its contents when it is one.
   package init(
     _ backplane: any Backplane, store: any FileStore, users: any UserTable, exports: [Export],
     limits: FileLimits = FileLimits(descriptors: Int.max)
@@ -51,7 +51,7 @@ public final class FileServer: Sendable {
   /// Claims the prefix of every export in this host's directory; `completion` is called for each,
   /// and once more with `duplicateName` for one that is lost later to a newer claim.
   ///
-  /// A prefix that another host answers for (`duplicateName`) is not served.
+  /// A prefix that another host has (`duplicateName`) is not served.
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (Export, ReplyCode) -> Void
   ) {
@@ -103,16 +103,16 @@ public final class FileServer: Sendable {
   }
 }
 
-/// One try at a request: where it comes from and whether the try may wait.
+/// One try at a request: its origin and whether the try may wait.
 struct Turn: Sendable {
   var request: Request
   var caller: Caller
   var patience: Patience
-  /// A place for an instance is kept, to be given back if none is made.
+  /// Whether a place for an instance is reserved, which is given back if none is made.
   var keepsPlace = false
-  /// Whether nothing is lost if the whole operation is done once more.
+  /// Whether the whole operation may be done once more.
   var mayStartAnew = false
-  /// Tries before this one that were held up.
+  /// Earlier tries that were held up.
   var heldUpCount = 0
 
   /// Ends a try that must not wait, before it changes anything.
@@ -121,7 +121,7 @@ struct Turn: Sendable {
   }
 }
 
-/// What a request is answered with.
+/// The answer to a request.
 struct Reply: Sendable {
   var message: Message
   var descriptor: PassedDescriptor?
@@ -133,11 +133,11 @@ extension FileServer {
     @Sendable (Op, FileInstance, Turn) throws(StoreFailure) -> Op.Answer
   private typealias Try = @Sendable (Turn) throws(StoreFailure) -> Reply
 
-  /// Answers a request with what `work` says, once.
+  /// Answers a request with the result of `work`, once.
   ///
-  /// Where a try at once would wait, `work` starts anew on a disk thread, and where somebody else
-  /// holds it up, after a pause; so it leaves no trace before the store has stopped saying
-  /// `wouldWait` and `heldUp`.
+  /// If a try at once would wait, `work` is repeated on a disk thread; if another program holds it
+  /// up, after a pause. So it must have no effect before the store stops throwing `wouldWait` and
+  /// `heldUp`.
   private func perform<Op: Operation>(
     _ request: Request, _ caller: Caller, _ patience: Patience, _ work: @escaping Work<Op>
   ) {
@@ -159,7 +159,7 @@ extension FileServer {
     }
   }
 
-  /// Opens, once there is a place for the instance: nothing is made in vain.
+  /// Opens, after a place for the instance is reserved: so nothing is made in vain.
   private func create(_ operation: CreateInstance, _ caller: Caller, _ request: Request) {
     do throws(Refusal) {
       try objects.instances.reserve(for: caller)
@@ -209,8 +209,8 @@ extension FileServer {
     }
   }
 
-  /// How long to wait before the next try of an operation that was held up so often before; nil
-  /// where it has been a minute in all, more than the 45 s that Linux gives who has a lease.
+  /// The pause before the next try of an operation that was held up so often; nil after a minute in
+  /// all, which is more than the 45 s that Linux gives the holder of a lease.
   package static func pause(after count: Int) -> TimeSpan? {
     let (doublings, first) = (8, Int64(2))
     if count < doublings { return .milliseconds(first << Int64(count)) }

@@ -1,13 +1,13 @@
 import VStore
 
-/// A handle of the store that is closed when nobody uses it any more.
+/// A handle of the store that is closed when its last reference is gone.
 ///
-/// Tables hold references, and so does every operation at work: dropping an entry never closes a
-/// handle under somebody's hands.
+/// Tables have references, and so does every operation under way: dropping an entry never closes a
+/// handle that is in use.
 final class HeldObject: Sendable {
   let store: any FileStore
   let handle: StoreHandle
-  /// The export that it was found through, whose rules hold for it.
+  /// The export that it was found through, whose rules apply.
   let export: Int
 
   init(_ handle: StoreHandle, of store: any FileStore, export: Int) {

@@ -56,10 +56,10 @@ extension FileServer {
       data: try store.read(file.handle, at: query.position, count: count, turn.patience))
   }
 
-  /// As many whole descriptors of a directory as `count` octets hold.
+  /// As many whole descriptors of a directory as fit into `count` octets.
   ///
-  /// They tell only what the directory itself knows: name, kind, inode, and where the next one is
-  /// read from.
+  /// They have only what the directory itself has: name, kind, inode, and the position of the next
+  /// one.
   private func descriptors(
     _ instance: FileInstance, _ directory: HeldObject, _ position: UInt64, _ count: Int
   ) throws(StoreFailure) -> [UInt8] {
@@ -118,10 +118,10 @@ extension FileServer {
     return Done()
   }
 
-  /// Closes what an ended instance had open, and says so once a written file is closed: whoever
-  /// waits may want to run it.
+  /// Closes the open object of an ended instance, and calls `done` once a written file is closed: a
+  /// program that waits for that may want to run it.
   ///
-  /// The last close of a file without names frees its room, which takes time.
+  /// The last close of a file without names frees its space, which takes time.
   func close(_ instance: FileInstance, _ done: @escaping @Sendable () -> Void) {
     let content = instance.content
     content.end()
@@ -130,7 +130,7 @@ extension FileServer {
       let left = (openings[content.key] ?? 1) - 1
       openings[content.key] = left > 0 ? left : nil
     }
-    // Nothing is held here when it says that it is done: else the file would still be open.
+    // This function must have no reference when it calls `done`: else the file would still be open.
     if instance.mode.contains(.write) || !closeAtOnce(content) {
       return backplane.disk { [self] in
         closeOnDisk(content)

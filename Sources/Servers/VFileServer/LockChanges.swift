@@ -3,13 +3,13 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// Giving locks and taking them away, here and in Linux.
+/// Setting and removing locks, here and in Linux.
 extension Locks {
-  /// Sets or takes away a lock; `wouldBlock` where another is in the way.
+  /// Sets or removes a lock; `wouldBlock` if another lock conflicts.
   func set(
     _ waiter: LockWaiter, _ state: inout State
   ) throws(StoreFailure) -> LockInstance.Answer {
-    // Asked here, so that an instance that ends leaves no lock behind.
+    // Checked here, so that an instance that ends leaves no lock behind.
     _ = try waiter.instance.content.file
     let (key, lock) = (waiter.key, waiter.lock)
     guard lock.kind != .none else {
@@ -22,7 +22,7 @@ extension Locks {
       if key.place.isWhole { try giveUp(key, LockWaiter.all, &state) }
       throw .refused(.wouldBlock)
     }
-    // Taken out, so that no change copies it.
+    // Removed from the table, so that no change copies it.
     let toWrite = !key.place.isWhole && lock.kind == .exclusive
     var table: Table
     if let known = state.tables.removeValue(forKey: key.place) {
@@ -53,11 +53,11 @@ extension Locks {
     return state.grants.answer
   }
 
-  /// Takes away what an owner has of a range; `noServerResources` where two ranges are left of one
-  /// and that is too many.
+  /// Removes an owner's locks on a range; `noServerResources` if that splits a range and there are
+  /// too many.
   ///
-  /// Linux can refuse it for want of memory only: then it holds more than anybody has, until the
-  /// last lock on the object goes.
+  /// Linux can refuse it only for lack of memory: then it holds more than the owners have, until
+  /// the last lock on the object is removed.
   func giveUp(
     _ key: Key, _ range: ClosedRange<UInt64>, _ state: inout State
   ) throws(StoreFailure) {
@@ -66,7 +66,7 @@ extension Locks {
     guard table.union.owners[key.owner] != nil else { return }
     let ranges = table.union.ranges(of: key.owner, setting: .none, range)
     var steps = try state.replace(key, &table, by: ranges)
-    // The last one's go with the descriptor.
+    // The last owner's locks go with the descriptor.
     guard !table.union.isEmpty else { return }
     if table.union.isFree(range) { steps = [LockUnion.Step(kind: .none, range: range)] }
     for step in steps {
@@ -82,7 +82,7 @@ extension Locks {
       try store.openToLock(file.handle, toWrite: toWrite), of: store, export: file.export)
   }
 
-  /// Keeps what is still locked; without exclusive locks the file can be run again.
+  /// Stores the remaining locks; without exclusive locks the file can be run again.
   private func putBack(_ table: consuming Table, _ place: Place, _ state: inout State) {
     guard !table.union.isEmpty else { return }
     if table.isWriting && !table.union.hasExclusive {
@@ -91,8 +91,8 @@ extension Locks {
     state.tables[place] = table
   }
 
-  /// Opens what locks are on anew, and moves them: all of them are shared ones, so nobody can come
-  /// between.
+  /// Opens the file of the locks again, and moves them: all of them are shared, so no other lock
+  /// can come between.
   private func reopen(_ table: inout Table, toWrite: Bool) throws(StoreFailure) {
     let held = table.union.held
     guard held.count <= (toWrite ? Self.movedMax : Self.movedBackMax) else {
@@ -108,7 +108,7 @@ extension Locks {
 
   /// Ranges that are moved for an exclusive lock: as many as one owner can have.
   private static let movedMax = RangeLocks.spansMax
-  /// Ranges that are moved at an unlock, which may come again and again: few enough to cost no more
+  /// Ranges that are moved at an unlock, which may be repeated often: few enough to cost no more
   /// than the unlock.
   private static let movedBackMax = 64
 }

@@ -6,11 +6,11 @@ import VStore
 
 /// Locks on instances, and extended attributes of objects.
 extension FileServer {
-  /// Answered when the lock is had; what the locks themselves need is in memory.
+  /// Answered when the lock is given; the data for that are in memory.
   func lockInstance(_ request: Request, _ instance: FileInstance) {
     backplane.serve(LockInstance.self, request) { operation in
       if !operation.lock.isWhole {
-        // As on Linux, a lock on a range needs the right that it protects.
+        // As on Linux, a lock on a range needs the right to read or write.
         if operation.lock.kind == .shared && !instance.mode.readsFile {
           return backplane.refuse(.notReadable, request)
         }
@@ -65,10 +65,10 @@ extension FileServer {
     return Done()
   }
 
-  /// Lets those attributes through that mean the same on every host: access control lists hold
-  /// numbers of users, and security labels belong to one machine's policy.
+  /// Accepts the attributes that mean the same on every host: access control lists have numbers of
+  /// users, and security labels belong to one machine's policy.
   ///
-  /// Linux asks a capability for trusted ones, which a thread keeps when it acts for a user.
+  /// Linux requires a capability for trusted ones, which a thread keeps when it acts for a user.
   private static func check(
     _ attribute: [UInt8], as who: Credentials, orElse code: ReplyCode
   ) throws(StoreFailure) {

@@ -3,13 +3,13 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// Who has locks, and who pays for them.
+/// The owners of locks, and their shares.
 extension Locks.State {
-  /// Takes or gives back the shares of an owner that had `old` ranges on an object and now has
-  /// `new`; `noServerResources`, and nothing is changed, where its principal has too many.
+  /// Adjusts the share of an owner that had `old` ranges on an object and now has `new`;
+  /// `noServerResources`, and no change, if its principal has too many.
   ///
-  /// Each principal pays for an object that it has locks on, however many others have some too: so
-  /// nobody pays for what another one keeps.
+  /// Each principal is charged for each object that it has locks on, even if others have locks on
+  /// it too: so no principal pays for what another one keeps.
   mutating func pay(
     _ key: Locks.Key, _ table: inout Locks.Table, from old: Int, to new: Int
   ) throws(StoreFailure) {
@@ -34,7 +34,7 @@ extension Locks.State {
     }
   }
 
-  /// Replaces what an owner has by less; gives what Linux is to be told.
+  /// Replaces an owner's ranges by fewer; returns the steps for Linux.
   mutating func replace(
     _ key: Locks.Key, _ table: inout Locks.Table, by ranges: RangeLocks
   ) throws(StoreFailure) -> [LockUnion<Locks.Owner>.Step] {
@@ -46,7 +46,7 @@ extension Locks.State {
     return table.union.change(key.owner, to: ranges)
   }
 
-  /// Notes which instance an owner used last: its end ends the locks.
+  /// Notes the instance that an owner used last: its end removes the locks.
   mutating func note(_ waiter: LockWaiter, _ table: inout Locks.Table) {
     let (key, instance) = (waiter.key, waiter.instance.id)
     if let use = table.uses[key.owner], use.instance != instance {
@@ -62,9 +62,10 @@ extension Locks.State {
   }
 }
 
-/// The count of locks given, by which a lock that was lost can go on if nobody had one against it.
+/// The count of locks given: a lock that was lost can be reclaimed if no conflicting lock was given
+/// since.
 struct LockGrants: Sendable {
-  /// The last ones of each kind on an object.
+  /// The last locks of each kind on an object.
   private struct Record: Sendable {
     var shared: UInt64
     var exclusive: UInt64
@@ -72,11 +73,11 @@ struct LockGrants: Sendable {
 
   private var count: UInt64 = 0
   private var records: [Locks.Place: Record] = [:]
-  /// The objects that each principal was the first to have a lock on, in that order: its records
-  /// make room for its own alone, so that nobody makes another one's lock look broken.
+  /// The objects that each principal was the first to lock, in that order: its records replace only
+  /// its own, so that no principal can make another one's lock look broken.
   private var places: [Principal: [Locks.Place]] = [:]
   private var shares: Shares
-  /// Of the objects that have no record.
+  /// For objects without a record.
   private var lastForgotten: UInt64 = 0
 
   init(capacity: Int, ownHost: String) {
@@ -100,7 +101,7 @@ struct LockGrants: Sendable {
     records[key.place] = record
   }
 
-  /// Forgets the older half of a principal's records where it has too many; false if it has none.
+  /// Drops the older half of a principal's records if it has too many; false if it has none.
   private mutating func makeRoom(for principal: Principal) -> Bool {
     if shares.take(principal) { return true }
     guard let own = places[principal], !own.isEmpty else { return false }
@@ -114,7 +115,7 @@ struct LockGrants: Sendable {
     return shares.take(principal)
   }
 
-  /// A lock that was lost may go on only if nobody had one against it meanwhile.
+  /// Fails if a conflicting lock was given since: then a lost lock cannot be reclaimed.
   func mustBeUnbroken(
     since grant: UInt64, _ kind: LockKind, _ place: Locks.Place
   ) throws(StoreFailure) {

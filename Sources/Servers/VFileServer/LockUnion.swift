@@ -1,7 +1,7 @@
 package import VProtocol
 package import VRuntime
 
-/// The locks of all owners on one object, and what Linux has to hold for them together.
+/// The locks of all owners on one object, and the lock that Linux must hold for them together.
 ///
 /// One descriptor carries all of them, so Linux holds the strongest kind on each octet:
 ///
@@ -13,10 +13,10 @@ package import VRuntime
 /// Linux      [shared                       ][exclusive
 /// segments   | 1 shared| 2       | 1       | exclusive
 /// ```
-/// A segment ends where a range of any owner begins or ends. What a change costs grows with the
+/// A segment ends where a range of any owner begins or ends. The cost of a change grows with the
 /// ranges that it touches, not with the owners of the object.
 package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
-  /// What Linux is to be told.
+  /// A change of Linux's lock.
   package struct Step: Equatable, Sendable {
     package var kind: LockKind
     package var range: ClosedRange<UInt64>
@@ -27,7 +27,7 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
     }
   }
 
-  /// All octets from `first` on, up to the next segment; before the first one nothing is locked.
+  /// All octets from `first` on, up to the next segment; nothing is locked before the first one.
   private struct Segment: Sendable {
     var first: UInt64
     /// Ranges that begin here or end just before.
@@ -46,10 +46,10 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
 
   package var isEmpty: Bool { owners.isEmpty }
 
-  /// Whether anybody has an exclusive lock.
+  /// Whether there is an exclusive lock.
   package var hasExclusive: Bool { exclusiveCount > 0 }
 
-  /// All that Linux holds.
+  /// Everything that Linux holds.
   package var held: [Step] {
     var held: [Step] = []
     for piece in pieces(of: 0 ... .max) where piece.kind != .none {
@@ -58,7 +58,7 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
     return held
   }
 
-  /// Whether nobody has anything of a range.
+  /// Whether there is no lock on a range.
   package func isFree(_ range: ClosedRange<UInt64>) -> Bool {
     parts(of: range).allSatisfy { $0.segment.strongest == .none }
   }
@@ -69,7 +69,7 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
     return index == 0 ? .none : segments[index - 1].strongest
   }
 
-  /// Whether another one's lock is in the way.
+  /// Whether a lock of another owner conflicts.
   package func isHeld(against kind: LockKind, _ range: ClosedRange<UInt64>, of owner: Owner) -> Bool
   {
     guard kind != .none else { return false }
@@ -91,8 +91,8 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
     return ranges
   }
 
-  /// What Linux has to be told, first, so that an owner can have a lock that nobody else's is in
-  /// the way of; nil where it holds that already.
+  /// The step for Linux that comes before an owner gets a lock without conflicts here; nil if Linux
+  /// holds it already.
   ///
   /// It is one step, which Linux does or refuses as a whole.
   package func step(toward kind: LockKind, _ range: ClosedRange<UInt64>) -> Step? {
@@ -103,9 +103,9 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
     return isThere ? nil : Step(kind: kind, range: range)
   }
 
-  /// Replaces what an owner has; gives what Linux is to be told of octets that fewer want now.
+  /// Replaces an owner's ranges; returns the steps for Linux on octets that need less now.
   ///
-  /// Those steps only take away: nobody can be in the way of them.
+  /// Those steps only remove locks, so they cannot conflict.
   package mutating func change(_ owner: Owner, to ranges: RangeLocks) -> [Step] {
     let old = (owners[owner] ?? RangeLocks()).spans
     owners[owner] = ranges.isEmpty ? nil : ranges
@@ -122,7 +122,7 @@ package struct LockUnion<Owner: Hashable & Sendable>: Sendable {
   private func steps(downFrom gone: ArraySlice<RangeLocks.Span>) -> [Step] {
     var steps: [Step] = []
     for span in gone {
-      // Others had no more than shared locks beside it.
+      // Other owners had at most shared locks beside it.
       for piece in pieces(of: span.range) {
         guard piece.kind != span.kind, piece.kind != .exclusive else { continue }
         Self.append(piece.kind, piece.range, to: &steps)
@@ -162,7 +162,7 @@ extension LockUnion {
     removeEdge(first)
   }
 
-  /// The segment that begins at an octet, with so many more edges there.
+  /// The segment that begins at an octet; `count` is added to its edges.
   private mutating func edge(at octet: UInt64, _ count: Int) -> Int {
     let next = firstSegment(after: octet)
     if next > 0 && segments[next - 1].first == octet {
@@ -178,7 +178,7 @@ extension LockUnion {
     return next
   }
 
-  /// Joins a segment to the one before where no range begins or ends any more.
+  /// Joins a segment to the one before if no range begins or ends there any more.
   private mutating func removeEdge(_ index: Int) {
     if segments[index].edges == 0 { segments.remove(at: index) }
   }
@@ -197,7 +197,7 @@ extension LockUnion {
     index + 1 < segments.count ? segments[index + 1].first - 1 : .max
   }
 
-  /// The segments that a range meets, each cut to it.
+  /// The segments that overlap a range, each cut to it.
   private func parts(
     of range: ClosedRange<UInt64>
   ) -> some Sequence<(segment: Segment, range: ClosedRange<UInt64>)> {
@@ -208,7 +208,7 @@ extension LockUnion {
       .map { ($0.0, $0.1.clamped(to: range)) }
   }
 
-  /// A range in pieces, each with the strongest kind that is held there.
+  /// The pieces of a range, each with the strongest kind that is held there.
   private func pieces(
     of range: ClosedRange<UInt64>
   ) -> [(kind: LockKind, range: ClosedRange<UInt64>)] {

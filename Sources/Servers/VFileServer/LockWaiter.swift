@@ -12,10 +12,10 @@ final class LockWaiter: Sendable {
   let how: LockInstance.How
   let grant: UInt64
   let key: Locks.Key
-  /// What it is answered with; nil as long as it waits.
+  /// Its answer; nil as long as it waits.
   private let decision = Mutex<Locks.Result?>(nil)
 
-  /// `badArguments` where Linux has no such range.
+  /// `badArguments` if Linux has no such range.
   init(
     _ operation: LockInstance, _ instance: FileInstance, _ request: Request
   ) throws(StoreFailure) {
@@ -37,7 +37,7 @@ final class LockWaiter: Sendable {
   var owner: Locks.Owner { key.owner }
   var isDecided: Bool { decision.withLock { $0 != nil } }
 
-  /// What it is answered with is decided once: gives that.
+  /// Sets the answer, unless there is one already; returns the answer.
   func decide(_ result: Locks.Result) -> (LockWaiter, Locks.Result) {
     let result = decision.withLock { decision in
       if decision == nil { decision = result }
@@ -46,7 +46,7 @@ final class LockWaiter: Sendable {
     return (self, result)
   }
 
-  /// Linux counts octets with 63 bits, and takes the last one for the end of every file.
+  /// Linux counts octets with 63 bits, and uses the last one for the end of every file.
   private static func range(of lock: ObjectLock) throws(StoreFailure) -> ClosedRange<UInt64> {
     if lock.isWhole { return all }
     let last = UInt64(Int64.max)
@@ -57,7 +57,7 @@ final class LockWaiter: Sendable {
   static let all: ClosedRange<UInt64> = 0 ... .max
 }
 
-/// Who waits for locks, in the order of arrival, which is the order of service.
+/// The requests that wait for locks, in the order of arrival, in which they are served.
 struct LockWaiters: Sendable {
   private var byPlace: [Locks.Place: [LockWaiter]] = [:]
   private var byOwner: [Locks.Owner: [LockWaiter]] = [:]
@@ -83,10 +83,11 @@ struct LockWaiters: Sendable {
 // MARK: - Waiting in a circle
 
 extension Locks.State {
-  /// Whether somebody whom `waiter` would wait for waits, in the end, for it.
+  /// Whether an owner that `waiter` would wait for waits, directly or not, for the owner of
+  /// `waiter`.
   ///
-  /// Linux gives up such a search after ten steps. Here it is given up after more than programs
-  /// ever have tangled up; then the request waits, and a signal ends that like any wait.
+  /// Linux gives up such a search after ten steps. Here it is given up after more steps than
+  /// programs ever need; then the request waits, and a signal ends that like any wait.
   func wouldWaitInCircle(_ waiter: LockWaiter) -> Bool {
     var looks = Self.looksMax
     var seen: Set<Locks.Owner> = []
@@ -101,7 +102,7 @@ extension Locks.State {
     return false
   }
 
-  /// Owners that hold a lock in conflict with the one that is waited for.
+  /// Owners of locks that conflict with the wanted one.
   private func blockers(of waiter: LockWaiter, _ looks: inout Int) -> [Locks.Owner] {
     let lock = waiter.lock
     guard let union = tables[waiter.place]?.union,
@@ -116,6 +117,6 @@ extension Locks.State {
     return blockers
   }
 
-  /// Ranges that are looked at: a millisecond's work, paid by whoever asks for one lock more.
+  /// Ranges that the search looks at: a millisecond's work, done for one request.
   private static let looksMax = 65_536
 }

@@ -4,11 +4,11 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// The locks of all objects of a server, and who waits for one.
+/// The locks of all objects of a server, and the requests that wait for one.
 ///
 /// Each object has one descriptor for its ranges, and one for the whole (an open file description
-/// lock, and a flock), on which Linux holds what all owners have together: so programs of this host
-/// and clients of other hosts keep each other out. The tables here tell the owners apart.
+/// lock, and a flock), on which Linux holds the locks of all owners together: so programs of this
+/// host and clients of other hosts exclude each other. The tables here tell the owners apart.
 final class Locks: Sendable {
   /// The locks of one scope on one object.
   struct Place: Hashable, Sendable {
@@ -16,7 +16,8 @@ final class Locks: Sendable {
     var isWhole: Bool
   }
 
-  /// A lock's owner: a number of a process, which only the principal of that process can use.
+  /// The owner of a lock: a number that a process gives, which only the principal of that process
+  /// can use.
   struct Owner: Hashable, Sendable {
     var principal: Principal
     var process: EntityID
@@ -29,14 +30,14 @@ final class Locks: Sendable {
     var owner: Owner
   }
 
-  /// What is locked of one object.
+  /// The locks on one object.
   struct Table: Sendable {
-    /// What Linux's locks are on; they go when it is closed.
+    /// The file that Linux's locks are on; closing it removes them.
     var file: HeldObject
-    /// The file was opened to write, which exclusive locks on ranges need.
+    /// Whether the file was opened to write, which exclusive locks on ranges need.
     var isWriting: Bool
     var union = LockUnion<Owner>()
-    /// The instance that each owner used last, whose end ends the locks, and its Linux process.
+    /// The instance that each owner used last, whose end removes the locks, and its Linux process.
     var uses: [Owner: (instance: InstanceID, process: UInt32)] = [:]
     /// How many owners each principal has here.
     var payers: [Principal: Int] = [:]
@@ -47,21 +48,22 @@ final class Locks: Sendable {
     var keys: [InstanceID: Set<Key>] = [:]
     var waiters = LockWaiters()
     var grants: LockGrants
-    /// Ranges that principals have, and objects.
+    /// The shares of principals in ranges, and in objects.
     var ranges: Shares
     var objects: Shares
     var isTickDue = false
   }
 
   typealias Result = Swift.Result<LockInstance.Answer, StoreFailure>
-  /// What is to be said when the lock on the tables has been given back.
+  /// Answers to be sent when the lock on the tables has been released.
   typealias Replies = [(LockWaiter, Result)]
 
   let objects: ObjectServer<FileContent>
   let store: any FileStore
   private let state: Mutex<State>
 
-  /// A program of this host tells nobody that it has unlocked, so one looks.
+  /// A program of this host does not report that it has unlocked, so waiting requests are tried
+  /// again.
   private static let tickInterval = TimeSpan.milliseconds(50)
 
   init(_ objects: ObjectServer<FileContent>, _ store: any FileStore, _ limits: FileLimits) {
@@ -75,7 +77,7 @@ final class Locks: Sendable {
         objects: Shares(capacity: limits.lockedObjects, ownHost: host)))
   }
 
-  /// Takes up a request to lock or unlock, which is answered now or later.
+  /// Handles a request to lock or unlock, which is answered now or later.
   func lock(_ operation: LockInstance, of instance: FileInstance, _ request: Request) {
     let waiter: LockWaiter
     do throws(StoreFailure) {
@@ -98,7 +100,7 @@ final class Locks: Sendable {
       return objects.refuse(error, waiter.request)
     }
     let replies = state.withLock { state -> Replies in
-      // Ended meanwhile, and answered so.
+      // The wait was ended meanwhile, and is answered.
       guard !waiter.isDecided else { return [] }
       let (result, freed) = attempt(waiter, &state)
       guard result == .failure(.refused(.wouldBlock)) else {
@@ -114,7 +116,7 @@ final class Locks: Sendable {
     tickLater()
   }
 
-  /// Answers a wait that somebody ended, if not with the lock that it had been given just before.
+  /// Answers a wait that was ended from outside, or with the lock if it was given just before.
   private func cancel(_ waiter: LockWaiter, _ code: ReplyCode) {
     let result = state.withLock { state in
       state.waiters.remove(waiter)
@@ -123,7 +125,7 @@ final class Locks: Sendable {
     answer(waiter.request, result)
   }
 
-  /// A lock in the way of one that is wanted.
+  /// Finds a lock that conflicts with a wanted one.
   func query(
     _ wanted: ObjectLock, of instance: FileInstance, _ request: Request
   ) throws(StoreFailure) -> ObjectLock {
@@ -138,7 +140,7 @@ final class Locks: Sendable {
         for (owner, ranges) in table.union.owners where owner != waiter.owner {
           guard let span = ranges.conflict(with: lock.kind, lock.range) else { continue }
           (found.kind, found.range) = (span.kind, span.range)
-          // A number of another host's process would name a stranger.
+          // A process number is meaningless on another host.
           let isNear = owner.principal.host == waiter.owner.principal.host
           found.process = isNear ? table.uses[owner]?.process ?? 0 : 0
           return found
@@ -153,12 +155,12 @@ final class Locks: Sendable {
     }
   }
 
-  /// Takes away the locks of an instance that has ended, and gives their room to who waits; its own
-  /// waits have ended.
+  /// Removes the locks of an instance that has ended, and serves waiting requests; its own waits
+  /// have ended.
   func release(_ instance: FileInstance) {
     let replies = state.withLock { state -> Replies in
       let keys = state.keys.removeValue(forKey: instance.id) ?? []
-      // All that an owner has is always taken away.
+      // Removing everything of an owner always succeeds.
       for key in keys { try? giveUp(key, LockWaiter.all, &state) }
       return Set(keys.map(\.place)).reduce(into: []) { $0 += serveWaiters(of: $1, &state) }
     }
@@ -169,7 +171,7 @@ final class Locks: Sendable {
 // MARK: - Serving
 
 extension Locks {
-  /// Sets or takes away a lock now, if it can; and what others get by that.
+  /// Sets or removes a lock now, if possible; also returns the answers to others that this allows.
   private func attempt(_ waiter: LockWaiter, _ state: inout State) -> (Result, Replies) {
     do throws(StoreFailure) {
       if waiter.how == .reclaiming {
@@ -184,7 +186,7 @@ extension Locks {
     }
   }
 
-  /// Gives locks to those who waited for them, first come, first served.
+  /// Serves waiting requests in the order of arrival.
   private func serveWaiters(of place: Place, _ state: inout State) -> Replies {
     var replies: Replies = []
     for waiter in state.waiters.all(at: place) {
@@ -199,7 +201,7 @@ extension Locks {
     return replies
   }
 
-  /// Answers those whose wait nobody else has ended: who has, answers them.
+  /// Answers requests whose wait has not been ended from outside.
   private func finish(_ replies: Replies) {
     for (waiter, result) in replies where objects.waits.end(waiter.request) {
       answer(waiter.request, result)

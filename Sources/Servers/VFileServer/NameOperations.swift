@@ -2,11 +2,11 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// Where a name leads to, for its caller.
+/// The place of a name, for its caller.
 struct Place {
   var object: HeldObject
   var who: Credentials
-  /// What is left to find from `object` on.
+  /// The path that is still to be followed from `object`.
   var path: RelativePath
 }
 
@@ -51,8 +51,8 @@ extension FileServer {
     return try add(place, .link(to: source.handle), turn)
   }
 
-  /// One more name makes an object somebody else's to keep: only its owner may give it one, or who
-  /// may read and write it, whatever Linux is set to (fs.protected_hardlinks).
+  /// One more name lets another user keep the object: only its owner may make one, or a user who
+  /// may read and write it, whatever Linux's own setting is (fs.protected_hardlinks).
   private func mustBeLinkable(
     _ object: HeldObject, by who: Credentials
   ) throws(StoreFailure) {
@@ -132,7 +132,7 @@ extension FileServer {
   func place(_ name: ContextName, _ turn: Turn) throws(StoreFailure) -> Place {
     let object = try enter(name.context, turn)
     var rest = name.rest
-    // The separator behind what others have interpreted.
+    // The slash behind the part that was interpreted before.
     if name.index > 0 && rest.first == UInt8(ascii: "/") { rest = rest.dropFirst() }
     let path = try RelativePath(rest)
     return Place(object: object, who: try credentials(object.export, turn), path: path)
@@ -145,8 +145,8 @@ extension FileServer {
     return HeldObject(handle, of: store, export: place.object.export)
   }
 
-  /// The directory that the last component of a name is in, and that component; the refusal
-  /// `ofRoot` where the name has none.
+  /// The directory of a name's last component, and that component; the refusal `ofRoot` if the name
+  /// has none.
   func parent(
     _ place: Place, _ patience: Patience, ofRoot code: ReplyCode
   ) throws(StoreFailure) -> (HeldObject, [UInt8]) {

@@ -6,8 +6,8 @@ import VStore
 
 /// Objects without names.
 extension FileServer {
-  /// Sees to it that a file which lost its last name does not keep its room on the disk because a
-  /// context holds it; called whenever a context was granted.
+  /// Makes sure that a file without names does not use space on the disk because a context has it
+  /// open; called whenever a context is granted.
   func sweepLater() {
     guard !isSweepDue.exchange(true, ordering: .acquiringAndReleasing) else { return }
     backplane.after(Self.sweepInterval) { [self] in
@@ -15,8 +15,8 @@ extension FileServer {
     }
   }
 
-  /// Does `work`, which may take the last name of what `name` is, and gives the room of a file
-  /// back at once: what is written next may need it.
+  /// Does `work`, which may remove the last name of the object `name`, and frees the space of a
+  /// file at once: the next write may need it.
   func dropping(
     _ name: [UInt8], in directory: HeldObject, as who: Credentials,
     _ work: () throws(StoreFailure) -> Void
@@ -28,7 +28,7 @@ extension FileServer {
     if let victim { dropIfNameless(victim, export: directory.export) }
   }
 
-  /// Lets go of a file that has no name any more and is not open.
+  /// Closes a file that has no name any more and is not open.
   func dropIfNameless(_ object: StoreHandle, export: Int) {
     guard let state = try? store.describe(object), state.kind == .file, state.links == 0 else {
       return
@@ -43,6 +43,6 @@ extension FileServer {
     if contexts.holdsMoreThanPinned { sweepLater() }
   }
 
-  /// The room of a removed file is free after this long; looking at a full table takes 10 ms.
+  /// How soon the space of a removed file is free; searching a full table takes 10 ms.
   private static let sweepInterval = TimeSpan.seconds(5)
 }

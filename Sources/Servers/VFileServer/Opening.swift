@@ -24,7 +24,7 @@ extension FileServer {
   }
 
   /// The open file, for a client of this host that can use it without the server: its descriptor
-  /// was opened with the rights that the instance has, and no others.
+  /// was opened with exactly the rights of the instance.
   private func passedDescriptor(
     of file: HeldObject, _ mode: OpenMode, _ request: Request
   ) -> PassedDescriptor? {
@@ -41,8 +41,8 @@ extension FileServer {
     var descriptor: Descriptor
   }
 
-  /// Opens what is there, or makes it if the mode says so; again, if the name comes and goes
-  /// meanwhile.
+  /// Opens the object, or makes it if the mode says so; repeats that if the name is made and
+  /// removed meanwhile.
   private func open(
     _ operation: CreateInstance, _ place: Place, _ turn: Turn
   ) throws(StoreFailure) -> Opened {
@@ -89,7 +89,7 @@ extension FileServer {
     case .file: guard !mode.contains(.directory) else { throw .refused(.notContext) }
     case .symbolicLink:
       throw .refused(mode.contains(.directory) ? .notContext : .tooManyLinks)
-    // Linux runs fifos, sockets and devices itself, on the client's host.
+    // Linux itself implements fifos, sockets and devices, on the client's host.
     default: throw .refused(mode.contains(.directory) ? .notContext : .notSupported)
     }
     if !mode.isDisjoint(with: [.write, .truncate]) { try mustBeWriteable(object.export) }
@@ -101,7 +101,7 @@ extension FileServer {
     return try opened(file, of: object, isNew: false, operation, place, turn)
   }
 
-  /// Opens an object; a caller who does not want to wait for others does not wait for a lease.
+  /// Opens an object; with a caller that does not want to wait, it does not wait for a lease.
   private func open(
     _ object: StoreHandle, _ mode: OpenMode, _ place: Place, _ turn: Turn
   ) throws(StoreFailure) -> StoreHandle {
@@ -126,6 +126,6 @@ extension FileServer {
       isNew: isNew, descriptor: descriptor)
   }
 
-  /// How often a name may vanish between the try to make it and the try to open it.
+  /// How often a name may disappear between the try to make it and the try to open it.
   private static let openingsMax = 8
 }

@@ -2,21 +2,21 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// Asks the group boards of all hosts, and knows which of them there are: whoever was heard lately.
+/// Asks the group servers of all hosts, and knows which there are: those that were heard lately.
 ///
-/// With all of them heard a question ends at once; a board that is silent holds up one question for
-/// its time limit, and is then not waited for until it is heard again. What is found without it
-/// says so: it may have members.
+/// When all of them have answered, a question ends. A silent group server delays one question by
+/// its time limit; later ones do not wait for it until it is heard again. An answer without it says
+/// so: it may have members.
 ///
-/// A board that has just started knows no other. Hosts that its directory knows are waited for,
-/// longer than others, until they are heard or have held up one question.
+/// A group server that has just started knows no others. It waits for the hosts in its directory,
+/// longer than for others, until they are heard or have delayed one question.
 final class BoardQueries: Sendable {
   private struct State: Sendable {
     /// By kernel, with the host's name.
     var known: [KernelID: String] = [:]
-    /// Hosts of boards that were heard and are silent, and since when.
+    /// Hosts of group servers that were heard and are silent, and since when.
     var silent: [String: Time] = [:]
-    /// Hosts that were there before this board, and have not been heard.
+    /// Hosts that existed before this group server, and have not been heard.
     var expected: Set<String> = []
     var isSettled = false
 
@@ -37,7 +37,7 @@ final class BoardQueries: Sendable {
     mutating func lose(_ kernels: Set<KernelID>, at now: Time) {
       for kernel in kernels {
         guard let host = known.removeValue(forKey: kernel) else { continue }
-        // A host that was started anew has another kernel.
+        // A host that was restarted has another kernel.
         if !known.values.contains(host) { silent[host] = silent[host] ?? now }
       }
       silent = silent.filter { now - $0.value < BoardQueries.silenceAge }
@@ -49,10 +49,10 @@ final class BoardQueries: Sendable {
     }
   }
 
-  /// What boards have of a group.
+  /// What other group servers have of a group.
   struct Answers: Sendable {
     var answers: [QueryGroup.Answer] = []
-    /// Hosts whose board did not answer, and may have members.
+    /// Hosts whose group server did not answer, and may have members.
     var silent: [String] = []
   }
 
@@ -67,22 +67,22 @@ final class BoardQueries: Sendable {
   private let backplane: any Backplane
   private let kernel: KernelID
   private let state = Mutex(State())
-  /// Gets every answer about a group, also one that comes when nobody waits for it any more.
+  /// Gets every answer about a group, also one that comes too late for its question.
   private let heard: @Sendable (Name, QueryGroup.Answer) -> Void
   private let startedAt: Time
 
-  /// Who has not answered by then, its request repeated four times, is away.
+  /// A group server that has not answered in this time, after four retransmissions, is silent.
   static let timeLimit = TimeSpan.milliseconds(200)
-  /// For so long after its start a board waits for those it has not heard, and so much longer.
+  /// For so long after its start a group server waits for those it has not heard, and how long.
   private static let youth = TimeSpan.seconds(10)
   private static let expectedLimit = TimeSpan.seconds(2)
-  /// A host that has been silent for so long has no members that are missed; nor have more hosts
-  /// than these, whatever names they give themselves.
+  /// A host that has been silent for longer has no members that matter, and more than this number
+  /// of silent hosts are not remembered: hosts choose their names themselves.
   private static let silenceAge = TimeSpan.seconds(3600)
   private static let silentMax = 64
-  /// While not all boards are known: so much longer than the first answer.
+  /// While not all group servers are known: how long to wait after the first answer.
   private static let othersLimit = TimeSpan.milliseconds(20)
-  /// Boards nobody knew of may still be heard; the request is not yet repeated by then.
+  /// How long to wait for unknown group servers; the request is not yet repeated by then.
   private static let lateLimit = TimeSpan.milliseconds(8)
 
   init(
@@ -93,14 +93,14 @@ final class BoardQueries: Sendable {
     self.kernel = kernel
     self.heard = heard
     startedAt = backplane.now
-    // Makes this board known, and the others to it.
+    // Makes this group server known to the others, and the others to it.
     ask("") { _ in }
     backplane.after(Self.timeLimit) { [weak self] in
       self?.state.withLock { $0.isSettled = true }
     }
   }
 
-  /// Other hosts that there are, heard or not.
+  /// Other hosts that exist, heard or not.
   func expect(_ hosts: Set<String>) {
     guard backplane.now - startedAt < Self.youth else { return }
     state.withLock { state in
@@ -110,12 +110,12 @@ final class BoardQueries: Sendable {
     backplane.after(Self.youth) { [weak self] in self?.state.withLock { $0.expected = [] } }
   }
 
-  /// Another board has asked something.
+  /// Another group server has asked something.
   func note(_ kernel: KernelID, of host: String) {
     if kernel != self.kernel { state.withLock { $0.note(kernel, of: host) } }
   }
 
-  /// Calls `done` once, with what the boards of other hosts that have the group answered.
+  /// Calls `done` once, with the answers of the group servers of other hosts that have the group.
   func ask(_ name: Name, _ done: @escaping @Sendable (Answers) -> Void) {
     let (known, expected, isSettled) = state.withLock { ($0.known, $0.expected, $0.isSettled) }
     let asked = Mutex(Asked(missing: Set(known.keys), expected: expected))
@@ -146,7 +146,7 @@ final class BoardQueries: Sendable {
       let kernel = response.server.kernel
       guard kernel != self.kernel else { return }
       let answer = response.code.isOK ? try? QueryGroup.Answer(parsing: response.message) : nil
-      // One that has no such group says who it is.
+      // One that has no such group answers with its host's name.
       let host = answer?.host ?? String(decoding: response.message.segment, as: UTF8.self)
       guard Principal.isName(host) else { return }
       note(kernel, of: host)

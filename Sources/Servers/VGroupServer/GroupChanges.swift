@@ -3,11 +3,11 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// Members that come and go, as their own host's board does it.
+/// Joining and leaving, by the group server of the member's host.
 extension GroupServer {
-  /// A change that somebody asks the boards for: the one of the host that is named answers.
+  /// A change that the group servers are asked for: the one of the named host answers.
   func change(_ request: Request) {
-    // Not even a datagram comes from nobody: it is from this host then.
+    // Every request has a principal, except a datagram of another host.
     guard request.principal != nil, let change = try? ChangeGroup(parsing: request.message),
       change.host == backplane.host
     else { return leave(request) }
@@ -18,10 +18,10 @@ extension GroupServer {
     }
   }
 
-  /// Leaves the answer to another board.
+  /// Leaves the answer to another group server.
   ///
-  /// Once nobody waits for it any more it is answered all the same: else the kernel would keep the
-  /// request for good.
+  /// When the client no longer waits, the request is answered all the same: else the kernel would
+  /// keep it for ever.
   private func leave(_ request: Request) {
     guard !request.message.mcb.flags.contains(.datagram) else { return }
     backplane.after(ChangeGroup.timeLimit + .seconds(1)) { [backplane] in
@@ -73,7 +73,7 @@ extension GroupServer {
     }
     if let refusal = GroupTable.refusal(ofGroup: change.group) { return done(refusal) }
     guard name.isProgram || isOfThisHost(caller) else { return done(Self.mailboxElsewhere) }
-    // What a program's own manager says needs no other's leave.
+    // What a program's own manager reports needs no other permission.
     let isTold = caller.isRoot && caller.isLocal && change.program != .none
     let joiner = isTold && !change.owner.isEmpty ? self.caller(for: change.owner) : caller
     let owner = GroupUser.name(of: joiner.user, at: backplane.host)
@@ -106,7 +106,7 @@ extension GroupServer {
 
   static let mailboxElsewhere = Refusal(.badArguments, "a mailbox is made on its own host")
 
-  /// Who owns a program of this host, as its manager says.
+  /// The owner of a program of this host, as its manager reported.
   private func caller(for owner: String) -> Caller {
     let principal = GroupUser.principal(of: owner, at: backplane.host)
     return Caller(principal: principal, user: owner, isLocal: true)
@@ -116,7 +116,7 @@ extension GroupServer {
     GroupTraits(madeAt: backplane.wallClock, owner: owner, permissions: permissions & 0o777)
   }
 
-  /// Makes a process, and it a member.
+  /// Makes a process, and makes it a member.
   private func add(_ member: GroupMember, to group: Name, _ about: GroupTraits) -> Refusal? {
     var member = member
     let (receiver, name) = (member.receiver, member.name)
@@ -135,7 +135,7 @@ extension GroupServer {
     return nil
   }
 
-  /// Lets a program know that it is in a group, or is no longer.
+  /// Tells a program that it is in a group, or no longer.
   func tell(_ program: EntityID, _ kind: ChangeGroup.Change, _ group: Name) {
     let change = ChangeGroup(kind, group, host: backplane.host)
     backplane.sendDatagram(change.message, from: teller, to: program)
@@ -145,8 +145,10 @@ extension GroupServer {
 // MARK: - Messages
 
 extension GroupServer {
-  /// A member of this host gets a message, of somebody who may send to its group: its name is known
-  /// to everybody, and so is the entity that messages go to.
+  /// A member of this host gets a message.
+  ///
+  /// The sender's rights are checked here too: the name of a group is public, and so is the entity
+  /// that messages go to.
   private func receive(
     _ request: Request, _ receiver: GroupMember.Receiver, _ name: Name, of group: Name
   ) {
@@ -168,7 +170,7 @@ extension GroupServer {
             isTaken ? .ok : .noServerResources, member: name,
             words: isTaken ? "taken" : Mailbox.full), to: request)
       case .program(let program):
-        // A request to a group is not forwarded but sent anew (RFC 1045, 2.15).
+        // A request to a group is not forwarded but sent again (RFC 1045, 2.15).
         clients.send(
           GroupMessage(sender: sender, text: message.text), as: "root", to: program, at: .teamServer,
           options: SendOptions(timeLimit: Self.programLimit)
@@ -179,7 +181,7 @@ extension GroupServer {
     }
   }
 
-  /// Who may know the members is told by each of them; who may not learns no name.
+  /// A sender who may know the members gets each one's name in the refusal; any other gets no name.
   private func refuse(
     _ request: Request, _ name: Name, of group: Name, _ about: GroupTraits?, _ caller: Caller
   ) {
@@ -191,7 +193,7 @@ extension GroupServer {
         .noPermission, member: name, words: "\(group) belongs to \(about.owner)"), to: request)
   }
 
-  /// Below the time that a sender waits.
+  /// Less than the time that a sender waits.
   private static let programLimit = TimeSpan.milliseconds(1800)
 
   private func answer(
@@ -212,10 +214,10 @@ extension GroupServer {
 
   // MARK: programs
 
-  /// A program of this host, as its manager tells in the program's `status`.
+  /// A program of this host, from its `status`.
   private struct FoundProgram: Sendable {
     var entity: EntityID
-    /// Who started it, as `GroupUser` names them.
+    /// The user who started it, as `GroupUser` writes it.
     var owner: String
   }
 

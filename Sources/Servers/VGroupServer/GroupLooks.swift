@@ -1,25 +1,26 @@
 import Synchronization
 import VProtocol
 
-/// What came of a look at a group.
+/// The result of looking up a group.
 struct GroupLook: Sendable {
   var view: GroupView?
   /// Hosts that did not answer, and may have members.
   var silent: [String]
 }
 
-/// Looks at groups that are under way: the boards are asked for one name by one question at a time.
+/// Lookups of groups that are under way: for one name there is one question to the group servers at
+/// a time.
 ///
-/// Who wants to look meanwhile shares the next question, and not the one under way: that may miss
-/// what has happened since it was asked.
+/// Callers that come meanwhile share the next question, because the one under way may miss what has
+/// happened since it was asked.
 final class GroupLooks: Sendable {
   typealias Found = @Sendable (GroupLook) -> Void
   typealias Look = @Sendable (@escaping Found) -> Void
 
-  /// By the name that is asked for: who shares the next question.
+  /// By the name that is asked for: the callers that share the next question.
   private let waiting = Mutex<[Name: [Found]]>([:])
 
-  /// Calls `found` once, with what a `look` finds that begins from now on.
+  /// Calls `found` once, with the result of a `look` that begins from now on.
   func add(_ name: Name, _ look: @escaping Look, _ found: @escaping Found) {
     let isFirst = waiting.withLock { waiting in
       guard waiting[name] == nil else {

@@ -1,6 +1,6 @@
 package import VProtocol
 
-/// What the members said to a message, or why it was not sent: for the user who sent it.
+/// The members' answers to a message, or why it was not sent: for the user who sent it.
 package struct GroupReports: Sendable {
   package struct Key: Hashable {
     package var group: Name
@@ -21,9 +21,10 @@ package struct GroupReports: Sendable {
   /// The latest last.
   private var reports: [Report] = []
 
-  /// One user reads what came of so many groups' messages: beyond it their own oldest is forgotten.
+  /// A user can read the answers to messages to so many groups: beyond it the user's oldest is
+  /// dropped.
   package static let userReportsMax = 16
-  /// Beyond it the oldest of all is forgotten, which takes 32 users.
+  /// Beyond it the oldest of all is dropped, which takes 32 users.
   package static let reportsMax = 512
   /// 64 members of 5 hosts with long words; 512 of them are 32 MB.
   package static let textBytesMax = 65_536
@@ -57,7 +58,7 @@ package struct GroupReports: Sendable {
     return all.flatMap { $0.0.octets + Array(": \($0.1)\n".utf8) }
   }
 
-  /// What a member said, in one line.
+  /// A member's answer, in one line.
   package static func words(_ answer: GroupMessage.Answer) -> String {
     let words =
       answer.words.isEmpty

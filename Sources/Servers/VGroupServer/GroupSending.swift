@@ -11,7 +11,7 @@ extension GroupServer {
     var isOver = false
   }
 
-  /// Members whose board has just been heard have so long for their answers.
+  /// How long members may take to answer, when their group server has just been heard.
   private static let replyLimit = TimeSpan.seconds(2)
 
   /// Sends a message to all members by one group Send; `done` gets a line for each.
@@ -59,7 +59,7 @@ extension GroupServer {
       guard !report.lines.isEmpty else {
         return done(.failure(Refusal(.userTimeout, "no member answers")))
       }
-      // Of a host that did not answer nobody knows who is a member.
+      // The members of a host that did not answer are unknown.
       let hosts = look.silent.map { Name($0) }
       done(.success(GroupReports.text(report.lines, silent: report.missing.union(hosts))))
     }
@@ -87,7 +87,8 @@ extension GroupServer {
     Refusal(.noServerResources, "\(principal) sends too much at once")
   }
 
-  /// Sends a message once: the first answer ends it, and who missed it has missed it.
+  /// Sends a message once: the first answer ends the transaction, and a lost message is not
+  /// repeated.
   func sendDatagram(_ text: String, to group: Name, from caller: Caller) -> Refusal? {
     let principal = caller.principal
     guard sendings.withLock({ $0.take(principal) }) else { return Self.tooMany(principal) }
@@ -112,7 +113,7 @@ struct SendingFile: TreeFile {
   let server: GroupServer
   let group: Name
   let access: TreeAccess
-  /// What the members say can be read; else nobody waits for them.
+  /// Whether the answers of the members can be read; else they are not waited for.
   let hasReplies: Bool
 
   var attributes: UIOAttributes {
@@ -131,7 +132,7 @@ struct SendingFile: TreeFile {
 
 private final class SendingSession: TreeSession {
   private let file: SendingFile
-  /// What is left to read, once somebody began to.
+  /// What is left to read, once reading has begun.
   private let rest = Mutex<ArraySlice<UInt8>?>(nil)
 
   init(_ file: SendingFile) { self.file = file }
@@ -163,7 +164,7 @@ private final class SendingSession: TreeSession {
     }
   }
 
-  /// Keeps what there is to read, then answers the write.
+  /// Stores what can be read, then answers the write.
   private func note(_ result: Result<[UInt8], Refusal>, _ count: Int, _ call: TreeCall) {
     let key = GroupReports.Key(group: file.group, principal: call.caller.principal)
     rest.withLock { $0 = nil }

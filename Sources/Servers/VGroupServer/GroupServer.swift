@@ -3,41 +3,42 @@ public import VObjects
 public import VProtocol
 public import VRuntime
 
-/// The group board of one host: who of this host is in which group, and `/v/group` for its users.
+/// The group server of one host: the members of groups on this host, and `/v/group` for its users.
 ///
 /// ```
 /// NAME/members/MEMBER     touch joins, rm leaves; a mailbox is read here
-/// NAME/send               one Send to all members, then what each of them says
-/// NAME/datagram           the same, and nobody waits
+/// NAME/send               one Send to all members, then the answer of each
+/// NAME/datagram           the same, without answers
 /// NAME/status             the group
 /// ```
-/// Every host has a board of its own, which asks the others: no name of it is claimed from them.
+/// Every host has its own group server, which asks the others; so its prefix is the same on every
+/// host.
 public final class GroupServer: Sendable {
   let backplane: any Backplane
   let kernel: KernelID
-  let boards: BoardQueries
+  let groupServers: BoardQueries
   let clients: ClientPool
   let table: Mutex<GroupTable>
   let views = Mutex(GroupViews())
   let looks = GroupLooks()
-  /// Names that are being looked up, by who wants to know of them.
+  /// Names that are being looked up, by their callers.
   let lookups: Mutex<Shares>
   let reports: Mutex<GroupReports>
-  /// Messages that are being sent, by who sends them.
+  /// Messages that are being sent, by their senders.
   let sendings: Mutex<Shares>
   /// Messages that wait in mailboxes.
   let kept: MessageShares
-  /// The members of the system's own groups, until when they are believed.
+  /// The members of the system's own groups, and how long they count as known.
   let systemMembers = Mutex<[Name: (names: [Name], until: Time)]>([:])
-  /// Where programs of this host are found by name.
+  /// The directory by which programs of this host are found by name.
   let directory = Mutex(EntityID.none)
   private let programs: LifeWatch
-  /// Tells programs what nobody answers.
+  /// A client for datagrams to programs.
   let teller: EntityID
   /// The manager of `/v/group`.
   public let manager: TreeManager
 
-  /// The name of every node's own board.
+  /// The prefix of the group server of every node.
   public static let prefix = "group"
 
   public init(_ backplane: any Backplane) {
@@ -50,10 +51,10 @@ public final class GroupServer: Sendable {
     sendings = Mutex(Shares(capacity: Self.sendingsMax, ownHost: host))
     kept = MessageShares(host: host)
     let own = LateBound<GroupServer>()
-    // Who asks decides what is answered, so it is told who that is.
-    let board = backplane.makeServer(knowsPrincipals: true) { own.object?.serve($0) }
-    kernel = board.kernel
-    boards = BoardQueries(backplane, kernel: kernel) { name, answer in
+    // The answers depend on the sender, so the server gets principals.
+    let server = backplane.makeServer(knowsPrincipals: true) { own.object?.serve($0) }
+    kernel = server.kernel
+    groupServers = BoardQueries(backplane, kernel: kernel) { name, answer in
       own.object?.end(name, for: GroupTraits(answer))
     }
     programs = LifeWatch(backplane, of: { own.object?.programsHere ?? [] }) { entity, life in
@@ -63,15 +64,15 @@ public final class GroupServer: Sendable {
     manager = TreeManager(
       backplane, Self.rootContext(own), identify: { GroupUser.caller(of: $0, at: host) })
     own.bind(self)
-    backplane.join(board, group: .groupManagerGroup)
+    backplane.join(server, group: .groupManagerGroup)
   }
 
-  /// Each asks every board, and takes an entity until all have answered.
+  /// Each asks every group server, and takes an entity until all have answered.
   package static let lookupsMax = 256
   /// Each message takes an entity and packets of every member's host until it is answered.
   private static let sendingsMax = 1024
 
-  /// Tells the directory of this host, which tells nobody else.
+  /// Claims the prefix in the directory of this host, which does not spread it.
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
   ) {
@@ -87,8 +88,8 @@ public final class GroupServer: Sendable {
     }
   }
 
-  /// Which hosts there are, heard or not: their names are in a context that every node serves a
-  /// part of.
+  /// Finds the hosts that exist, heard or not: their names are in a context of which every node
+  /// serves a part.
   private func findHosts(_ directory: EntityID) {
     clients.send(
       CreateInstance(
@@ -118,7 +119,7 @@ public final class GroupServer: Sendable {
       var reader = SegmentReader(block.data)
       while reader.remaining > 0, let record = try? Descriptor(parsing: &reader) {
         next = record.nextPosition
-        // The links self and any lead to hosts that are there anyway.
+        // The links self and any lead to hosts that are found anyway.
         if record.kind.isContext { hosts.insert(String(decoding: record.name, as: UTF8.self)) }
       }
       readHosts(instance, manager, from: next, hosts)
@@ -130,7 +131,7 @@ public final class GroupServer: Sendable {
 
   // MARK: looking
 
-  /// What this board has of a group.
+  /// What this group server has of a group.
   func ownAnswer(_ name: Name) -> QueryGroup.Answer? {
     table.withLock { table in
       var answer = QueryGroup.Answer(host: backplane.host)
@@ -147,16 +148,16 @@ public final class GroupServer: Sendable {
     }
   }
 
-  /// Finds out what a group is now; nil where it is not.
+  /// Looks up a group; nil if it does not exist.
   func look(at name: Name, _ found: @escaping @Sendable (GroupView?) -> Void) {
     lookThoroughly(at: name) { found($0.view) }
   }
 
-  /// The same, and which hosts did not answer.
+  /// The same, with the hosts that did not answer.
   func lookThoroughly(at name: Name, _ found: @escaping GroupLooks.Found) {
     let look: GroupLooks.Look = { [self] found in
       table.withLock { $0.noteLook(at: name, backplane.now) }
-      boards.ask(name) { [self] others in
+      groupServers.ask(name) { [self] others in
         let all = others.answers + [ownAnswer(name)].compactMap(\.self)
         let view = GroupView(all, silent: others.silent)
         views.withLock { $0.note(view, of: name, at: backplane.now) }
@@ -166,8 +167,8 @@ public final class GroupServer: Sendable {
     looks.add(name, look, found)
   }
 
-  /// Looks for somebody who uses a name or changes its group: as often at once as their share is;
-  /// `refused` is called in place of `found` where they have none left.
+  /// Looks up a name for a caller who uses it or changes its group, within the caller's share;
+  /// beyond that `refused` is called in place of `found`.
   func look(
     for caller: Caller, at name: Name, _ refused: Outcome,
     _ found: @escaping @Sendable (GroupView?) -> Void
@@ -179,7 +180,7 @@ public final class GroupServer: Sendable {
     }
   }
 
-  /// The same for somebody who lists all names.
+  /// The same for a caller who lists all names.
   func lookAround(for caller: Caller, _ done: @escaping Outcome) {
     guard takeLookup(for: caller.principal, done) else { return }
     lookAround { [self] in
@@ -194,18 +195,18 @@ public final class GroupServer: Sendable {
     return false
   }
 
-  /// Ends a group of this board where another one of its name is older.
+  /// Ends a group of this group server if another one of its name is older.
   ///
   /// They were made while their hosts did not hear each other. Members of the younger one would
-  /// hear what the older one is sent.
+  /// receive the messages to the older one.
   private func end(_ name: Name, for other: GroupTraits) {
     for member in table.withLock({ $0.end(name, for: other) }) { dismiss(member, of: name) }
   }
 
-  /// Finds out which groups there are.
+  /// Finds out which groups exist.
   private func lookAround(_ done: @escaping @Sendable () -> Void) {
     let look: GroupLooks.Look = { [self] found in
-      boards.ask("") { [self] others in
+      groupServers.ask("") { [self] others in
         let all = others.answers + [ownAnswer("")].compactMap(\.self)
         let names = Set(all.flatMap { $0.members.map(\.name) })
         views.withLock { $0.note(names: names) }
@@ -215,7 +216,7 @@ public final class GroupServer: Sendable {
     looks.add("", look) { _ in done() }
   }
 
-  // MARK: what boards are asked
+  // MARK: requests of group servers and clients
 
   private func serve(_ request: Request) {
     switch request.message.mcb.code {
@@ -225,27 +226,27 @@ public final class GroupServer: Sendable {
     }
   }
 
-  /// The names of groups are everybody's, as `/v/group` shows them; who is in one, its own.
+  /// The names of groups are public, as `/v/group` shows them; the members of one are not.
   private func answer(_ request: Request) {
     let caller = GroupUser.caller(of: request, at: backplane.host)
-    let isBoard = GroupUser.isBoard(caller.principal)
-    if isBoard { boards.note(request.client.kernel, of: caller.principal.host) }
+    let isGroupServer = GroupUser.isGroupServer(caller.principal)
+    if isGroupServer { groupServers.note(request.client.kernel, of: caller.principal.host) }
     backplane.serve(QueryGroup.self, request) { query in
       guard let answer = ownAnswer(query.name) else {
-        // A board that has no such group tells the others at least who it is.
-        let words = isBoard ? backplane.host : ""
+        // A group server without such a group at least tells the others its host.
+        let words = isGroupServer ? backplane.host : ""
         return backplane.reply(Refusal(.notFound, words).message, to: request)
       }
       let about = GroupTraits(answer)
       let isAllowed = query.name.isEmpty || about.mayBePassed(by: caller, at: backplane.host)
-      guard isBoard || isAllowed else { return backplane.refuse(.noPermission, request) }
+      guard isGroupServer || isAllowed else { return backplane.refuse(.noPermission, request) }
       backplane.reply(answer, to: request)
-      if isBoard && !query.name.isEmpty { lookLater(at: query.name) }
+      if isGroupServer && !query.name.isEmpty { lookLater(at: query.name) }
     }
   }
 
-  /// Another board asks for a group that is here too: if it has an older one, this board is to
-  /// know.
+  /// Another group server asks for a group that is here too: if it has an older one, this group
+  /// server must learn that.
   private func lookLater(at name: Name) {
     let isDue = table.withLock { $0.isLookDue(at: name, backplane.now) }
     if isDue { look(at: name) { _ in } }
@@ -266,7 +267,7 @@ public final class GroupServer: Sendable {
 
   func watchPrograms() { programs.watchLater() }
 
-  /// A program has ended: it is no member any more.
+  /// A program has ended: it leaves its groups.
   func forget(program: EntityID) {
     let memberships = table.withLock { table in
       table.groups.flatMap { name, group in
@@ -288,7 +289,7 @@ public final class GroupServer: Sendable {
     }
   }
 
-  /// A member is none any more.
+  /// Ends a member's process.
   private func dismiss(_ member: GroupMember, of group: Name) {
     backplane.retire(member.entity)
     switch member.receiver {

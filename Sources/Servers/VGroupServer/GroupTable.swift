@@ -1,21 +1,22 @@
 package import VProtocol
 import VRuntime
 
-/// What one board has: the groups that were made here, and those that have members here.
+/// The groups of one group server: those that were made here, and those that have members here.
 ///
-/// A group that others made is known as long as it has members here, and for some time after that:
-/// so it outlives its maker, and its members, and what they said last can be read.
-/// What it was when its first member came holds for the messages to its members: no other board
+/// A group that was made elsewhere is kept as long as it has members here, and for some time after
+/// that: so it outlives its maker, and its members, and their last answers can be read. Its data
+/// when its first member joined are used for the messages to its members: other group servers
+/// cannot change them.
 /// changes that.
 package struct GroupTable: Sendable {
   package struct Group: Sendable {
     package var about: GroupTraits
     package var isMadeHere: Bool
-    /// Who has it in their share.
+    /// The principal whose share it counts in.
     package var payer: Principal
-    /// When this board last asked the others for it.
+    /// When this group server last asked the others for it.
     package var lookedAt: Time?
-    /// Since when one that was not made here has no members.
+    /// Since when a group that was made elsewhere has no members.
     package var idleSince: Time?
     /// By their whole names.
     package var members: [Name: GroupMember] = [:]
@@ -28,10 +29,11 @@ package struct GroupTable: Sendable {
 
   /// So many names fit into one answer.
   package static let groupsMax = 200
-  /// So many members fit into one answer; who does not own the group leaves a quarter to its owner.
+  /// So many members fit into one answer; users who do not own the group leave a quarter to its
+  /// owner.
   package static let membersMax = 64
   package static let strangersMax = membersMax * 3 / 4
-  /// Four users who do not own a group get into it, and none keeps the others out.
+  /// Four users who do not own a group can join, and none can keep the others out.
   package static let strangerMembersMax = membersMax / 4
   /// Members of all groups: each is an entity, and may be a mailbox.
   package static let allMembersMax = 4096
@@ -57,7 +59,7 @@ package struct GroupTable: Sendable {
     return nil
   }
 
-  /// Forgets a group that was made here.
+  /// Removes a group that was made here.
   package mutating func remove(_ name: Name) -> Refusal? {
     guard let group = groups[name] else { return GroupServer.noGroup(name) }
     guard group.members.isEmpty else {
@@ -67,7 +69,7 @@ package struct GroupTable: Sendable {
     return nil
   }
 
-  /// `about` says what the group is, where this board does not know it yet.
+  /// `about` has the data of the group, for a group server that does not know it yet.
   package mutating func join(_ name: Name, _ about: GroupTraits, _ member: GroupMember) -> Refusal?
   {
     if let refusal = Self.refusal(ofGroup: name) ?? Self.refusal(ofOwner: member.owner) {
@@ -100,14 +102,15 @@ package struct GroupTable: Sendable {
     } else if !group.members.values.contains(where: { $0.payer == group.payer }),
       let next = group.members.values.first(where: { groupShares.take($0.payer) })
     {
-      // Whose members have left pays no longer for who stays.
+      // If a principal's members have left, it is no longer charged for those of others.
       groupShares.give(group.payer)
       groups[name]?.payer = next.payer
     }
     return left
   }
 
-  /// Others' questions for a group that is here too make this board look so often at most.
+  /// How often, at most, other group servers' questions for a group that is here make this one
+  /// look.
   private static let lookInterval = TimeSpan.seconds(5)
 
   package mutating func noteLook(at name: Name, _ now: Time) { groups[name]?.lookedAt = now }
@@ -117,17 +120,17 @@ package struct GroupTable: Sendable {
     return group.lookedAt.map { now - $0 >= Self.lookInterval } ?? true
   }
 
-  /// A group without members, and not made here, is kept for so long.
+  /// How long a group without members that was made elsewhere is kept.
   package static let idleAge = TimeSpan.seconds(300)
 
-  /// Forgets groups that have been without members for long.
+  /// Drops groups that have been without members for long.
   package mutating func forgetIdle(at now: Time) {
     for (name, group) in groups {
       if let since = group.idleSince, now - since >= Self.idleAge { forget(name) }
     }
   }
 
-  /// Whoever has no share left loses the group that has been idle longest.
+  /// If a principal has used up its share, its group that has been idle longest is dropped.
   private mutating func takeGroup(for payer: Principal) -> Bool {
     if groupShares.take(payer) { return true }
     let idle = groups.compactMap { name, group -> (since: Time, name: Name)? in
@@ -148,7 +151,7 @@ package struct GroupTable: Sendable {
     groupShares.give(group.payer)
   }
 
-  /// Ends a group that was made while an older one of its name was not heard; gives its members.
+  /// Ends a group that was made while an older one of its name was not heard; returns its members.
   package mutating func end(_ name: Name, for other: GroupTraits) -> [GroupMember] {
     guard let group = groups[name], other.isOlder(than: group.about) else { return [] }
     for member in group.members.values { memberShares.give(member.payer) }
@@ -160,7 +163,7 @@ package struct GroupTable: Sendable {
 // MARK: - Refusals
 
 extension GroupTable {
-  /// A member more in a group that is here.
+  /// The reason for refusing one more member of a group that is here.
   private func refusal(of member: GroupMember, in group: Group, _ name: Name) -> Refusal? {
     guard group.members[member.name] == nil else {
       return Refusal(.duplicateName, "\(member.name) is a member of \(name)")
@@ -186,7 +189,7 @@ extension GroupTable {
         + "no dot in front")
   }
 
-  /// Every user of Linux has a shorter name than that.
+  /// Every user name of Linux is shorter than that.
   private static func refusal(ofOwner owner: String) -> Refusal? {
     GroupUser.isName(owner)
       ? nil : Refusal(.badArguments, "the name of the user is too long for groups")
@@ -209,9 +212,9 @@ package struct GroupMember: Sendable {
 
   /// `HOST:NAME`.
   package var name: Name
-  /// As `GroupUser` names it.
+  /// As `GroupUser` writes it.
   package var owner: String
-  /// In whose share of this board it is.
+  /// The principal whose share of this group server it counts in.
   package var payer: Principal
   /// The process that has joined the group.
   package var entity: EntityID
@@ -239,7 +242,7 @@ package struct MemberName: Equatable, Sendable {
       (self.host, name) = (host, text)
       return
     }
-    // What is no text is no host, and is refused.
+    // A host that is not UTF-8 cannot exist, and is refused.
     self.host = String(validating: text.octets[..<split], as: UTF8.self) ?? ""
     name = Name(text.octets[(split + 1)...])
   }

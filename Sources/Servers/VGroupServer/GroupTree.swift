@@ -43,7 +43,8 @@ extension GroupServer {
     let access: (UInt32) -> TreeAccess = { [host = backplane.host] mask in
       view.about.access(mask, at: host)
     }
-    // Whose right to pass was asked is to see this group, and not a later one of its name.
+    // A caller whose right to pass was checked must see this group, and not a later one of its
+    // name.
     let current = { @Sendable [self] in
       views.withLock { $0[name] }.flatMap { $0.about.isSame(as: view.about) ? $0 : nil }
     }
@@ -101,7 +102,7 @@ extension GroupServer {
 
   // MARK: members
 
-  /// A mailbox of this host goes by its own name, everything else with its host in front.
+  /// A mailbox of this host has its own name here, every other member its host's name in front.
   private func shortName(_ whole: Name) -> Name {
     let name = MemberName(whole, on: backplane.host)
     return name.host == backplane.host && !name.isProgram ? name.name : whole
@@ -117,7 +118,7 @@ extension GroupServer {
     return .file(MemberFile(owner: owner, mailbox: mailbox))
   }
 
-  /// Makes a member come or go, by the board of its host.
+  /// Adds or removes a member, by the group server of its host.
   private func askFor(
     _ kind: ChangeGroup.Change, of member: Name, in group: Name, _ caller: Caller,
     _ done: @escaping Outcome
@@ -131,7 +132,7 @@ extension GroupServer {
     var change = ChangeGroup(kind, group, host: name.host)
     change.member = name.whole
     ask(change, caller) { [self] refusal in
-      // What is there now is looked up before anybody is told.
+      // The group is looked up again before the caller gets the answer.
       look(at: group) { _ in done(refusal) }
     }
   }
@@ -165,7 +166,7 @@ extension GroupServer {
     look(at: making.name) { _ in done(nil) }
   }
 
-  /// Takes a group away from every board that has it.
+  /// Removes a group from every group server that has it.
   private func remove(_ name: Name, _ caller: Caller, _ done: @escaping Outcome) {
     guard !WellKnownGroup.all.contains(where: { $0.name == name }) else {
       return done(Refusal(.notOwner, "\(name) is a part of the system"))
@@ -189,7 +190,7 @@ extension GroupServer {
 }
 
 extension ClientUser {
-  /// Speaks for a principal of this host: with no more rights than it came with.
+  /// Sends for a principal of this host, with the rights that it came with.
   init(_ principal: Principal) {
     self.init(principal.user, marks: principal.marks.intersection(.fullRoot))
   }

@@ -2,20 +2,20 @@ import VObjects
 package import VProtocol
 import VRuntime
 
-/// A group as all boards that have it see it together.
+/// A group, combined from the answers of all group servers that have it.
 package struct GroupView: Sendable {
   package var about: GroupTraits
   /// Members with their whole names.
   package var members: [QueryGroup.Member]
   /// Every host that has the group, in order of name.
   package var hosts: [String]
-  /// Some board has another group of this name, which is about to end: its members hear what is
-  /// sent to the name.
+  /// Whether another group of this name exists, which is about to end: its members receive the
+  /// messages to the name.
   package var isDisputed: Bool
   /// Hosts that did not answer, and may have members.
   package var silent: [String]
 
-  /// Nil where no board has the group.
+  /// Nil if no group server has the group.
   package init?(_ answers: [QueryGroup.Answer], silent: [String] = []) {
     let all = answers.map { GroupTraits($0) }
     guard let oldest = all.min(by: { $0.isOlder(than: $1) }) else { return nil }
@@ -26,7 +26,7 @@ package struct GroupView: Sendable {
     isDisputed = !all.allSatisfy { $0.isSame(as: oldest) }
   }
 
-  /// A group of which only the name is known: nobody passes it but root.
+  /// A group of which only the name is known: only root may pass it.
   package static func nameOnly() -> GroupView { GroupView([QueryGroup.Answer(host: "")])! }
 }
 
@@ -38,8 +38,8 @@ extension GroupTraits {
 }
 
 extension QueryGroup.Answer {
-  /// The answer as far as it is sound: a board tells of members of its own host only, and of no
-  /// names that others could not read in a line; nil if it is none.
+  /// The answer, as far as it is valid: a group server may tell only of members of its own host,
+  /// and only names that can be parsed in a line; nil if it is malformed.
   package func sound(about name: Name) -> QueryGroup.Answer? {
     guard Principal.isName(host), owner.isEmpty || GroupUser.isName(owner) else { return nil }
     var sound = self
@@ -52,21 +52,21 @@ extension QueryGroup.Answer {
   }
 }
 
-/// Groups as they were when somebody last looked; every use of a name looks anew.
+/// Groups as they were at the last lookup; every use of a name looks it up again.
 package struct GroupViews: Sendable {
   private var views: [Name: (view: GroupView, lookedAt: Time)] = [:]
   package private(set) var names: Set<Name> = []
 
-  /// What five hosts have if their groups are all that they may have.
+  /// The groups of five hosts that have as many as possible.
   ///
-  /// Beyond it that one is forgotten which was looked at longest ago.
+  /// Beyond it the one is dropped that was looked up longest ago.
   package static let viewsMax = 1024
 
   package init() {}
 
   package subscript(name: Name) -> GroupView? { views[name]?.view }
 
-  /// What may be shown under a name without looking.
+  /// What may be shown under a name without looking it up.
   package func shown(_ name: Name) -> GroupView? {
     self[name] ?? (names.contains(name) ? .nameOnly() : nil)
   }

@@ -2,11 +2,11 @@ import Synchronization
 package import VObjects
 package import VProtocol
 
-/// How many messages wait in all mailboxes of a board, by who sent them.
+/// How many messages wait in all mailboxes of a group server, by their senders.
 package final class MessageShares: Sendable {
   private let shares: Mutex<Shares>
 
-  /// At most 12 MB; one user has a quarter of it, whoever they sent them to.
+  /// At most 12 MB; one user has a quarter of it, whoever the receivers are.
   package static let messagesMax = 16_384
 
   package init(host: String) { shares = Mutex(Shares(capacity: Self.messagesMax, ownHost: host)) }
@@ -16,9 +16,9 @@ package final class MessageShares: Sendable {
   package var count: Int { shares.withLock { $0.count } }
 }
 
-/// A member that keeps messages until somebody reads them: one for each read, the first one first.
+/// A member that keeps messages until they are read: each read gets one, in the order of arrival.
 package final class Mailbox: Sendable {
-  /// A read that waits; `give` is false where it has ended.
+  /// A read that waits; `give` returns false if it has ended.
   private struct Reader: Sendable {
     var call: TreeCall
     var give: @Sendable ([UInt8]) -> Bool
@@ -48,7 +48,7 @@ package final class Mailbox: Sendable {
     self.all = all
   }
 
-  /// False where no more of this sender is kept.
+  /// False if this sender has used up its share.
   package func put(_ text: String, from sender: Principal) -> Bool {
     let message = Array(text.utf8)
     while let reader = state.withLock({ $0.readers.isEmpty ? nil : $0.readers.removeFirst() }) {
@@ -94,7 +94,7 @@ package final class Mailbox: Sendable {
     if !isKept { forget(kept) }
   }
 
-  /// Has left its group: whoever reads finds the end.
+  /// The mailbox has left its group: its readers get the end.
   package func close() {
     let (readers, messages) = state.withLock { state in
       state.isClosed = true
@@ -109,13 +109,13 @@ package final class Mailbox: Sendable {
   package var count: Int { state.withLock { $0.messages.count } }
 }
 
-/// A member as a file: what this host's mailboxes hold, and nothing of the others.
+/// A member as a file: the messages of this host's mailboxes; empty for other members.
 struct MemberFile: TreeFile {
   let owner: String
   let mailbox: Mailbox?
 
   var access: TreeAccess { TreeAccess(owner: owner, permissions: 0o600) }
-  /// Writeable, so that it may be touched.
+  /// Writeable, so that touch works.
   var attributes: UIOAttributes { [.readable, .writeable, .stream, .variableBlock] }
   var size: UInt64 { 0 }
 
@@ -126,7 +126,7 @@ struct MemberFile: TreeFile {
 
 private final class MemberSession: TreeSession {
   private let mailbox: Mailbox?
-  /// Of a message that was longer than what its reader wanted.
+  /// The rest of a message that was longer than wanted.
   private let rest = Mutex<ArraySlice<UInt8>>([])
 
   init(_ mailbox: Mailbox?) { self.mailbox = mailbox }

@@ -3,7 +3,7 @@ import VObjects
 package import VProtocol
 import VRuntime
 
-/// A group of the system: every member of it answers to one question.
+/// A group of the system, with a question that all its members answer.
 package struct WellKnownGroup: Sendable {
   package var name: Name
   var entity: EntityID
@@ -17,7 +17,7 @@ package struct WellKnownGroup: Sendable {
     WellKnownGroup(
       name: "name-handlers", entity: .nameHandlingGroup,
       question: QueryName(ContextName(.none)).message),
-    // Each says that it has no such program.
+    // Each answers that it has no such program.
     WellKnownGroup(
       name: "program-managers", entity: .programManagerGroup,
       question: everywhere(
@@ -25,14 +25,14 @@ package struct WellKnownGroup: Sendable {
     WellKnownGroup(name: "time-servers", entity: .timeGroup, question: everywhere(GetTime())),
   ]
 
-  /// A question for all members, not for that of one host.
+  /// A question to all members, not to that of one host.
   private static func everywhere(_ operation: some Operation) -> Message {
     var message = operation.message
     message.mcb.flags.remove(.coResident)
     return message
   }
 
-  /// Kernels take no questions of users; the node servers stand for them.
+  /// Kernels take no questions of users; the node servers answer for them.
   var asked: EntityID { entity == .managerGroup ? .nodeGroup : entity }
   func member(_ answering: EntityID) -> EntityID {
     entity == .managerGroup ? .manager(of: answering.kernel) : answering
@@ -41,7 +41,7 @@ package struct WellKnownGroup: Sendable {
 
 extension GroupServer {
   private static let membersLimit = TimeSpan.milliseconds(50)
-  /// So long they are not asked again.
+  /// How soon they are asked again.
   private static let membersAge = TimeSpan.seconds(1)
 
   func context(of group: WellKnownGroup) -> TreeContext {

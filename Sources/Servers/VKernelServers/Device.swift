@@ -3,15 +3,15 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// The devices of the device server: what a UIO object can be without anything behind it.
+/// The devices of the device server: UIO objects without a store.
 enum Device: String, CaseIterable, Sendable {
-  /// Is empty, and takes whatever is written.
+  /// Reads as empty, and discards what is written.
   case null
-  /// Zeros without an end.
+  /// Endless zeros.
   case zero
-  /// Unpredictable octets without an end.
+  /// Endless unpredictable octets.
   case random
-  /// The time as one line: read from the start, it is the time of that reading.
+  /// The time as one line: a read from the start gets the time of that read.
   case clock
 
   /// Seconds and nanoseconds since 1970 (GMT) as one line, of 21 octets until the year 2286.
@@ -29,10 +29,10 @@ struct DeviceFile: TreeFile {
   let device: Device
   let backplane: any Backplane
 
-  /// Whoever opens a device is told what it can do.
+  /// The attributes of a device.
   ///
-  /// Positions are taken and mean nothing, save to the clock, whose line has them. None is
-  /// `storage`: a second reading need not give the same.
+  /// Positions are accepted and ignored, except by the clock, whose line has them. No device is
+  /// `storage`: a second read need not give the same.
   var attributes: UIOAttributes {
     switch device {
     case .null, .zero, .random: [.readable, .writeable, .randomAccess, .multiBlock]
@@ -53,7 +53,7 @@ struct DeviceFile: TreeFile {
 private final class DeviceSession: TreeSession {
   private let device: Device
   private let backplane: any Backplane
-  /// What a reader of the clock began to read.
+  /// The line that a reader of the clock began to read.
   private let line: Mutex<[UInt8]>
 
   init(_ device: Device, _ backplane: any Backplane) {

@@ -7,21 +7,21 @@ public import VRuntime
 ///
 /// ```
 /// status time             the node; its clock
-/// proc/ENTITY entity      its processes; all of them at one look
+/// proc/ENTITY entity      its processes; all of them in one text
 /// uio                     what its managers have open
 /// device/                 null zero random clock
 /// net/                    stats map peers trace
 /// ```
 public final class HostTree: Sendable {
-  /// What the tree shows of the machine and of the other boards, each from memory.
+  /// The data of the machine and of the other servers that the tree shows, each from memory.
   public struct Sources: Sendable {
     /// Lines on the machine: a word and its values.
     public var machine: @Sendable () -> [String]
-    /// The managers of this host, which are asked what they have open.
+    /// The managers of this host, which are asked for their open instances.
     public var managers: @Sendable () -> Set<EntityID>
     /// The last transactions, as lines.
     public var trace: @Sendable () -> String
-    /// Starts or ends keeping them.
+    /// Starts or stops recording them.
     public var keepTrace: @Sendable (Bool) -> Void
 
     public init(

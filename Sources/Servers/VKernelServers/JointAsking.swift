@@ -1,15 +1,15 @@
 import Synchronization
 
-/// A question that many may have at once is asked by one at a time: who comes while it is under way
-/// shares the next one, since that answer may miss what has happened since it was asked.
+/// A question that is asked once for several callers: callers that come while it is under way share
+/// the next one, because its answer may miss what has happened since it was asked.
 final class JointAsking: Sendable {
   typealias Ask = @Sendable (_ answered: @escaping @Sendable () -> Void) -> Void
 
-  /// Who shares the next question; nil while nothing is asked.
+  /// The callers that share the next question; nil while no question is under way.
   private let waiting = Mutex<[@Sendable () -> Void]?>(nil)
 
   /// Calls `then` when a question is answered that was asked from now on; `ask` asks it, and calls
-  /// its argument then.
+  /// its argument when it is answered.
   func join(_ then: @escaping @Sendable () -> Void, _ ask: @escaping Ask) {
     let isFirst = waiting.withLock { waiting in
       waiting?.append(then)

@@ -1,9 +1,9 @@
 import VProtocol
 import VRuntime
 
-/// What a node's files below `host/<host>` say of it: lines of a word and its values.
+/// The texts of a node's files below `host/<host>`: lines of a word and its values.
 extension NodeServer {
-  /// Asks the peers that were not heard of lately, for at most 200 ms, then calls its argument.
+  /// Asks the peers that were not heard lately, for at most 200 ms, then calls its argument.
   var askingPeers: @Sendable (@escaping @Sendable () -> Void) -> Void {
     { [self] body in askPeers(completion: body) }
   }
@@ -11,7 +11,7 @@ extension NodeServer {
   /// The node, without its counters and peers.
   var statusText: String { Self.text(statusLines(snapshot())) }
 
-  /// Everything that is counted, since the start of the node: name, count, unit.
+  /// All counters since the start of the node: name, count, unit.
   var countersText: String {
     let snapshot = snapshot()
     let counters = snapshot.counters.map { "\($0.name) \($0.count) \(Self.unit(of: $0.name))" }
@@ -22,13 +22,13 @@ extension NodeServer {
         + dropped.sorted { $0.key < $1.key }.map { "dropped \($0.value) packets \($0.key)" })
   }
 
-  /// The other kernels as this one sees them, and why others are not seen.
+  /// The other kernels as this one sees them, and why others are not heard.
   var peersText: String {
     let snapshot = snapshot()
     return Self.text(peerLines(snapshot) + rejectionLines(snapshot))
   }
 
-  /// Where each known kernel, and with it every entity that it made, is: kernel, address, host.
+  /// The address of each known kernel, and so of its entities: kernel, address, host.
   var mapText: String {
     let own = "\(kernel) \(address) \(backplane.host)"
     let others = snapshot().peers.map { peer in

@@ -3,13 +3,13 @@ import VObjects
 public import VProtocol
 public import VRuntime
 
-/// The server that stands for a whole node: says which host it is, how it is, and times Sends.
+/// The server of a whole node: tells its host and its state, and times Sends.
 ///
-/// A host's name leads to its node by asking the node group, so there is no table of hosts that
-/// could be wrong: what the kernel knows of its peers' names is for people who look at a list.
+/// A host's name leads to its node by a question to the node group, so there is no table of hosts
+/// that could be wrong: the kernel's own list of its peers' names is only for people.
 public final class NodeServer: Sendable {
   private struct State: Sendable {
-    /// How far other hosts' clocks are ahead of this one's.
+    /// How far the clocks of other hosts are ahead of this one's.
     var clocks: [KernelID: TimeSpan] = [:]
     /// Samples of all measurements under way.
     var samples: Shares
@@ -25,19 +25,19 @@ public final class NodeServer: Sendable {
   private let state: Mutex<State>
   private let asking = JointAsking()
 
-  /// A node of that name answers in this time, or there is none.
+  /// How long the node of a name is waited for.
   private static let findTimeLimit = TimeSpan.seconds(1)
-  /// A kernel that says nothing within this is silent in this answer.
+  /// A kernel that does not answer in this time is listed as silent.
   private static let askTimeLimit = TimeSpan.milliseconds(200)
-  /// A kernel that was heard more recently is there.
+  /// A kernel that was heard more recently counts as alive.
   private static let quietLimit = TimeSpan.seconds(2)
   /// Kernels asked at once.
   private static let questionsMax = 256
   /// All measurements together keep 6.4 MB: a user may have four of the longest under way, even if
-  /// none is ever answered.
+  /// their answers never come.
   private static let samplesMax = 1_600_000
 
-  /// `address` is where the node of `kernel` is, for people to read; `-` where it has no socket.
+  /// `address` is that of the node of `kernel`, for people; `-` if it has no socket.
   ///
   /// `register` makes the server that every node has under `nodeServerDiscriminator`.
   public init(
@@ -65,7 +65,7 @@ public final class NodeServer: Sendable {
     case FindNode.code:
       backplane.serve(FindNode.self, request) { find in
         let isMeant = find.host.isEmpty || find.host == backplane.host
-        // Of the group only the one that is meant answers.
+        // Of the group only the node that is meant answers.
         if isMeant {
           backplane.reply(
             FindNode.Answer(
@@ -119,7 +119,7 @@ public final class NodeServer: Sendable {
 
   /// The entity that is meant.
   ///
-  /// A name that is known but not answered for is a host that is down.
+  /// If a name is known and nobody answers for it, its host is down.
   private func find(
     _ target: MeasureSends.Target, limit: TimeSpan,
     completion: @escaping @Sendable (Answer<EntityID>) -> Void
@@ -127,7 +127,7 @@ public final class NodeServer: Sendable {
     switch target {
     case .entity(let entity):
       completion(.done(entity, by: entity))
-    // This host is this node, whoever else answers for its name.
+    // This host is this node, even if another node answers for its name.
     case .host(backplane.host):
       completion(.done(server, by: server))
     case .host(let host):
@@ -150,8 +150,10 @@ public final class NodeServer: Sendable {
 
   // MARK: other kernels
 
-  /// Asks the other kernels what time it is on their hosts, together with whoever wants that too,
-  /// which also shows whether they are there; then calls `completion`.
+  /// Asks the other kernels for the time of their hosts, once for all callers that want it; the
+  /// answers also show which kernels are alive.
+  ///
+  /// Then calls `completion`.
   func askPeers(completion: @escaping @Sendable () -> Void) {
     asking.join(completion) { [self] in askAll($0) }
   }
@@ -208,7 +210,8 @@ public final class NodeServer: Sendable {
 
   var uptime: Int64 { (backplane.now - startedAt).nanoseconds / 1_000_000 }
 
-  /// What tells why a peer is not heard: where the node looks for peers, and what it did not take.
+  /// Lines that help to find out why a peer is not heard: configured addresses, and refused
+  /// packets.
   func rejectionLines(_ snapshot: NodeSnapshot) -> [String] {
     snapshot.configuredPeers.prefix(64).map { "configured \($0)" }
       + snapshot.rejected.sorted { $0.age < $1.age }.prefix(64).map {
@@ -221,8 +224,8 @@ public final class NodeServer: Sendable {
     var lines: [String] = []
     let clocks = state.withLock { $0.clocks }
     var present: Set<String> = []
-    // The quiet ones come last and have just been asked. One whose host is there with another
-    // kernel is of an earlier boot.
+    // Kernels that were silent come last; they have just been asked. If their host is up with
+    // another kernel, they are of an earlier boot.
     let peers = snapshot.peers.filter { peer in
       guard let host = peer.host else { return true }
       if !Self.isQuiet(peer) { present.insert(host) }
@@ -253,7 +256,7 @@ public final class NodeServer: Sendable {
   }
 }
 
-/// Calls `body` when it has been counted down to nothing.
+/// Calls `body` when the count reaches zero.
 private final class Countdown: Sendable {
   private let left: Atomic<Int>
   private let body: @Sendable () -> Void

@@ -1,6 +1,6 @@
 public import VProtocol
 
-/// How a node is at one moment, as its node server tells it.
+/// The state of a node at one moment, for its node server.
 public struct NodeSnapshot: Sendable {
   /// The processes at a node's local socket.
   public struct Attached: Sendable {
@@ -17,15 +17,15 @@ public struct NodeSnapshot: Sendable {
   /// Another kernel, as this one sees it.
   public struct Peer: Sendable {
     public var kernel: KernelID
-    /// Where it is, for people to read.
+    /// Its address, for people.
     public var locator: String
     /// Since its last valid packet.
     public var age: TimeSpan
     /// How long its manager takes to answer; nil before the first sample.
     public var roundTrip: TimeSpan?
-    /// It owes an answer and has not been heard of for too long.
+    /// Whether it owes an answer and is silent.
     public var isSilent: Bool
-    /// The name of its host, if its kernel has said it.
+    /// The name of its host, if known.
     public var host: String?
 
     public init(
@@ -41,7 +41,7 @@ public struct NodeSnapshot: Sendable {
     }
   }
 
-  /// Packets from one place that were not V, for one reason.
+  /// Packets from one address that were refused for one reason.
   public struct Rejected: Sendable {
     public var source: String
     public var reason: String
@@ -57,18 +57,18 @@ public struct NodeSnapshot: Sendable {
     }
   }
 
-  /// The node has the cluster key: without one it speaks with no other.
+  /// Whether the node has the cluster key: without one it has no network.
   public var isSealing: Bool
-  /// Where the kernel is that has this host's name in the place of this node's.
+  /// The address of the kernel that has this host's name instead of this node's.
   public var nameHolder: String?
-  /// What the kernel has counted since it started, in the order of the report.
+  /// The kernel's counters since its start, in the order of the report.
   public var counters: [(name: String, count: Int)]
   public var rejected: [Rejected]
-  /// Addresses that get one by one what is sent to groups.
+  /// Addresses that get each multicast by unicast.
   public var configuredPeers: [String] = []
   /// Processor time of the node's process since its start.
   public var cpu: TimeSpan?
-  /// Nil where no process can attach.
+  /// Nil if no process can attach.
   public var attached: Attached?
   /// The most recently heard first.
   public var peers: [Peer]

@@ -3,14 +3,14 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// What is open at the managers of this host, wherever they run: each is asked by a message.
+/// The open instances of all managers of this host, wherever they run: each is asked by a message.
 final class OpenInstances: Sendable {
   private let clients: ClientPool
   private let managers: @Sendable () -> Set<EntityID>
   private let latest = Mutex("")
   private let asking = JointAsking()
 
-  /// A manager that is held up is left out.
+  /// A manager that does not answer in this time is left out.
   private static let timeLimit = TimeSpan.seconds(1)
 
   init(_ backplane: any Backplane, of managers: @escaping @Sendable () -> Set<EntityID>) {
@@ -18,13 +18,12 @@ final class OpenInstances: Sendable {
     self.managers = managers
   }
 
-  /// The lines of all managers, as they were asked last: with the numbers of instances for root of
-  /// this host only.
+  /// The last lines of all managers: with the numbers of instances only for root of this host.
   @Sendable func text(for caller: Caller) -> String {
     caller.view(ofInstances: latest.withLock { $0 })
   }
 
-  /// Asks all managers, together with whoever wants that too, then calls `then`.
+  /// Asks all managers, once for all callers that want it, then calls `then`.
   @Sendable func ask(_ then: @escaping @Sendable () -> Void) {
     asking.join(then) { [self] answered in
       ask(managers().sorted { $0.rawValue < $1.rawValue }[...], "", from: 0) { [self] text in

@@ -2,18 +2,18 @@ import VObjects
 public import VProtocol
 public import VRuntime
 
-/// The process server: which processes this node's kernel has, and how one of them is.
+/// The process server: lists the processes of this node's kernel, and tells the state of one.
 ///
 /// Processes are made, probed and ended by VMTP's management operations, which the kernel itself
-/// answers; this server only looks.
+/// answers; this server only reads.
 public final class ProcessServer: Sendable {
-  /// A process as its kernel sees it: whom it waits for is `none` where it waits for nobody.
+  /// A process as its kernel sees it; the entity that it waits for is `none` if it does not wait.
   public typealias State = (
     entity: EntityID, user: String, isServer: Bool, awaits: EntityID, groups: [EntityID]
   )
 
-  /// A client of another kernel: who it is, and which server works on its last request, `none` once
-  /// that is answered.
+  /// A client of another kernel: its principal, and the server that works on its last request,
+  /// `none` once that is answered.
   public typealias Client = (client: EntityID, principal: Principal?, server: EntityID)
 
   private let states: @Sendable (EntityID?) -> [State]
@@ -22,7 +22,7 @@ public final class ProcessServer: Sendable {
   /// Lines of the clients of other kernels; a node may know 16,384.
   private static let clientLinesMax = 1024
 
-  /// Joins the process group; `states` gives all processes or one of them, and `clients` those of
+  /// Joins the process group; `states` returns all processes or one of them, and `clients` those of
   /// other kernels, both from memory.
   public init(
     _ backplane: any Backplane, states: @escaping @Sendable (EntityID?) -> [State],
@@ -56,8 +56,9 @@ public final class ProcessServer: Sendable {
     }
   }
 
-  /// Every process as a line: entity, kind, user, state, whom it waits for; then every group with
-  /// its members here, and every client of another kernel, who it is and which server works for it.
+  /// Every process as a line: entity, kind, user, state, the entity it waits for; then every group
+  /// with its members here, and every client of another kernel, with its principal and the server
+  /// that works for it.
   var entitiesText: String {
     let all = states(nil)
     var members: [EntityID: [EntityID]] = [:]

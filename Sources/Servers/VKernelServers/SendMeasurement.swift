@@ -2,11 +2,11 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// Times Sends to one server, one after another, where they are made: inside the node.
+/// Times Sends to one server, one after another, inside the node.
 ///
-/// A Send that ends without an answer is lost, and the next one follows after a pause; lost
-/// packets are not seen here, since the kernel repeats them. All Sends share one client, one
-/// message and one completion, so that a Send allocates nothing here.
+/// A Send that ends without an answer is lost, and the next one follows after a pause; lost packets
+/// are not seen here, because the kernel retransmits them. All Sends share one client, one message
+/// and one completion, so that a Send allocates nothing here.
 final class SendMeasurement: Sendable {
   private struct State: ~Copyable {
     var samples: [UInt32] = []
@@ -25,7 +25,7 @@ final class SendMeasurement: Sendable {
   private let message: Message
   private let state: Mutex<State>
 
-  /// After a lost Send: a silent host is asked about as often as its kernel asks.
+  /// The pause after a lost Send: a silent host is asked as often as its kernel asks it.
   private static let pause = TimeSpan.milliseconds(100)
 
   init(

@@ -3,10 +3,10 @@ import VObjects
 package import VProtocol
 public import VRuntime
 
-/// The time server: tells the time, lets a process wait, and ends another one's wait.
+/// The time server: tells the time, delays a process, and ends another one's delay.
 ///
 /// A delay is a request that is answered late: no thread waits. It is dropped when its process
-/// starts another one, or is found dead, or no longer waiting.
+/// starts another one, has died, or no longer waits.
 public final class TimeServer: Sendable {
   private struct Delay: Sendable {
     var request: Request
@@ -26,9 +26,9 @@ public final class TimeServer: Sendable {
     }
   }
 
-  /// What V's kernels had as many of as processes; beyond its share a principal is told BUSY.
+  /// As many as V's kernels had processes; a principal beyond its share is answered BUSY.
   private static let delaysMax = 4096
-  /// A timer cannot be taken back, so none is set for later than this.
+  /// A timer cannot be cancelled, so none is set for later than this.
   private static let timerMax = TimeSpan.seconds(60)
 
   private let backplane: any Backplane
@@ -66,7 +66,7 @@ public final class TimeServer: Sendable {
   private func delay(_ span: TimeSpan, _ request: Request) {
     let now = backplane.now
     let hasRoom = state.withLock { state in
-      // The newest counts: whoever asks again no longer waits for the first answer.
+      // The newest one holds: a client that asks again no longer waits for the first answer.
       _ = state.remove(request.client)
       guard state.shares.take(request.principal) else { return false }
       state.delays[request.client] = Delay(request: request, until: now + span)
@@ -105,8 +105,8 @@ public final class TimeServer: Sendable {
     arm()
   }
 
-  /// Whoever is the process's principal may end its delay, and so may root with all rights of this
-  /// host or of the process's own.
+  /// The principal of a process may end its delay, and so may root with all rights of this host or
+  /// of the process's own.
   private func wakeUp(_ process: EntityID, _ request: Request) {
     let now = backplane.now
     enum Outcome {
@@ -135,7 +135,7 @@ public final class TimeServer: Sendable {
     return asker == owner || asker.isFullRoot && asker.host == owner.host
   }
 
-  /// Drops the delay of a process that is dead or does not wait for it any more.
+  /// Drops the delay of a process that has died or does not wait for it any more.
   private func judge(_ process: EntityID, _ alive: ProbeEntity.EntityState?) {
     state.withLock { state in
       guard let delay = state.delays[process] else { return }

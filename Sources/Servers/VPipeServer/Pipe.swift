@@ -1,9 +1,9 @@
 package import VProtocol
 
-/// One pipe as a value: its ends, its blocks, and who waits for what.
+/// One pipe as a value: its ends, its blocks, and the requests that wait.
 ///
-/// A change is made, then `serve` answers everybody who need not wait any more. A block is what one
-/// write wrote; it leaves the pipe only in an answer to a reader.
+/// A change is made, then `serve` answers all requests that need not wait any more. A block is the
+/// data of one write; it leaves the pipe only in an answer to a reader.
 package struct Pipe: Sendable {
   package struct Ends: OptionSet, Sendable {
     package var rawValue: UInt8
@@ -12,13 +12,13 @@ package struct Pipe: Sendable {
     package static let writes = Ends(rawValue: 2)
   }
 
-  /// A request that has not been answered, by its server's count: no number comes twice.
+  /// A request that has not been answered, by the server's own number, which is never used again.
   package typealias Wait = UInt64
-  /// An instance that is open, by the wait that opened it: numbers of instances are not made here.
+  /// An open instance, by the wait that opened it: numbers of instances are not made here.
   package typealias End = Wait
 
   package enum Outcome: Equatable, Sendable {
-    /// The end that is named by the wait is open.
+    /// The end that the wait opened.
     case opened
     case read([UInt8])
     case written(Int)
@@ -34,7 +34,7 @@ package struct Pipe: Sendable {
   struct Instance: Sendable {
     var ends: Ends
     var isNonBlocking: Bool
-    /// What is left of a block of which a read wanted less.
+    /// The rest of a block of which a read wanted less.
     var rest: [UInt8] = []
   }
 
@@ -60,7 +60,7 @@ package struct Pipe: Sendable {
   package internal(set) var writerCount = 0
   package internal(set) var blocks: [[UInt8]] = []
   var byteCount = 0
-  /// Who made the pipe by writing to it waits for the first reader with its first write.
+  /// A writer that has just made the pipe waits for the first reader with its first write.
   package internal(set) var hadReader = false
   /// All of them for the same end.
   var openings: [Opening] = []
@@ -77,7 +77,7 @@ package struct Pipe: Sendable {
 // MARK: - Changes
 
 extension Pipe {
-  /// Whether an instance with these ends need not wait for the other one.
+  /// Whether an instance with these ends need not wait for the other end.
   func isComplete(_ ends: Ends) -> Bool {
     switch ends {
     case .reads: writerCount > 0 || openings.contains { $0.ends == .writes }
@@ -95,14 +95,14 @@ extension Pipe {
     if ends.contains(.writes) { writerCount += 1 }
   }
 
-  /// Takes the openings that wait for what was opened with `ends`.
+  /// Removes the openings that wait for an instance with `ends`.
   mutating func takeOpenings(for ends: Ends) -> [Opening] {
     let ready = openings.filter { $0.ends != ends }
     openings.removeAll { $0.ends != ends }
     return ready
   }
 
-  /// Ends an instance and what waits through it; the rest of a block goes back to the others.
+  /// Ends an instance and its waits; the rest of a block returns to the pipe.
   mutating func remove(_ end: End) -> [Action] {
     guard let instance = instances.removeValue(forKey: end) else { return [] }
     let waits =
@@ -123,7 +123,7 @@ extension Pipe {
     return waits.map { Action(wait: $0, outcome: .refused(.invalidFileID)) } + serve()
   }
 
-  /// Ends a wait without its having had any effect; false if it is not there.
+  /// Ends a wait without any effect; false if it does not exist.
   mutating func cancel(_ wait: Wait) -> Bool {
     let before = openings.count + readings.count + writings.count
     openings.removeAll { $0.wait == wait }
@@ -136,7 +136,7 @@ extension Pipe {
 // MARK: - Serving
 
 extension Pipe {
-  /// Answers whoever need not wait any more.
+  /// Answers all requests that need not wait any more.
   mutating func serve() -> [Action] {
     var actions: [Action] = []
     var served = -1
@@ -183,7 +183,7 @@ extension Pipe {
     }
   }
 
-  /// What is there for a reader: nothing at the end, nil as long as more may come.
+  /// The next block for a reader: no octets at the end, nil as long as more may come.
   private mutating func takeBlock(for end: End) -> [UInt8]? {
     if let rest = instances[end]?.rest, !rest.isEmpty { return rest }
     guard !blocks.isEmpty else { return writerCount == 0 ? [] : nil }

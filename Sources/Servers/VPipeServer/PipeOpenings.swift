@@ -2,7 +2,7 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// Opening, and what is done with what is open.
+/// Opening, and the operations on instances.
 extension PipeOperations {
   func create(_ operation: CreateInstance, _ caller: Caller, _ request: Request) {
     do throws(Refusal) {
@@ -13,14 +13,15 @@ extension PipeOperations {
     let pending = Pipes.Pending(request: request, caller: caller, opening: operation)
     if operation.mode.contains(.directory) { return list(operation, pending) }
     let now = backplane.wallClock
-    // Found, asked for rights and opened in one step: names change hands.
+    // Finding the pipe, checking rights and opening are one step, because names may be given to
+    // other pipes.
     pipes.begin(pending, opening: operation) { (state, wait) throws(Refusal) in
       let identifier = try pipe(for: operation, caller, at: now, &state.table)
       return try open(identifier, operation, wait, &state.table)
     }
   }
 
-  /// The pipe that may be opened, made if need be.
+  /// The pipe to open, made if needed.
   private func pipe(
     for operation: CreateInstance, _ caller: Caller, at now: Int64, _ table: inout PipeTable
   ) throws(Refusal) -> PipeTable.PipeID {
@@ -64,7 +65,7 @@ extension PipeOperations {
   /// A pipe as a name of this host.
   private func place(_ name: [UInt8]?) -> String { "pipe/\(backplane.host)/\(Name(name ?? []))" }
 
-  /// With `create` that is answered at once, since in Linux the whole context waits for it.
+  /// With `create` it is answered at once, because Linux blocks the whole directory meanwhile.
   private func open(
     _ identifier: PipeTable.PipeID, _ operation: CreateInstance, _ wait: Pipe.Wait,
     _ table: inout PipeTable
@@ -129,7 +130,7 @@ extension PipeOperations {
     return .pipe(pipe, entry)
   }
 
-  /// A pipe has no positions: every read is of what comes next.
+  /// A pipe has no positions: every read gets the next block.
   private func read(
     _ operation: ReadInstance, _ instance: Instance<PipeContent>, _ request: Request
   ) {

@@ -2,7 +2,7 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// The operations on pipes: what the server does for those who may.
+/// The operations on pipes, called by their server after the checks.
 final class PipeOperations: Sendable {
   let pipes: Pipes
   var objects: ObjectServer<PipeContent> { pipes.objects }
@@ -95,7 +95,7 @@ extension PipeOperations {
     return entry.rights(of: caller)
   }
 
-  /// The context is sticky: nobody removes what is another's.
+  /// The context is sticky: a pipe can be removed only by its owner and root.
   private func remove(_ operation: RemoveName, _ caller: Caller, _ request: Request) {
     let code: ReplyCode = pipes.update { state in
       switch find(operation.name, in: state.table) {
@@ -111,7 +111,7 @@ extension PipeOperations {
     backplane.refuse(code, request)
   }
 
-  /// Permissions for the owner, an owner for root; a size or times mean nothing to a pipe.
+  /// The owner may change permissions, and root the owner; a size or times mean nothing for a pipe.
   func modify(
     _ object: Object, _ modification: Modification, _ caller: Caller, _ request: Request
   ) {
@@ -149,12 +149,12 @@ extension PipeOperations {
     return mayChange ? nil : .noPermission
   }
 
-  /// An owner's name has to fit a descriptor.
+  /// An owner's name must fit into a descriptor.
   static func isOwner(_ user: String) -> Bool {
     user.utf8.count <= Descriptor.nameBytesMax
   }
 
-  /// A name that Linux would not take for another one.
+  /// A name that Linux would not misinterpret.
   static func isName(_ name: [UInt8]) -> Bool {
     !name.contains(0) && !name.elementsEqual(".".utf8) && !name.elementsEqual("..".utf8)
   }

@@ -4,8 +4,8 @@ public import VRuntime
 
 /// The manager of this host's pipes: `pipe/<host>/<name>`.
 ///
-/// Outside the kernel, as V had it: two clients meet at a name, and a request that must wait is
-/// simply not answered yet.
+/// It is outside the kernel, as in V: two clients meet at a name, and a request that must wait is
+/// answered later.
 public final class PipeServer: Sendable {
   public let server: EntityID
   private let objects: ObjectServer<PipeContent>
@@ -23,7 +23,7 @@ public final class PipeServer: Sendable {
   /// Claims `pipe/<host>` in this host's directory and answers for it in the name handling group;
   /// `completion` is called once, and again with `duplicateName` if it is lost to a newer claim.
   ///
-  /// A prefix that another host answers for (`duplicateName`) is not served.
+  /// A prefix that another host has (`duplicateName`) is not served.
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
   ) {

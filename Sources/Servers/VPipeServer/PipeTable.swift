@@ -1,21 +1,21 @@
 package import VProtocol
 
-/// The pipes of a host by name, each a state machine, the ends of all of them, and who pays for
-/// what.
+/// The pipes of a host by name, each a state machine, the ends of all of them, and the shares of
+/// their principals.
 ///
-/// No lock, no clock, no I/O: every change returns the answers that it makes possible. A request
-/// is answered by exactly one action, at once or later.
+/// No lock, no clock, no I/O: every change returns the answers that it makes possible. A request is
+/// answered by exactly one action, at once or later.
 package struct PipeTable: Sendable {
   /// Never used a second time.
   package typealias PipeID = UInt64
 
   package struct Entry: Sendable {
     package internal(set) var pipe = Pipe()
-    /// Nil once it was removed: then it lasts as long as somebody has it open.
+    /// Nil once it was removed: then the pipe lasts as long as it is open.
     package internal(set) var name: [UInt8]?
     /// A user of this host, or the text of a principal that is nobody here.
     package var owner: String
-    /// Who made it, and pays for it until it is gone: it lasts on without its name.
+    /// The principal that made it, and is charged for it until it is gone, even without a name.
     package let maker: Principal
     package var permissions: UInt32
     /// Nanoseconds since 1970.
@@ -45,12 +45,12 @@ package struct PipeTable: Sendable {
   package subscript(name: [UInt8]) -> PipeID? { names[name] }
   package func pipe(of end: Pipe.End) -> PipeID? { pipes[end] }
 
-  /// The pipes that have names, made after the one with this number, in the order of making.
+  /// The pipes with names that were made after the one with this number, in that order.
   package func named(after number: PipeID) -> [PipeID] {
     names.values.filter { $0 > number }.sorted()
   }
 
-  /// The pipes that have come to their end since this was last asked.
+  /// The pipes that have ended since the last call.
   package mutating func takeGone() -> [PipeID] {
     defer { gone = [] }
     return gone
@@ -60,7 +60,7 @@ package struct PipeTable: Sendable {
 // MARK: - Names
 
 extension PipeTable {
-  /// Makes a pipe; nil if its maker has no share for one more.
+  /// Makes a pipe; nil if its maker has used up its share.
   package mutating func make(
     _ name: [UInt8], owner: String, maker: Principal, permissions: UInt32, at time: Int64
   ) -> PipeID? {
@@ -74,7 +74,7 @@ extension PipeTable {
     return lastPipe
   }
 
-  /// Takes the name away; nobody can come any more for whom an opening waits.
+  /// Removes the name; openings that wait can no longer succeed, and end.
   package mutating func remove(_ identifier: PipeID) -> [Pipe.Action] {
     guard var entry = entries[identifier], let name = entry.name.take() else { return [] }
     names[name] = nil
@@ -90,7 +90,7 @@ extension PipeTable {
 // MARK: - Ends
 
 extension PipeTable {
-  /// Opens a pipe, when the other end is open too; at once if it `isMaking` it, or opens both.
+  /// Opens a pipe, when the other end is open too; at once if it `isMaking` it, or opens both ends.
   package mutating func open(
     _ identifier: PipeID, _ ends: Pipe.Ends, isMaking: Bool = false, isNonBlocking: Bool = false,
     _ wait: Pipe.Wait
@@ -121,7 +121,7 @@ extension PipeTable {
     actions.append(Pipe.Action(wait: wait, outcome: .opened))
   }
 
-  /// Reads one block or a part of one; nothing at the end.
+  /// Reads one block or a part of one; no octets at the end.
   package mutating func read(
     _ end: Pipe.End, count: Int, _ wait: Pipe.Wait
   ) -> [Pipe.Action] {
@@ -158,12 +158,12 @@ extension PipeTable {
     return finish(identifier, entries[identifier]?.pipe.remove(end) ?? [])
   }
 
-  /// Ends a wait with a code; nothing if it has been answered.
+  /// Ends a wait with a code; does nothing if it has been answered.
   package mutating func cancel(_ wait: Pipe.Wait, _ code: ReplyCode) -> [Pipe.Action] {
     guard let identifier = waits[wait], entries[identifier]?.pipe.cancel(wait) == true else {
       return []
     }
-    // What waited behind it may go on.
+    // Requests that waited behind it may proceed.
     return finish(identifier, [Pipe.Action(wait: wait, outcome: .refused(code))])
   }
 
@@ -174,7 +174,7 @@ extension PipeTable {
     return (identifier, found)
   }
 
-  /// Adds a wait and answers what can be answered.
+  /// Adds a wait and serves the pipe.
   private mutating func wait(
     _ identifier: PipeID, _ wait: Pipe.Wait, mayNotWait: Bool = false,
     _ add: (inout Pipe) -> Void
@@ -186,7 +186,7 @@ extension PipeTable {
     return actions + cancel(wait, .wouldBlock)
   }
 
-  /// Serves a pipe after a change, and ends it if nobody can come to it any more.
+  /// Serves a pipe after a change, and ends it if it has neither a name nor ends.
   private mutating func finish(
     _ identifier: PipeID, _ actions: [Pipe.Action]
   ) -> [Pipe.Action] {

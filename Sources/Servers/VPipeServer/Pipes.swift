@@ -3,24 +3,24 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// What is open: an end of a pipe, or the context of all pipes.
+/// The content of an instance: an end of a pipe, or the context of all pipes.
 ///
-/// The context is read as it is then: a pipe's number is its position in it, so that what is open
-/// holds no list of its own.
+/// A read of the context gets its pipes at that moment: a pipe's number is its position, so an
+/// instance needs no list of its own.
 enum PipeContent: Sendable {
   case end(Pipe.End, of: PipeTable.PipeID)
   case context
 }
 
-/// The pipes of a host behind their lock, and the requests that they have not answered.
+/// The pipes of a host in their lock, and the requests that they have not answered.
 ///
-/// Everything that changes goes through `update`, which answers when the lock has been given back.
+/// All changes go through `update`, which answers after releasing the lock.
 final class Pipes: Sendable {
   /// A request that has not been answered.
   struct Pending: Sendable {
     var request: Request
     var caller: Caller
-    /// What it wants to open; a place for the instance is kept.
+    /// The opening that it is; a place for the instance is reserved.
     var opening: CreateInstance?
   }
 
@@ -30,7 +30,7 @@ final class Pipes: Sendable {
     var lastWait: Pipe.Wait = 0
   }
 
-  /// What becomes of a request, to be told outside the lock.
+  /// The answer to a request, to be sent outside the lock.
   private struct Answer: Sendable {
     var pending: Pending
     var action: Pipe.Action
@@ -43,7 +43,7 @@ final class Pipes: Sendable {
 
   let objects: ObjectServer<PipeContent>
   let startedAt: Int64
-  /// Those of pipes; they end with them.
+  /// The contexts of pipes; each ends with its pipe.
   private let contexts: ContextTable<PipeTable.PipeID, PipeTable.PipeID>
   /// Tells the pipes of this run of the server from those of another one.
   private let generation: UInt64
@@ -61,7 +61,7 @@ final class Pipes: Sendable {
 
   func look<Value>(_ body: (borrowing State) -> Value) -> Value { state.withLock { body($0) } }
 
-  /// Changes the pipes, and answers what need not wait any more.
+  /// Changes the pipes, and answers requests that need not wait any more.
   @discardableResult
   func update<Value: Sendable>(
     _ change: (inout State) -> (Value, [Pipe.Action])
@@ -75,16 +75,16 @@ final class Pipes: Sendable {
     return value
   }
 
-  /// The pipe that a context stands for; it may be gone.
+  /// The pipe of a context; it may be gone.
   func pipe(of context: ContextID) -> PipeTable.PipeID? { contexts[context] }
 }
 
 // MARK: - Requests that wait
 
 extension Pipes {
-  /// Takes up a request that a change of the pipes answers, now or later.
+  /// Begins a request that a change of the pipes answers, now or later.
   ///
-  /// It can be called away from here on, whether the change has been made or not.
+  /// From here on its wait can be cancelled, whether the change has been made or not.
   func begin(
     _ pending: Pending, in instance: Instance<PipeContent>,
     _ change: (inout State, Pipe.Wait) -> [Pipe.Action]
@@ -132,11 +132,11 @@ extension Pipes {
     fail(pending, refusal)
   }
 
-  /// Ends a wait without its having had any effect.
+  /// Ends a wait without any effect.
   private func cancel(_ wait: Pipe.Wait, _ code: ReplyCode) {
     update { state in
       let actions = state.table.cancel(wait, code)
-      // It may not have come to its pipe yet.
+      // It may not have reached its pipe yet.
       return ((), actions.isEmpty ? [Pipe.Action(wait: wait, outcome: .refused(code))] : actions)
     }
   }
@@ -174,7 +174,7 @@ extension Pipes {
     }
   }
 
-  /// Refuses a request; the place of what it wanted to open is free again.
+  /// Refuses a request, and frees the place that was reserved for its instance.
   func fail(_ pending: Pending, _ refusal: Refusal) {
     if pending.opening != nil { objects.instances.cancel(for: pending.caller) }
     objects.refuse(refusal, pending.request)
@@ -198,7 +198,7 @@ extension Pipes {
     return root
   }
 
-  /// As many records behind `position` as `count` octets hold; a listing grants no contexts.
+  /// As many records behind `position` as fit into `count` octets; a listing grants no contexts.
   func records(from position: UInt64, _ count: Int) throws(Refusal) -> [UInt8] {
     let named = state.withLock { state in
       state.table.named(after: position).prefix(PipeLimits.recordsMax + 1)
@@ -211,7 +211,7 @@ extension Pipes {
     return filling.octets
   }
 
-  /// What is told of a pipe to who asks for it.
+  /// The descriptor of a pipe, for a caller who asks for it.
   func descriptor(
     _ identifier: PipeTable.PipeID, _ entry: PipeTable.Entry
   ) -> Descriptor {
@@ -242,10 +242,10 @@ extension Pipes {
 }
 
 extension PipeTable.Entry {
-  /// What somebody may do with it: 4 read, 2 write.
+  /// The rights of a caller: 4 read, 2 write.
   ///
-  /// A pipe has nothing of its host's, so root may do all. Nobody but the owner has the group's
-  /// rights, since groups of users are not known here.
+  /// A pipe contains nothing of its host, so root may do all. Only the owner has the group's
+  /// rights, because groups of users are not known here.
   func rights(of caller: Caller) -> UInt32 {
     if caller.isRoot { return 6 }
     return (caller.user == owner ? permissions >> 6 : permissions) & 6

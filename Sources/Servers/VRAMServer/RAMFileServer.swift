@@ -3,12 +3,12 @@ public import VObjects
 import VProtocol
 public import VRuntime
 
-/// A file server whose files are in memory and end with it: the example of a server.
+/// A file server whose files are in memory and end with it: the example server.
 public final class RAMFileServer: Sendable {
   /// The manager; it is found by its prefix once that is claimed.
   public let manager: TreeManager
 
-  /// Serves an empty directory that everybody may write to, by the name of `prefix`.
+  /// Serves an empty directory that everybody may write to, under `prefix`.
   public init(_ backplane: any Backplane, prefix: String) {
     let disk = RAMDisk(backplane)
     let root = RAMDirectory(disk, disk.newAccess("root", 0o1777)).context
@@ -16,12 +16,12 @@ public final class RAMFileServer: Sendable {
   }
 }
 
-/// What the files of a server share: their bounds, their clock, and a number for each of them.
+/// What all files of a server share: their bounds, their clock, and their numbers.
 ///
-/// Who makes an object pays for it, and for what is in it, whoever writes that.
+/// The maker of an object is charged for it, and for its contents, whoever writes them.
 private final class RAMDisk: Sendable {
   private static let bytesMax = 64 << 20
-  /// As many as have 4 KB each.
+  /// The number of files of 4 KB that fill the server.
   private static let namesMax = 16_384
   private let backplane: any Backplane
   private let state: Mutex<(octets: Shares, names: Shares, last: UInt64)>
@@ -37,7 +37,7 @@ private final class RAMDisk: Sendable {
   }
   var wallClock: Int64 { backplane.wallClock }
 
-  /// Of a new object, which is never taken for an earlier one of its name.
+  /// The access of a new object, with a generation of its own.
   func newAccess(_ owner: String, _ permissions: UInt32) -> TreeAccess {
     state.withLock { state in
       state.last += 1
@@ -46,13 +46,13 @@ private final class RAMDisk: Sendable {
     }
   }
 
-  /// Takes room for one more name, as long as the result is kept; nil where there is none.
+  /// Takes room for one more name, as long as the result is kept; nil if there is none.
   func takeName(_ payer: Principal) -> NameShare? {
     state.withLock { $0.names.take(payer) } ? NameShare(self, payer) : nil
   }
   fileprivate func giveName(_ payer: Principal) { state.withLock { $0.names.give(payer) } }
 
-  /// Takes room for a file that grows by so much, or gives some back; false where there is none.
+  /// Takes room for the growth of a file, or gives some back; false if there is none.
   func take(_ count: Int, _ payer: Principal) -> Bool {
     state.withLock { state in
       if count >= 0 { return state.octets.take(payer, count) }
@@ -70,7 +70,7 @@ private final class NameShare: Sendable {
   deinit { disk.giveName(payer) }
 }
 
-/// A directory: its names, and who may change them.
+/// A directory: its names and their objects.
 private final class RAMDirectory: Sendable {
   private let disk: RAMDisk
   private let access: TreeAccess
@@ -92,7 +92,7 @@ private final class RAMDirectory: Sendable {
     let access = disk.newAccess(making.caller.user, making.permissions)
     let payer = making.caller.principal
     return objects.withLock { objects in
-      // Somebody else may have been quicker.
+      // Another request may have made the name meanwhile.
       if objects[making.name] != nil { return Refusal(.duplicateName) }
       guard let share = disk.takeName(payer) else { return Refusal(.noSpace) }
       let object: TreeObject =
@@ -106,7 +106,7 @@ private final class RAMDirectory: Sendable {
     }
   }
 
-  /// Takes a name away; its object gets the name `new`, if there is one.
+  /// Removes a name; its object gets the name `new`, if there is one.
   private func remove(_ name: Name, _ caller: Caller, for new: Name? = nil) -> Refusal? {
     objects.withLock { objects in
       guard let (object, share) = objects[name] else { return Refusal(.notFound) }
@@ -127,7 +127,7 @@ private final class RAMDirectory: Sendable {
   }
 }
 
-/// A file; it is also what every instance of it does, since opening one makes no state.
+/// A file; it is also the session of each of its instances, because opening makes no state.
 private final class RAMFile: TreeFile, TreeSession {
   let attributes: UIOAttributes = [.readable, .writeable, .randomAccess, .multiBlock, .storage]
   private typealias State = (octets: [UInt8], access: TreeAccess)
@@ -179,7 +179,7 @@ private final class RAMFile: TreeFile, TreeSession {
     if hasRoom { call.answer(count: data.count) } else { call.refuse(Refusal(.noSpace)) }
   }
 
-  /// Cuts the file or fills it with zeros; false where there is no room.
+  /// Cuts the file or fills it with zeros; false if there is no room.
   private func resize(_ state: inout State, to size: UInt64) -> Bool {
     let more = Int(clamping: size) - state.octets.count
     guard disk.take(more, payer) else { return false }

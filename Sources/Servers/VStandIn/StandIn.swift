@@ -2,27 +2,27 @@ internal import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// Serves a prefix in the place of a server that is not started: the first request for it starts
-/// the server, and goes on to it.
+/// Serves a prefix before its server is started: the first request starts the server, and is
+/// forwarded to it.
 ///
 /// ```
-///   waiting --first request--> starting --the prefix is another's--> standing back
+///   waiting --first request--> starting ---the server has claimed--> standing back
 ///      ^                           |                                      |
 ///      +--- `serveAgain` ----------+---------- the server has ended ------+
 /// ```
-/// The stand-in's claim yields, so the server claims the prefix as every server does. What still
-/// comes to the stand-in then, from clients that have not heard of it, goes on to the server too.
+/// The stand-in's claim yields, so the server claims the prefix as every server does. Requests that
+/// still come to the stand-in, from clients that have not heard of that, are forwarded too.
 public final class StandIn: Sendable {
   private enum Phase { case waiting, starting, back }
 
   private struct State: Sendable {
     var phase = Phase.waiting
-    /// Whose prefix it is while nothing is started.
+    /// The manager of the prefix while no server is started.
     var holder = EntityID.none
-    /// What came before there was a server.
+    /// Requests that came before there was a server.
     var kept: [Request] = []
     var shares: Shares
-    /// Goes up with every start, so that what belongs to an earlier one is known.
+    /// Counts the starts, so that a late event of an earlier one is recognised.
     var start = 0
   }
 
@@ -35,7 +35,7 @@ public final class StandIn: Sendable {
 
   /// Requests that wait for a server that starts; each may have a full segment.
   private static let keptMax = 256
-  /// A server that has not claimed its prefix within this is not waited for.
+  /// The time in which a server must claim its prefix.
   public static let startLimit = TimeSpan.seconds(10)
   private static let lookInterval = TimeSpan.milliseconds(20)
 
@@ -52,8 +52,8 @@ public final class StandIn: Sendable {
     state = Mutex(State(shares: Shares(capacity: Self.keptMax, ownHost: backplane.host)))
   }
 
-  /// Claims the prefix, at first and whenever the server has ended; `told` gets what the directory
-  /// says.
+  /// Claims the prefix, at first and whenever the server has ended; `told` gets the answer of the
+  /// directory.
   ///
   /// Requests that still wait for the server that ended are refused.
   public func serve(told: @escaping @Sendable (ReplyCode) -> Void) {
@@ -72,7 +72,7 @@ public final class StandIn: Sendable {
     }
   }
 
-  /// Gives the prefix up; what waits is refused.
+  /// Gives up the prefix; waiting requests are refused.
   public func end() {
     refuseKept("it is not started any more")
     let holder = state.withLock { state in
@@ -91,7 +91,7 @@ public final class StandIn: Sendable {
 extension StandIn {
   private func handle(_ request: Request) {
     guard (try? ContextName(parsing: request.message))?.context == Self.context else {
-      // What the server had granted is gone with it.
+      // Contexts and instances of the server ended with it.
       return backplane.refuse(.invalidContext, request)
     }
     let (next, start) = state.withLock { state -> (Next, Int) in
@@ -115,7 +115,7 @@ extension StandIn {
 
   private enum Next { case handOn, refuse, wait, begin }
 
-  /// Looks now and then whose the prefix is.
+  /// Looks regularly which manager has the prefix.
   private func look(for start: Int, until limit: Time) {
     let (isStarting, holder) = state.withLock { state in
       (state.phase == .starting && state.start == start, state.holder)
@@ -131,14 +131,15 @@ extension StandIn {
         return
       }
       guard backplane.now < limit else {
-        // It may be slow: the next use looks for it again, and begins nothing while it runs.
+        // The server may be slow: the next use looks for it again, and starts nothing while it
+        // runs.
         return refuseKept("it did not claim its prefix in time")
       }
       backplane.after(Self.lookInterval) { [self] in look(for: start, until: limit) }
     }
   }
 
-  /// Sends a request back to the directory, which hands it on to the server.
+  /// Sends a request back to the directory, which forwards it to the server.
   private func handOn(_ request: Request) {
     guard let name = try? ContextName(parsing: request.message) else { return }
     let rest = name.rest.isEmpty ? [] : [UInt8(ascii: "/")] + name.rest
@@ -156,8 +157,8 @@ extension StandIn {
     for request in kept { backplane.reply(refusal.message, to: request) }
   }
 
-  /// What is kept, and what comes next, in one step: else a request between the two would be kept
-  /// with nobody to look after it.
+  /// Takes the kept requests and changes the phase in one step: a request in between would be kept
+  /// and never answered.
   private func takeKept(then phase: Phase) -> [Request] {
     state.withLock { state in
       state.phase = phase

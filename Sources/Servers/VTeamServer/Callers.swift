@@ -1,12 +1,12 @@
 package import VObjects
 package import VProtocol
 
-/// As whom those who ask are taken, and those of whom only a text tells.
+/// The users that senders of requests act as, and that names in a text stand for.
 ///
-/// A user of another host is the user of the same name here where their programs run as that user,
-/// root among them; else nobody.
+/// A user of another host is the user of the same name here if that user's programs run as such,
+/// root included; else nobody.
 extension RunRules {
-  /// Who sent a request.
+  /// The sender of a request.
   package func caller(of request: Request) -> Caller {
     var caller = Caller(request, at: host, trustsRoot: isSameUser)
     if caller.principal.host != host && !isSameUser(caller.principal) {
@@ -15,10 +15,10 @@ extension RunRules {
     return caller
   }
 
-  /// Who sent what root of this host hands on in a `request`, as a text says; nobody where it names
-  /// no principal.
+  /// The sender, given by a text, of what root of this host passes on in a `request`; nobody if the
+  /// text is no principal.
   ///
-  /// No marks go into a text: who hands on names only root with all of its rights root.
+  /// A text has no marks: a group server writes only root with all of its rights as root.
   package func caller(named text: String, in request: Request) -> Caller {
     var told = request
     var sender = Principal(text) ?? Principal(user: Self.nobody, host: "-")
@@ -28,7 +28,7 @@ extension RunRules {
     return caller(of: told)
   }
 
-  /// Whether somebody of another host is the user of that name here.
+  /// Whether a principal of another host is the user of that name here.
   private func isSameUser(_ principal: Principal) -> Bool {
     principal.host != host && runsAsItself(principal)
   }

@@ -1,7 +1,7 @@
 package import VProtocol
 package import VStore
 
-/// A line that somebody wrote to a program's `ctl`, or sent to it in a message.
+/// A line that was written to a program's `ctl`, or sent to it in a message.
 package enum ControlLine: Hashable, Sendable {
   case program(ProgramCommand)
   case join(Name)
@@ -45,7 +45,7 @@ package enum ControlLine: Hashable, Sendable {
 
   private static func mistake(_ words: String) -> Refusal { Refusal(.badArguments, words) }
 
-  /// What `ctl` says.
+  /// The text of `ctl`.
   package static let help = """
     suspend
     resume

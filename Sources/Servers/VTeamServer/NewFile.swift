@@ -3,7 +3,7 @@ import VObjects
 import VProtocol
 import VStore
 
-/// `new`: what is written to it is started, and its name is read back.
+/// `new`: a request that is written to it is started, and the program's name is read back.
 struct NewFile: TreeFile {
   let board: TeamBoard
 
@@ -19,13 +19,13 @@ struct NewFile: TreeFile {
 /// An instance of `new`; it holds the attached programs that were started through it.
 final class NewSession: TreeSession {
   private struct State: Sendable {
-    /// What came so far of a request that says how long it is, or whose command is to come.
+    /// The part that has come of a request with a length, or without its command yet.
     var gathered: [UInt8] = []
-    /// What that may become, of the user's share.
+    /// The memory for that request, from the user's share.
     var share: TakenShare?
     var length: Int?
     var fault: Refusal?
-    /// What is to be read: names, or why there is none.
+    /// What will be read: names, or the reason of a refusal.
     var answers: [UInt8] = []
     var hasWritten = false
     var held: [Program] = []
@@ -43,7 +43,7 @@ final class NewSession: TreeSession {
     self.principal = principal
   }
 
-  /// Without a request before it, tells why this user's last one was refused.
+  /// If no request was written before, it reads the reason of this user's last refusal.
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
     let octets = state.withLock { state in
       if !state.hasWritten {
@@ -63,7 +63,7 @@ final class NewSession: TreeSession {
         _ = call.answer(count: data.count)
         return
       }
-      // Before it is taken apart, which takes more memory than it has octets.
+      // Before it is parsed, which takes more memory than its octets.
       let share = try board.shares.take(
         programs: 1, octets: ProgramRequest.footprint(whole), by: principal)
       start(try ProgramRequest(parsing: whole), share, data.count, call)
@@ -92,9 +92,9 @@ final class NewSession: TreeSession {
     board.programs.perform(program.release(departure), program)
   }
 
-  /// Adds what was written to what came before; nil as long as more must come.
+  /// Adds the written octets to earlier ones; nil as long as more must come.
   ///
-  /// A part that is refused refuses all that comes after it: the rest of a request is none.
+  /// If a part is refused, so are all later parts.
   private func gather(_ data: [UInt8]) throws(Refusal) -> [UInt8]? {
     let result = state.withLock { state -> Result<[UInt8]?, Refusal> in
       state.hasWritten = true
@@ -123,8 +123,8 @@ final class NewSession: TreeSession {
       state.length = try ProgramRequest.length(data)
     }
     state.gathered += data
-    // It may be the first part of a longer write: Linux cuts them. Nor is what is gathered line by
-    // line looked at so often that it costs much.
+    // It may be the first part of a longer write, which Linux splits. The headers of a request that
+    // is written line by line are parsed seldom enough to cost little.
     guard state.length != nil || state.gathered.count < ProgramRequest.unsaidOctetsMax else {
       throw Refusal(.badArguments, lengthWords)
     }
@@ -157,7 +157,7 @@ final class NewSession: TreeSession {
           return state.isClosed
         }
         board.refusals.withLock { $0.note(nil, Self.file, principal) }
-        // Who was told that it was interrupted has started nothing.
+        // A client that was told that it was interrupted must have started nothing.
         if !call.answer(count: count) { board.takeBack(program) { _ in } }
         if isClosed { release(program) }
       }

@@ -4,16 +4,16 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// A file whose octets are taken when it is opened, and then stay as they are.
+/// A file whose octets are read when it is opened, and do not change while it is open.
 struct SnapshotFile: TreeFile {
   let access: TreeAccess
   let shares: TeamShares
   /// As far as it is known: programs that copy files read no more than that.
   var size: UInt64 = 0
-  /// For whom it is read.
+  /// Reads the octets for a caller.
   let load: @Sendable (Caller, @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void) -> Void
 
-  /// Not of fixed length: it may be another one at each reading, as in /proc.
+  /// Not of fixed length: each opening may read other octets, as in /proc.
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
@@ -44,7 +44,7 @@ final class SnapshotSession: TreeSession {
   }
 }
 
-/// The memory of a program's root process, for those whom Linux lets look at it at each read.
+/// The memory of a program's root process, for users that Linux allows; checked at each read.
 struct MemoryFile: TreeFile {
   let program: Program
   let board: TeamBoard
@@ -68,7 +68,7 @@ final class MemorySession: TreeSession {
   }
 
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
-    // Its number may be another's by now.
+    // Its pid may belong to another process by now.
     guard !program.isEnded else {
       _ = call.refuse(Refusal(.noProcess, "it has ended"))
       return
@@ -88,7 +88,7 @@ final class MemorySession: TreeSession {
   }
 }
 
-/// The host's other processes, as far as they were looked at: for a listing anew, for a name if
+/// The host's other processes, as last looked up: a listing looks them up again, and a name does if
 /// that was long ago.
 final class HostProcesses: Sendable {
   private let backplane: any Backplane

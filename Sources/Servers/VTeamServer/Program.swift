@@ -3,16 +3,16 @@ import VObjects
 import VProtocol
 import VStore
 
-/// A program of the table: what the machine holds of it, who waits for it, and who holds it.
+/// A program of the table: the machine's program, the requests that wait for it, and its holders.
 ///
-/// An attached program is held by its starter's instance of `new`. Where that is lost, by a restart
-/// of the server or because the starter's host is silent, it is held by whoever reads its output or
-/// waits for its end; for some time by nobody.
+/// An attached program is held by its starter's instance of `new`. If that is lost, by a restart of
+/// the server or because the starter's host is silent, it is held by the instances that read its
+/// output or wait for its end, and for a limited time by none.
 final class Program: Sendable {
-  /// What is to be done with it after a change.
+  /// What must be done with it after a change.
   enum Next: Equatable {
     case nothing, hangUp, forget, keepForAWhile
-    /// `giveUp` is to be called when it was without anybody for so long.
+    /// Call `giveUp` when it has had no holder for so long.
     case wait(TimeSpan, loss: Int)
   }
 
@@ -27,19 +27,19 @@ final class Program: Sendable {
     var holders: Int
     /// Instances of its user that read its output or wait for its end.
     var followers = 0
-    /// The starter's instance is lost, and how often that or a follower was.
+    /// Whether the starter's instance is lost; counts the losses of it and of followers.
     var isLost: Bool
     var losses = 0
-    /// Nobody will come any more once all holders are gone.
+    /// Whether no holder can come any more once all are gone.
     var isGivenUp: Bool
     var isEnded = false
-    /// Nor is there anything that it left behind.
+    /// Whether the processes that it left behind have ended too.
     var isEmpty = false
     var isForgotten = false
-    /// What it takes of its starter's share, until it is forgotten.
+    /// Its part of its starter's share, until it is forgotten.
     var share: TakenShare?
     var inputs = 0
-    /// As the group board says.
+    /// As the group server reported.
     var groups: Set<Name> = []
     var watchers: [ObjectIdentifier: StateSession] = [:]
     var usage = ProgramUsage(processorMilliseconds: 0, memoryKilobytes: 0, processCount: 0)
@@ -48,10 +48,10 @@ final class Program: Sendable {
   let hosted: any HostedProgram
   /// `NUMBER.PROGRAM`.
   let name: Name
-  /// To whom its files belong.
+  /// The owner of its files.
   let owner: String
   let entity: EntityID
-  /// Found again: its starter has lost it.
+  /// Whether it was found after a restart: its starter's instance is lost.
   let isRecovered: Bool
   private let state: Mutex<State>
 
@@ -80,7 +80,7 @@ final class Program: Sendable {
 
   func isOf(_ caller: Caller) -> Bool { caller.user == owner }
 
-  /// Gives its share back; whether nobody has forgotten it before.
+  /// Gives back its share; false if it was forgotten before.
   func beginForgetting() -> Bool {
     let (isFirst, share) = state.withLock { state in
       defer { state.isForgotten = true }
@@ -94,7 +94,7 @@ final class Program: Sendable {
 // MARK: - Changes
 
 extension Program {
-  /// What the machine tells of; told twice, an end is one.
+  /// Handles a change that the machine reports; an end that is reported twice counts once.
   func handle(_ change: ProgramChange) -> Next {
     switch change {
     case .state(let new):
@@ -115,7 +115,7 @@ extension Program {
     }
   }
 
-  /// Tells a session of every change from now on; whether there is none to come.
+  /// Reports every later change to a session; returns whether there will be none.
   func watch(_ session: StateSession) -> Bool {
     state.withLock { state in
       if !state.isEnded { state.watchers[ObjectIdentifier(session)] = session }
@@ -127,9 +127,9 @@ extension Program {
     state.withLock { $0.watchers[ObjectIdentifier(session)] = nil }
   }
 
-  /// Whoever reads of one whose starter is lost keeps it, if it is theirs; whether that is so.
+  /// Counts an instance of its user as a holder, if its starter's is lost; returns whether it does.
   ///
-  /// A stranger, and root who only looks, would end it with their release.
+  /// Other users, and root, do not count: the release of their instances would end the program.
   func follow(for caller: Caller) -> Bool {
     guard hosted.order.isAttached, isOf(caller) else { return false }
     state.withLock { $0.followers += 1 }
@@ -155,7 +155,7 @@ extension Program {
     }
   }
 
-  /// One that was found again waits for somebody who follows it.
+  /// Makes a program that was found after a restart wait for a follower.
   func waitForFollowers() -> Next { state.withLock { wait(&$0) } }
 
   private func wait(_ state: inout State) -> Next {
@@ -166,7 +166,7 @@ extension Program {
     return .wait(span, loss: state.losses)
   }
 
-  /// It has waited for followers since a loss: it has some now, or gets none.
+  /// The time without followers after a loss is over: it has one now, or will get none.
   func giveUp(loss: Int) -> Next {
     state.withLock { state in
       guard loss == state.losses, state.followers == 0 else { return .nothing }
@@ -177,11 +177,11 @@ extension Program {
   private static func next(_ state: inout State) -> Next {
     if state.holders > 0 { return .nothing }
     state.isGivenUp = true
-    // What is left behind is not hung up, and is there until it ends.
+    // Processes left behind are not hung up, and the program is shown until they end.
     return state.isEmpty ? .forget : state.isEnded ? .nothing : .hangUp
   }
 
-  /// It has joined a group or left one: that is kept for the next server.
+  /// Notes that it has joined a group or left one, for the next server.
   func note(_ change: ChangeGroup.Change, _ group: Name) {
     let groups = state.withLock { state in
       switch change {
@@ -197,7 +197,7 @@ extension Program {
 
   func addInput() { state.withLock { $0.inputs += 1 } }
 
-  /// The last writer's release is the end of the input; not its loss, where it may come again.
+  /// The last writer's release ends the input; its loss does not, if the writer may come back.
   func removeInput(_ departure: Departure) {
     let isLast = state.withLock { state in
       state.inputs -= 1
@@ -242,7 +242,7 @@ extension Program {
     return lines.map { Self.line($0) + "\n" }.joined()
   }
 
-  /// Paths, and names of users of other hosts, can have newlines, and a line of text not.
+  /// Paths, and names of users of other hosts, may contain newlines, and a line of text may not.
   private static func line(_ text: String) -> String {
     String(
       decoding: text.utf8.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: "?") : $0 }, as: UTF8.self)

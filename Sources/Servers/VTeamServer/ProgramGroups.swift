@@ -2,11 +2,11 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// Programs in groups: the group board of the host makes them members, and tells each program's
-/// entity so; what a group is sent comes there too, and is a line of `ctl`.
+/// Programs in groups: the group server of the host makes them members, and tells each program's
+/// entity; messages to a group arrive there too, as lines of `ctl`.
 extension TeamBoard {
-  /// Asks the group board of this host, which makes a group that is not there; it asks other boards
-  /// and no team server.
+  /// Asks the group server of this host, which makes a group that does not exist; it asks other
+  /// group servers and no team server.
   func change(
     _ kind: ChangeGroup.Change, _ group: Name, of program: Program, _ done: @escaping Outcome
   ) {
@@ -16,14 +16,14 @@ extension TeamBoard {
     change.program = program.entity
     backplane.ask(change, by: .teamServer, as: "root") { [self] refusal in
       if refusal == nil { program.note(kind, group) }
-      // It may have ended in between.
+      // It may have ended meanwhile.
       if program.isEmpty && kind == .join { leaveGroups(program) }
       done(refusal)
     }
   }
 
-  /// Puts a program that was found again back into a group that it was in: the group server may
-  /// have been started anew too, or know the program by an entity that is no more.
+  /// Puts a program that was found after a restart back into a group: the group server may have
+  /// been restarted too, or know the program by an entity that no longer exists.
   func rejoin(_ group: Name, _ program: Program) {
     change(.join, group, of: program) { [self] refusal in
       guard refusal?.code == .duplicateName else { return }
@@ -33,7 +33,7 @@ extension TeamBoard {
     }
   }
 
-  /// A program of which nothing is left is in no group.
+  /// Removes a program without processes from its groups.
   func leaveGroups(_ program: Program) {
     for group in program.groups { change(.leave, group, of: program) { _ in } }
   }
@@ -45,7 +45,8 @@ extension TeamBoard {
     switch request.message.mcb.code {
     case GroupMessage.code:
       backplane.serve(GroupMessage.self, request) { message in
-        // The group board of this host hands on what others sent; without a name it is root's own.
+        // The group server of this host passes on messages of others; without a sender's name it is
+        // root's own.
         let caller =
           isTold && !message.sender.isEmpty
           ? rules.caller(named: message.sender, in: request) : rules.caller(of: request)

@@ -1,7 +1,7 @@
 package import VProtocol
 package import VStore
 
-/// What somebody wrote to `new`: a command, and before it what it is to run with.
+/// A request that was written to `new`: a command, and in front of it how to run it.
 ///
 /// ```
 /// sort -u big.txt          a line, or several, for /bin/sh -c
@@ -17,26 +17,26 @@ package struct ProgramRequest: Equatable, Sendable {
   package var arguments: [[UInt8]]
   /// `NAME=VALUE` each.
   package var environment: [[UInt8]] = []
-  /// Where to start it; empty if the request does not say.
+  /// The directory to start in; empty if the request has none.
   package var directory: [UInt8] = []
   package var programClass = ProgramClass.foreground
   package var isAttached = false
   package var waitSeconds = 0
   package var terminal: TerminalSize?
   package var umask = ProgramOrder.umaskDefault
-  /// The group that it is to be in from its start.
+  /// The group that it joins at its start.
   package var group: Name?
-  /// How it is called in names.
+  /// The program's name in V.
   package var name: String
 
-  /// Octets of a request that says its length: more than Linux would take of what it asks for.
+  /// The limit of a request with a length: more than Linux would accept.
   ///
-  /// What a user may have a server hold is a share of its memory, and less.
+  /// The limit of what one user may have the server keep is a share of its memory, and less.
   package static let octetsMax = 8 << 20
-  /// One that does not say it has less: what one write brings.
+  /// The limit of a request without a length: that of one write.
   static let unsaidOctetsMax = Message.segmentBytesMax
 
-  /// Words of the lines that may come before the command.
+  /// Words of the lines that may precede the command.
   enum Header: String, CaseIterable {
     case length, dir, env, `class`, attached, wait, terminal, umask, group
   }
@@ -45,8 +45,8 @@ package struct ProgramRequest: Equatable, Sendable {
 // MARK: - Parsing
 
 extension ProgramRequest {
-  /// Octets that a request has, as its first line says: that line included, at most `octetsMax`;
-  /// nil where it does not say.
+  /// The length of a request by its first line, that line included, at most `octetsMax`; nil
+  /// without such a line.
   package static func length(_ octets: [UInt8]) throws(Refusal) -> Int? {
     guard let (header, value) = header(octets.prefix { $0 != newline }), header == .length else {
       return nil
@@ -58,10 +58,10 @@ extension ProgramRequest {
     return length
   }
 
-  /// Whether these octets are headers to which a command has yet to come: shells write each line by
+  /// Whether these octets are headers whose command has not come yet: shells write each line by
   /// itself.
   ///
-  /// Headers that are wrong are refused as soon as they are there.
+  /// Wrong headers are refused as soon as they come.
   package static func isUnfinished(_ octets: [UInt8]) throws(Refusal) -> Bool {
     guard header(octets.prefix { $0 != newline }) != nil else { return false }
     var request = ProgramRequest(arguments: [], name: "")
@@ -198,7 +198,7 @@ extension ProgramRequest {
     return octets
   }
 
-  /// The word and the value of a line `word: value`; nil where it is no header.
+  /// The word and the value of a line `word: value`; nil if it is not a header.
   private static func header(_ line: some Collection<UInt8>) -> (Header, ArraySlice<UInt8>)? {
     let line = Array(line)
     guard let colon = line.firstIndex(of: UInt8(ascii: ":")), colon + 1 < line.count,
@@ -226,7 +226,7 @@ extension ProgramRequest {
     mistake("arguments, environment and other lines have at most \(octetsMax) octets together")
   }
 
-  /// What to show of octets that somebody wrote: not much, and nothing that moves a cursor.
+  /// Written octets, for people: cut to a short length, without control characters.
   static func text(_ octets: some Collection<UInt8>) -> String {
     let shown = octets.prefix(80).map { 0x20...0x7E ~= $0 ? $0 : UInt8(ascii: "?") }
     return String(decoding: shown, as: UTF8.self)
@@ -238,7 +238,7 @@ extension ProgramRequest {
 
   private static let escapeWords = "env: after a backslash comes n or a backslash"
   private static let shell = ["/bin/sh", "-c"].map { Array($0.utf8) }
-  /// What Linux takes, with its end.
+  /// Linux's limit, with the NUL.
   private static let pathBytesMax = 4096
   private static let newline = UInt8(ascii: "\n")
   private static let space = UInt8(ascii: " ")
@@ -252,14 +252,14 @@ extension ProgramRequest {
   /// Octets of a program's name.
   static let nameBytesMax = 32
 
-  /// A program's name in names: the last component of its path, or of the first word of a line for
-  /// the shell.
+  /// The name of a program: the last component of its path, or of the first word of a line for the
+  /// shell.
   static func name(ofPath path: some Collection<UInt8>) -> String {
     let last = Array(path).split(separator: slash).last ?? []
     return last.isEmpty ? "sh" : safe(last)
   }
 
-  /// At most 32 characters that no shell minds.
+  /// At most 32 characters that no shell treats as special.
   static func safe(_ name: some Collection<UInt8>) -> String {
     let octets = name.prefix(nameBytesMax).map { octet in
       switch octet {

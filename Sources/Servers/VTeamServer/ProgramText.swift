@@ -1,9 +1,9 @@
 import VProtocol
 public import VStore
 
-/// What the files of a program say, as text; and the words that are read from people.
+/// The texts of a program's files, and the words that people write.
 extension ProgramClass {
-  /// All of them, for a message.
+  /// All classes, for a message.
   static let words = allCases.map(\.rawValue).joined(separator: ", ")
 }
 

@@ -4,25 +4,25 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// The programs that the team server has: those that run, and the ended ones that are still shown.
+/// The programs of the team server: running ones, and ended ones that are still shown.
 final class Programs: Sendable {
   private struct State: Sendable {
     var programs: [Int32: Program] = [:]
-    /// Detached programs of each starter that have ended, the first one first.
+    /// Detached programs of each starter that have ended, in that order.
     var ended: [String: [Program]] = [:]
   }
 
   private let backplane: any Backplane
-  /// What a message to a program's entity does.
+  /// Handles a message to a program's entity.
   private let serve: @Sendable (Program, Request) -> Void
   private let ended: @Sendable (Program) -> Void
   private let state = Mutex(State())
 
-  /// A detached program is shown until so many of the same starter have ended after it, or until it
-  /// is so old.
+  /// A detached program is shown until so many of the same starter have ended after it, or for so
+  /// long.
   static let endedMax = 64
   private static let endedAge = TimeSpan.seconds(3600)
-  /// An attached program that was found again waits so long for somebody to come for it.
+  /// How long an attached program that was found after a restart waits for a follower.
   static let recoveryAge = TimeSpan.seconds(10)
 
   init(
@@ -50,10 +50,10 @@ final class Programs: Sendable {
     state.withLock { state in state.programs.values.first { $0.entity == entity } }
   }
 
-  /// Running programs that nobody has suspended.
+  /// Running programs that are not suspended.
   var busyCount: Int { all.count { $0.hosted.state == .running } }
 
-  /// Takes a program up; an attached one is held by its starter, who has to release it.
+  /// Adds a program; an attached one is held by its starter, whose instance must be released.
   ///
   /// It keeps `share` until it is forgotten.
   func add(
@@ -69,7 +69,7 @@ final class Programs: Sendable {
     let program = Program(
       hosted, owner: owner, entity: entity, share, isRecovered: isRecovered)
     own.bind(program)
-    // The number is Linux's, who gives it anew only when the one before has ended.
+    // The number is Linux's, which gives it again only when the process before has ended.
     let before = state.withLock { $0.programs.updateValue(program, forKey: hosted.pid) }
     if let before { forget(before) }
     hosted.observe { [weak self, weak program] change in
@@ -113,7 +113,7 @@ final class Programs: Sendable {
     }
   }
 
-  /// Ends a program, if it runs, and all that is known of it.
+  /// Ends a program, if it runs, and drops all data about it.
   func forget(_ program: Program) {
     let starter = program.hosted.order.starter
     state.withLock { state in
@@ -123,7 +123,7 @@ final class Programs: Sendable {
         state.programs[program.hosted.pid] = nil
       }
     }
-    // A number is its entity's once only: it may be another's by the second time.
+    // An entity ends only once: the number may belong to another one later.
     guard program.beginForgetting() else { return }
     program.hosted.forget()
     backplane.retire(program.entity)

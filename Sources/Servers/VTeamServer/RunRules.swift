@@ -1,17 +1,17 @@
 import Synchronization
 package import VProtocol
 
-/// Who may start programs here, and as which user of this host: the configuration's `run` and
-/// `guest_user`.
+/// Which principals may start programs here, and as which user of this host: the configuration's
+/// `run` and `guest_user`.
 ///
-/// Users of this host may, each as themselves. Those of other hosts may if a rule says so, as the
-/// user of the same name here, or where there is none as the guest user, if there is one. A
-/// configuration that is read anew replaces them while the server runs.
+/// Users of this host may, each as themselves. Users of other hosts may if a rule allows it, as the
+/// user of the same name here, or without one as the guest user, if there is one. When the
+/// configuration is read again, new rules replace these while the server runs.
 public final class RunRules: Sendable {
   private struct Rule: Hashable, Sendable {
-    /// Nil is everybody but root.
+    /// Nil for all users but root.
     var user: String?
-    /// Nil is every host.
+    /// Nil for all hosts.
     var host: String?
   }
 
@@ -27,7 +27,7 @@ public final class RunRules: Sendable {
   ///
   /// `guest` is an account of this host.
   ///
-  /// Nil where one of the rules is something else.
+  /// Nil if one of the rules is malformed.
   public init?(_ rules: [String], host: String, guest: String? = nil) {
     precondition(guest.map(Self.canBeGuest) != false, "a guest is neither root nor nobody")
     self.host = host
@@ -42,7 +42,7 @@ public final class RunRules: Sendable {
     state = Mutex(State(rules: read, guest: guest))
   }
 
-  /// From now on these hold; programs that run go on.
+  /// Replaces the rules; running programs go on.
   public func replace(by others: RunRules) {
     let new = others.state.withLock { $0 }
     state.withLock { $0 = new }
@@ -57,9 +57,9 @@ public final class RunRules: Sendable {
       && user != nobody
   }
 
-  /// As whom a principal's programs run, if this host has that user; nil is as a guest only.
+  /// The user that a principal's programs run as, if this host has that user; nil for a guest.
   ///
-  /// A principal who may not start any is refused, and why.
+  /// A principal that may not start programs is refused, with the reason.
   package func user(startingFor principal: Principal) throws(Refusal) -> String? {
     let isAccount = !principal.user.hasPrefix("#") && principal.user != Self.nobody
     if principal.host == host {
@@ -88,13 +88,13 @@ public final class RunRules: Sendable {
     return nil
   }
 
-  /// As whom those run who have no user here: nobody of this host does.
+  /// The user for programs of a principal without a user here: never nobody.
   package func guest(for principal: Principal) throws(Refusal) -> String {
     guard principal.host != host, let guest else { throw hasNo(principal) }
     return guest
   }
 
-  /// Why a principal without a user here runs nothing.
+  /// The reason why a principal without a user here runs nothing.
   package func hasNo(_ principal: Principal) -> Refusal {
     let guest = principal.host == host ? nil : guest
     return Refusal(
@@ -102,10 +102,10 @@ public final class RunRules: Sendable {
       "\(host) has no user \(principal.user)" + (guest.map { ", nor its guest user \($0)" } ?? ""))
   }
 
-  /// As which owner of objects a principal is taken: those who may run programs here are the same
-  /// if their names are, and all others are known by name and host.
+  /// The owner of objects that a principal acts as: principals that may run programs here are the
+  /// same if their names are equal, and all others are told apart by name and host.
   ///
-  /// Root is root only where programs of that root would run as root.
+  /// Root is root only if programs of that root would run as root.
   package func identity(of principal: Principal) -> String {
     let isOwn = principal.host == host && !principal.isRoot
     return isOwn || runsAsItself(principal) ? principal.user : "\(principal)"

@@ -3,9 +3,9 @@ import VObjects
 import VProtocol
 import VStore
 
-/// What waits for a program: `wait` for its end, `events` for each change of its state.
+/// A session that waits for a program: `wait` for its end, `events` for each change of its state.
 ///
-/// A waiting read is a record, and holds no thread.
+/// A waiting read is a record, and needs no thread.
 final class StateSession: TreeSession {
   private struct State: Sendable {
     var lines: [[UInt8]] = []
@@ -18,7 +18,7 @@ final class StateSession: TreeSession {
   private let ended: @Sendable (Program.Departure) -> Void
   private let state = Mutex(State())
 
-  /// Changes that a reader is behind; older ones are dropped.
+  /// The limit of unread changes; older ones are dropped.
   private static let linesMax = 64
 
   /// Calls `ended` when it is closed.
@@ -62,7 +62,7 @@ final class StateSession: TreeSession {
   private func serve() {
     while let (call, octets) = next() {
       guard !call.answer(data: octets), !octets.isEmpty else { continue }
-      // Its reader is gone: the line is somebody else's.
+      // Its reader is gone: the next read gets the line.
       state.withLock { $0.lines.insert(octets, at: 0) }
     }
   }

@@ -4,7 +4,7 @@ import VProtocol
 import VStore
 
 /// A program's output, `out` or `err`: each instance reads all that is kept, then waits for more;
-/// or reads where the reader says.
+/// or reads from a position that the reader gives.
 struct OutputFile: TreeFile {
   let program: Program
   let programs: Programs
@@ -27,10 +27,11 @@ struct OutputFile: TreeFile {
 final class OutputSession: TreeSession {
   private struct State: Sendable {
     var position: UInt64 = 0
-    /// One read at a time is at the machine: the octets of the next one follow it.
+    /// Whether a read is under way at the machine; there is one at a time, and the next one follows
+    /// it.
     var isReading = false
     var isNamed = false
-    /// A position where the reader names one.
+    /// With a position if the reader gives one.
     var reads: [(call: TreeCall, count: Int, position: UInt64?)] = []
   }
 
@@ -81,7 +82,7 @@ final class OutputSession: TreeSession {
     case .octets(_, let position) where state.withLock({ $0.isNamed && $0.position != position }):
       call.refuse(Refusal(.outOfRange, "octets before \(position) are kept no more"))
     case .octets(let octets, let position):
-      // Nobody has what a reader that is gone was to get: the next one gets it.
+      // If the reader is gone, the next one gets the octets.
       if call.answer(data: octets) {
         state.withLock { $0.position = position + UInt64(octets.count) }
       }
@@ -94,8 +95,9 @@ final class OutputSession: TreeSession {
   }
 }
 
-/// A program's input: every write is answered once it is taken, and the last release ends it, or a
-/// write of nothing that names its position.
+/// A program's input: every write is answered once it is taken.
+///
+/// The last release ends the input, and so does an empty write with a position.
 struct InputFile: TreeFile {
   let program: Program
 

@@ -4,7 +4,7 @@ import VProtocol
 import VRuntime
 import VStore
 
-/// What the files of a team server share: its programs, the machine, and who may do what.
+/// The state that the files of a team server share: its programs, the machine, and the rules.
 final class TeamBoard: Sendable {
   let backplane: any Backplane
   let machine: any ProgramMachine
@@ -35,11 +35,11 @@ final class TeamBoard: Sendable {
     set { guests.withLock { $0 = newValue } }
   }
 
-  /// Programs that want the processor, and what Linux says of it, times 1,000.
+  /// Programs that want the processor, plus Linux's load, times 1,000.
   var loadThousandths: Int { programs.busyCount * 1000 + machine.loadThousandths }
 
-  /// Starts what a request says, for a principal; the program is held by its starter then, and has
-  /// the share that was taken for it.
+  /// Starts the program of a request, for a principal; its starter then holds it, and it has the
+  /// share that was taken for it.
   func start(
     _ request: ProgramRequest, _ share: TakenShare, for principal: Principal,
     completion: @escaping @Sendable (Result<Program, Refusal>) -> Void
@@ -83,10 +83,10 @@ final class TeamBoard: Sendable {
     }
   }
 
-  /// Takes the start of a program back, as far as its user may end it: what has become another's
-  /// meanwhile goes on.
+  /// Takes back the start of a program, as far as its user may end it: processes that have become
+  /// another user's go on.
   ///
-  /// Else whoever starts a set-user program could have it killed when it is half done.
+  /// Otherwise a user who starts a set-user program could have it killed half-way.
   func takeBack(_ program: Program, _ done: @escaping @Sendable (_ isGone: Bool) -> Void) {
     program.hosted.control(.kill(signal: Signal.kill), asUser: true) { [self] refusal in
       let isGone = refusal == nil || refusal?.code == .noProcess
@@ -132,7 +132,7 @@ final class TeamBoard: Sendable {
     }
   }
 
-  /// Takes up a program of an earlier server, whose starter pays for it as before.
+  /// Adds a program of an earlier server, which counts in its starter's share as before.
   func takeUp(_ hosted: any HostedProgram) {
     let order = hosted.order
     let starter = order.principal ?? Principal(user: order.user, host: backplane.host)
@@ -143,8 +143,8 @@ final class TeamBoard: Sendable {
     for group in groups where !hosted.isEmpty { rejoin(group, program) }
   }
 
-  /// To whom the files of a program belong: whom it runs as, or, for one who runs it as a guest,
-  /// its starter, so that not every guest has them.
+  /// The owner of a program's files: the user that it runs as, or, for a guest's program, its
+  /// starter, so that guests do not share their files.
   func owner(of order: ProgramOrder) -> String {
     guard let starter = order.principal, starter.user != order.user else {
       return order.user
@@ -152,12 +152,12 @@ final class TeamBoard: Sendable {
     return rules.identity(of: starter)
   }
 
-  /// Whose rights a look into a program is checked with, for one who may use its files.
+  /// The user whose rights are checked for a look at a program, by a caller who may use its files.
   func onlooker(_ caller: Caller, _ program: Program) -> Onlooker {
     caller.isRoot ? .fullRoot : .user(program.hosted.order.user)
   }
 
-  /// Does what a line says to a program, for whom its files belong to, and for root.
+  /// Carries out a line on a program, for the owner of its files and for root.
   func control(
     _ program: Program, _ line: [UInt8], by caller: Caller,
     completion: @escaping @Sendable (Refusal?) -> Void
@@ -183,7 +183,7 @@ final class TeamBoard: Sendable {
 }
 
 extension ProgramOrder {
-  /// Who wanted it, with the rights over their host that they had.
+  /// The principal that started it, with its rights over its host.
   fileprivate var principal: Principal? {
     Principal(starter, marks: isStarterFullRoot ? .fullRoot : [])
   }

@@ -2,7 +2,7 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// The operations of program managers, which come through their group.
+/// The operations of program managers, which arrive through their group.
 extension TeamBoard {
   func serve(_ request: Request, as server: EntityID) {
     switch request.message.mcb.code {
@@ -12,7 +12,7 @@ extension TeamBoard {
           operation.programClass != .guest || takesGuests
         else { return }
         account(for: principal) { [self] result in
-          // Who is not willing says nothing, and costs nobody a packet.
+          // A manager that would not start it is silent, which costs no packet.
           guard case .success = result else { return }
           backplane.reply(
             SelectHost.Answer(

@@ -7,17 +7,18 @@ public import VStore
 /// The manager of this host's programs, found by the prefix `team/<host>`; a member of the program
 /// managers' group.
 ///
-/// It touches no machine but through `ProgramMachine`, and waits for nothing: a reader that waits
+/// It uses the machine only through `ProgramMachine`, and waits for nothing: a reader that waits
 /// for a program is a record.
 public final class TeamServer: Sendable {
   public let manager: TreeManager
   private let board: TeamBoard
-  /// Nil once the programs of an earlier run have been taken up; before, who waits for that.
+  /// Nil once the programs of an earlier run have been added; before that, the calls that wait for
+  /// it.
   private let waiting = Mutex<[@Sendable () -> Void]?>([])
 
-  /// Takes up the programs that an earlier run of the server left.
+  /// Adds the programs that an earlier run of the server left.
   ///
-  /// `rules` say who may start programs here.
+  /// `rules` decide who may start programs here.
   public init(_ backplane: any Backplane, _ machine: any ProgramMachine, rules: RunRules) {
     let board = TeamBoard(backplane, machine, rules)
     self.board = board

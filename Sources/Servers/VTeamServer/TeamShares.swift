@@ -2,8 +2,8 @@ import Synchronization
 package import VProtocol
 import VStore
 
-/// What each principal has of a team server's room: programs, and octets of memory that requests,
-/// programs and open files of processes hold.
+/// The shares of principals in a team server: programs, and octets of memory for requests, programs
+/// and open files of processes.
 package final class TeamShares: Sendable {
   private struct State: Sendable {
     var programs: Shares
@@ -25,9 +25,10 @@ package final class TeamShares: Sendable {
         octets: Shares(capacity: Self.octetsMax, ownHost: host)))
   }
 
-  /// Takes room for `principal`, until what is given is let go; refuses who has had their share.
+  /// Takes room for `principal`, until the result is freed; refuses a principal that has used up
+  /// its share.
   ///
-  /// With `isTaken` it is so already, and only counted.
+  /// With `isTaken` the room is in use already, and is only counted.
   package func take(
     programs: Int = 0, octets: Int, by principal: Principal, isTaken: Bool = false
   ) throws(Refusal) -> TakenShare {
@@ -58,13 +59,13 @@ package final class TeamShares: Sendable {
     }
   }
 
-  /// Octets taken, and programs: for those who look from outside.
+  /// Octets taken, and programs: for tests.
   package var counts: (programs: Int, octets: Int) {
     state.withLock { ($0.programs.count, $0.octets.count) }
   }
 }
 
-/// A part of a share; given back when it is let go.
+/// A part of a share; given back when it is freed.
 package final class TakenShare: Sendable {
   private let giveBack: @Sendable () -> Void
   init(_ giveBack: @escaping @Sendable () -> Void) { self.giveBack = giveBack }

@@ -56,7 +56,7 @@ extension TeamBoard {
 
   // MARK: a program
 
-  /// Octets of a file of a program's process; at its end `octets`, where there are some.
+  /// Octets of a file of a program's process; after its end `octets`, if there are some.
   private func load(
     _ file: ProcessFile, of program: Program, orElse octets: [UInt8]?, for caller: Caller,
     _ loaded: @escaping @Sendable (VStore.Outcome<[UInt8]>) -> Void
@@ -64,10 +64,10 @@ extension TeamBoard {
     let isGone: VStore.Outcome<[UInt8]> = .failure(Refusal(.noProcess, "it has ended"))
     let last = octets.map { .success($0) } ?? isGone
     if program.isEnded { return loaded(last) }
-    // What everybody may see waits with what the asker waits for, and not with its user's.
+    // A public file waits in the queue of the caller, and not in that of the program's user.
     let onlooker = file.isPublic ? .user(caller.user) : onlooker(caller, program)
     machine.read(file, ofProcess: program.hosted.pid, as: onlooker) { outcome in
-      // It may have ended in between.
+      // It may have ended meanwhile.
       if case .failure(let refusal) = outcome, refusal.code == .noProcess {
         loaded(last)
       } else {
@@ -76,7 +76,7 @@ extension TeamBoard {
     }
   }
 
-  /// Texts of the start of a program, which it may change.
+  /// Texts from the start of a program, which it may change.
   private static func texts(_ program: Program) -> [Name: (file: ProcessFile, octets: [UInt8])] {
     let order = program.hosted.order
     return [
@@ -85,10 +85,10 @@ extension TeamBoard {
     ]
   }
 
-  /// How long a look at a file's size waits: its process may be one that hangs.
+  /// How long finding out a file's size may take: its process may hang.
   private static let sizeLimit = TimeSpan.milliseconds(200)
 
-  /// Finds out how large `cmdline` or `environ` is for somebody who looks for that name.
+  /// Finds out the size of `cmdline` or `environ` for a caller who looks up that name.
   private func prepareSize(
     of name: Name?, of program: Program, _ sizes: Prepared<[Name: UInt64]>, for caller: Caller,
     _ done: @escaping @Sendable () -> Void
@@ -220,7 +220,7 @@ extension TeamBoard {
   }
 }
 
-/// What a context was prepared with.
+/// The result of a context's `prepare`.
 private final class Prepared<Value: Sendable>: Sendable {
   private let stored: Mutex<Value>
   init(_ value: Value) { stored = Mutex(value) }

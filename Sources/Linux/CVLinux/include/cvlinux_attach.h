@@ -1,5 +1,5 @@
 // The local socket between a node and the processes attached to it: AF_UNIX, whole frames.
-// Every function answers a negative error number where it failed.
+// Every function returns a negative error number on failure.
 #pragma once
 
 #include <errno.h>
@@ -51,8 +51,8 @@ static inline int v_attach_connect(const char *path) {
   return fd;
 }
 
-// A listening socket that every user may connect to. A socket that nobody listens to any more is
-// replaced; anything else at `path` is left alone (-EADDRINUSE).
+// A listening socket that every user may connect to. A socket without a listener is replaced;
+// anything else at `path` is left alone (-EADDRINUSE).
 static inline int v_attach_listen(const char *path) {
   int other = v_attach_connect(path);
   if (other >= 0) {
@@ -91,7 +91,7 @@ static inline int v_attach_accept(int listener, struct v_peer_credentials *peer)
   return fd;
 }
 
-// Gives memory that is free back to the machine: the allocator would keep most of a burst.
+// Returns free memory to the machine: the allocator would keep most of a burst.
 static inline void v_memory_trim(void) { malloc_trim(0); }
 
 static inline int v_attach_wait(int fd, short events, int timeout_ms) {
@@ -124,8 +124,8 @@ static inline int v_frame_send(int fd, const void *bytes, size_t size, int waits
   return 0;
 }
 
-// Makes `epoll` (a set with this one member) readable, once, as soon as `fd` has room to write:
-// a set that watches for reading can so watch for room as well.
+// Makes `epoll` (a set with this one member) readable, once, as soon as `fd` has room to write: so
+// a set that watches for reading can also watch for room.
 static inline int v_epoll_arm_room(int epoll, int fd) {
   struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT, .data = {.fd = fd}};
   if (epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0) return 0;

@@ -1,4 +1,4 @@
-// Who a process is: whether it is root with all of Linux's rights over this host.
+// Whether a process is root with all of Linux's rights over this host.
 #pragma once
 
 #include <errno.h>
@@ -16,15 +16,15 @@
 #define SO_PEERPIDFD 77
 #endif
 
-// The number of a process's user namespace; 0 where it cannot be read.
+// The number of a process's user namespace; 0 if it cannot be read.
 static inline uint64_t v_user_namespace(const char *path) {
   struct stat found;
   return stat(path, &found) == 0 ? found.st_ino : 0;
 }
 
 // 1 if a process has CAP_SYS_ADMIN in this process's own user namespace, which is the initial one
-// unless the node runs in a container; 0 if not, or if that cannot be told. Number 0 is a process
-// that this one cannot see.
+// unless the node runs in a container; 0 if not, or if that is unknown. Number 0 stands for a
+// process that this one cannot see.
 static inline int v_is_full_root(int32_t pid) {
   if (pid <= 0) return 0;
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = pid};
@@ -34,7 +34,7 @@ static inline int v_is_full_root(int32_t pid) {
   char path[40];
   snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
   uint64_t theirs = v_user_namespace(path);
-  // Many threads ask, and all of them find the same.
+  // Many threads may do this at once, with the same result.
   static _Atomic uint64_t known;
   uint64_t own = known;
   if (own == 0) known = own = v_user_namespace("/proc/self/ns/user");
@@ -42,21 +42,21 @@ static inline int v_is_full_root(int32_t pid) {
 }
 
 // The same for the process that connected `socket`, whose number is `pid`: its number must not
-// have become another's meanwhile. Linux before 6.5 cannot tell; there the number is believed.
+// belong to another process by now. Linux before 6.5 cannot check that; then the number is trusted.
 static inline int v_is_full_root_peer(int socket, int32_t pid) {
   int process = -1;
   socklen_t size = sizeof process;
   if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &process, &size) != 0)
     return errno == ENOPROTOOPT ? v_is_full_root(pid) : 0;
   int is_full = v_is_full_root(pid);
-  // Readable once it has ended.
+  // Readable once the process has ended.
   struct pollfd ended = {.fd = process, .events = POLLIN};
   if (poll(&ended, 1, 0) != 0) is_full = 0;
   close(process);
   return is_full;
 }
 
-// What Linux does by itself for a pipe of its own that nobody reads: `thread` is in write(2).
+// Does what Linux does for a pipe of its own without a reader: `thread` is in write(2).
 static inline void v_signal_broken_pipe(int32_t thread) {
   if (thread > 0) syscall(SYS_tkill, thread, SIGPIPE);
 }

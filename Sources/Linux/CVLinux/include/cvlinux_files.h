@@ -1,5 +1,5 @@
 // Calls on files and users that Swift's Glibc lacks, or that must act on one thread only.
-// Every function answers a negative error number where it failed.
+// Every function returns a negative error number on failure.
 #pragma once
 
 #include <errno.h>
@@ -31,7 +31,7 @@
 #define V_RENAME_NOREPLACE 1
 #define V_RENAME_EXCHANGE 2
 
-// The result of a call, or its negative error number; an interrupted call is made again.
+// The result of a call, or its negative error number; an interrupted call is repeated.
 #define V_CALL(type, call)                                \
   do {                                                    \
     type v_call_result;                                   \
@@ -73,7 +73,7 @@ static inline int v_lock_range(int file, int type, int64_t start, int64_t count)
   V_CALL(int, fcntl(file, V_F_OFD_SETLK, &lock));
 }
 
-// Changes the lock that is asked for into one that is in its way; its type is F_UNLCK if none is.
+// Replaces the wanted lock by one that conflicts with it; its type is F_UNLCK if there is none.
 static inline int v_query_lock(int file, int *type, int64_t *start, int64_t *count) {
   struct flock lock;
   memset(&lock, 0, sizeof lock);
@@ -90,7 +90,7 @@ static inline int v_query_lock(int file, int *type, int64_t *start, int64_t *cou
 
 static inline int v_flock(int file, int operation) { V_CALL(int, flock(file, operation)); }
 
-// ---- Extended attributes, by a path since no O_PATH descriptor has them
+// ---- Extended attributes, by a path, because calls on them take no O_PATH descriptor
 
 static inline int64_t v_getxattr(const char *path, const char *name, void *value, size_t count) {
   V_CALL(int64_t, getxattr(path, name, value, count));
@@ -109,9 +109,9 @@ static inline int v_removexattr(const char *path, const char *name) {
   V_CALL(int, removexattr(path, name));
 }
 
-// ---- What an object is
+// ---- The state of an object
 
-// What statx says, with times in nanoseconds since 1970.
+// The result of statx, with times in nanoseconds since 1970.
 struct v_object_state {
   uint64_t device, inode, generation, device_number, size, allocated_bytes;
   int64_t accessed, modified, changed, born;
@@ -127,7 +127,7 @@ static inline int64_t v_nanoseconds(struct statx_timestamp stamp) {
 }
 
 // A number that differs between two objects that had one inode number one after the other: a hash
-// of the file handle (which holds the file system's own generation), else the time of birth. The
+// of the file handle (which has the file system's own generation), else the time of birth. The
 // clock of births ticks in milliseconds, so it alone would not tell a file from its successor.
 static inline uint64_t v_generation(int descriptor, int64_t born) {
   struct {
@@ -155,7 +155,7 @@ static inline int v_describe(int descriptor, struct v_object_state *state) {
   if (result < 0) return -errno;
   state->device = (uint64_t)found.stx_dev_major << 32 | found.stx_dev_minor;
   state->inode = found.stx_ino;
-  // The form of the device number is the wire's: major in the high word.
+  // The device number has the form of the wire: major in the high word.
   state->device_number = (uint64_t)found.stx_rdev_major << 32 | found.stx_rdev_minor;
   state->size = found.stx_size;
   state->allocated_bytes = found.stx_blocks * 512;
@@ -172,7 +172,7 @@ static inline int v_describe(int descriptor, struct v_object_state *state) {
   return 0;
 }
 
-// The mode of a name in a directory, not following a link.
+// The mode of a named object in a directory; a link is not followed.
 static inline int64_t v_mode_of(int directory, const char *name) {
   struct statx found;
   if (syscall(SYS_statx, directory, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &found) < 0)
@@ -180,7 +180,7 @@ static inline int64_t v_mode_of(int directory, const char *name) {
   return found.stx_mode;
 }
 
-// Size and mode only: what a read or a write asks.
+// Size and mode only: what a read or a write needs.
 static inline int v_size_and_mode(int descriptor, uint64_t *size, uint32_t *mode) {
   struct stat found;
   if (fstat(descriptor, &found) < 0) return -errno;
@@ -278,28 +278,29 @@ static inline int v_ftruncate(int descriptor, int64_t size) {
 
 // ---- Credentials of the calling thread (glibc would change those of all threads)
 
-// Setting fsuid away from 0 takes CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER and the other
-// capabilities on files from this thread, setting it to 0 gives them back: capabilities(7).
+// Changing fsuid from 0 takes CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER and the other capabilities on
+// files from this thread, and changing it back to 0 restores them: capabilities(7).
 static inline int v_take_credentials(
     uint32_t uid, uint32_t gid, const uint32_t *groups, size_t count) {
   if (syscall(SYS_setgroups, count, groups) < 0) return -errno;
   syscall(SYS_setfsgid, gid);
   syscall(SYS_setfsuid, uid);
-  // These two calls do not say that they failed; an impossible id makes them say what is so.
+  // These two calls do not report failure; called with an impossible id they return the present
+  // one.
   if ((uint32_t)syscall(SYS_setfsgid, -1) != gid) return -EPERM;
   if ((uint32_t)syscall(SYS_setfsuid, -1) != uid) return -EPERM;
   return 0;
 }
 
-// Takes the user alone; like it, but without groups.
+// The same for the user alone, without groups.
 static inline int v_take_user(uint32_t uid) {
   syscall(SYS_setfsuid, uid);
   return (uint32_t)syscall(SYS_setfsuid, -1) == uid ? 0 : -EPERM;
 }
 
-// Opens a file to read with a user's rights and with no capability: one that fsuid leaves, as
-// CAP_SYS_PTRACE, would let a user look into every process. `own` are what the thread goes back to;
-// it ends the process where that fails.
+// Opens a file to read with a user's rights and without capabilities: one that fsuid does not
+// remove, such as CAP_SYS_PTRACE, would let a user read every process. `own` are the credentials
+// that the thread returns to; if that fails, the process ends.
 static inline int v_open_as(
     const char *path, uint32_t uid, uint32_t gid, const uint32_t *groups, size_t count,
     uint32_t own_uid, uint32_t own_gid, const uint32_t *own_groups, size_t own_count) {
@@ -314,13 +315,13 @@ static inline int v_open_as(
     result = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (result < 0) result = -errno;
   }
-  // First what gives the right to take the credentials back.
+  // First the right to take the credentials back.
   if (syscall(SYS_capset, &header, own) != 0) abort();
   if (v_take_credentials(own_uid, own_gid, own_groups, own_count) != 0) abort();
   return result;
 }
 
-// Gives up CAP_SYS_RESOURCE in this thread and those that it starts; without it already, nothing.
+// Gives up CAP_SYS_RESOURCE in this thread and those that it starts, if it has it.
 static inline void v_drop_resource_capability(void) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
   struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
@@ -338,14 +339,14 @@ static inline int v_groups(uint32_t *groups, int count_max) {
 
 #define V_USER_BUFFER_BYTES 1048576
 
-// Whether what a lookup answered says that there is no such entry, rather than that none was found
-// out: a table of descriptors that is full, or a name service that is away, is no word about a user.
+// Whether the error of a lookup means that there is no such entry, rather than that the lookup
+// failed: a full table of descriptors, or a name service that is down, tells nothing about a user.
 static inline int v_says_absent(int result) {
   return result == 0 || result == ENOENT || result == ESRCH;
 }
 
-// Fills what is known of a user: ids, at most *group_count groups, and home directory and shell of
-// less than `size` octets each. 0 where there is no such user, else 1.
+// Fills in the data of a user: ids, at most *group_count groups, and home directory and shell of
+// less than `size` octets each. 0 if there is no such user, else 1.
 static inline int v_user_account(
     const char *name, uint32_t *uid, uint32_t *gid, uint32_t *groups, int *group_count, char *home,
     char *shell, size_t size) {
@@ -357,7 +358,7 @@ static inline int v_user_account(
     int count = *group_count;
     *uid = entry.pw_uid;
     *gid = entry.pw_gid;
-    // Groups that could not be read are left out, and only errno says so.
+    // Groups that could not be read are left out; only errno tells.
     errno = 0;
     if (getgrouplist(name, entry.pw_gid, groups, group_count) < 0) *group_count = count;
     result = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO ? errno : 0;
@@ -370,7 +371,7 @@ static inline int v_user_account(
   return found != NULL;
 }
 
-// Fills the gid of a group; 0 where there is none, else 1.
+// Fills in the gid of a group; 0 if there is none, else 1.
 static inline int v_group_by_name(const char *name, uint32_t *gid) {
   char *buffer = (char *)malloc(V_USER_BUFFER_BYTES);
   if (buffer == NULL) return -ENOMEM;
@@ -381,7 +382,7 @@ static inline int v_group_by_name(const char *name, uint32_t *gid) {
   return found != NULL ? 1 : v_says_absent(result) ? 0 : -result;
 }
 
-// The length of the name of a user or group, which is put into `name`; 0 where there is none.
+// The length of the name of a user or group, which is put into `name`; 0 if there is none.
 static inline int v_name_of_id(uint32_t id, int is_group, char *name, size_t size) {
   char *buffer = (char *)malloc(V_USER_BUFFER_BYTES);
   if (buffer == NULL) return -ENOMEM;
@@ -403,7 +404,7 @@ static inline int v_name_of_id(uint32_t id, int is_group, char *name, size_t siz
   return text != NULL || v_says_absent(result) ? (int)length : -result;
 }
 
-// When a file was last changed, in nanoseconds; 0 where there is none.
+// When a file was last changed, in nanoseconds; 0 if there is none.
 static inline int64_t v_changed_at(const char *path) {
   struct statx found;
   if (syscall(SYS_statx, AT_FDCWD, path, 0, STATX_CTIME, &found) < 0) return 0;

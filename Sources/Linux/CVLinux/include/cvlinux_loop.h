@@ -32,7 +32,7 @@ static inline int v_epoll_add(int epoll, int fd) {
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-// What waits on `fd`, if anything does, is a new event.
+// Data that waits on `fd` already counts as a new event.
 static inline int v_epoll_again(int epoll, int fd) {
   struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data = {.fd = fd}};
   return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event);
@@ -63,7 +63,7 @@ static inline int v_timer_set(int timer, int64_t nanoseconds) {
 
 int pthread_setname_np(pthread_t thread, const char *name);
 
-// Shown by ps and top; at most 15 octets.
+// The name in ps and top; at most 15 octets.
 static inline int v_thread_name(pthread_t thread, const char *name) {
   return pthread_setname_np(thread, name);
 }
@@ -78,7 +78,8 @@ static inline int v_udp_open(uint32_t address, uint16_t port, int is_shared) {
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
   setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe, sizeof probe);
-  // Without this a socket that never joined still gets every group joined on the host.
+  // Without this a socket that never joined still gets every group that any socket of the host
+  // joined.
   setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &zero, sizeof zero);
   if (is_shared) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof one);
@@ -143,7 +144,7 @@ static inline int v_udp_send(int fd, uint32_t address, uint16_t port, const void
   return sendmsg(fd, &message, 0) < 0 ? -errno : 0;
 }
 
-// Datagrams of one source that the kernel handed over together.
+// Datagrams of one source that the kernel delivered together.
 struct v_received {
   uint32_t address;
   uint32_t size;
@@ -159,8 +160,8 @@ struct v_mmsghdr {
   unsigned int size;
 };
 
-// Receives what waits, up to V_RECEIVED_MAX pieces, the i-th at `bytes + i * each`. Returns their
-// number or -errno; fewer than the maximum means that nothing waits any more.
+// Receives waiting datagrams, up to V_RECEIVED_MAX pieces, the i-th at `bytes + i * each`. Returns
+// their number or -errno; fewer than the maximum means that none is left.
 static inline int v_udp_receive(int fd, uint8_t *bytes, size_t each, struct v_received *out) {
   struct sockaddr_in names[V_RECEIVED_MAX];
   struct iovec pieces[V_RECEIVED_MAX];
@@ -223,7 +224,7 @@ static inline void *v_cipher_new(const uint8_t *key) {
 
 static inline void v_cipher_free(void *context) { EVP_CIPHER_CTX_free(context); }
 
-// What is authenticated and stays clear: 12 octets in front and 12 behind, as one piece.
+// The clear, authenticated part: 12 octets in front and 12 behind, as one piece.
 static inline int v_authenticate(EVP_CIPHER_CTX *context, const uint8_t *clear,
                                  const uint8_t *trailer) {
   uint8_t both[24];
@@ -245,7 +246,7 @@ static inline int v_seal(void *context, const uint8_t *nonce, const uint8_t *cle
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, 16, tag) > 0;
 }
 
-// The inverse; returns 1 if the tag is right, else `body` is worthless.
+// The inverse; returns 1 if the tag is right, else the octets at `body` are invalid.
 static inline int v_open_sealed(void *context, const uint8_t *nonce, const uint8_t *clear,
                                 const uint8_t *trailer, uint8_t *body, int size,
                                 const uint8_t *tag) {

@@ -44,7 +44,7 @@ static inline int v_mount_fuse(const char *source, const char *target, const cha
   return mount(source, target, "fuse.v", MS_NOSUID | MS_NODEV, options);
 }
 
-// Which file system is on a mount point, without a request to it; 0 if that cannot be told.
+// The file system on a mount point, without a request to it; 0 if that is unknown.
 static inline uint64_t v_mount_device(const char *target) {
   struct statx found;
   const int without_request = 0x4000 | 0x800;  // AT_STATX_DONT_SYNC, AT_NO_AUTOMOUNT
@@ -52,14 +52,14 @@ static inline uint64_t v_mount_device(const char *target) {
   return (uint64_t)found.stx_dev_major << 32 | found.stx_dev_minor;
 }
 
-// The open flag that hands an inode's reading and writing to its backing file.
+// The open flag that lets an inode be read and written through its backing file.
 enum { V_FOPEN_PASSTHROUGH = 1 << 7 };
 
 // Registers an open file as a backing file of the connection; its number, or -1 with errno.
 //
-// Linux later reads and writes it for every user with the rights of the thread that did this. As
-// nobody's they clear set-user bits and leave a disk's reserve shut; the file is open already, so
-// nothing else is asked for.
+// Linux later reads and writes it for every user with the rights of the thread that did this. With
+// the rights of nobody, writes clear set-user bits and do not use a disk's reserve; the file is
+// open already, so no other right is needed.
 static inline int v_fuse_backing_open(int fuse, int fd) {
   struct {
     int32_t fd;
@@ -80,7 +80,7 @@ static inline int v_fuse_backing_close(int fuse, int backing) {
   return ioctl(fuse, _IOW(229, 2, uint32_t), &number);
 }
 
-// Takes a mount out of the name space at once, whoever still uses it.
+// Removes a mount from the name space at once, even if it is in use.
 static inline int v_unmount_detached(const char *target) {
   return umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
 }

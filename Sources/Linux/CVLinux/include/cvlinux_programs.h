@@ -1,6 +1,6 @@
-// Starting a program, and being its supervisor: the parent of its root process, and of whatever it
-// leaves behind. Between clone and exec there is only C. Functions answer a negative error number
-// where they failed.
+// Starting a program and supervising it: the supervisor is the parent of its root process, and of
+// all processes that it leaves behind. Between clone and exec there is only C. Functions return a
+// negative error number on failure.
 #pragma once
 
 #include <errno.h>
@@ -28,7 +28,7 @@
 #define V_SPAWN_SETSID 0x80
 #define V_TIOCGPTPEER 0x5441
 #define V_WAIT_ALL 0x40000000  // __WALL
-// What the supervisor is sent when its keeper has died.
+// The signal that the supervisor gets when its keeper has died.
 #define V_KEEPER_DEATH SIGUSR1
 int execvpe(const char *file, char *const arguments[], char *const environment[]);
 int pipe2(int ends[2], int flags);
@@ -36,7 +36,7 @@ extern char **environ;
 
 // ---- The keeper
 
-// Starts `path` in a session of its own with nothing open but `channel`, as descriptor 3.
+// Starts `path` in a session of its own; only `channel` is open, as descriptor 3.
 static inline int v_keeper_spawn(const char *path, const char *const *arguments, int channel) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
@@ -66,7 +66,7 @@ static inline int v_channel_make(int ends[2]) {
                                                                                          : 0;
 }
 
-// ---- What the supervisor says
+// ---- Reports of the supervisor
 
 enum v_report_kind {
   v_report_directory = 1,  // 0 the one asked for, 1 the home directory, 2 the root
@@ -103,7 +103,7 @@ static inline uint64_t v_milliseconds(const struct rusage *used) {
          (uint64_t)(used->ru_utime.tv_usec + used->ru_stime.tv_usec) / 1000;
 }
 
-// The next report: 1, 0 at the end; and the pid of who sent it, as the receiver counts.
+// The next report: 1, or 0 at the end; and the pid of its sender, in the receiver's namespace.
 static inline int v_report_receive(int channel, struct v_report *report, int32_t *sender) {
   // struct ucred, which the headers hide too.
   struct {
@@ -159,7 +159,7 @@ static inline int v_terminal_open(uint32_t uid, int *slave) {
   return master;
 }
 
-// The kernel sends SIGWINCH to the foreground where that changes something.
+// The kernel sends SIGWINCH to the foreground if the size changes.
 static inline int v_terminal_resize(int master, uint16_t rows, uint16_t columns) {
   struct winsize size = {.ws_row = rows, .ws_col = columns};
   return ioctl(master, TIOCSWINSZ, &size) < 0 ? -errno : 0;
@@ -193,13 +193,13 @@ static inline int v_put_text(const char *path, const char *text) {
   return count < 0 ? -error : 0;
 }
 
-// The child of the supervisor: becomes the user, then the program.
+// The child of the supervisor: it becomes the user, then the program.
 static inline void v_program_become(const struct v_program_plan *plan, int reports, int failure) {
   sigset_t set;
   sigfillset(&set);
   sigprocmask(SIG_SETMASK, &set, NULL);
-  // A process group of its own, but in the session of the supervisor: so it can be stopped from
-  // the terminal, which Linux refuses to a group that nobody of the session cares for.
+  // A process group of its own, but in the session of the supervisor: so the terminal can stop it,
+  // which Linux refuses for a group without a parent in its session.
   setpgid(0, 0);
   for (const char *const *group = plan->groups_joined; *group != NULL; group++) {
     int result = v_put_text(*group, "0");
@@ -210,14 +210,14 @@ static inline void v_program_become(const struct v_program_plan *plan, int repor
   }
   for (int fd = 0; fd < 3; fd++) dup2(plan->streams[fd], fd);
   if (plan->has_terminal) tcsetpgrp(0, getpid());
-  // Not glibc's: that leaves out two, which posix_spawn leaves ignored.
+  // Not glibc's function: it leaves out two signals, which posix_spawn leaves ignored.
   uint64_t action[4] = {0};
   for (int number = 1; number < 65; number++)
     syscall(SYS_rt_sigaction, number, action, NULL, sizeof(uint64_t));
   sigemptyset(&set);
   sigprocmask(SIG_SETMASK, &set, NULL);
   syscall(SYS_close_range, 3, ~0U, V_CLOSE_RANGE_CLOEXEC);
-  // Not glibc's: the threads it would look for are the keeper's.
+  // Not glibc's function: it would look for the keeper's threads.
   if (syscall(SYS_setgroups, plan->group_count, plan->groups) < 0 ||
       syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid) < 0 ||
       syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid) < 0) {
@@ -230,7 +230,7 @@ static inline void v_program_become(const struct v_program_plan *plan, int repor
     place = chdir(plan->home) == 0 ? 1 : 2;
     if (place == 2 && chdir("/") < 0) place = 2;
   }
-  // A keeper that wants it no more does not listen.
+  // A keeper that does not want it any more does not listen.
   if (v_report_send(reports, v_report_directory, place) < 0) _exit(127);
   environ = (char **)plan->environment;
   execvpe(plan->arguments[0], (char *const *)plan->arguments, environ);
@@ -247,7 +247,7 @@ static inline void v_program_enter(const struct v_program_plan *plan) {
   sigprocmask(SIG_SETMASK, &all, NULL);
   prctl(PR_SET_NAME, "v-init");
   prctl(PR_SET_PDEATHSIG, V_KEEPER_DEATH);
-  // What the program leaves behind becomes this process's child, and not one of the host's.
+  // Processes that the program leaves behind become this process's children, not init's.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   setsid();
   if (plan->has_terminal) ioctl(plan->streams[0], TIOCSCTTY, 0);
@@ -258,7 +258,7 @@ static inline void v_program_enter(const struct v_program_plan *plan) {
     v_put_text("/proc/self/autogroup", nice);
   }
   if (plan->process_nice != 0) setpriority(PRIO_PROCESS, 0, plan->process_nice);
-  // The node has more than programs expect: select(2) ends at 1,024.
+  // The node has a higher limit than programs expect: select(2) ends at 1,024.
   if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur > 1024) {
     files.rlim_cur = 1024;
     setrlimit(RLIMIT_NOFILE, &files);
@@ -271,7 +271,7 @@ struct v_children {
 };
 
 // Goes through the children once: reaps those that have ended, all but `spared`, and sends
-// `number`, if it is not 0, to the others. What ends meanwhile may be left out.
+// `number`, if it is not 0, to the others. Children that end meanwhile may be left out.
 static inline struct v_children v_children_pass(pid_t spared, int number) {
   struct v_children found = {0, 0};
   char text[4096];
@@ -303,19 +303,19 @@ static inline struct v_children v_children_pass(pid_t spared, int number) {
   return found;
 }
 
-// Ends everything, and this process.
+// Kills all children, then ends this process.
 static inline void v_program_end(const struct v_program_plan *plan) {
   for (;;) {
     if (plan->kill_file[0] != 0) v_put_text(plan->kill_file, "1");
     struct v_children found = v_children_pass(0, SIGKILL);
     if (found.left <= 0 && found.reaped == 0) _exit(1);
-    // What it leaves behind is the next pass's.
+    // Their children are left to the next pass.
     if (found.left > 0) waitpid(-1, NULL, V_WAIT_ALL);
   }
 }
 
-// Tells of the program itself; whether it has ended. It is not reaped: as long as something is left
-// of it, its number is no other's, neither as a process nor as a group of them.
+// Reports on the root process; returns whether it has ended. It is not reaped: as long as one of
+// the program's processes runs, its number is given neither to a process nor to a group.
 static inline int v_program_tell(pid_t program) {
   siginfo_t info;
   struct rusage used;
@@ -336,8 +336,8 @@ static inline int v_program_tell(pid_t program) {
   return 1;
 }
 
-// Starts the program and says what becomes of it; takes up what it leaves behind, and ends with the
-// last of that.
+// Starts the program and reports on it; adopts processes that it leaves behind, and ends with the
+// last of them.
 static inline void v_program_supervise(
     const struct v_program_plan *plan, pid_t keeper, int reports) {
   int failure[2], error = 0, has_ended = 0;
@@ -350,7 +350,7 @@ static inline void v_program_supervise(
     v_report_send(reports, v_report_no_program, errno);
     _exit(1);
   }
-  // Nothing else stays open: not the streams, nor what the program's exec is to close.
+  // Everything else is closed: the streams, and the descriptors that the program's exec closes.
   if (dup2(failure[0], 0) < 0 || dup2(reports, 1) < 0) _exit(1);
   syscall(SYS_close_range, 2, ~0U, 0);
   ssize_t count;
@@ -361,7 +361,7 @@ static inline void v_program_supervise(
     v_report_send(1, v_report_no_program, error);
     _exit(1);
   }
-  // A keeper that died before its death was asked for reads nothing.
+  // A keeper may have died before the signal for its death was requested; then it reads nothing.
   if (v_report_send(1, v_report_running, 0) < 0) v_program_end(plan);
   sigemptyset(&awaited);
   sigaddset(&awaited, SIGCHLD);
@@ -387,8 +387,8 @@ static inline void v_program_supervise(
   _exit(0);
 }
 
-// Starts the supervisor; its pid, and in `death` a descriptor that is readable once it has ended.
-// The caller has no other thread.
+// Starts the supervisor; returns its pid, and in `death` a descriptor that is readable once it has
+// ended. The caller has no other thread.
 static inline int v_program_start(const struct v_program_plan *plan, int reports, int *death) {
   pid_t keeper = getpid();
   long pid = syscall(SYS_clone, V_CLONE_PIDFD | SIGCHLD, NULL, death, NULL, NULL);
@@ -396,8 +396,8 @@ static inline int v_program_start(const struct v_program_plan *plan, int reports
   return pid < 0 ? -errno : (int)pid;
 }
 
-// The wait status of a process that has ended, and the processor time that it and those it waited
-// for used.
+// The wait status of an ended process, and the processor time of it and of the children that it
+// reaped.
 static inline int v_program_reap(int pid, int *status, uint64_t *milliseconds) {
   struct rusage used;
   pid_t result;
@@ -411,12 +411,12 @@ static inline int v_program_reap(int pid, int *status, uint64_t *milliseconds) {
 
 // ---- Signals
 
-// A user can stop the child that signals for them, so it is not waited for longer.
+// A user can stop the child that signals for that user, so the wait for it is limited.
 #define V_SIGNALLER_MILLISECONDS 1000
 
-// Signals processes with the ids of a user, and no right beside them, as kill(2) does for each of
-// `targets`: at the first refusal it ends with that. Those that are gone do not count, unless all
-// are (ESRCH). A child does it: a user may signal whatever has their ids, the keeper is not to be.
+// Signals processes with a user's ids and no other rights, as kill(2) does, up to the first of
+// `targets` that is refused. Ended processes do not count, unless all have ended (ESRCH). A child
+// does it: a user may signal any process with the user's ids, and the keeper must not be one.
 static inline int v_kill_as(
     uint32_t uid, uint32_t gid, const int32_t *targets, size_t count, int number) {
   int ended = -1, status = 0;

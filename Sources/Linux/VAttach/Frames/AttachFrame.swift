@@ -27,16 +27,16 @@ public enum AttachFrame: Sendable {
   case reply(Message, to: RequestName)
   case forward(Message, RequestName, to: EntityID)
 
-  /// Which node this is, and whom it takes the process for.
+  /// The node's kernel, and the principal of the process.
   case welcome(KernelID, Principal)
-  /// The entity that was made; after `join` the server that joined.
+  /// The new entity; after `join` the server that joined.
   case made(token: UInt32, EntityID)
   case refused(token: UInt32, ReplyCode)
   /// A response without a server ends a transaction that wants all responses.
   case complete(client: EntityID, Response)
   case invoke(Request)
 
-  /// What tells one request from all others.
+  /// Identifies one request among all others.
   public struct RequestName: Hashable, Sendable {
     public var client: EntityID
     public var transaction: TransactionID
@@ -59,10 +59,10 @@ public enum AttachFrame: Sendable {
     }
   }
 
-  /// A datagram is one packet: it is not known which part of it is lost.
+  /// A datagram is one packet: of several, the lost part would be unknown.
   public static let datagramBytesMax = 1024
-  /// One year: a longer limit is no limit, and sums of times stay far from overflowing.
+  /// One year: a longer limit is no limit, and sums of times cannot overflow.
   public static let timeLimitMax = TimeSpan.seconds(366 * 86_400)
-  /// Where a node listens unless it is told otherwise.
+  /// The default socket of a node.
   public static let socketPath = "/run/v/node.sock"
 }

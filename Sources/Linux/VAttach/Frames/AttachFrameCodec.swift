@@ -21,7 +21,7 @@ extension AttachFrame {
   /// A principal has at most 255 octets.
   public static let textBytesMax = 255
   public static let byteCountMax = headerBytes + Message.segmentBytesMax + textBytesMax
-  /// Changes whenever the meaning of a frame does.
+  /// Changes with the meaning of any frame.
   static let version: UInt8 = 2
 
   /// Reads one whole frame.
@@ -34,7 +34,7 @@ extension AttachFrame {
     guard self.fields == fields else { throw .badField(.operation) }
   }
 
-  /// Octets that `emit` writes.
+  /// The number of octets that `emit` writes.
   public var byteCount: Int { fields.byteCount }
 
   /// Writes the frame to the front of `packet` and returns its size.
@@ -140,7 +140,7 @@ extension AttachFrame {
   }
 }
 
-/// What the octets hold, before it is known whether that makes sense for the kind.
+/// The fields of a frame before its kind is checked.
 private struct Fields: Equatable {
   enum Kind: UInt8 {
     case makeClient = 1
@@ -162,7 +162,7 @@ private struct Fields: Equatable {
 
   static let localFlag: UInt8 = 128
 
-  /// The marks of a principal, of which so many travel as a node can grant.
+  /// The marks of a principal; only those that a node can grant are sent.
   var marks: Principal.Marks { Principal.Marks(rawValue: UInt32(flag & ~Self.localFlag)) }
   static func flags(_ marks: Principal.Marks) -> UInt8 {
     UInt8(truncatingIfNeeded: marks.rawValue) & ~localFlag
@@ -205,7 +205,7 @@ extension Fields {
     else { throw .badLength }
     let segmentEnd = AttachFrame.headerBytes + segmentBytes
     message = Message(mcb, segment: packet.copy(AttachFrame.headerBytes..<segmentEnd))
-    // A segment of no octets is not appended.
+    // An empty segment is not appended.
     guard message.mcb == mcb else { throw .badLength }
     let octets = packet.copy(segmentEnd..<packet.byteCount)
     guard let text = String(validating: octets, as: UTF8.self) else { throw .badField(.utf8) }

@@ -11,13 +11,13 @@ final class AttachSocket: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Both sides see the end.
+  /// Closes the connection for both sides.
   func end() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 
-  /// Sends a frame, when there is room; one that the other side is no longer there for is lost.
+  /// Sends a frame, when there is room; it is lost if the other side has closed.
   func send(_ frame: AttachFrame) { _ = send(frame, waits: true) }
 
-  /// Sends a frame unless that would have to wait for room: then nothing is sent, and it is false.
+  /// Sends a frame if there is room for it; else sends nothing and returns false.
   func trySend(_ frame: AttachFrame) -> Bool { send(frame, waits: false) != -EAGAIN }
 
   private func send(_ frame: AttachFrame, waits: Bool) -> Int32 {
@@ -32,7 +32,7 @@ final class AttachSocket: Sendable {
     case frame(AttachFrame)
     /// Nothing more has come yet.
     case nothing
-    /// Octets that are no frame.
+    /// The octets are not a frame.
     case noFrame
     case end
   }
@@ -51,6 +51,6 @@ final class AttachSocket: Sendable {
     }
   }
 
-  /// Waits until `receive` has something; false if nothing came in time.
+  /// Waits until `receive` has a frame; false if none came in time.
   func wait(milliseconds: Int32) -> Bool { v_frame_wait(descriptor, milliseconds) != 0 }
 }

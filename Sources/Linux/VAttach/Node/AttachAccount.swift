@@ -1,10 +1,10 @@
 import Synchronization
 import VProtocol
 
-/// What all processes of one user have together of what the node keeps for attached ones.
+/// What all attached processes of one user take up together in the node.
 ///
-/// Counts are taken before a thing is made, and given back when it is gone; so none is ever passed.
-/// Who owns the node has no share that ends.
+/// A count is raised before its object is made, and lowered when that is gone; so no bound is ever
+/// exceeded. The node's owner has no bound.
 package final class AttachAccount: Sendable {
   /// A bounded count that any thread may change.
   struct Share: ~Copyable {
@@ -15,7 +15,7 @@ package final class AttachAccount: Sendable {
 
     var count: Int { used.load(ordering: .relaxed) }
 
-    /// Whether there was room for `amount` more; then it is taken.
+    /// Takes `amount` more if there is room for it; else returns false.
     func take(_ amount: Int = 1) -> Bool {
       if used.wrappingAdd(amount, ordering: .relaxed).newValue <= max { return true }
       give(amount)
@@ -24,11 +24,11 @@ package final class AttachAccount: Sendable {
 
     func give(_ amount: Int = 1) { used.wrappingSubtract(amount, ordering: .relaxed) }
 
-    /// What is left of it.
+    /// The amount that is still free.
     var left: Int { max - count }
   }
 
-  /// Numbers of entities: some at once, and so many in a second.
+  /// Entity numbers: a number at once, and then a rate in each second.
   struct Numbers: Sendable {
     private var left: Int
     private var at: Time?
@@ -47,7 +47,7 @@ package final class AttachAccount: Sendable {
       return true
     }
 
-    /// Whether it is as good as one that is made anew.
+    /// Whether it could be replaced by a new one.
     mutating func isFull(at now: Time) -> Bool {
       refill(at: now)
       return left == max
@@ -87,10 +87,10 @@ package final class AttachAccount: Sendable {
     numbers = Mutex(Numbers(limits))
   }
 
-  /// Whether one more number of an entity may be used up.
+  /// Takes one more entity number if the user may have it.
   func takeNumber(at now: Time) -> Bool { isOwner || numbers.withLock { $0.take(at: now) } }
 
-  /// Nothing of its user is left but time.
+  /// Whether nothing of its user remains but used-up numbers that have been restored.
   func isForgettable(at now: Time) -> Bool { numbers.withLock { $0.isFull(at: now) } }
 
   // MARK: turns
@@ -99,8 +99,8 @@ package final class AttachAccount: Sendable {
   package func beginReading() { readers.wrappingAdd(1, ordering: .relaxed) }
   package func endReading() { readers.wrappingSubtract(1, ordering: .relaxed) }
 
-  /// How many frames of one process are carried out before others get their turn: the more of a
-  /// user's processes wait, the fewer of each, since the turn is the user's.
+  /// How many frames of one process are carried out before the turn of others: a turn belongs to a
+  /// user, so with more waiting processes each gets fewer.
   package var framesOfTurn: Int {
     max(1, limits.framesOfTurn / max(1, readers.load(ordering: .relaxed)))
   }

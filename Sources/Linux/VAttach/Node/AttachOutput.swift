@@ -4,10 +4,10 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// The frames on their way to an attached process, in order.
+/// The frames to be sent to an attached process, in order.
 ///
-/// One thread at a time sends, whichever finds frames and nobody sending; the others only queue.
-/// When the socket is full the frames stay here until it has room.
+/// One thread at a time sends: the first that finds frames while no thread sends; the others only
+/// queue. When the socket is full the frames stay here until it has room.
 final class AttachOutput: Sendable {
   private enum Phase {
     case idle
@@ -22,16 +22,17 @@ final class AttachOutput: Sendable {
     var next = 0
     /// Of the frames from `next` on.
     var octets = 0
-    /// The most that they ever were.
+    /// The largest number of octets so far.
     var peak = 0
     var phase = Phase.idle
-    /// Whose requests they are, in octets: nobody fills the room for requests alone.
+    /// The octets of requests by their senders: no sender fills the room for requests alone.
     var requests: Shares
 
-    /// The set that says when the socket has room again; there is one once it had none.
+    /// An epoll set that signals room in the socket; made when the socket was full for the first
+    /// time.
     var room: Int32 = -1
 
-    /// Whether the caller is the one that sends from now on.
+    /// Whether the caller is the thread that sends from now on.
     mutating func begin(after expected: Phase) -> Bool {
       guard phase == expected else { return false }
       phase = .sending
@@ -44,15 +45,15 @@ final class AttachOutput: Sendable {
   private let account: AttachAccount
   private let state: Mutex<State>
 
-  /// What a process has not read: so many frames, and one more if they have fewer octets.
+  /// The room for unread frames: a number of them, and one more if they have fewer octets.
   struct Room {
     var frames: Int
     var octets: Int
   }
 
-  /// Requests for its servers wait for a process in this room; more are told BUSY.
+  /// The room for unread requests to its servers; further ones are answered BUSY.
   let requestRoom: Room
-  /// Answers may be as many as its clients, and as many again.
+  /// The room for unread answers: two for each of its clients.
   private let answerRoom: Room
 
   init(_ socket: AttachSocket, _ node: any Backplane, _ account: AttachAccount) {
@@ -78,7 +79,8 @@ final class AttachOutput: Sendable {
     let (isTaken, isMine) = state.withLock { state in
       if state.phase == .ended { return (true, false) }
       let cost = cost(of: frame)
-      // A process may have no more of what is its user's than it leaves to the others.
+      // A process may have no more of its user's share than it leaves for the user's other
+      // processes.
       guard state.frames.count - state.next < room.frames, state.octets < room.octets,
         state.octets <= account.octets.left, take(cost, for: frame, &state.requests)
       else { return (false, false) }
@@ -91,7 +93,7 @@ final class AttachOutput: Sendable {
     return isTaken
   }
 
-  /// Whether the process's user, and of a request who sent it, may have so much more here.
+  /// Whether the process's user, and for a request its sender, may have so much more here.
   private func take(_ cost: Int, for frame: AttachFrame, _ requests: inout Shares) -> Bool {
     guard case .invoke(let request) = frame else { return account.octets.take(cost) }
     guard requests.take(request.principal, cost) else { return false }
@@ -109,7 +111,7 @@ final class AttachOutput: Sendable {
     frame.byteCount + account.limits.frameOverhead
   }
 
-  /// Nothing more is sent, and nothing is kept; returns the most octets that ever were.
+  /// Drops all frames and sends no more; returns the largest number of octets so far.
   func end() -> Int {
     let (room, peak) = state.withLock { state in
       account.octets.give(state.octets)
@@ -127,12 +129,12 @@ final class AttachOutput: Sendable {
     var sent = 0
     while let frame = advance(by: sent) {
       if !socket.trySend(frame) { return waitForRoom() }
-      // What the process will not read is lost with it: its end of the socket is closed.
+      // The process has closed its end: what it did not read is lost.
       sent = 1
     }
   }
 
-  /// What the thread that sends is to send next, now that `count` (0 or 1) more frames are sent.
+  /// The frame that the sending thread sends next, after `count` (0 or 1) more frames are sent.
   private func advance(by count: Int) -> AttachFrame? {
     state.withLock { state -> AttachFrame? in
       guard state.phase == .sending else { return nil }
@@ -144,12 +146,12 @@ final class AttachOutput: Sendable {
         state.next += count
       }
       if state.next == state.frames.count {
-        // A burst that was read keeps no memory.
+        // A burst that has been read keeps no memory.
         state.frames.removeAll(keepingCapacity: state.next < account.limits.sentFrames / 8)
         (state.next, state.phase) = (0, .idle)
         return nil
       }
-      // The array would only grow behind a process that is never quite caught up with.
+      // Otherwise the array would grow for a process that never reads everything.
       if state.next >= account.limits.sentFrames {
         state.frames.removeFirst(state.next)
         state.next = 0
@@ -158,8 +160,10 @@ final class AttachOutput: Sendable {
     }
   }
 
-  /// The socket is full: the node's loop only watches for reading, and a set that has the socket
-  /// alone becomes readable when that has room.
+  /// The socket is full.
+  ///
+  /// The node's loop watches only for reading, so it watches an epoll set with the socket alone,
+  /// which becomes readable when the socket has room.
   private func waitForRoom() {
     let (room, isNew) = state.withLock { state in
       guard state.phase == .sending else { return (Int32(-1), false) }

@@ -1,33 +1,34 @@
 import VProtocol
 import VRuntime
 
-/// What a process may do: it is one Linux user, or the node's own.
+/// What a process may do: it has the rights of one Linux user, or of the node's owner.
 struct AttachRights: Sendable {
   var user: String
-  /// Root with all of its rights, or the user that the node runs as: may speak for any user, as the
+  /// Root with all of its rights, or the user that the node runs as: may act for any user, as the
   /// node does.
   ///
   /// Root of a container is neither.
   var isOwner: Bool
 
-  /// What its clients may be: never one of the node's mount.
+  /// The marks of its clients: never that of the node's mount.
   var marks: Principal.Marks { isOwner ? .fullRoot : [] }
 
-  /// The processes of a user speak for that user, or for nobody at all.
+  /// A user's processes may act for that user, or for nobody.
   func mayBe(_ name: String) -> Bool {
     guard Principal.isUser(name) else { return false }
     return isOwner || name == "nobody" || name.utf8.elementsEqual(user.utf8)
   }
 
-  /// Who is in a restricted group or one of the system's is trusted by everybody, and who is in a
-  /// group with a name is let in by its board alone: users have the groups that are neither.
+  /// Members of restricted groups and of the system's groups are trusted by everybody, and a group
+  /// with a name is joined by its group server only: users may join all others.
   func mayJoin(_ group: EntityID) -> Bool {
     isOwner || group.isUnrestrictedGroup && !group.isWellKnownGroup && !group.isNamedGroup
   }
 
-  /// Kernels and directories take each other's word; a process must not speak as one of them.
+  /// Kernels and directories believe each other; a process must not send as one of them.
   ///
-  /// Nor may it have others keep what it opens: an owner that a request names passes `isOwner`.
+  /// It must also not make other processes keep what it opens: the owner in a request must pass
+  /// `isOwner`.
   func maySend(
     _ message: Message, to server: EntityID, namesOwner: (EntityID) -> Bool
   ) -> Bool {
@@ -39,7 +40,7 @@ struct AttachRights: Sendable {
     return Self.owner(in: message).map(namesOwner) ?? true
   }
 
-  /// The process whose death is to free what a request opens or hands over; nil if it names none.
+  /// The process whose death is to free what a request opens or gives away; nil if it has none.
   private static func owner(in message: Message) -> EntityID? {
     let word: Int
     switch message.mcb.code {

@@ -4,35 +4,35 @@ import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// Why a node does not listen for processes.
+/// Why a node cannot listen for processes.
 public struct AttachServerError: Error, CustomStringConvertible {
   public var description: String
 }
 
 /// The local socket at which Linux processes join a node: each becomes a team like any other.
 ///
-/// A board: what it does for a process it does through the node's own backplane. Anybody may
-/// connect; what a process may do follows from the user that Linux says it is.
+/// It is a server: it carries out a process's operations on the node's own backplane. Anybody may
+/// connect; the rights of a process are those of the user that Linux reports.
 public final class AttachServer: Sendable {
   private struct State: ~Copyable {
-    /// A user who is connected, or was a short time ago.
+    /// A user that is connected, or was a short time ago.
     struct User {
       let account: AttachAccount
       var connections = 0
     }
 
     var endings: [String: Int] = [:]
-    /// What ended processes had is soon given back to the machine.
+    /// Whether the memory of ended processes is about to be returned to the machine.
     var isTrimming = false
-    /// Connections whose user has no name yet, by number, and those of the others.
+    /// Connections without a user name yet, by user number, and those with one.
     var unnamed: Shares
     var named: Shares
-    /// What users have, by name; all that have none are one.
+    /// The accounts of users, by name; all users without a name share one.
     ///
-    /// That of a user without connections stays until it could as well be made anew.
+    /// The account of a user without connections stays until it could be made anew.
     var users: [String: User] = [:]
 
-    /// The account of a user who has one connection more now.
+    /// The account of a user that has one connection more now.
     mutating func enter(_ user: Principal, _ limits: AttachLimits, at now: Time) -> AttachAccount {
       let key = AttachServer.key(user)
       if users[key] == nil {
@@ -55,20 +55,20 @@ public final class AttachServer: Sendable {
   private let trimMemory: @Sendable () -> Void
   private let listener: Int32
   private let limits: AttachLimits
-  /// That of all processes of the node's owner.
+  /// The account of all processes of the node's owner.
   private let ownersAccount: AttachAccount
   private let state: Mutex<State>
 
-  /// Memory is given back to the machine at most once in this time: it takes some milliseconds.
+  /// Memory is returned at most once in this time: it takes some milliseconds.
   private static let trimPause = TimeSpan.seconds(1)
-  /// When to look again after descriptors ran out.
+  /// When to try again after descriptors ran out.
   private static let acceptPause = TimeSpan.milliseconds(100)
 
-  /// Listens at `path` for processes that are to join `node`, which is `kernel`; makes the
-  /// directory of `path` if that is missing.
+  /// Listens at `path` for processes that join `node`, whose kernel is `kernel`; makes the
+  /// directory of `path` if it is missing.
   ///
-  /// A socket there that nobody answers on is replaced. `users` names who connects.
-  /// `processEnded` is called whenever a process and all its entities are gone.
+  /// A socket there without a listener is replaced. `users` names the connecting users.
+  /// `processEnded` is called whenever a process and all its entities have ended.
   public convenience init(
     _ node: any Backplane, kernel: KernelID, path: String, users: any UserNames,
     limits: AttachLimits = AttachLimits(), processEnded: @escaping @Sendable () -> Void = {}
@@ -78,7 +78,7 @@ public final class AttachServer: Sendable {
       processEnded: processEnded, trimMemory: { v_memory_trim() })
   }
 
-  /// With another way to give memory back to the machine, for tests.
+  /// With another way to return memory to the machine, for tests.
   package init(
     _ node: any Backplane, kernel: KernelID, path: String, users: any UserNames,
     limits: AttachLimits, processEnded: @escaping @Sendable () -> Void,
@@ -98,7 +98,7 @@ public final class AttachServer: Sendable {
         named: Shares(capacity: limits.processes, ownHost: node.host)))
     if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
       let directory = String(path[..<slash])
-      // Whatever the umask is: users must reach the socket.
+      // Independent of the umask: users must reach the socket.
       if unsafe mkdir(directory, 0o755) == 0 { unsafe chmod(directory, 0o755) }
     }
     listener = unsafe v_attach_listen(path)
@@ -116,16 +116,16 @@ public final class AttachServer: Sendable {
 
   /// Stops listening.
   ///
-  /// Processes that are attached stay so.
+  /// Attached processes are not affected.
   public func close() {
     node.unwatch(listener)
     unsafe unlink(path)
   }
 
-  /// Processes attached now, and those about to be.
+  /// Processes that are attached now, and those that connect.
   public var processCount: Int { state.withLock { $0.named.count + $0.unnamed.count } }
 
-  /// What is kept for processes of users that have not read it, in octets.
+  /// Octets that are kept for processes of users that have not read them.
   public var unreadOctets: Int {
     state.withLock {
       $0.users.values.reduce(ownersAccount.octets.count) { sum, user in
@@ -157,7 +157,7 @@ public final class AttachServer: Sendable {
   }
 
   private func admit(_ socket: Int32, _ peer: v_peer_credentials) {
-    // Now, while the process is there: its number may be another's later.
+    // Checked now, while the process exists: its number may be another's later.
     let isFullRoot = peer.uid == 0 && v_is_full_root_peer(socket, peer.pid) == 1
     let isOwner = peer.uid == 0 ? isFullRoot : peer.uid == geteuid()
     let unnamed = payer("\(peer.uid)", isOwner: isOwner)
@@ -166,14 +166,14 @@ public final class AttachServer: Sendable {
     }
     let enter: @Sendable (String?) -> Void = { [self] name in
       state.withLock { $0.unnamed.give(unnamed) }
-      // Not taken for somebody without a name: that would be somebody else.
+      // It is not treated as a user without a name: that would be another user.
       guard let name else { return refuse(socket, "unknownUser") }
       start(socket, name, isOwner: isOwner)
     }
-    // Root has its name on every host, and needs no table.
+    // Root has this name on every host, and needs no table.
     if peer.uid == 0 { return enter("root") }
-    // The table may be on another machine. What it said earlier may be about another user by now,
-    // and a connection lasts: so that is asked for anew.
+    // The table may be on another machine. An earlier answer may be about another user by now, and
+    // a connection lasts: so the table is asked again.
     users.find([.userName(peer.uid)]) { [self] in enter(name(of: peer.uid)) }
   }
 
@@ -193,8 +193,8 @@ public final class AttachServer: Sendable {
     process.start()
   }
 
-  /// The name of a user; `#uid` where there is none that could be a principal's, and nil where
-  /// the table of users has not told.
+  /// The name of a user; `#uid` if it has none that a principal can have, and nil if the table of
+  /// users gave no answer.
   private func name(of uid: UInt32) -> String? {
     switch users.userName(uid) {
     case .known(let name): return Principal.user(ofAccount: name, number: uid)
@@ -208,7 +208,7 @@ public final class AttachServer: Sendable {
     Glibc.close(socket)
   }
 
-  /// Who pays for a connection: the node's owner as root does.
+  /// The principal that a connection counts for: root for the node's owner.
   private func payer(_ name: String, isOwner: Bool) -> Principal {
     Principal(
       user: isOwner ? "root" : name, host: node.host, marks: isOwner ? .fullRoot : [])

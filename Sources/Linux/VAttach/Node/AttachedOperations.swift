@@ -2,7 +2,7 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// What the frames of a process do.
+/// Carries out the frames of a process.
 extension AttachedProcess {
   func carryOut(_ frame: AttachFrame) throws(AttachEnding) {
     switch frame {
@@ -32,7 +32,7 @@ extension AttachedProcess {
       let request = try takeRequest(name)
       guard target.isValid, !target.isGroup else { throw .badFrame }
       guard let request else { return }
-      // The next server acts for the client, on the word of this process.
+      // The next server acts for the client because this process forwards its request.
       let kernel = request.client.kernel
       guard rights.isOwner,
         rights.maySend(message, to: target, namesOwner: { $0.kernel == kernel })
@@ -60,7 +60,7 @@ extension AttachedProcess {
     add(.made(token: token, entity))
   }
 
-  /// Whether the process and its user may have one more entity; then it is counted.
+  /// Takes one more entity if the process and its user may have it.
   private func takeRoom(isServer: Bool) -> Bool {
     // Only this thread adds entities.
     let (entities, servers) = state.withLock { ($0.entities.count, $0.serverCount) }
@@ -129,7 +129,7 @@ extension AttachedProcess {
     return request
   }
 
-  /// Checks that `client` is the process's and idle.
+  /// Checks that `client` belongs to the process and is idle.
   private func take(_ client: EntityID, makesBusy: Bool) throws(AttachEnding) {
     let ending: AttachEnding? = state.withLock { state in
       guard let own = state.entities[client], !own.isServer else { return .foreignEntity }
@@ -179,17 +179,17 @@ extension AttachedProcess {
       refusal = .busy
       if !isDatagram, state.withLock({ $0.takeRequest(name) }) != nil { account.requests.give() }
     }
-    // Of a group nobody waits for this member.
+    // Nobody waits for this one member of a group.
     if let refusal, !isForGroup { node.refuse(refusal, request) }
   }
 
-  /// Remembers a request until it is answered; or says why not.
+  /// Remembers a request until it is answered; or returns the reason for refusing it.
   private func keep(
     _ request: Request, _ name: AttachFrame.RequestName, isForGroup: Bool
   ) -> ReplyCode? {
     let limits = account.limits
     return state.withLock { state in
-      // It may be asked before it is known as this process's, and after that.
+      // A server may get requests before it is known as this process's, and after that.
       guard state.ending == nil, state.entities[request.server] != nil else {
         return .nonexistentEntity
       }
@@ -218,7 +218,7 @@ extension AttachedProcess {
 }
 
 extension AttachedProcess.State {
-  /// Takes out a request that is answered, or that nobody waits for.
+  /// Removes a request that is answered, or whose client no longer waits.
   mutating func takeRequest(_ name: AttachFrame.RequestName) -> Request? {
     guard let request = entities[name.server]?.requests.removeValue(forKey: name) else {
       return nil

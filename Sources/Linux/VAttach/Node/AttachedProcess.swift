@@ -7,40 +7,40 @@ import VRuntime
 enum AttachEnding: String, Error, Sendable {
   /// It died, or closed its socket.
   case ended
-  /// It sent octets that are no frame, or a frame that only nodes send.
+  /// It sent octets that are not a frame, or a frame that only nodes send.
   case badFrame
-  /// It named an entity as its own that is not.
+  /// It used an entity that is not its own.
   case foreignEntity
   /// It sent from a client whose transaction is under way.
   case clientBusy
-  /// It does not read what it asked for.
+  /// It does not read its answers.
   case notReading
 }
 
-/// A Linux process that takes part in V over the node's local socket, as the node sees it.
+/// A Linux process that is attached over the node's local socket, as the node sees it.
 ///
-/// Its frames are carried out in order, by one thread at a time. It can hurt nobody but itself:
-/// what it may not do is refused, and what no honest process does closes its socket. Its entities
-/// end with it.
+/// Its frames are carried out in order, by one thread at a time. It can harm only itself:
+/// operations beyond its rights are refused, and operations that no correct process makes close its
+/// socket. Its entities end with it.
 final class AttachedProcess: Sendable {
   struct State: ~Copyable {
     var entities: [EntityID: Own] = [:]
-    /// Servers among them.
+    /// How many of them are servers.
     var serverCount = 0
-    /// Who has sent the requests that its servers have not answered.
+    /// The senders of requests that its servers have not answered.
     var requests: Shares
-    /// Those of them that were sent to groups, oldest first, and perhaps more.
+    /// The requests to groups, oldest first; some may be answered already.
     var groupRequests: [AttachFrame.RequestName] = []
     var ending: AttachEnding?
   }
 
-  /// An entity of the process, and what it has.
+  /// An entity of the process, with its state.
   struct Own {
     var isServer: Bool
     /// A client whose transaction is under way.
     var isBusy = false
     var groups: [EntityID] = []
-    /// Requests handed to a server and not answered, without their segments.
+    /// Requests given to a server and not answered, without their segments.
     var requests: [AttachFrame.RequestName: Request] = [:]
   }
 
@@ -52,13 +52,13 @@ final class AttachedProcess: Sendable {
   private let socket: AttachSocket
   private let kernel: KernelID
   private let ended: @Sendable (AttachEnding, _ octets: Int) -> Void
-  /// How often the socket became readable; 0 when nothing is left and no thread reads.
+  /// How often the socket became readable; 0 when it is empty and no thread reads.
   private let arrivals = Atomic(0)
 
   /// Takes over `socket`.
   ///
-  /// `ended` is called once, after all of the process's entities are gone, with the most octets
-  /// that ever waited for it.
+  /// `ended` is called once, when all of the process's entities have ended, with the largest number
+  /// of octets that waited for it.
   init(
     _ node: any Backplane, _ kernel: KernelID, socket: Int32, _ rights: AttachRights,
     _ account: AttachAccount, ended: @escaping @Sendable (AttachEnding, Int) -> Void
@@ -76,14 +76,14 @@ final class AttachedProcess: Sendable {
   func start() {
     add(.welcome(kernel, Principal(user: rights.user, host: node.host, marks: rights.marks)))
     node.watch(socket.descriptor) { [self] in
-      // A thread that reads will see that there is more.
+      // The thread that reads sees that there is more.
       guard arrivals.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 0 else { return }
       account.beginReading()
       read()
     }
   }
 
-  /// Queues a frame that the process has asked for.
+  /// Queues a frame that answers the process.
   func add(_ frame: AttachFrame) {
     if output.add(frame) { return }
     state.withLock { $0.ending = $0.ending ?? .notReading }
@@ -91,7 +91,7 @@ final class AttachedProcess: Sendable {
     socket.end()
   }
 
-  /// Carries out the frames that wait; `arrivals` keeps all other threads out.
+  /// Carries out the frames that wait; `arrivals` excludes all other threads.
   private func read() {
     do throws(AttachEnding) {
       for _ in 0..<account.framesOfTurn {
@@ -108,7 +108,7 @@ final class AttachedProcess: Sendable {
       }
       node.after(TimeSpan(nanoseconds: 0)) { [self] in read() }
     } catch {
-      // `arrivals` stays: nobody reads from here on.
+      // `arrivals` stays: no thread reads from here on.
       finish(error)
     }
   }
@@ -136,7 +136,7 @@ final class AttachedProcess: Sendable {
     Shares(capacity: limits.requestsOfProcess, ownHost: node.host)
   }
 
-  /// Its user may have another one instead; requests are counted apart.
+  /// The user may have another entity instead; requests are counted separately.
   func giveBack(_ own: Own) {
     account.entities.give()
     if own.isServer { account.servers.give() }

@@ -3,12 +3,12 @@ import VLoop
 import VProtocol
 import VRuntime
 
-/// What the node sends, and what it is asked.
+/// Handles frames of the node, and asks it.
 extension AttachedBackplane {
   /// Asks the node to make something and waits for its answer.
   ///
-  /// The loop's thread may ask as well: it then reads the socket itself, and what it reads that
-  /// is not an answer is done later, so that nothing runs inside of what is running.
+  /// The loop's thread may ask too: it then reads the socket itself, and handles other frames
+  /// later, so that no handler runs inside another one.
   func ask(
     _ procedure: Procedure?, makesEntity: Bool = true, _ frame: (UInt32) -> AttachFrame
   ) -> Answer<EntityID> {
@@ -29,14 +29,14 @@ extension AttachedBackplane {
     return mailbox.wait()
   }
 
-  /// Carries out what has come, in order.
+  /// Handles the frames that have come, in order.
   func drain() {
     drainBacklog()
     while true {
       switch socket.receive() {
       case .frame(let frame): dispatch(frame)
       case .nothing: return
-      // A node that this process does not understand has ended for it.
+      // A node that sends unknown frames is treated as ended.
       case .end, .noFrame: return detach()
       }
       drainBacklog()
@@ -72,7 +72,7 @@ extension AttachedBackplane {
     case .made(let token, let entity):
       let question = state.withLock { state in
         let question = state.questions.removeValue(forKey: token)
-        // Before anything that is sent to the new entity is read.
+        // Before any frame for the new entity is read.
         if question?.makesEntity == true { state.entities.insert(entity) }
         if let procedure = question?.procedure { state.procedures[entity] = procedure }
         return question
@@ -95,7 +95,7 @@ extension AttachedBackplane {
     }
   }
 
-  /// The node is gone, or left: whatever waits for it is told.
+  /// The node has ended, or was left: everything that waits for it is completed.
   func detach() {
     loop.unwatch(socket.descriptor)
     let (transactions, questions, observer) = state.withLock { state in

@@ -4,14 +4,14 @@ import VLoop
 public import VProtocol
 public import VRuntime
 
-/// The backplane for a Linux process of its own: the same slot, over the node's local socket.
+/// The backplane for a Linux process of its own: the same interface, over the node's local socket.
 ///
 /// One thread, the loop, reads the socket and runs completions, procedures, watchers and timers;
 /// any thread may call. Making an entity asks the node and waits for its answer, as `sendAndWait`
-/// waits for a response: woken by the loop, which costs one change of thread.
+/// waits for a response: the loop wakes the caller, which costs one switch of threads.
 ///
-/// When the node goes, everything under way ends with `retransmissionTimeout` (its host is down),
-/// and so does what is sent later: a process attaches anew to a new node.
+/// When the node ends, everything under way ends with `retransmissionTimeout` (its host is down),
+/// and so do later Sends: the process must attach to a new node.
 public final class AttachedBackplane: Backplane {
   struct State: Sendable {
     var entities: Set<EntityID> = []
@@ -19,7 +19,7 @@ public final class AttachedBackplane: Backplane {
     var transactions: [EntityID: Transaction] = [:]
     var questions: [UInt32: Question] = [:]
     var nextToken: UInt32 = 1
-    /// Frames that came while the loop waited for the answer to a question of its own.
+    /// Frames that came while the loop waited for the answer to its own question.
     var backlog: [AttachFrame] = []
     var isDetached = false
     var observer: (@Sendable () -> Void)?
@@ -30,27 +30,27 @@ public final class AttachedBackplane: Backplane {
     var collectsResponses: Bool
   }
 
-  /// What the node was asked to make.
+  /// A question to the node.
   struct Question: Sendable {
     var procedure: Procedure?
-    /// The answer names a new entity.
+    /// Whether the answer has a new entity.
     var makesEntity = true
     var answer: Mailbox<Answer<EntityID>>
   }
 
   public let host: String
-  /// The user that the node takes this process for.
+  /// The user of this process, as the node sees it.
   public let user: String
   /// The node's kernel.
   public let kernel: KernelID
   let socket: AttachSocket
   let loop: EventLoop
   let state = Mutex(State())
-  /// Held while a frame is sent, so that none overtakes another that it depends on.
+  /// Held while a frame is sent, so that frames stay in order.
   let order = Mutex(())
   private let threads = WorkThreads()
 
-  /// Attaches to the node that listens at `socketPath`, which has to answer within `timeLimit`.
+  /// Attaches to the node that listens at `socketPath`, which must answer within `timeLimit`.
   public init(
     socketPath: String = AttachedBackplane.defaultSocketPath, timeLimit: TimeSpan = .seconds(5)
   ) throws(AttachError) {
@@ -77,7 +77,7 @@ public final class AttachedBackplane: Backplane {
     loop.start(threads: 1, name: "v-attach", afterEach: { [self] in drainBacklog() })
   }
 
-  /// `V_SOCKET` if it is set, else the system's node, else the node of the user.
+  /// `V_SOCKET` if it is set, else the socket of the system's node, else that of the user's node.
   public static var defaultSocketPath: String {
     if let path = unsafe getenv("V_SOCKET").map({ unsafe String(cString: $0) }), !path.isEmpty {
       return path
@@ -94,7 +94,7 @@ public final class AttachedBackplane: Backplane {
   /// Whether the node is still there.
   public var isAttached: Bool { !state.withLock { $0.isDetached } }
 
-  /// Calls `body` once, when the node is gone or was left.
+  /// Calls `body` once, when the node has ended or was left.
   public func whenDetached(_ body: @escaping @Sendable () -> Void) {
     let isDetached = state.withLock { state in
       if !state.isDetached { state.observer = body }
@@ -105,7 +105,7 @@ public final class AttachedBackplane: Backplane {
 
   /// Leaves the node: all entities end.
   ///
-  /// Nothing may be asked of this backplane afterwards.
+  /// The backplane must not be used afterwards.
   public func close() {
     socket.end()
     detach()
@@ -115,7 +115,7 @@ public final class AttachedBackplane: Backplane {
 
   // MARK: entities
 
-  /// `none` where the node refuses: an entity that all Sends from are refused.
+  /// `none` if the node refuses; all Sends from `none` are refused.
   public func makeClient(_ user: ClientUser) -> EntityID {
     guard user.name.utf8.count <= Principal.userBytesMax else { return .none }
     guard case .done(let entity, _) = ask(nil, { .makeClient(token: $0, user) }) else {
@@ -134,7 +134,7 @@ public final class AttachedBackplane: Backplane {
     _ = tryJoin(server, group: group)
   }
 
-  /// Joins a group and says whether the node allows it.
+  /// Joins a group and returns whether the node allows it.
   public func tryJoin(_ server: EntityID, group: EntityID) -> ReplyCode {
     guard owns(server) else { return .noPermission }
     let answer = ask(nil, makesEntity: false) {
@@ -225,7 +225,7 @@ public final class AttachedBackplane: Backplane {
   }
 
   public func reply(_ message: Message, to request: Request) {
-    // Nobody waits for the answer to a datagram.
+    // A datagram is not answered.
     if request.message.mcb.flags.contains(.datagram) { return }
     order.withLock { _ in
       if owns(request.server) { socket.send(.reply(message, to: AttachFrame.RequestName(request))) }

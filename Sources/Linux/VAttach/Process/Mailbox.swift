@@ -1,6 +1,6 @@
 import VLoop
 
-/// A place for one value, which one thread waits for.
+/// A place for one value, for which one thread waits.
 ///
 /// `@unchecked Sendable`: the value is touched only inside `monitor`.
 package final class Mailbox<Value: Sendable>: @unchecked Sendable {
@@ -11,7 +11,7 @@ package final class Mailbox<Value: Sendable>: @unchecked Sendable {
 
   var isFull: Bool { monitor.enter { value != nil } }
 
-  /// Puts a value in; of several the first stays.
+  /// Puts a value in; the first of several stays.
   package func put(_ value: Value) {
     monitor.enter {
       if self.value == nil { self.value = value }

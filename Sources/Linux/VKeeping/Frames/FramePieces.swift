@@ -1,11 +1,11 @@
 package import VProtocol
 
-/// A frame as packets: itself, or pieces of it.
+/// A frame as packets: one packet, or pieces.
 ///
-/// A piece is an octet of version, one that no kind has, one that says whether more follows, and
-/// octets of the frame.
+/// A piece is an octet of version, one for a kind that no frame has, one that tells whether more
+/// follows, and octets of the frame.
 extension KeeperFrame {
-  /// Octets of a packet: Linux gives memory for one as a whole.
+  /// The limit of a packet: Linux allocates memory for it as a whole.
   package static let packetBytesMax = 131_072
   private static let pieceBytesMax = packetBytesMax - 3
 
@@ -21,12 +21,12 @@ extension KeeperFrame {
 
 /// Makes frames of packets.
 package struct FrameAssembly: Sendable {
-  /// The pieces of a frame that is not whole.
+  /// The pieces of an incomplete frame.
   private var gathered: [UInt8] = []
 
   package init() {}
 
-  /// The frame that a packet ends; nil where more of it has to come.
+  /// The frame that this packet completes; nil if more packets must come.
   package mutating func take(_ packet: [UInt8]) throws(WireError) -> KeeperFrame? {
     guard packet.count > 3, packet[0] == KeeperFrame.version, packet[1] == KeeperFrame.pieceKind
     else {

@@ -16,7 +16,7 @@ extension SegmentReader {
 
   mutating func list() throws(WireError) -> [[UInt8]] {
     let count = try integer(UInt32.self)
-    // Each has a length at least.
+    // Each needs at least a length.
     guard Int(count) <= remaining / 4 else { throw .badLength }
     var parts: [[UInt8]] = []
     for _ in 0..<count { parts.append(try data()) }

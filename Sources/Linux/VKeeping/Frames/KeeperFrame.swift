@@ -18,16 +18,16 @@ package import VStore
 ///    |-- endInput, hangUp, forget > |
 ///    |-- noteGroups --------------> |
 /// ```
-/// The socket keeps packets whole and in order; a frame that is too long for one packet goes in
+/// The socket keeps packets whole and in order; a frame that is too long for one packet is sent in
 /// several.
 package enum KeeperFrame: Equatable, Sendable {
   case start(KeeperOrder)
   case read(token: UInt32, OutputStream, position: UInt64, count: UInt32)
   case cancel(token: UInt32)
-  /// With a position, octets that were written with one before are not written again.
+  /// With a position, octets that were written with one before are skipped.
   case write(token: UInt32, position: UInt64?, [UInt8])
   case endInput
-  /// With root's rights, or with no more than those of the program's user.
+  /// With root's rights, or with those of the program's user.
   case control(token: UInt32, ProgramCommand, asUser: Bool)
   /// Always with the rights of the program's user.
   case hangUp
@@ -39,22 +39,22 @@ package enum KeeperFrame: Equatable, Sendable {
   case refused(Refusal)
   case output(token: UInt32, StreamRead)
   case taken(token: UInt32, ReplyCode)
-  /// Nil is done.
+  /// Nil: it was done.
   case controlled(token: UInt32, Refusal?)
-  /// `at` is the time of an end in nanoseconds since 1970, else 0; `processor` the milliseconds
-  /// that the program has used by then.
+  /// `at` is the time of an end in nanoseconds since 1970, else 0; `processor` is the processor
+  /// time so far in milliseconds.
   case changed(ProgramState, at: Int64, processorMilliseconds: UInt64)
-  /// Neither the program nor what it left behind runs.
+  /// Neither the program nor a process that it left behind runs.
   case emptied(processorMilliseconds: UInt64)
 
-  /// Octets of one write or of one answer to a read.
+  /// The limit of one write or of one answer to a read.
   package static let dataBytesMax = 65_536
-  /// The largest is the order: its parts, each with its length; then names, paths, and the
-  /// variables that every login has.
+  /// The largest frame is the order: its parts, each with its length; then names, paths, and the
+  /// variables of every login.
   package static let byteCountMax = ProgramOrder.octetsMax + 65_536
 }
 
-/// What a keeper needs to start a program, so that it asks nobody else.
+/// Everything that a keeper needs to start a program, so that it asks no other process.
 package struct KeeperOrder: Equatable, Sendable {
   package var program: ProgramOrder
   package var uid: UInt32
@@ -62,9 +62,9 @@ package struct KeeperOrder: Equatable, Sendable {
   package var groups: [UInt32]
   package var home: [UInt8]
   package var resources: HostResources
-  /// Where the keeper makes its socket.
+  /// The directory for the keeper's socket.
   package var directory: String
-  /// Whether the program goes on when the server vanishes.
+  /// Whether the program goes on when the server dies.
   package var outlivesServer: Bool
 
   package init(
@@ -84,18 +84,18 @@ package struct KeeperOrder: Equatable, Sendable {
   package static let groupsMax = 256
 }
 
-/// What a keeper tells a server of the program that it holds.
+/// What a keeper tells a server about its program.
 package struct KeptStatus: Equatable, Sendable {
   package var order: ProgramOrder
   package var pid: Int32
-  /// Its supervisor: all of its processes descend from that.
+  /// The supervisor: all of the program's processes descend from it.
   package var initPid: Int32
   package var directory: [UInt8]
-  /// Nanoseconds since 1970; 0 for an end that is not yet.
+  /// Nanoseconds since 1970; 0 for an end that has not come.
   package var startedAt: Int64
   package var endedAt: Int64
   package var state: ProgramState
-  /// Nothing of it is left.
+  /// Whether none of its processes runs.
   package var isEmpty: Bool
   package var terminal: TerminalSize?
   package var processorMilliseconds: UInt64

@@ -5,9 +5,9 @@ import VStore
 /// the order of its case.
 ///
 /// A text or a list of octets follows its length of 32 bits; an optional part follows an octet that
-/// says whether it is there. Parsing accepts exactly what `octets` gives.
+/// tells whether it is there. Parsing accepts exactly what `octets` gives.
 extension KeeperFrame {
-  /// Changes whenever the meaning of a frame does: a successor may be a newer program.
+  /// Changes with the meaning of any frame: the next server may be a newer program.
   static let version: UInt8 = 3
 
   private enum Kind: UInt8 {
@@ -17,7 +17,7 @@ extension KeeperFrame {
     case refused, output, taken, controlled, changed, emptied
   }
 
-  /// In the place of a kind: the packet is a piece of a frame.
+  /// Stands for the kind of a packet that is a piece of a frame.
   static let pieceKind: UInt8 = 64
 
   /// Reads one whole frame.

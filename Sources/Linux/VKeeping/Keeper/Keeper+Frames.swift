@@ -2,9 +2,9 @@ import Glibc
 import VProtocol
 import VStore
 
-/// What the frames of the server do.
+/// Carries out the frames of the server.
 extension Keeper {
-  /// A program that is hung up has so long to end by itself.
+  /// How long a program that is hung up may take to end.
   private static let hangUpMilliseconds: Int64 = 2000
 
   func carryOut(_ frame: KeeperFrame, _ server: ServerChannel) {
@@ -32,13 +32,13 @@ extension Keeper {
     case .forget: finish()
     case .noteGroups(let groups): status?.groups = groups
     case .start, .program, .refused, .output, .taken, .controlled, .changed, .emptied:
-      // No server sends these now.
+      // Servers no longer send these.
       break
     }
   }
 
-  /// The starter is gone, so this is done with the rights of the program's user: what has become
-  /// another's goes on.
+  /// The starter has ended, so this is done with the rights of the program's user: processes that
+  /// have become another user's go on.
   private func hangUp() {
     guard let status, !status.state.isEnd, let program else { return }
     _ = setSuspended(false, userRights)
@@ -46,8 +46,8 @@ extension Keeper {
     killAt = Self.clock + Self.hangUpMilliseconds
   }
 
-  /// Ends what was hung up and did not end by itself; what the program put into the background goes
-  /// on.
+  /// Kills what was hung up and has not ended; processes that the program put into the background
+  /// go on.
   func killHungUp() {
     guard let status, !status.state.isEnd, let program else { return }
     _ = setSuspended(false, userRights)
@@ -83,13 +83,13 @@ extension Keeper {
     }
   }
 
-  /// Kills all that `rights` may.
+  /// Kills all processes that `rights` allows.
   private func end(_ rights: SignalRights) -> Int32 {
     guard let status else { return -ESRCH }
     if !rights.isRoot {
       let error = rights.send(SIGKILL, to: status.state.isEnd ? members : [status.pid])
       guard error == 0 || error == -ESRCH else { return error }
-      // At once, also what is suspended; unless something of it has become another's.
+      // At once, including suspended processes; unless one has become another user's.
       guard rights.check(members) == 0 else {
         for pid in members { _ = rights.send(SIGKILL, to: [pid]) }
         return 0
@@ -99,14 +99,14 @@ extension Keeper {
     return 0
   }
 
-  /// Kills all of it, also what is suspended.
+  /// Kills all processes, including suspended ones.
   func killAll() {
     _ = group.kill()
-    // Root may have taken something out of the group.
+    // Root may have moved some out of the cgroup.
     forEachMember { kill($0, SIGKILL) }
   }
 
-  /// Calls `body` with each process, those too that are started meanwhile.
+  /// Calls `body` with each process, including those that are started meanwhile.
   private func forEachMember(_ body: (Int32) -> Void) {
     var known: Set<Int32> = []
     for _ in 0..<Self.passesMax {
@@ -117,7 +117,7 @@ extension Keeper {
     }
   }
 
-  /// What starts more processes in the meantime than this finds is for the freezer.
+  /// A program that starts processes faster than this needs the freezer.
   private static let passesMax = 100
 
   private func setClass(_ programClass: ProgramClass, _ rights: SignalRights) -> Int32 {
@@ -131,7 +131,7 @@ extension Keeper {
     return error
   }
 
-  /// The processes that are suspended, and have a class, together: all but the supervisor.
+  /// The processes that are suspended together and have a class: all but the supervisor.
   private var members: [Int32] {
     guard let program, program.death >= 0 else { return [] }
     let descendants = ProcessTable().descendants(of: program.initPid).map(\.pid)
@@ -151,7 +151,7 @@ extension Keeper {
     if error == 0 { error = setStanding(isSuspended) }
     guard error == 0 else { return error }
     if isSuspended {
-      // One may have become another's meanwhile.
+      // One may have become another user's meanwhile.
       error = rights.check(members)
       if error != 0 {
         _ = setStanding(false)

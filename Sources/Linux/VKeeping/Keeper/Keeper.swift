@@ -3,7 +3,7 @@ import Glibc
 import VProtocol
 import VStore
 
-/// One program, and the server that asks for it: the loop around the keeper's values.
+/// The loop of a keeper: one program, and the connection of its server.
 final class Keeper {
   let order: KeeperOrder
   let group: ProgramGroup
@@ -17,14 +17,14 @@ final class Keeper {
   var isStopped = false
   var isSuspended = false
   private var listener: Int32 = -1
-  /// What the program said of itself and of its directory before it ran.
+  /// The root process and the directory of the program, as reported before it ran.
   private var started: (pid: Int32, directory: [UInt8])?
   /// When a program that was hung up is killed, on the monotonic clock in milliseconds.
   var killAt: Int64?
   private var buffer = [UInt8](repeating: 0, count: KeeperFrame.dataBytesMax)
   private var lastReadCount = 0
 
-  /// Frames carried out before the program gets its turn.
+  /// Frames carried out before the program is served again.
   private static let framesPerTurn = 64
 
   init(_ order: KeeperOrder, _ channel: ServerChannel) {
@@ -48,16 +48,16 @@ final class Keeper {
     while true { step() }
   }
 
-  /// Tells why nothing runs, and ends.
+  /// Reports why nothing runs, and ends.
   private func refuse(_ refusal: Refusal) -> Never {
     channel?.send(.refused(refusal))
     finish()
   }
 
-  /// Leaves nothing.
+  /// Ends without leaving anything.
   func finish() -> Never {
     if var program, program.death >= 0 {
-      // What has not become the program yet ends itself.
+      // A process that has not become the program yet ends itself.
       program.closeReports()
       killAll()
       _ = program.reap()
@@ -116,7 +116,7 @@ final class Keeper {
     return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
   }
 
-  /// Sends the answers that there are, as long as the server takes them.
+  /// Sends the answers that are ready, as long as the server takes them.
   private func answer() {
     guard let channel else { return }
     channel.flush()
@@ -148,7 +148,7 @@ final class Keeper {
     out.handleReadersLost()
     err.handleReadersLost()
     input.handleWritersLost()
-    // Whoever wanted it started is gone before it ran; or nobody is to come.
+    // The server ended before the program ran; or no other server is to come.
     if status == nil || !order.outlivesServer { finish() }
   }
 
@@ -160,7 +160,7 @@ final class Keeper {
       close(descriptor)
       return
     }
-    // The last one that comes is the server.
+    // The server that connected last is the one that counts.
     if channel != nil {
       out.handleReadersLost()
       err.handleReadersLost()
@@ -196,7 +196,7 @@ final class Keeper {
       started = (sender, places[Int(value)])
     case v_report_running: handleRunning()
     case v_report_stopped, v_report_continued:
-      // Where suspending is stopping, that says nothing new.
+      // If suspending is done by stopping, this is no news.
       isStopped = kind == v_report_stopped && (!isSuspended || group.hasFreezer)
       noteState()
     case v_report_ended: handleEnd(value, processorMilliseconds: report.milliseconds)
@@ -230,7 +230,7 @@ final class Keeper {
     channel?.send(.program(new))
   }
 
-  /// Tells the server of a new state, if it is one.
+  /// Reports a new state to the server, if it is one.
   func noteState() {
     guard let state = status?.state, !state.isEnd else { return }
     changeState(isSuspended ? .suspended : isStopped ? .stopped : .running)
@@ -245,7 +245,9 @@ final class Keeper {
         state, at: status.endedAt, processorMilliseconds: status.processorMilliseconds))
   }
 
-  /// The program has ended; what it left in the background goes on, without its streams' readers.
+  /// The program has ended.
+  ///
+  /// Its background processes go on; nobody reads their output any more.
   private func handleEnd(_ end: Int32, processorMilliseconds: UInt64) {
     guard status?.state.isEnd == false else { return }
     for stream in OutputStream.allCases { drain(stream) }
@@ -266,7 +268,7 @@ final class Keeper {
     if status == nil { refuse(Refusal(.deviceError, "the program could not be started")) }
     handleEnd(ownStatus, processorMilliseconds: milliseconds)
     for stream in OutputStream.allCases { drain(stream) }
-    // Where somebody killed the supervisor, what it had is left.
+    // If the supervisor was killed, its processes still run.
     group.remove()
     status?.isEmpty = true
     status?.processorMilliseconds = milliseconds
@@ -281,7 +283,7 @@ final class Keeper {
     _ = readOutput(stream, descriptor, room)
   }
 
-  /// Whether there may be more.
+  /// Returns whether there may be more.
   private func readOutput(_ stream: OutputStream, _ descriptor: Int32, _ room: Int) -> Bool {
     let count = unsafe read(descriptor, &buffer, room)
     lastReadCount = max(0, count)
@@ -298,14 +300,15 @@ final class Keeper {
     return false
   }
 
-  /// Takes what an ended program has written, and ends the stream for those who read.
+  /// Takes the output of an ended program, and ends the stream for its readers.
   ///
-  /// What it left may write for ever, so no more is taken than a pipe or a terminal holds.
+  /// Processes that it left behind may write for ever, so it takes no more than a pipe or a
+  /// terminal holds.
   private func drain(_ stream: OutputStream) {
     guard let program else { return }
     var left = max(program.waitingCount(of: stream), program.hasTerminal ? Self.terminalRoom : 0)
     while left > 0, let descriptor = self.program?.descriptor(of: stream), descriptor >= 0 {
-      // A terminal has octets on their way, which poll(2) waits for.
+      // Output may still be on its way through a terminal; poll(2) waits for it.
       guard v_attach_wait(descriptor, Int16(POLLIN), 0) > 0,
         readOutput(stream, descriptor, min(buffer.count, left))
       else { break }
@@ -314,7 +317,7 @@ final class Keeper {
     if stream == .out { out.handleEnd() } else { err.handleEnd() }
   }
 
-  /// More than Linux keeps of what was written to a terminal.
+  /// More than Linux keeps of a terminal's output.
   private static let terminalRoom = 131_072
 
   func writeInput() {

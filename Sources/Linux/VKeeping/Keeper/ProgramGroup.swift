@@ -2,39 +2,39 @@ import CVLinux
 import Glibc
 import VStore
 
-/// The cgroups of one program: its share of the processor, and the freezer.
+/// The cgroups of one program, for its class and for the freezer.
 struct ProgramGroup {
   private let resources: HostResources
   private let paths: [String]
 
-  /// Of the keeper that runs.
+  /// The cgroups of the running keeper.
   init(_ resources: HostResources) {
     self.resources = resources
     paths = resources.groups(ofKeeper: getpid())
   }
 
-  /// The error number of what failed, negative.
+  /// Returns 0, or the error number of the failed call, negative.
   func make() -> Int32 {
     for path in paths where unsafe mkdir(path, 0o755) != 0 && errno != EEXIST { return -errno }
     return 0
   }
 
-  /// The files that a process enters the groups by.
+  /// The files by which a process enters the cgroups.
   var entrances: [String] { paths.map { $0 + "/cgroup.procs" } }
 
-  /// What kills all that are in it, written to; empty where there is none.
+  /// The file that kills all processes in the cgroup when it is written; empty if there is none.
   var killFile: String {
     guard hasFreezer, let path = paths.first else { return "" }
     return path + "/cgroup.kill"
   }
 
-  /// Kills all that are in it; false where that cannot be done at once.
+  /// Kills all processes in the cgroup; false if that cannot be done at once.
   func kill() -> Bool {
     let file = killFile
     return unsafe !file.isEmpty && v_put_text(file, "1") == 0
   }
 
-  /// The processes in it.
+  /// The processes in the cgroup.
   var members: [Int32] {
     guard let path = paths.first else { return [] }
     return ProcessFiles.lines(of: path + "/cgroup.procs").compactMap { Int32($0) }
@@ -46,8 +46,8 @@ struct ProgramGroup {
 
   func setFrozen(_ isFrozen: Bool) -> Int32 { put(isFrozen ? "1" : "0", "cgroup.freeze", paths[0]) }
 
-  /// Foreground programs have the weight that everything else on the host has, so that they leave
-  /// its owner an equal share; a guest has only what nobody else wants.
+  /// Foreground programs have the weight of everything else on the host, so that the host's owner
+  /// has an equal share; a guest gets only the time that no other program wants.
   func setClass(_ programClass: ProgramClass) -> Int32 {
     let isOwn = resources.mechanism == .cgroup2
     guard isOwn || resources.mechanism == .cgroup1, let path = paths.last else { return 0 }
@@ -66,7 +66,7 @@ struct ProgramGroup {
 }
 
 extension ProgramClass {
-  /// Where nice(2) tells classes apart, between sessions or processes.
+  /// The nice(2) value, which keeps classes apart by sessions or processes.
   var nice: Int32 {
     switch self {
     case .foreground: 0

@@ -3,21 +3,22 @@ import Glibc
 import VProtocol
 import VStore
 
-/// The processes of a program, and the keeper's ends of its streams: descriptors, -1 where closed.
+/// The processes of a program, and the keeper's ends of its streams: descriptors, -1 if closed.
 struct ProgramProcess {
   /// The supervisor: all processes of the program descend from it.
   let initPid: Int32
-  /// Readable once it has ended, and with it all of the program.
+  /// Readable once the supervisor has ended, and with it all processes of the program.
   private(set) var death: Int32 = -1
   private(set) var reports: Int32 = -1
   private(set) var input: Int32 = -1
   private(set) var output: Int32 = -1
   private(set) var error: Int32 = -1
-  /// With a terminal: one end for both ways, and the other end, held so that it stays one.
+  /// With a terminal: one descriptor for both directions, and its other end, held so that the
+  /// terminal stays.
   private var slave: Int32
   let hasTerminal: Bool
 
-  /// Starts the supervisor of a program that `order` describes; how it goes on, `reports` says.
+  /// Starts the supervisor of the program in `order`; `reports` tells its progress.
   init(_ order: KeeperOrder, _ group: ProgramGroup) throws(Refusal) {
     var streams: [Int32] = []
     var slave: Int32 = -1
@@ -60,7 +61,7 @@ struct ProgramProcess {
     let (program, mechanism) = (order.program, order.resources.mechanism)
     let nice = program.programClass.nice
     var plan = unsafe v_program_plan()
-    // Never freed: the keeper starts one program.
+    // Never freed: the keeper starts only one program.
     unsafe plan.arguments = unsafe texts(program.arguments)
     unsafe plan.environment = unsafe texts(program.environment)
     unsafe plan.directory = unsafe text(program.directory)
@@ -99,14 +100,14 @@ struct ProgramProcess {
 
   func resize(_ size: TerminalSize) -> Int32 { v_terminal_resize(input, size.rows, size.columns) }
 
-  /// With a terminal the program sees no end of its input.
+  /// With a terminal the program gets no end of its input.
   mutating func closeInput() {
     guard !hasTerminal, input >= 0 else { return }
     close(input)
     input = -1
   }
 
-  /// The line is lost for whoever still holds it.
+  /// Closes the terminal: processes that still use it lose it.
   mutating func closeTerminal() {
     guard hasTerminal, slave >= 0 else { return }
     close(slave)
@@ -131,13 +132,14 @@ struct ProgramProcess {
 
   func descriptor(of stream: OutputStream) -> Int32 { stream == .out ? output : error }
 
-  /// Octets that the program has written and nobody has read; of a terminal not all of them.
+  /// Output octets that nobody has read; for a terminal not all of them.
   func waitingCount(of stream: OutputStream) -> Int {
     var count: Int32 = 0
     return unsafe ioctl(descriptor(of: stream), UInt(FIONREAD), &count) == 0 ? Int(count) : 0
   }
 
-  /// Reaps the supervisor, which has ended or is about to; its wait status, and milliseconds used.
+  /// Reaps the supervisor, which has ended or is about to; returns its wait status, and
+  /// milliseconds used.
   mutating func reap() -> (status: Int32, processorMilliseconds: UInt64) {
     var status: Int32 = 0
     var milliseconds: UInt64 = 0
@@ -149,7 +151,7 @@ struct ProgramProcess {
 
   // MARK: Signals
 
-  /// To the process group in the foreground of the terminal, else to the one of `root`.
+  /// Signals the process group in the foreground of the terminal, else the one of `root`.
   func signal(_ number: Int32, root: Int32, _ rights: SignalRights) -> Int32 {
     let foreground = foreground
     return rights.send(number, to: [-(foreground > 0 ? foreground : root)])
@@ -158,7 +160,7 @@ struct ProgramProcess {
   /// The process group in the foreground of the terminal, or -1.
   var foreground: Int32 { hasTerminal && input >= 0 ? tcgetpgrp(input) : -1 }
 
-  /// What a lost terminal line does: also to the group that is not in the foreground.
+  /// Acts like a lost terminal line: signals also the group that is not in the foreground.
   func hangUp(root: Int32, _ rights: SignalRights) {
     for number in [SIGHUP, SIGCONT] {
       _ = rights.send(number, to: [-root])

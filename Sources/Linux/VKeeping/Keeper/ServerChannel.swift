@@ -5,9 +5,9 @@ import VProtocol
 /// The keeper's end of the socket to a team server.
 final class ServerChannel {
   let descriptor: Int32
-  /// What there was no room for.
+  /// Frames for which the socket had no room.
   private var waiting: [KeeperFrame] = []
-  /// What is left to send of the first of them, once that has begun.
+  /// The unsent packets of the first of them, once it is partly sent.
   private var packets: [[UInt8]] = []
   private var assembly = FrameAssembly()
   private var buffer = [UInt8](repeating: 0, count: KeeperFrame.packetBytesMax)
@@ -22,7 +22,7 @@ final class ServerChannel {
   enum Received {
     case frame(KeeperFrame)
     case nothing
-    /// It is gone, or does not speak as we do.
+    /// The server has ended, or sends unknown frames.
     case end
   }
 
@@ -54,7 +54,7 @@ final class ServerChannel {
 
   /// Sends a frame, or keeps it until `flush`.
   func send(_ frame: KeeperFrame) {
-    // A program that keeps changing its state must not fill the memory: the last one counts.
+    // A program that changes its state often must not fill the memory: only the last state is kept.
     if case .changed = frame, case .changed = waiting.last, packets.isEmpty {
       waiting.removeLast()
     }
@@ -62,7 +62,7 @@ final class ServerChannel {
     flush()
   }
 
-  /// Sends what waits, as far as there is room.
+  /// Sends waiting frames, as far as there is room.
   func flush() {
     while let frame = waiting.first {
       if packets.isEmpty { packets = frame.packets }

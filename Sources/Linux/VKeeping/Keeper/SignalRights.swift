@@ -1,10 +1,11 @@
 import CVLinux
 import Glibc
 
-/// With whose rights a program's processes are signalled.
+/// The rights with which a program's processes are signalled.
 ///
-/// A program's user may not signal what has become another's, as a set-user program does. The
-/// keeper has root's rights, and so it signals in a child that has that user's only.
+/// A program's user may not signal a process that has become another user's, such as a set-user
+/// program. The keeper has root's rights, and so it signals from a child process that has only that
+/// user's.
 enum SignalRights {
   case root
   case user(uid: UInt32, gid: UInt32)
@@ -18,7 +19,7 @@ enum SignalRights {
 
   /// Signals `targets` as kill(2) does, up to the first that is refused.
   ///
-  /// Answers 0, or that error number, negative; `-ESRCH` is that none of them is there.
+  /// Returns 0, or that error number, negative; `-ESRCH` if none of them exists.
   func send(_ number: Int32, to targets: [Int32]) -> Int32 {
     if case .user(let uid, let gid) = self, !isRoot {
       return unsafe v_kill_as(uid, gid, targets, targets.count, number)
@@ -30,7 +31,7 @@ enum SignalRights {
     return result
   }
 
-  /// 0 if all of `targets` that are there may be signalled.
+  /// 0 if all existing processes of `targets` may be signalled.
   func check(_ targets: [Int32]) -> Int32 {
     if isRoot { return 0 }
     let error = send(0, to: targets)

@@ -1,9 +1,9 @@
 package import VProtocol
 
-/// What was written to a program and not yet read by it.
+/// Input that was written to a program and that it has not read.
 ///
-/// A write is taken, and its writer answered, once it and all before it that the program has not
-/// read are at most `capacity` octets.
+/// A write is taken, and answered, once it and all unread octets before it are at most `capacity`
+/// octets.
 package struct InputQueue: Sendable {
   private struct Unanswered {
     var token: UInt32
@@ -12,7 +12,7 @@ package struct InputQueue: Sendable {
 
   private let capacity: Int
   private var pieces: [[UInt8]] = []
-  /// Octets of the first piece that the program has.
+  /// Octets of the first piece that the program has already.
   private var offset = 0
   private var received: UInt64 = 0
   /// Octets that were written with a position.
@@ -22,14 +22,15 @@ package struct InputQueue: Sendable {
   private var isBroken = false
   private var isEnded = false
 
-  /// Octets that may wait, taken or not.
+  /// The limit of waiting octets, taken or not.
   package static let octetsMax = 64 * KeeperFrame.dataBytesMax
 
   package init(capacity: Int = 65_536) { self.capacity = capacity }
 
   /// Queues a write; a code if nothing will be read any more, or too much waits.
   ///
-  /// With a position, octets that have been written are left out, and `outOfRange` says that some
+  /// With a position, octets that were written before are skipped, and `outOfRange` means that some
+  /// before it are missing. Such a write is answered as if it were the first.
   /// before it are missing. Such a write is answered as if it were the first.
   package mutating func handleWrite(
     token: UInt32, at position: UInt64? = nil, _ octets: [UInt8]
@@ -48,10 +49,10 @@ package struct InputQueue: Sendable {
     return nil
   }
 
-  /// No more is written: the stream is to be closed once nothing waits.
+  /// Nothing more is written: the stream is to be closed when the queue is empty.
   package mutating func handleEnd() { isEnded = true }
 
-  /// What to write next; nil if there is nothing.
+  /// The octets to write next; nil if there are none.
   package var head: ArraySlice<UInt8>? { pieces.first?[offset...] }
 
   package var isToBeClosed: Bool { isBroken || (isEnded && pieces.isEmpty) }
@@ -66,17 +67,17 @@ package struct InputQueue: Sendable {
     }
   }
 
-  /// Nobody reads any more.
+  /// The program no longer reads.
   package mutating func handleBroken() {
     isBroken = true
     pieces = []
     offset = 0
   }
 
-  /// Those who wrote are gone; what they wrote goes on.
+  /// The writers have ended; their octets are still written.
   package mutating func handleWritersLost() { unanswered.removeAll() }
 
-  /// A write that can be answered, and the answer; nil when all others wait.
+  /// A write that can be answered, and the answer; nil if all others wait.
   package mutating func nextAnswer() -> (token: UInt32, code: ReplyCode)? {
     guard let first = unanswered.first else { return nil }
     guard isBroken || first.end <= written + UInt64(capacity) else { return nil }

@@ -1,10 +1,11 @@
 package import VStore
 
-/// One stream of a program's output as its keeper holds it: the octets, and who waits for more.
+/// One stream of a program's output, kept by its keeper: the octets, and the reads that wait for
+/// more.
 ///
-/// Positions count from the stream's first octet. The last `keptMax` octets are kept at least, and
-/// of a stream that holds its program up also what was not taken: a read at a position says that
-/// everything before it was.
+/// Positions count from the stream's first octet. At least the last `keptMax` octets are kept; if
+/// the program waits for its readers, also those that are unconfirmed: a read at a position
+/// confirms everything before it.
 package struct OutputLog: Sendable {
   private struct Waiting {
     var token: UInt32
@@ -22,7 +23,7 @@ package struct OutputLog: Sendable {
   private var isFinished = false
   private var waiting: [Waiting] = []
 
-  /// A node asks for a program no more often at once.
+  /// A node has no more reads of a program under way at once.
   package static let waitingMax = 2048
 
   package init(
@@ -35,19 +36,19 @@ package struct OutputLog: Sendable {
 
   private var end: UInt64 { start + UInt64(octets.count) }
 
-  /// How many octets the program may write now; at its end all that it has written is added.
+  /// How many octets the program may write now; when it ends, all its output is added.
   ///
-  /// What it leaves behind holds nobody up, and is held up by nobody.
+  /// After its end, processes that it left behind neither wait nor make others wait.
   package var room: Int {
     guard holdsUp, !isFinished else { return unreadMax }
     return max(0, unreadMax - Int(end - taken))
   }
 
   package mutating func handleOutput(_ more: some Collection<UInt8>) {
-    // Its readers may be slower than what is left behind, and have all up to the end.
+    // Readers get everything up to the end, even if they are slower than processes left behind.
     if holdsUp && isFinished { return }
     octets.append(contentsOf: more)
-    // In strides, since what is left moves.
+    // In large steps, because the rest is moved.
     if octets.count >= keptMax + keptMax / 4 { drop(octets.count - keptMax) }
   }
 
@@ -59,10 +60,10 @@ package struct OutputLog: Sendable {
     start += UInt64(count)
   }
 
-  /// There will be no more output of the program itself: whoever has all of it is at the end.
+  /// The program has ended and writes no more: a reader that has everything is at the end.
   package mutating func handleEnd() { isFinished = true }
 
-  /// False if so many reads wait that this one cannot.
+  /// False if too many reads wait.
   package mutating func handleRead(token: UInt32, position: UInt64, count: Int) -> Bool {
     guard waiting.count < Self.waitingMax else { return false }
     taken = max(taken, min(position, end))
@@ -70,17 +71,17 @@ package struct OutputLog: Sendable {
     return true
   }
 
-  /// Whether the read was waiting here.
+  /// Whether the read was waiting.
   package mutating func handleCancel(token: UInt32) -> Bool {
     guard let index = waiting.firstIndex(where: { $0.token == token }) else { return false }
     waiting.remove(at: index)
     return true
   }
 
-  /// Those who read are gone.
+  /// The readers have ended.
   package mutating func handleReadersLost() { waiting.removeAll() }
 
-  /// A read that can be answered, and the answer; nil when all others wait.
+  /// A read that can be answered, and the answer; nil if all others wait.
   package mutating func nextAnswer() -> (token: UInt32, read: StreamRead)? {
     guard
       let index = waiting.firstIndex(where: { $0.position < end || isFinished })

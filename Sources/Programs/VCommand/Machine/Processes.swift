@@ -30,7 +30,7 @@ package enum Processes {
     }.map { "process \($0.pid) (\($0.name))" }
   }
 
-  /// What keeps a mount busy, one thing a line.
+  /// Names what keeps a mount busy, one thing a line.
   ///
   /// Everything is read from /proc; the mount itself is not looked at, since it may hang.
   package static func holding(mount point: String) -> [String] {
@@ -165,7 +165,7 @@ package enum Command {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    // Files, not pipes: whoever outlives the program keeps nobody waiting.
+    // Files, not pipes: processes that outlive the program delay no reader.
     let wanted = isShown ? 0 : 2
     let files = (0..<wanted).compactMap { _ in temporaryFile() }
     defer { for file in files { close(file) } }

@@ -22,7 +22,7 @@ package enum Listing {
     return try team.records(limit: limit).compactMap { record in
       let name = String(decoding: record.name, as: UTF8.self)
       guard record.kind.isContext, ProgramName(name) != nil else { return nil }
-      // Only what was started there is told from an earlier one of its name.
+      // Only a program that was started there has a generation of its own.
       return Entry(name: name, isProgram: record.identity.generation != 0)
     }
   }

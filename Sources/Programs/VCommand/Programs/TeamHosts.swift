@@ -21,9 +21,9 @@ package enum TeamHosts {
     }
   }
 
-  /// All are waited for so long after the first answer.
+  /// How long further answers are waited for after the first one.
   private static let moreMicroseconds: UInt32 = 1000
-  /// Somebody answers within this, or nobody is willing.
+  /// An answer comes in this time, or no host accepts the program.
   private static let limit = TimeSpan.milliseconds(500)
 
   /// Asks all program managers at once and takes the least loaded of those that answer soon; of
@@ -54,10 +54,10 @@ package enum TeamHosts {
     return host
   }
 
-  /// What program managers answered.
+  /// The answers of program managers.
   private final class Offers: Sendable {
     private let offers = Mutex<[SelectHost.Answer]>([])
-    /// Written to with the first answer, or when nobody will answer any more.
+    /// Written to at the first answer, or when no more answers will come.
     private let ends: (read: Int32, write: Int32)
 
     init() {

@@ -21,7 +21,7 @@ struct Attach: ParsableCommand {
 
   @OptionGroup var options: NodeOptions
 
-  @Argument(help: ArgumentHelp("Which one.", valueName: "program"), completion: .program)
+  @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
   var program: String
 
   /// The key ^\.
@@ -61,7 +61,7 @@ struct Attach: ParsableCommand {
     }
   }
 
-  /// Everybody sees its status, and nobody else its streams.
+  /// All users may see its status, but only its own user its streams.
   private func checkRights(
     over found: RemoteProgram, _ status: ProgramStatus, _ session: Session
   ) throws(Failure) {
@@ -78,8 +78,9 @@ struct Attach: ParsableCommand {
     }
   }
 
-  /// Its input is opened with the first octet, and ended only by whoever gave it some, or typed its
-  /// end.
+  /// Its input is opened with the first octet.
+  ///
+  /// Only a user who gave it input, or typed its end, ends it.
   private func feed(_ program: RemoteProgram, _ terminal: Terminal?) {
     var file: OpenFile?
     while let octets = InputFeed.next() {
@@ -103,7 +104,7 @@ struct Attach: ParsableCommand {
   }
 }
 
-/// Signals of one who looks at a program: only the size of the terminal is for it.
+/// The signals of an attached terminal: only its size is passed on.
 private final class WindowKeeper: SignalTaker {
   private let program: RemoteProgram
   private let terminal: Terminal

@@ -4,12 +4,12 @@ import VCommand
 import VProtocol
 import VRuntime
 
-/// A directory of this host as other hosts have it: below what this host serves.
+/// A directory of this host as other hosts see it: below this host's exports.
 enum ExportedDirectory {
-  /// The path that a program on `host` starts in, for one of this host.
+  /// The path in which a program on `host` starts, for a path of this host.
   ///
-  /// That of an exported directory is below `/v/storage/<this host>`. Which one is exported nobody
-  /// says: the server that has it is asked for the longest end of its path that is the same
+  /// The path of an exported directory is below `/v/storage/<this host>`. To find the export, the
+  /// file server is asked for the longest end of the path that is the same directory there.
   /// directory there.
   static func path(_ path: [UInt8], for host: String, _ session: Session) -> [UInt8] {
     var own = stat()
@@ -31,7 +31,7 @@ enum ExportedDirectory {
     return path
   }
 
-  /// Another directory with this number changed at the same nanosecond is none that there is.
+  /// Two directories with the same inode number and change time are the same.
   private static func isSame(_ found: Descriptor, _ own: stat) -> Bool {
     let changed = Int64(own.st_ctim.tv_sec) * 1_000_000_000 + Int64(own.st_ctim.tv_nsec)
     return found.identity.inode == own.st_ino && found.changed == changed

@@ -5,8 +5,8 @@ import VCommand
 import VProtocol
 import VRuntime
 
-/// A program elsewhere in the place of this process: its streams, signals and exit status are this
-/// process's.
+/// A program elsewhere in the foreground of this process: its streams, signals and exit status
+/// become this process's.
 enum Foreground {
   static func run(
     _ request: RunRequest, _ host: String, _ session: Session, _ signals: SignalRelay,
@@ -35,7 +35,7 @@ enum Foreground {
     }
   }
 
-  /// Says so on standard error; while the host is silent, keys are for this process.
+  /// Reports it on standard error; while the host is silent, keys are for this process.
   static func tell(_ notice: OutageNotice, of host: String, _ terminal: Terminal? = nil) {
     switch notice {
     case .silent:

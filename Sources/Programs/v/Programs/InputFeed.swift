@@ -3,7 +3,7 @@ import VClient
 import VCommand
 import VProtocol
 
-/// Standard input on its way to a program, up to its end.
+/// Copies standard input to a program, up to its end.
 final class InputFeed: Sendable {
   private let program: RemoteProgram
   private let hasTerminal: Bool
@@ -13,7 +13,7 @@ final class InputFeed: Sendable {
     self.hasTerminal = hasTerminal
   }
 
-  /// What ends an input that a terminal has: there end of file is a key.
+  /// The key that ends the input of a terminal.
   private static let endKey: UInt8 = 4
 
   func run() {
@@ -22,7 +22,7 @@ final class InputFeed: Sendable {
       do throws(Refusal) {
         try Answered.done { input.write(octets, $0) }
       } catch {
-        // As a local reader that is gone: whoever writes to us is told.
+        // The writer to this process gets an error, as from a local reader that has ended.
         if error.code == .brokenPipe { close(0) }
         return
       }
@@ -34,7 +34,7 @@ final class InputFeed: Sendable {
     }
   }
 
-  /// What there is, at least an octet; nil at the end.
+  /// The octets that are there, at least one; nil at the end.
   static func next() -> [UInt8]? {
     var buffer = [UInt8](repeating: 0, count: Message.segmentBytesMax)
     while true {

@@ -4,8 +4,8 @@ import VClient
 import VCommand
 import VProtocol
 
-/// A program elsewhere as a job of this host's shell: signals go to it, and it stops and goes on
-/// together with this process.
+/// A program elsewhere as a job of this host's shell: signals are passed to it, and it stops and
+/// resumes together with this process.
 final class Job: SignalTaker {
   private let program: RemoteProgram
   private let terminal: Terminal?
@@ -13,7 +13,7 @@ final class Job: SignalTaker {
 
   private static let endings = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
 
-  /// With a terminal, keys are the program's and its stops are this process's.
+  /// With a terminal, keys are for the program, and this process stops when it stops.
   init(_ program: RemoteProgram, _ terminal: Terminal?) {
     self.program = program
     self.terminal = terminal
@@ -29,7 +29,7 @@ final class Job: SignalTaker {
     case SIGCONT: resumeTerminal()
     case SIGWINCH: tellSize()
     case _ where program.isSilent && Self.endings.contains(number):
-      // Nobody hears it there: whoever waits for the host waits no more.
+      // The host does not hear it: this process stops waiting for the host.
       SignalRelay.end(by: number, terminal)
     default: tell("kill \(Signal.name(of: number))")
     }
@@ -38,8 +38,8 @@ final class Job: SignalTaker {
   func suspend() { tell("suspend") }
   func resume() { tell("resume") }
 
-  /// Stops this process's job whenever the program is stopped, by the thread that takes signals:
-  /// no other one is then there to take the one that stops.
+  /// Stops this process's job whenever the program stops, on the thread that takes signals: then no
+  /// other thread can take the stop signal.
   func watchStops() {
     Background.run { [self] in
       let events = program.conversation.events()
@@ -68,8 +68,8 @@ final class Job: SignalTaker {
     if terminal != nil { tell("size \(Terminal.size.text)") }
   }
 
-  /// A program that cannot be told has ended, or its host is lost: the one who waits for it finds
-  /// out.
+  /// If the program cannot be reached, it has ended, or its host is lost: the wait for it reports
+  /// that.
   private func tell(_ line: String) { try? program.control(line) }
 }
 

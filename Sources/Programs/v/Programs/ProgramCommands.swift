@@ -3,7 +3,7 @@ import Glibc
 import VCommand
 import VProtocol
 
-/// `v kill`: a signal for programs, wherever they are.
+/// `v kill`: sends a signal to programs, wherever they are.
 struct Kill: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Sends a signal to programs on any host.",
@@ -21,7 +21,7 @@ struct Kill: ParsableCommand {
 
   @OptionGroup var options: NodeOptions
 
-  @Argument(help: ArgumentHelp("What to send it to.", valueName: "program"), completion: .program)
+  @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
   var programs: [String]
 
   func validate() throws {
@@ -50,7 +50,7 @@ struct Kill: ParsableCommand {
   }
 }
 
-/// `v wait`: the end of programs.
+/// `v wait`: waits for the end of programs.
 struct Wait: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Waits until programs have ended, on any host.",
@@ -63,7 +63,7 @@ struct Wait: ParsableCommand {
 
   @OptionGroup var options: NodeOptions
 
-  @Argument(help: ArgumentHelp("What to wait for.", valueName: "program"), completion: .program)
+  @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
   var programs: [String]
 
   func run() throws {
@@ -81,25 +81,25 @@ struct Wait: ParsableCommand {
   }
 }
 
-/// `v logs`: what a program has written.
+/// `v logs`: prints the output of a program.
 struct Logs: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Prints what a program has written so far, the last megabyte of each stream.",
+    abstract: "Prints the output of a program so far, the last megabyte of each stream.",
     discussion: """
       Example: v logs -f moa/12.make
 
       Its standard output goes to standard output, its standard error to standard error.
       """)
 
-  @Flag(name: .shortAndLong, help: "Go on with what it writes from now on, until it has ended.")
+  @Flag(name: .shortAndLong, help: "Go on with its output until it has ended.")
   var follow = false
 
   @OptionGroup var options: NodeOptions
 
-  @Argument(help: ArgumentHelp("Whose output.", valueName: "program"), completion: .program)
+  @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
   var program: String
 
-  /// What is kept is there at once: after so long without anything there is no more.
+  /// Kept output comes at once: after this time without any there is no more.
   private static let silence = TimeSpan.milliseconds(300)
 
   func run() throws {

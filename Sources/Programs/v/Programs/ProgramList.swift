@@ -10,7 +10,7 @@ import VRuntime
 struct ProgramList: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ps",
-    abstract: "Lists the programs that run on hosts of the cluster, as they were started there.",
+    abstract: "Lists the programs that run on hosts of the cluster.",
     discussion: """
       Example: v ps moa
 
@@ -20,14 +20,14 @@ struct ProgramList: ParsableCommand {
       A host that does not answer is named on standard error and holds nobody up.
       """)
 
-  @Flag(name: .shortAndLong, help: "Those that have ended, too.")
+  @Flag(name: .shortAndLong, help: "Also programs that have ended.")
   var all = false
 
-  @Flag(name: .shortAndLong, help: "What else the hosts run, too.")
+  @Flag(name: .shortAndLong, help: "Also the other processes of the hosts.")
   var processes = false
 
   @Option(
-    name: .shortAndLong, help: ArgumentHelp("Only what runs as this user.", valueName: "name"))
+    name: .shortAndLong, help: ArgumentHelp("Only those of this user.", valueName: "name"))
   var user: String?
 
   @Flag(name: .shortAndLong, help: "Print the names of the programs only.")
@@ -39,7 +39,7 @@ struct ProgramList: ParsableCommand {
     help: ArgumentHelp("Hosts; all if none is given.", valueName: "host"), completion: .host)
   var hosts: [String] = []
 
-  /// Silence of a host that nobody has noticed yet is noticed after two seconds.
+  /// A host that falls silent just now is found silent after two seconds.
   private static let limit = TimeSpan.milliseconds(1500)
 
   func validate() throws {
@@ -96,7 +96,7 @@ struct ProgramList: ParsableCommand {
     }
   }
 
-  /// Nil for one that has gone meanwhile.
+  /// Nil for a program that has ended meanwhile.
   private func row(
     of entry: Listing.Entry, on host: String, _ session: Session
   ) -> ProgramRow? {
@@ -168,7 +168,7 @@ struct ProgramRow: Encodable, Sendable {
     command = Self.line(words)
   }
 
-  /// What a host runs besides: `/proc/PID/status` and its command line.
+  /// Another process of a host: `/proc/PID/status` and its command line.
   init(_ host: String, _ name: String, process text: String, _ words: String) {
     self.init(host, name)
     for line in text.split(separator: "\n") {
@@ -185,7 +185,7 @@ struct ProgramRow: Encodable, Sendable {
     if command.isEmpty { command = "[\(name.drop { $0 != "." }.dropFirst())]" }
   }
 
-  /// Arguments as one line that moves no cursor.
+  /// Arguments as one line without control characters.
   private static func line(_ words: String) -> String {
     String(
       String.UnicodeScalarView(

@@ -29,19 +29,19 @@ struct Run: ParsableCommand {
     help: ArgumentHelp("Run on this host (default: this one).", valueName: "host"))
   var hostsNamed: [String] = []
 
-  @Flag(help: "Run on the least loaded host that is willing.")
+  @Flag(help: "Run on the least loaded host that accepts the program.")
   var any = false
 
-  @Flag(help: "Run on every host; its name stands before each line of output.")
+  @Flag(help: "Run on every host; each line of output starts with its name.")
   var each = false
 
   @Option(
     name: .customLong("class"),
-    help: "foreground, background or guest: how it stands to other programs.",
+    help: "foreground, background or guest: its priority among programs.",
     completion: .list(["foreground", "background", "guest"]))
   var programClass = "foreground"
 
-  @Flag(help: "Print the program's name and leave it to itself; v attach and v logs find it.")
+  @Flag(help: "Print the program's name and detach; v attach and v logs find it.")
   var detach = false
 
   @Flag(
@@ -65,7 +65,7 @@ struct Run: ParsableCommand {
 
   func validate() throws {
     guard let first = words.first else { throw ValidationError("Which program?") }
-    // Everything from the first word on that is no option of v is the program's.
+    // Everything from the first word on that is not an option of v belongs to the program.
     guard !first.hasPrefix("-") || command.first == "--" || asksForHelp else {
       throw ValidationError("Unknown option '\(first)'")
     }
@@ -89,7 +89,7 @@ struct Run: ParsableCommand {
 
   private var asksForHelp: Bool { ["-h", "--help"].contains(command.first) }
 
-  /// Without the `--` that may stand before them.
+  /// Without the `--` that may precede them.
   private var words: ArraySlice<String> {
     command.first == "--" ? command.dropFirst() : command[...]
   }
@@ -129,7 +129,7 @@ struct Run: ParsableCommand {
     return [hostsNamed.first.map { $0 == "self" ? session.node.host : $0 } ?? session.node.host]
   }
 
-  /// A line for a shell that is one word is no program: says so.
+  /// A shell line as a single word is not a program: adds that hint.
   private func hinted<Value>(_ body: () throws -> Value) throws -> Value {
     do {
       return try body()
@@ -180,7 +180,7 @@ struct Run: ParsableCommand {
     Glibc.exit(jobs.status(of: hosts))
   }
 
-  /// The exit status of one of them, after everything that it wrote.
+  /// The exit status of one of them, after all its output.
   private static func runOne(
     _ request: RunRequest, _ host: String, _ session: Session, _ jobs: Jobs,
     _ limit: TimeSpan

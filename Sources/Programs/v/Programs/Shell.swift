@@ -27,7 +27,7 @@ struct Shell: ParsableCommand {
 
   @OptionGroup var options: NodeOptions
 
-  @Argument(help: ArgumentHelp("Where.", valueName: "host"), completion: .host)
+  @Argument(help: ArgumentHelp("The host.", valueName: "host"), completion: .host)
   var host: String
 
   func validate() throws {
@@ -37,7 +37,7 @@ struct Shell: ParsableCommand {
     }
   }
 
-  /// What a terminal is, and in which language; nothing else of a session goes along.
+  /// The variables of the terminal and the language; no others of a session go along.
   private static func carries(_ variable: [UInt8]) -> Bool {
     ["TERM=", "COLORTERM=", "LANG=", "LC_"].contains { variable.starts(with: Array($0.utf8)) }
   }

@@ -2,14 +2,14 @@ import Glibc
 import Synchronization
 import VCommand
 
-/// Gets the signals of this process in the place of its default action.
+/// Gets the signals of this process instead of their default action.
 protocol SignalTaker: Sendable {
   func take(_ signal: Int32)
 }
 
 /// The signals that a program elsewhere gets when this process does.
 ///
-/// To be made before there are other threads. Until there is somebody to take them, they end this
+/// It must be made before there are other threads. Until there is a taker, the signals end this
 /// process as they end any other.
 final class SignalRelay: Sendable {
   private let set: sigset_t
@@ -24,13 +24,13 @@ final class SignalRelay: Sendable {
     sigemptyset(&set)
     for number in Self.signals where !Self.isIgnored(number) { sigaddset(&set, number) }
     self.set = set
-    // A job in the background that reads its terminal is to wait, not to stop; one that nobody
-    // reads from puts its terminal right before it ends.
+    // A job in the background that reads its terminal must wait, not stop; after a broken pipe the
+    // terminal is restored before the process ends.
     for number in [SIGTTIN, SIGTTOU, SIGPIPE] { sigaddset(&set, number) }
     pthread_sigmask(SIG_BLOCK, &set, nil)
   }
 
-  /// As nohup(1) wants it, and shells for what runs in the background of a script.
+  /// As nohup(1) sets it, and shells for background jobs of a script.
   private static func isIgnored(_ number: Int32) -> Bool {
     var action = sigaction()
     sigaction(number, nil, &action)
@@ -57,7 +57,7 @@ final class SignalRelay: Sendable {
     }
   }
 
-  /// Does what the signal does by default; returns after one that stops, when that is over.
+  /// Does the signal's default action; after one that stops, returns when the process is resumed.
   static func obey(_ number: Int32, wholeJob: Bool = false) {
     var one = sigset_t()
     sigemptyset(&one)
@@ -67,7 +67,7 @@ final class SignalRelay: Sendable {
     pthread_sigmask(SIG_BLOCK, &one, nil)
   }
 
-  /// Ends this process by a signal, or where that is ignored as if by it.
+  /// Ends this process by a signal; if that is ignored, with its exit status.
   static func end(by number: Int32, _ terminal: Terminal?) -> Never {
     terminal?.restore()
     obey(number)

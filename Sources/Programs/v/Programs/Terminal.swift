@@ -3,7 +3,7 @@ import Synchronization
 import VCommand
 import VProtocol
 
-/// This process's terminal, taken over for a program elsewhere and given back as it was.
+/// This process's terminal, taken over for a program elsewhere and restored afterwards.
 final class Terminal: Sendable {
   private struct State: Sendable {
     var saved: termios
@@ -12,14 +12,14 @@ final class Terminal: Sendable {
 
   private let state: Mutex<State?>
 
-  /// Nothing is taken over yet; standard input may be something else.
+  /// Nothing is taken over yet; standard input may not be a terminal.
   init() {
     var saved = termios()
     let isThere = tcgetattr(0, &saved) == 0
     state = Mutex(isThere ? State(saved: saved) : nil)
   }
 
-  /// Every key is for the program, ^C and ^Z too.
+  /// Every key goes to the program, ^C and ^Z too.
   func makeRaw() {
     state.withLock { state in
       guard var raw = state?.saved, Self.isForeground else { return }
@@ -32,7 +32,7 @@ final class Terminal: Sendable {
   func restore() {
     state.withLock { state in
       guard var saved = state?.saved, state?.isRaw == true else { return }
-      // What it prints last is still on its way.
+      // The program's last output is still on its way.
       tcsetattr(0, TCSADRAIN, &saved)
       state?.isRaw = false
     }
@@ -41,16 +41,16 @@ final class Terminal: Sendable {
   /// Whether keys go to this process's job.
   static var isForeground: Bool {
     let group = tcgetpgrp(0)
-    // Not the terminal that this process is controlled by: nobody takes its keys away.
+    // It is not the terminal that controls this process: no other job takes its keys.
     return group < 0 || group == getpgrp()
   }
 
-  /// In the background it waits until a shell brings it to the front.
+  /// In the background it waits until a shell brings it to the foreground.
   static func waitForForeground() {
     while isatty(0) == 1 && !isForeground { usleep(50_000) }
   }
 
-  /// Of the terminal, or a usual one.
+  /// The size of the terminal, or a usual one.
   static var size: TerminalSize {
     var size = winsize()
     for descriptor: Int32 in 0...2 {

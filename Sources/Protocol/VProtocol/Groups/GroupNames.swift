@@ -1,10 +1,10 @@
-/// Which octets the names of groups and of their members may have.
+/// The octets that names of groups and of their members may have.
 ///
-/// Octets beyond ASCII are a name's own affair, UTF-8 or not. What would break a line of text, end
-/// a word of it, or mean something to a shell's listing is refused, so that every line that shows a
+/// Octets beyond ASCII are free, UTF-8 or not. An octet that would end a line or a word, or that a
+/// shell treats as special, is refused, so that every line with a name can be parsed.
 /// name can be read again.
 extension Name {
-  /// 200 names of a board fit into one answer.
+  /// 200 names of one group server fit into one answer.
   public static let groupBytesMax = 64
   /// A host, a number, and a program of 32 octets; 64 members fit into one answer.
   public static let memberBytesMax = 120

@@ -1,14 +1,14 @@
 /// The operations of groups that have a name: interface 0x0016.
 extension EntityID {
-  /// The group boards of all nodes.
+  /// The group servers of all nodes.
   public static let groupManagerGroup = EntityID(
     group: 0x16, low: wellKnownLow, isUnrestricted: true)
 
-  /// The group of a name: the low 59 bits of the hash of its octets (FNV-1a), so that no host keeps
-  /// a table, and before them the bit that all groups with a name have and no other.
+  /// The group of a name: the low 59 bits of the hash of its octets (FNV-1a), so that no host needs
+  /// a table, and before them a bit that is set in all groups with a name and in no other.
   public init(groupNamed name: Name) {
     var hash = name.stableHash
-    // The half that all well-known groups have is none of a name.
+    // The low half of the well-known groups is avoided.
     if UInt32(truncatingIfNeeded: hash) == Self.wellKnownLow { hash ^= 1 }
     hash |= Self.namedBit
     self.init(
@@ -17,12 +17,12 @@ extension EntityID {
   }
 }
 
-/// A message to the members of a group, each of which answers; or to one program alone.
+/// A message to the members of a group, or to one program; every member answers.
 public struct GroupMessage: Operation {
   public static let code: UInt32 = 0x001601
 
   /// The client's principal; another one is believed only from root of the receiver's own host,
-  /// who hands messages on.
+  /// when a group server passes the message on.
   public var sender: String
   public var text: String
   public init(sender: String, text: String) {
@@ -38,8 +38,8 @@ public struct GroupMessage: Operation {
     }
   }
 
-  /// Whether a text is one line that moves no cursor: a reader's line is one sender's, and a
-  /// terminal does nothing else with it.
+  /// Whether a text is one line without control characters: each line that a reader gets is from
+  /// one sender, and it does not control the reader's terminal.
   public static func isLine(_ text: String) -> Bool {
     !text.unicodeScalars.contains {
       ($0.value < 0x20 && $0 != "\t") || 0x7F..<0xA0 ~= $0.value
@@ -47,14 +47,14 @@ public struct GroupMessage: Operation {
   }
   public var message: Message { Message(Self.request, segment: fields([sender.utf8]) + text.utf8) }
 
-  /// With its sender it fits into one packet, so that one loss is one member's.
+  /// With its sender it fits into one packet, so that each member's loss is independent.
   public static let textBytesMax = 700
 
   public struct Answer: OperationAnswer {
-    /// What became of it at the member.
+    /// The result at the member.
     public var outcome: ReplyCode
     public var member: Name
-    /// What the member says.
+    /// What the member answers in words.
     public var words: String
     public init(_ outcome: ReplyCode, member: Name, words: String) {
       self.outcome = outcome
@@ -74,13 +74,13 @@ public struct GroupMessage: Operation {
   }
 }
 
-/// Asks the group boards for a group: each answers what it has of it, or `notFound`; `noPermission`
-/// to who may not look into the group and is no board.
+/// Asks the group servers for a group: each answers its data, or `notFound`; or `noPermission` if
+/// the client may not look into the group and is no group server.
 public struct QueryGroup: Operation {
   public static let code: UInt32 = 0x001602
   public static let isIdempotent = true
 
-  /// Empty for the names of all groups, which are the members of the answer then.
+  /// Empty for the names of all groups, which are then the members in the answer.
   public var name: Name
   public init(_ name: Name) { self.name = name }
   public init(parsing message: Message) throws(WireError) { name = Name(message.segment) }
@@ -101,7 +101,7 @@ public struct QueryGroup: Operation {
     public var madeAt: Int64 = 0
     public var owner = ""
     public var permissions: UInt32 = 0
-    /// Those of that host.
+    /// The members of that host.
     public var members: [Member] = []
     public init(host: String) { self.host = host }
     public init(parsing message: Message) throws(WireError) {
@@ -123,7 +123,7 @@ public struct QueryGroup: Operation {
   }
 }
 
-/// A change that one group board makes: that of the host it names.
+/// A change that is made by one group server: that of the named host.
 public struct ChangeGroup: Operation {
   public enum Change: UInt32, Sendable {
     case join = 1
@@ -137,7 +137,7 @@ public struct ChangeGroup: Operation {
   public var member: Name = ""
   /// Of the member; believed from root of that host alone.
   public var owner = ""
-  /// The program that is the member, where its manager says so.
+  /// The program that is the member, if its manager sends the request.
   public var program = EntityID.none
   public init(_ change: Change, _ group: Name, host: String) {
     self.change = change
@@ -160,7 +160,7 @@ public struct ChangeGroup: Operation {
 }
 
 extension SegmentReader {
-  /// A length of 16 bits and so many octets of a name.
+  /// A name behind its length of 16 bits.
   fileprivate mutating func name() throws(WireError) -> Name {
     let count = try integer(UInt16.self)
     return Name(try octets(Int(count)))

@@ -1,7 +1,7 @@
-/// The operations of the server that stands for a whole node: interface 0x0012.
+/// The operations of a node's server: interface 0x0012.
 ///
 /// Every node has it as discriminator 2 of its kernel and as a member of the node group. It keeps
-/// no record of who asks; what only this host's processes may ask is refused to others.
+/// no records of its clients; operations for this host's own processes are refused to others.
 extension EntityID {
   /// The servers of all nodes.
   public static let nodeGroup = EntityID(group: 0x12, low: 0xE000_0100, isUnrestricted: true)
@@ -14,7 +14,7 @@ extension EntityID {
   }
 }
 
-/// The shortest message transaction there is: 32 octets there, 32 back, nothing done.
+/// The shortest message transaction: 32 octets in each direction, and nothing is done.
 public struct PingNode: Operation {
   public static let code: UInt32 = 0x001201
   public static let isIdempotent = true
@@ -24,10 +24,10 @@ public struct PingNode: Operation {
   public var message: Message { Message(Self.request) }
 }
 
-/// Asks which node is a host's.
+/// Asks for the node of a host.
 ///
-/// Sent to the node group, only the node with that host name answers; so a name leads to a kernel
-/// without any table. With an empty name whoever is asked answers.
+/// It is sent to the node group, and only the node with that host name answers; so a name leads to
+/// a kernel without any table. With an empty name every node that is asked answers.
 public struct FindNode: Operation {
   public static let code: UInt32 = 0x001202
   public static let isIdempotent = true
@@ -62,7 +62,7 @@ public struct FindNode: Operation {
     }
   }
 
-  /// As long as Linux lets a host name be, and more.
+  /// Longer than any host name of Linux.
   public static let hostBytesMax = 255
 
   fileprivate static func hostName(_ message: Message) throws(WireError) -> String {
@@ -71,7 +71,7 @@ public struct FindNode: Operation {
   }
 }
 
-/// Asks a node how it is.
+/// Asks a node for its state.
 public struct QueryNode: Operation {
   public static let code: UInt32 = 0x001203
   public static let isIdempotent = true
@@ -82,8 +82,7 @@ public struct QueryNode: Operation {
 
   /// Lines of text, each a key and its values separated by single spaces.
   ///
-  /// `-` stands for what is not known. Lines with keys that a reader does not know are to be
-  /// skipped.
+  /// `-` stands for an unknown value. A reader skips lines with unknown keys.
   ///
   /// ```
   /// host NAME              kernel ID          address IP:PORT     sealing sealed|none
@@ -101,13 +100,13 @@ public struct QueryNode: Operation {
   }
 }
 
-/// Sends a segment that is dropped, for one of a wanted size: what carrying octets costs.
+/// Measures the cost of octets: its segment is dropped, and the answer's has a wanted size.
 public struct EchoSegment: Operation {
   public typealias Answer = ReadInstance.Answer
   public static let code: UInt32 = 0x001205
   public static let isIdempotent = true
 
-  /// Zeros that the answer has.
+  /// The number of zeros in the answer.
   public var answerBytes: Int
   public var data: [UInt8]
   public init(answerBytes: Int, data: [UInt8]) {
@@ -125,7 +124,7 @@ public struct EchoSegment: Operation {
 }
 
 /// Asks this host's node to time Sends, one after another, from inside its kernel: PingNode, or
-/// EchoSegment where octets are to be carried.
+/// EchoSegment if they carry octets.
 public struct MeasureSends: Operation {
   public enum Target: Equatable, Sendable {
     /// The node of that host.
@@ -185,7 +184,7 @@ public struct MeasureSends: Operation {
   public struct Answer: OperationAnswer {
     /// Sends made.
     public var count: UInt32
-    /// Those of them that were not answered.
+    /// Those of them without an answer.
     public var lost: UInt32
     public var minimum: UInt32 = 0
     public var median: UInt32 = 0
@@ -194,7 +193,7 @@ public struct MeasureSends: Operation {
     /// What the last unanswered Send ended with.
     public var code: ReplyCode
 
-    /// Puts `samples` in order and reads the answer off them (nearest rank).
+    /// Sorts `samples` and computes the answer (nearest rank).
     public init(samples: inout [UInt32], lost: UInt32, code: ReplyCode) {
       count = UInt32(samples.count) + lost
       self.lost = lost

@@ -1,6 +1,6 @@
 /// The operations of the time server: interface 0x0013.
 ///
-/// Every node has one, in the time group; the co-resident qualifier says which one is meant.
+/// Every node has one, in the time group; the co-resident qualifier selects one.
 extension EntityID {
   /// The time servers of all nodes.
   public static let timeGroup = EntityID(group: 0x13, low: 0xE000_0100, isUnrestricted: false)
@@ -14,7 +14,7 @@ public struct GetTime: Operation {
   public static let code: UInt32 = 0x001301
   public static let isIdempotent = true
 
-  /// Any entity of the host that is asked; none for one's own host.
+  /// Any entity of the host that is asked; `none` for the own host.
   public var near: EntityID
   public init(near: EntityID = .none) { self.near = near }
   public init(parsing message: Message) throws(WireError) { near = message.mcb.coResident }
@@ -33,14 +33,14 @@ public struct Nanoseconds: OperationAnswer {
   }
 }
 
-/// Lets the client wait: it is answered when the time is over, or when somebody wakes it up, with
-/// the nanoseconds that were left.
+/// Delays the client: the answer comes when the time is over, or when another process wakes the
+/// client, and has the nanoseconds that were left.
 public struct DelayProcess: Operation {
   public typealias Answer = Nanoseconds
   public static let code: UInt32 = 0x001302
 
   public var span: TimeSpan
-  /// Any entity of the host whose server waits; none for one's own host.
+  /// Any entity of the host whose server delays the client; `none` for the own host.
   public var near: EntityID
   public init(_ span: TimeSpan, near: EntityID = .none) {
     self.span = span
@@ -75,7 +75,7 @@ extension ProcessOperation {
   }
 }
 
-/// Ends the delay of a process; `noProcess` where it has none.
+/// Ends the delay of a process; `noProcess` if it has none.
 public struct WakeUp: ProcessOperation {
   public static let code: UInt32 = 0x001303
 
@@ -83,7 +83,8 @@ public struct WakeUp: ProcessOperation {
   public init(_ process: EntityID) { self.process = process }
 }
 
-/// How a process is, in lines of a word and its values: interface 0x0014, the process server's.
+/// The state of a process, in lines of a word and its values: interface 0x0014, the process
+/// server's.
 public struct QueryProcess: ProcessOperation {
   public typealias Answer = QueryNode.Answer
   public static let code: UInt32 = 0x001401
@@ -94,7 +95,7 @@ public struct QueryProcess: ProcessOperation {
 }
 
 extension Operation {
-  /// An empty request for the member of a group that is on an entity's host, or on one's own.
+  /// An empty request for the member of a group that is on an entity's host, or on the own host.
   static func request(near entity: EntityID) -> MessageControlBlock {
     var mcb = request
     mcb.flags = [.coResident, .publicInterface]

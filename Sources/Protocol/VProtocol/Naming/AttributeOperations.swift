@@ -1,7 +1,7 @@
 /// Reads one extended attribute of an object.
 ///
-/// `noAttribute` if the object has none of that name, `notSupported` for a name that the manager
-/// does not keep attributes under.
+/// `noAttribute` if the object has none of that name, `notSupported` for a name under which the
+/// manager keeps no attributes.
 public struct QueryAttribute: Operation {
   public typealias Answer = ReadInstance.Answer
   public static let code: UInt32 = 0x00100D
@@ -82,7 +82,7 @@ public struct ChangeAttribute: Operation {
     return name.message(Self.request.word(4, how), more: writer.bytes)
   }
 
-  /// Linux's bound for the name of an attribute, and what is left of a segment for its value.
+  /// Linux's limit for the name of an attribute; the rest of a segment is the limit for its value.
   public static let attributeBytesMax = 255
   public static let valueBytesMax = 16_000
 }

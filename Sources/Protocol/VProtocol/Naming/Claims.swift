@@ -1,12 +1,12 @@
-/// One entry of the table of who claims which prefix: Lampson's global directory, kept by every
-/// node for itself.
+/// One entry of the table of claims on prefixes: Lampson's global directory, of which every node
+/// has a copy.
 ///
 /// ```
 /// 0  record length 2 | state 2 | 4 context 8 | 12 manager 8 | 20 clock 8 | prefix, host as text
 /// ```
 public struct Claim: Equatable, Sendable {
-  /// What is `away` has lost its manager, but not its host; what is `forgotten` was away for long,
-  /// or root of some host took it out.
+  /// An `away` claim has lost its manager, but not its host; a `forgotten` one was away for long,
+  /// or was removed by root of some host.
   public enum State: UInt16, Sendable {
     case present = 1
     case withdrawn, away, forgotten
@@ -16,7 +16,7 @@ public struct Claim: Equatable, Sendable {
   public var manager: EntityID
   public var context: ContextID
   public var host: String
-  /// Nanoseconds since 1970 by the claimant's clock, but never less than a clock it has seen.
+  /// Nanoseconds since 1970 by the claimant's clock, but never less than any clock it has seen.
   public var clock: UInt64
   public var state: State
 
@@ -54,7 +54,7 @@ public struct Claim: Equatable, Sendable {
     rest = try reader.octets(start + length - reader.position)
   }
 
-  /// `rest` is put behind the host, where readers of other versions skip it.
+  /// `rest` follows the host; readers of other versions skip it.
   public func emit(into writer: inout SegmentWriter, rest: [UInt8] = []) {
     writer.integer(UInt16(byteCount + rest.count))
     writer.integer(state.rawValue)
@@ -67,18 +67,18 @@ public struct Claim: Equatable, Sendable {
     writer.octets(rest)
   }
 
-  /// Whether names lead to it.
+  /// Whether it is in listings and names lead to it.
   public var isListed: Bool { state == .present || state == .away }
 
   public var byteCount: Int { 32 + prefix.count + host.utf8.count }
 
-  /// Whether this one holds against another one on the same prefix; of two, one does.
+  /// Whether this one overrides another one on the same prefix; of two claims, one does.
   public func isNewer(than other: Claim) -> Bool {
     (clock, host, manager.rawValue) > (other.clock, other.host, other.manager.rawValue)
   }
 
-  /// Components between single slashes, none empty and none that starts with a dot: what starts
-  /// with one below a shared context never costs a question to anybody.
+  /// Components between single slashes, none empty and none that starts with a dot: a name with a
+  /// dot in front never costs a question to the group.
   public static func isPrefix(_ name: [UInt8]) -> Bool {
     let slash = UInt8(ascii: "/")
     let parts = name.split(separator: slash, omittingEmptySubsequences: false)
@@ -99,7 +99,7 @@ extension EntityID {
 
 /// Tells this node's directory that a manager answers for a prefix.
 ///
-/// `duplicateName` while another present claim on it is answered for.
+/// `duplicateName` while another present claim on it stands and its manager answers.
 public struct ClaimName: Operation {
   public static let code: UInt32 = 0x00100B
   public static let isIdempotent = true
@@ -107,7 +107,7 @@ public struct ClaimName: Operation {
   public var name: ContextName
   public var context: ContextID
   public var manager: EntityID
-  /// It gives way to any later claim of its own host, though it is answered for.
+  /// It gives way to any later claim of its own host, although its manager answers.
   public var yields: Bool
 
   public init(prefix: [UInt8], context: ContextID, manager: EntityID, yields: Bool = false) {
@@ -132,16 +132,16 @@ public struct ClaimName: Operation {
   }
 }
 
-/// Takes a prefix out of the tables of all hosts: what its own manager serves no more, or what was
-/// left by a manager that is away.
+/// Removes a prefix from the tables of all hosts, when its own manager stops serving it, or when a
+/// manager that is away left it behind.
 ///
-/// For `host/NAME` that is all that the host NAME has claimed. `inUse` while its manager answers.
+/// With `host/NAME` it removes all claims of the host NAME. `inUse` while its manager answers.
 public struct ForgetName: Operation {
   public static let code: UInt32 = 0x001010
   public static let isIdempotent = true
 
   public var name: ContextName
-  /// The manager of this host that gives its claim up; `none` forgets another one's.
+  /// The manager of this host that gives up its claim; `none` forgets another manager's.
   public var manager: EntityID
 
   public init(prefix: [UInt8], manager: EntityID = .none) {
@@ -158,7 +158,8 @@ public struct ForgetName: Operation {
 
 /// Spreads claims among directories: a datagram of at most 1,024 octets, so one packet.
 ///
-/// One that `wantsAnswer` is from a directory that is new: it asks for those of the others.
+/// With `wantsAnswer` it is from a directory that has just started and asks for the claims of the
+/// others.
 public struct SpreadClaims: Operation {
   public static let code: UInt32 = 0x00100C
   public static let isIdempotent = true
@@ -174,7 +175,7 @@ public struct SpreadClaims: Operation {
     wantsAnswer = message.mcb[1] & 1 != 0
     var reader = SegmentReader(message.segment)
     claims = []
-    // A segment has room for fewer than a table has.
+    // A segment has room for fewer claims than a table has.
     while reader.remaining > 0 { claims.append(try Claim(parsing: &reader)) }
   }
   public var message: Message {
@@ -183,7 +184,7 @@ public struct SpreadClaims: Operation {
     return Message(Self.request.word(1, wantsAnswer ? 1 : 0), segment: writer.bytes)
   }
 
-  /// The claims cut into messages that are one packet each; at least one message.
+  /// Splits the claims into messages of one packet each; at least one message.
   public static func messages(_ claims: [Claim], wantsAnswer: Bool) -> [SpreadClaims] {
     var messages: [SpreadClaims] = []
     var current: [Claim] = []

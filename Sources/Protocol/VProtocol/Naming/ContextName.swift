@@ -1,6 +1,6 @@
 /// A manager's number for a context it granted; bounded tables may drop it (`invalidContext`).
 ///
-/// 64 bits that nobody can guess. A shared name all the same: every use is checked with the
+/// 64 bits that cannot be guessed. It is a shared name, no right: every use is checked with the
 /// caller's own rights on the object.
 public struct ContextID: Hashable, Sendable {
   public var rawValue: UInt64
@@ -15,7 +15,7 @@ public struct ContextID: Hashable, Sendable {
 /// The standard fields of every request that carries a name (CSNH; ICDCS 1984, CACM 1988).
 ///
 /// The segment starts with the name; interpretation starts at the index, in the context. An empty
-/// rest names the context itself.
+/// rest is the context itself.
 public struct ContextName: Equatable, Sendable {
   public var context: ContextID
   /// Octets separated by `/`; at most 4,096.
@@ -51,7 +51,7 @@ public struct ContextName: Equatable, Sendable {
     return Message(mcb, segment: more.isEmpty ? name : name + more)
   }
 
-  /// A request with this name in the place of the one that it has.
+  /// A request with another name.
   ///
   /// Precondition: `message` carries a name.
   public func renaming(_ message: Message) -> Message {

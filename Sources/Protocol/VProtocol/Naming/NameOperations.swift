@@ -1,6 +1,6 @@
 // Interface 0x0010: the operations on names and on the objects they lead to.
 
-/// An operation that says nothing but the name.
+/// An operation whose request has only a name.
 public protocol NameOperation: Operation {
   var name: ContextName { get }
   init(_ name: ContextName)
@@ -13,10 +13,10 @@ extension NameOperation {
   public var message: Message { name.message(Self.request) }
 }
 
-/// Asks the name handling group who manages the longest prefix of a name.
+/// Asks the name handling group for the manager of the longest prefix of a name.
 ///
-/// Only a manager whose prefix it is answers, or one whose prefix lies below the name (the name
-/// is then a shared context).
+/// Only a manager answers that has the prefix, or a prefix below the name (the name is then a
+/// shared context).
 public struct QueryName: NameOperation {
   public static let code: UInt32 = 0x001001
   public static let isIdempotent = true
@@ -152,7 +152,7 @@ public struct RemoveName: Operation {
   public static let code: UInt32 = 0x001006
 
   public var name: ContextName
-  /// It is to be that of a context, else of anything but a context.
+  /// Whether the name must be that of a context; else it must be that of another object.
   public var isContext: Bool
   public init(_ name: ContextName, isContext: Bool) {
     self.name = name
@@ -217,7 +217,7 @@ public struct ReadLink: NameOperation {
   public init(_ name: ContextName) { self.name = name }
 }
 
-/// Whether the caller may read (4), write (2), execute (1) an object.
+/// Asks whether the caller may read (4), write (2), execute (1) an object.
 public struct CheckAccess: Operation {
   public static let code: UInt32 = 0x001009
   public static let isIdempotent = true
@@ -237,7 +237,7 @@ public struct CheckAccess: Operation {
   }
 }
 
-/// Room in the store behind a context.
+/// The space of the store behind a context.
 public struct QueryStore: NameOperation {
   public static let code: UInt32 = 0x00100A
   public static let isIdempotent = true

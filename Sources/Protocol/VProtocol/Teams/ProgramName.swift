@@ -4,7 +4,7 @@ public struct ProgramName: Hashable, Sendable {
   /// Nil is this host.
   public var host: String?
   public var number: UInt32
-  /// As a listing has it, `12.sort`; nil if only its number was given.
+  /// As in a listing, `12.sort`; nil if only the number was given.
   public var full: String?
 
   public init?(_ text: some StringProtocol) {
@@ -23,7 +23,7 @@ public struct ProgramName: Hashable, Sendable {
     full = pieces.count == 2 ? name : nil
   }
 
-  /// Whether a name of a listing is meant.
+  /// Whether it is the program with this name in a listing.
   public func matches(_ listed: String) -> Bool {
     if let full { return listed == full }
     return listed.hasPrefix("\(number).")

@@ -2,7 +2,7 @@
 public struct ProgramStatus: Equatable, Sendable {
   private var values: [String: String] = [:]
 
-  /// Of a word that comes twice the first counts.
+  /// If a word comes twice, the first one counts.
   public init(_ text: String) {
     for line in text.split(separator: "\n") {
       let parts = line.split(separator: " ", maxSplits: 1)
@@ -14,7 +14,7 @@ public struct ProgramStatus: Equatable, Sendable {
 
   public subscript(word: String) -> String? { values[word] }
 
-  /// What a person is to be told of where the program runs: nothing, if it runs where it should.
+  /// A notice for people if the program runs in another directory than wanted; else nil.
   public func notice(host: String) -> String? {
     guard let asked = values["asked"], let directory = values["directory"] else { return nil }
     return "\(host) has no \(asked); running in \(directory)"

@@ -1,11 +1,10 @@
-/// How a program ended, and what `v run` makes of it.
+/// How a program ended, and the exit status of `v run` for it.
 public enum RunExit: Hashable, Sendable {
   case exited(Int32)
-  /// Without SIG, or the number of one that has no name.
+  /// Without SIG, or the number of a signal without a name.
   case killed(String)
 
-  /// Reads `exited 3` or `killed TERM`, as `wait` and `status` say it; nil for a state that is no
-  /// end.
+  /// Reads `exited 3` or `killed TERM`, as in `wait` and `status`; nil for any other state.
   public init?(_ text: some StringProtocol) {
     let words = text.split(whereSeparator: \.isWhitespace)
     guard words.count == 2 else { return nil }
@@ -27,7 +26,7 @@ public enum RunExit: Hashable, Sendable {
   }
 }
 
-/// What `v run` itself ends with, as env(1) does.
+/// The exit statuses of `v run` itself, as those of env(1).
 public enum RunStatus {
   public static let failed: Int32 = 125
   public static let notExecutable: Int32 = 126

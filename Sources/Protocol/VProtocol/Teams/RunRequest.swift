@@ -1,4 +1,4 @@
-/// What is written to a host's `team/HOST/new` to start a program there.
+/// The text that is written to a host's `team/HOST/new` to start a program there.
 ///
 /// ```
 /// length: OCTETS          where it is too long for one message
@@ -21,10 +21,9 @@ public struct RunRequest: Equatable, Sendable {
   /// Absolute; nil leaves it to the host.
   public var directory: [UInt8]?
   public var programClass = "foreground"
-  /// Whether the program is to end with whoever started it.
+  /// Whether the program ends with its starter.
   public var isAttached = false
-  /// Seconds for which an attached program goes on without its starter, where the starter's host is
-  /// silent.
+  /// How many seconds an attached program goes on while its starter's host is silent.
   public var waitSeconds = 0
   public var terminal: TerminalSize?
   /// As umask(2); nil leaves it to the host.
@@ -39,14 +38,14 @@ public struct RunRequest: Equatable, Sendable {
   /// A day.
   public static let waitSecondsMax = 86_400
 
-  /// Octets that one message takes; a request that has more says first how many.
+  /// The octets of one message; a longer request starts with its length.
   public static let messageBytesMax = 16_383
 
   /// The request as it is written.
   public var octets: [UInt8] {
-    // There is a header always: a command alone could look like one.
+    // There is always a header: a command alone could look like one.
     var lines = [Array("class: \(programClass)".utf8)]
-    // A path can have newlines, a line not: then the host chooses.
+    // A path may contain newlines and a header line may not: then the host chooses the directory.
     if let directory, !directory.contains(Self.newline) {
       lines.append(Array("dir: ".utf8) + directory)
     }
@@ -64,7 +63,7 @@ public struct RunRequest: Equatable, Sendable {
     return Self.withLength(text)
   }
 
-  /// Puts a line with the length of everything in front, that line included.
+  /// Puts a line in front with the length of everything, that line included.
   private static func withLength(_ text: [UInt8]) -> [UInt8] {
     var length = text.count
     while true {
@@ -87,8 +86,8 @@ public struct RunRequest: Equatable, Sendable {
   private static let newline = UInt8(ascii: "\n")
 }
 
-/// Which variables go along with a program: not those that tell of a user's account or session on
-/// one host, of places on its disk, or of descriptors of a process there.
+/// The variables that go along with a program: not those of a user's account or session on one
+/// host, of places on its disk, or of descriptors of a process there.
 public enum CarriedEnvironment {
   /// Of `NAME=VALUE`.
   public static func carries(_ variable: [UInt8]) -> Bool {
@@ -103,6 +102,6 @@ public enum CarriedEnvironment {
     "TMUX_PANE", "STY", "TMPDIR", "MAKEFLAGS", "MFLAGS", "GNUMAKEFLAGS", "NOTIFY_SOCKET",
     "JOURNAL_STREAM", "INVOCATION_ID", "V_SOCKET",
   ]
-  /// Of the session, of whoever logged in from elsewhere, and of the loader.
+  /// Variables of the session, of a remote login, and of the loader.
   private static let prefixes = ["XDG_", "SSH_", "DBUS_", "SUDO_", "LISTEN_", "LD_"]
 }

@@ -1,15 +1,16 @@
-/// Positions in a program's streams that a client names itself, so that one that does not know what
-/// became of its request can make it again.
+/// Positions in a program's streams that a client chooses, so that it can repeat a request without
+/// knowing whether the first one was done.
 ///
-/// Where they have no mark, a read of `out` or `err` is of what this instance has not read, and a
+/// Without the mark, a read of `out` or `err` gets what this instance has not read, and a write to
+/// `in` follows all earlier ones.
 /// write to `in` is of what nobody has written.
 public enum StreamPosition {
   private static let mark: UInt64 = 1 << 63
 
-  /// As it is in a request.
+  /// The position as it is in a request.
   public static func marked(_ position: UInt64) -> UInt64 { position | mark }
 
-  /// What a request names; nil where it names none.
+  /// The position that a request has; nil if it has none.
   public static func named(by position: UInt64) -> UInt64? {
     position & mark == 0 ? nil : position & ~mark
   }

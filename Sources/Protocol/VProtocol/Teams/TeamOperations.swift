@@ -5,10 +5,8 @@ extension EntityID {
     group: 0x15, low: 0xE000_0100, isUnrestricted: false)
 }
 
-/// Asks program managers for a host to run a program on: each that is willing answers, the others
-/// do not.
-///
-/// Willing is who would start a program of that class for the client's principal.
+/// Asks program managers for a host to run a program on: each one answers that would start a
+/// program of that class for the client's principal; the others are silent.
 public struct SelectHost: Operation {
   public enum Class: UInt32, Sendable {
     case foreground = 1
@@ -19,7 +17,7 @@ public struct SelectHost: Operation {
   public static let isIdempotent = true
 
   public var programClass: Class
-  /// Hosts that are not to answer.
+  /// Hosts that must not answer.
   public var excluded: [String]
   public init(_ programClass: Class, excluded: [String] = []) {
     self.programClass = programClass
@@ -46,7 +44,7 @@ public struct SelectHost: Operation {
   public struct Answer: OperationAnswer {
     /// The manager of that host's programs.
     public var server: EntityID
-    /// Programs that want the processor, and what the host's system says, times 1,000.
+    /// Programs that want the processor, plus the load of the host's system, times 1,000.
     public var loadThousandths: UInt32
     public var host: String
 
@@ -67,7 +65,7 @@ public struct SelectHost: Operation {
   }
 }
 
-/// Does to a program what a line says, as if it were written to the program's `ctl`.
+/// Carries out a line on a program, as if it were written to the program's `ctl`.
 ///
 /// Sent to the program managers' group, it reaches the one manager that is on the program's host.
 public struct ControlTeam: Operation {

@@ -1,4 +1,4 @@
-/// Characters of a terminal.
+/// The size of a terminal in characters.
 public struct TerminalSize: Hashable, Sendable {
   public var rows: UInt16
   public var columns: UInt16
@@ -16,6 +16,6 @@ public struct TerminalSize: Hashable, Sendable {
     self.init(rows: rows, columns: columns)
   }
 
-  /// As requests and commands have it.
+  /// As in requests and commands.
   public var text: String { "\(rows) \(columns)" }
 }

@@ -5,7 +5,7 @@ public struct UIOAttributes: OptionSet, Sendable {
 
   public static let readable = UIOAttributes(rawValue: 1)
   public static let writeable = UIOAttributes(rawValue: 2)
-  /// Writes go to the end whatever their position says.
+  /// Writes go to the end, whatever their position is.
   public static let appendOnly = UIOAttributes(rawValue: 4)
   /// Blocks only in order; no positions.
   public static let stream = UIOAttributes(rawValue: 8)
@@ -15,7 +15,7 @@ public struct UIOAttributes: OptionSet, Sendable {
   public static let multiBlock = UIOAttributes(rawValue: 64)
   /// A person or a device is at the other end.
   public static let interactive = UIOAttributes(rawValue: 128)
-  /// The same block reads the same until it is written.
+  /// A block reads the same until it is written.
   public static let storage = UIOAttributes(rawValue: 256)
   public static let randomAccess = UIOAttributes(rawValue: 512)
 }
@@ -81,8 +81,8 @@ public struct OpenMode: OptionSet, Sendable {
   /// All bits that mean something.
   private static let known: OpenMode = OpenMode(rawValue: 0x7FF)
 
-  /// Whether it can be asked for: for something, with bits that mean something, and with none that
-  /// has no sense without another one.
+  /// Whether it is a valid mode: it opens for something, all its bits are known, and no bit lacks
+  /// another one that it needs.
   public var isPossible: Bool {
     guard isSubset(of: Self.known), !isDisjoint(with: [.read, .write, .execute, .directory])
     else { return false }
@@ -93,13 +93,13 @@ public struct OpenMode: OptionSet, Sendable {
     return !contains(.exclusive) || contains(.create)
   }
 
-  /// The rights that are asked for, as in a Linux mode: 4 read, 2 write, 1 execute.
+  /// The rights that it needs, as in a Linux mode: 4 read, 2 write, 1 execute.
   public var rights: UInt32 {
     (isDisjoint(with: [.read, .directory]) ? 0 : 4)
       | (isDisjoint(with: [.write, .truncate]) ? 0 : 2) | (contains(.execute) ? 1 : 0)
   }
 
-  /// What an instance is for, as people read it: `read,write`.
+  /// The mode for people: `read,write`.
   public var words: String {
     [
       (OpenMode.read, "read"), (.write, "write"), (.append, "append"), (.execute, "execute"),

@@ -12,7 +12,7 @@
 /// ```
 /// Owner and group travel by name, or as `#N` where there is none.
 public struct Descriptor: Equatable, Sendable {
-  /// Which object this is; the name it has now says nothing about that.
+  /// Which object this is, independent of its names.
   public struct Identity: Hashable, Sendable {
     public var device: UInt64
     public var inode: UInt64
@@ -54,12 +54,12 @@ public struct Descriptor: Equatable, Sendable {
   }
 
   static let fixedBytes = 128
-  /// No name of Linux is longer; owners and groups keep to it as well.
+  /// The longest name of Linux; the limit for owners and groups as well.
   public static let nameBytesMax = 255
 }
 
 extension Descriptor {
-  /// Reads the record at the reader's position and moves behind it.
+  /// Reads the record at the reader's position and advances behind it.
   public init(parsing reader: inout SegmentReader) throws(WireError) {
     let start = reader.position
     let length = Int(try reader.integer(UInt16.self))

@@ -1,7 +1,7 @@
 // Interface 0x0011: the operations on UIO objects.
 
-/// A manager's number for one instance: 64 bits that nobody can guess, never used a second time,
-/// and good only for the principal that the instance belongs to.
+/// A manager's number for one instance: 64 bits that cannot be guessed, never used a second time,
+/// and valid only for the principal that the instance belongs to.
 public struct InstanceID: Hashable, Sendable {
   public var rawValue: UInt64
   public init(rawValue: UInt64) { self.rawValue = rawValue }
@@ -12,7 +12,7 @@ public struct InstanceID: Hashable, Sendable {
 /// The instance belongs to the client's principal.
 public struct CreateInstance: Operation {
   public static let code: UInt32 = 0x001101
-  /// The first of the two words of the owner: who lets processes in looks at it.
+  /// The first of the two words of the owner; the node checks it for attached processes.
   public static let ownerWord = 5
 
   public var name: ContextName
@@ -48,7 +48,7 @@ public struct CreateInstance: Operation {
   public struct Answer: OperationAnswer {
     public var instance: InstanceID
     public var attributes: UIOAttributes
-    /// The object was made by this operation.
+    /// Whether this operation made the object.
     public var isNew: Bool
     public var descriptor: Descriptor
 
@@ -76,7 +76,7 @@ public struct CreateInstance: Operation {
   }
 }
 
-/// An operation that says nothing but the instance.
+/// An operation whose request has only an instance.
 public protocol InstanceOperation: Operation {
   var instance: InstanceID { get }
   init(_ instance: InstanceID)
@@ -126,8 +126,8 @@ public struct ModifyInstance: Operation {
 /// Reads up to 16 KB.
 ///
 /// The position is an octet offset for RANDOM_ACCESS without STREAM, the position of a record for a
-/// directory, else a block number. Fewer octets than wanted means that the object ends there, or,
-/// for a stream, that no more are there now. Directories answer whole descriptor records.
+/// directory, else a block number. Fewer octets than wanted mean the end of the object, or, for a
+/// stream, that there are no more now. Directories answer whole descriptor records.
 public struct ReadInstance: Operation {
   public static let code: UInt32 = 0x001104
   public static let isIdempotent = true
@@ -210,7 +210,7 @@ public struct WriteInstance: Operation {
 
 /// Ends an instance.
 ///
-/// Releasing one that is gone is not an error.
+/// Releasing an instance that does not exist is no error.
 public struct ReleaseInstance: InstanceOperation {
   public static let code: UInt32 = 0x001106
   public static let isIdempotent = true
@@ -219,7 +219,7 @@ public struct ReleaseInstance: InstanceOperation {
   public init(_ instance: InstanceID) { self.instance = instance }
 }
 
-/// Puts what was written on the disk.
+/// Writes the object's data to the disk.
 public struct SyncInstance: Operation {
   public static let code: UInt32 = 0x001107
   public static let isIdempotent = true
@@ -241,7 +241,7 @@ public struct SyncInstance: Operation {
 
 /// Gives an instance to another process of the client's host, whose death frees it from then on.
 ///
-/// The principal stays: only the one that it belongs to may ask.
+/// The principal stays the same, and only it may ask.
 public struct ChangeOwner: Operation {
   public static let code: UInt32 = 0x00110C
   /// The first of the two words of the owner.
@@ -266,14 +266,13 @@ public struct ChangeOwner: Operation {
   }
 }
 
-/// What is open at a manager: what a host's list of instances is made of, in whole lines, one for
-/// each instance; none behind the last.
+/// Lists what is open at a manager, in whole lines, one for each instance; no lines after the last.
 public struct ListInstances: Operation {
   public typealias Answer = ReadInstance.Answer
   public static let code: UInt32 = 0x00110B
   public static let isIdempotent = true
 
-  /// Lines to leave out.
+  /// How many lines to skip.
   public var start: UInt32
   public init(from start: UInt32) { self.start = start }
   public init(parsing message: Message) throws(WireError) { start = message.mcb[1] }

@@ -1,4 +1,4 @@
-/// What a lock keeps others from: everything that conflicts with it.
+/// What a lock excludes: everything that conflicts with it.
 public enum LockKind: UInt8, Sendable {
   /// No lock; setting it unlocks.
   case none
@@ -6,7 +6,7 @@ public enum LockKind: UInt8, Sendable {
   case shared
   case exclusive
 
-  /// Two locks of different owners on one octet.
+  /// Whether two locks of different owners on one octet conflict.
   public func conflicts(with other: LockKind) -> Bool {
     self != .none && other != .none && (self == .exclusive || other == .exclusive)
   }
@@ -19,12 +19,12 @@ public enum LockKind: UInt8, Sendable {
 /// ```
 public struct ObjectLock: Equatable, Sendable {
   public var kind: LockKind
-  /// The lock of flock(2): it and locks on ranges (fcntl(2)) do not see each other.
+  /// The lock of flock(2), which is independent of locks on ranges (fcntl(2)).
   public var isWhole: Bool
-  /// Whose lock it is, as the process that owns the instance numbers them.
+  /// The owner of the lock, by a number that the process which owns the instance gives.
   public var owner: UInt64
   public var range: ClosedRange<UInt64>
-  /// The Linux process on the owner's host, to be shown to people; 0 where it is not known.
+  /// The Linux process on the owner's host, for people; 0 if it is unknown.
   public var process: UInt32
 
   public init(
@@ -65,17 +65,17 @@ public struct ObjectLock: Equatable, Sendable {
   }
 }
 
-/// Sets or takes away a lock.
+/// Sets or removes a lock.
 ///
-/// Done twice it is done once.
+/// Repeating it has no further effect.
 public struct LockInstance: Operation {
   public enum How: UInt32, Sendable {
-    /// Refused with `wouldBlock` where another owner's lock is in the way.
+    /// Refused with `wouldBlock` if another owner's lock conflicts.
     case atOnce
-    /// Answered when the lock is had, or with `interrupted` after CancelWait.
+    /// Answered when the lock is given, or with `interrupted` after CancelWait.
     case waiting
-    /// A lock that the manager may have lost is to go on: refused with `wouldBlock` if anybody was
-    /// given a lock in conflict with it after `grant`.
+    /// Continues a lock that the manager may have lost: refused with `wouldBlock` if a conflicting
+    /// lock was given after `grant`.
     case reclaiming
   }
 
@@ -107,7 +107,7 @@ public struct LockInstance: Operation {
   }
 
   public struct Answer: OperationAnswer {
-    /// The manager's count of locks that it gave.
+    /// The manager's count of the locks that it has given.
     public var grant: UInt64
     public init(grant: UInt64) { self.grant = grant }
     public init(parsing message: Message) throws(WireError) { grant = message.mcb.pair(1) }
@@ -117,7 +117,7 @@ public struct LockInstance: Operation {
   }
 }
 
-/// Asks for a lock that is in the way of another one: one of kind `none` if none is.
+/// Asks for a lock that conflicts with another one; the answer has kind `none` if there is none.
 public struct QueryLock: Operation {
   public static let code: UInt32 = 0x001109
   public static let isIdempotent = true
@@ -147,11 +147,11 @@ public struct QueryLock: Operation {
   }
 }
 
-/// Ends whatever one request of a client waits for at a manager: that request is answered
-/// `interrupted`, if it has not been answered otherwise.
+/// Ends the wait of a client's request at a manager: the request is answered `interrupted`, if it
+/// has not been answered yet.
 ///
-/// `notFound` if nothing of that client waits: it was done, or it has yet to
-/// come. Only for whoever sent the request. Not for a client entity that sends anew meanwhile.
+/// `notFound` if no request of that client waits: it was answered, or has not arrived yet. Only the
+/// sender of the request may do it. The client entity must not send anything else meanwhile.
 public struct CancelWait: Operation {
   public static let code: UInt32 = 0x00110A
   public static let isIdempotent = true

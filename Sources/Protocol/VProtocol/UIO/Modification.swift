@@ -1,4 +1,4 @@
-/// Which attributes of an object to change, and to what: one record for all of them.
+/// The attributes of an object to change, with their new values: one record for all of them.
 ///
 /// ```
 /// 0  mask 4 | permissions 4 | 8 size 8 | 16 accessed 8 | 24 modified 8 | owner, group as text

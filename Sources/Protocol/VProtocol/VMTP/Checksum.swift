@@ -1,7 +1,7 @@
 /// VMTP's checksum: two one's-complement sums over alternate clusters of 16 16-bit words.
 ///
-/// A sum of 0 is sent as 0xFFFF; the sums are not complemented. Four zero octets mean that there
-/// is none. RFC 1045 3.6. Blind to swapped words of one cluster: a known weakness of the code.
+/// A sum of 0 is sent as 0xFFFF; the sums are not complemented. Four zero octets mean that there is
+/// none. RFC 1045 3.6. It does not detect swapped words of one cluster: a known weakness.
 public enum Checksum {
   public static let byteCount = 4
 
@@ -17,7 +17,7 @@ public enum Checksum {
     return UInt32(fold(sums.odd)) << 16 | UInt32(fold(sums.even))
   }
 
-  /// Whether the four octets at `count` are the checksum of what is before them, or absent.
+  /// Whether the four octets at `count` are the checksum of the octets before them, or zero.
   public static func isSound(_ packet: RawSpan, count: Int) -> Bool {
     let sent = packet.bigEndian(at: count, as: UInt32.self)
     if sent == 0 { return true }

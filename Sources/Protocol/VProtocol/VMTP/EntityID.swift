@@ -1,6 +1,6 @@
-/// The 32 bits that name one boot of one kernel in the cluster domain.
+/// The 32 bits that identify one boot of one kernel in the cluster domain.
 ///
-/// Drawn at random at every boot, so that identifiers of an earlier boot are dead without any
+/// Drawn at random at every boot, so that identifiers of an earlier boot are invalid without a
 /// stored counter (our domain 0x1045; RFC 1045 2.1 puts an Internet address here).
 public struct KernelID: Hashable, Sendable, CustomStringConvertible {
   public var rawValue: UInt32
@@ -10,7 +10,7 @@ public struct KernelID: Hashable, Sendable, CustomStringConvertible {
   public var description: String { IPv4.text(of: rawValue) }
 }
 
-/// The name of one endpoint of V, host-independent: a process or a group of processes.
+/// The identifier of a process or a group of processes, independent of its host.
 ///
 /// Bits (0 is the most significant): RAE, GRP, LEE or UGP, reserved, 28 of discriminator, 32 of
 /// kernel identifier. RFC 1045, 2.1 and appendix IV.
@@ -35,11 +35,11 @@ public struct EntityID: Hashable, Sendable {
   public var isAlias: Bool { rawValue & Self.aliasBit != 0 }
   public var isGroup: Bool { rawValue & Self.groupBit != 0 }
   public var isUnrestrictedGroup: Bool { isGroup && rawValue & Self.orderBit != 0 }
-  /// One of the system's groups, whose numbers are given out in these pages.
+  /// One of the system's groups, whose numbers the protocol pages assign.
   public var isWellKnownGroup: Bool {
     isGroup && UInt32(truncatingIfNeeded: rawValue) == Self.wellKnownLow
   }
-  /// The group of a name (`init(groupNamed:)`): it is the board of groups that lets members in.
+  /// The group of a name (`init(groupNamed:)`), whose members only a group server joins.
   public var isNamedGroup: Bool {
     isGroup && !isWellKnownGroup && rawValue & Self.namedBit != 0
   }
@@ -72,10 +72,11 @@ public struct EntityID: Hashable, Sendable {
   private static let orderBit: UInt64 = 1 << 61
 }
 
-/// Tables by identifier are looked into some thirty times for one Send.
+/// Tables by identifier are searched some thirty times for one Send.
 ///
-/// What Dictionary does by default, SipHash against chosen keys, was a tenth of its time in this
-/// process; identifiers come from kernels that hold the cluster key, and the table's seed still
+/// Dictionary's default, SipHash against chosen keys, took a tenth of the time of this process.
+/// Identifiers come from kernels that hold the cluster key, and the table's seed is still hashed
+/// in.
 /// goes in.
 @inline(__always)
 private func mixed(_ value: UInt64, _ seed: Int) -> Int {
@@ -133,7 +134,7 @@ extension EntityID: CustomStringConvertible {
       low = low << 8 | UInt64(value)
     }
     rawValue = raw | UInt64(discriminator) << 32 | low
-    // One entity has one text: no signs and no leading zeros.
+    // One entity has one text form: no signs and no leading zeros.
     guard description == text else { return nil }
   }
 }

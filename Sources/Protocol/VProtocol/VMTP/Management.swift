@@ -1,6 +1,6 @@
-/// The management operations that kernels use on each other: RFC 1045 appendix III.
+/// The management operations between kernels: RFC 1045 appendix III.
 ///
-/// Acknowledgements are datagrams to the peer's manager; there are no packet types for them.
+/// Acknowledgements are datagrams to the peer's manager; they have no packet types of their own.
 public enum Management {
   public static let probeEntity: UInt32 = 0x000101
   public static let notifyClient: UInt32 = 0x00010F
@@ -8,10 +8,10 @@ public enum Management {
   public static let notifyRemoteClient: UInt32 = 0x000111
 }
 
-/// Asks the manager of an entity what its current transaction is and who stands behind it.
+/// Asks the manager of an entity for its current transaction and its principal.
 ///
-/// The answer's multicast responder address says where the entity is. Differs from RFC 1045 in
-/// that the principal travels as text, and its marks beside it.
+/// The answer's multicast responder address tells where the entity is. Differs from RFC 1045 in
+/// that the principal is text, with its marks beside it.
 public struct ProbeEntity: ProcessOperation {
   public typealias Answer = EntityState
   public static let code = Management.probeEntity
@@ -54,10 +54,11 @@ public struct ProbeEntity: ProcessOperation {
       principal = try message.text()
     }
 
-    /// Who the entity is; nil for a server, which speaks for no user, and for what is no principal.
+    /// The entity's principal; nil for a server, which acts for no user, and for a malformed
+    /// principal.
     public var client: Principal? { Principal(principal, marks: marks) }
 
-    /// The host of the entity, a client or a server; nil where that is no name.
+    /// The host of the entity, a client or a server; nil if it is malformed.
     public var host: String? {
       if principal.utf8.first != UInt8(ascii: "@") { return client?.host }
       let host = String(principal.dropFirst())
@@ -73,7 +74,7 @@ public struct ProbeEntity: ProcessOperation {
   }
 }
 
-/// Tells a client's kernel what became of its request: `NotifyVmtpClient`, a datagram.
+/// Tells a client's kernel the state of its request: `NotifyVmtpClient`, a datagram.
 public struct NotifyClient: Equatable, Sendable {
   public var client: EntityID
   public var transaction: TransactionID
@@ -123,7 +124,7 @@ public struct NotifyClient: Equatable, Sendable {
   }
 }
 
-/// Tells a server's kernel what became of its response: `NotifyVmtpServer`, a datagram.
+/// Tells a server's kernel the state of its response: `NotifyVmtpServer`, a datagram.
 public struct NotifyServer: Equatable, Sendable {
   public var server: EntityID
   public var client: EntityID

@@ -31,7 +31,7 @@ public struct MessageControlBlock: Sendable {
     words[word + 1] = UInt32(truncatingIfNeeded: value)
   }
 
-  /// This message with one more word, or two, for laying out a message in one expression.
+  /// This message with one or two more words, to build a message in one expression.
   func word(_ word: Int, _ value: UInt32) -> MessageControlBlock {
     var message = self
     message[word] = value
@@ -64,7 +64,7 @@ public struct MessageControlBlock: Sendable {
     flags.contains(.segmentAppended) ? Int(words[7]) : 0
   }
 
-  /// Says that a segment of `count` octets goes with this message, or that none does.
+  /// Sets the size of the segment that goes with this message; 0 for none.
   public mutating func setSegmentSize(_ count: Int) {
     if count > 0 {
       flags.insert(.segmentAppended)
@@ -121,12 +121,12 @@ public struct Message: Equatable, Sendable {
     self.mcb.setSegmentSize(segment.count)
   }
 
-  /// A response that carries a code and nothing else.
+  /// A response with a code and nothing else.
   public init(reply code: ReplyCode) {
     self.init(MessageControlBlock(code: code.rawValue & 0x00FF_FFFF))
   }
 
-  /// A message of a segment alone; parsing it is `text` or `segment`.
+  /// A message with only a segment; it is parsed by `text` or `segment`.
   init(segment: [UInt8]) { self.init(MessageControlBlock(), segment: segment) }
 
   /// The whole segment, which must be valid UTF-8.

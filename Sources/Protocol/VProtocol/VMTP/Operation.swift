@@ -1,13 +1,13 @@
-/// One operation of a protocol as a value: what its request holds and what its answer is.
+/// One operation of a protocol as a value: its request and its answer.
 ///
-/// The codes, the fields, the use of the segment and whether it may be repeated are declared
-/// here, once, for both sides.
+/// The codes, the fields, the use of the segment and whether it may be repeated are declared here,
+/// once, for both sides.
 public protocol Operation: Equatable, Sendable {
-  /// That it was done, unless there is more to say.
+  /// `Done`, unless the answer has fields.
   associatedtype Answer: OperationAnswer = Done
   /// 24 bits: interface 16, procedure 8 (RFC 1045 3.4).
   static var code: UInt32 { get }
-  /// Doing it twice is the same as doing it once, as seen by the caller; not so unless it is said.
+  /// Whether doing it twice is the same as doing it once, as seen by the caller; false by default.
   static var isIdempotent: Bool { get }
   /// The request; inverse of `init(parsing:)`.
   var message: Message { get }
@@ -20,7 +20,7 @@ public protocol OperationAnswer: Equatable, Sendable {
   init(parsing message: Message) throws(WireError)
 }
 
-/// An answer that says only that the operation was done.
+/// An answer without fields: the operation was done.
 public struct Done: OperationAnswer {
   public init() {}
   public init(parsing message: Message) throws(WireError) {}

@@ -1,4 +1,4 @@
-/// Bits 16 to 18 of word 2: what happened to the whole packet.
+/// Bits 16 to 18 of word 2, about the whole packet.
 ///
 /// RFC 1045 3.2.
 public struct PacketFlags: OptionSet, Sendable {
@@ -12,19 +12,19 @@ public struct PacketFlags: OptionSet, Sendable {
   /// MPG: sent to a group address.
   public static let multicast = PacketFlags(rawValue: 1)
 
-  /// The flags of a packet of at least 12 octets, sealed or not: they stay in clear.
+  /// The flags of a packet of at least 12 octets, sealed or not: they are never encrypted.
   public init(ofPacket packet: RawSpan) {
     self.init(rawValue: UInt8(packet.bigEndian(at: 8, as: UInt32.self) >> 13 & 7))
   }
 
-  /// Adds these flags to a packet that is laid out.
+  /// Adds these flags to a finished packet.
   public func insert(into packet: inout MutableRawSpan) {
     let word2 = packet.bytes.bigEndian(at: 8, as: UInt32.self)
     packet.storeBigEndian(word2 | UInt32(rawValue) << 13, at: 8)
   }
 }
 
-/// Bits 0 to 8 of word 3: how a packet group is handled.
+/// Bits 0 to 8 of word 3, about the handling of a packet group.
 ///
 /// RFC 1045 3.3.
 public struct ControlFlags: OptionSet, Sendable {
@@ -100,7 +100,7 @@ public struct DeliveryMask: OptionSet, Sendable {
     }
   }
 
-  /// Octets that the blocks of this mask hold in a segment of `segmentBytes`.
+  /// The octets of the blocks of this mask in a segment of `segmentBytes`.
   public func octets(segmentBytes: Int) -> Int {
     var total = 0
     forEachBlock(segmentBytes: segmentBytes) { total += $0.count }

@@ -11,7 +11,7 @@
 /// 32  message           32
 /// 64  segment data, padded to 8; then the trailer (4 clear, 28 sealed)
 /// ```
-/// RFC 1045 3. Holds only what a well-formed packet can say.
+/// RFC 1045 3. It can hold only well-formed headers.
 public struct PacketHeader: Equatable, Sendable {
   public var client: EntityID
   public var domain: UInt16 = Self.clusterDomain
@@ -47,9 +47,9 @@ public struct PacketHeader: Equatable, Sendable {
   }
 
   public static let byteCount = 64
-  /// Of this protocol: it rises with every change of a layout.
+  /// The version of this protocol: it rises with every change of a layout.
   ///
-  /// Nodes of different versions see each other's packets and do not speak.
+  /// Nodes of different versions list each other's packets and exchange no messages.
   public static let version: UInt8 = 1
   /// The naming domain of this system; identifiers in it end in a kernel identifier.
   public static let clusterDomain: UInt16 = 0x1045
@@ -104,7 +104,7 @@ extension PacketHeader {
     try check(bodyBytes: bodyBytes)
   }
 
-  /// Throws for a packet of another version, sealed or not: it stays in clear.
+  /// Throws for a packet of another version, sealed or not: the version is never encrypted.
   public static func checkVersion(
     of packet: RawSpan, is spoken: UInt8 = Self.version
   ) throws(WireError) {

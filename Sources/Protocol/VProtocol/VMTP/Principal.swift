@@ -1,15 +1,15 @@
-/// Who stands behind a client entity: a user of a host, and how that user came to it.
+/// The user and host behind a client entity, with the marks of that host's kernel.
 ///
-/// Two principals are the same only with the same marks: instances belong to the whole of it.
-/// Travels as `user@host`, and the marks beside it.
+/// Two principals are the same only with the same marks: instances belong to the whole principal.
+/// It travels as `user@host`, with the marks beside it.
 public struct Principal: Hashable, Sendable, CustomStringConvertible {
-  /// What a host's kernel says of one of its clients.
+  /// What a host's kernel knows of one of its clients.
   public struct Marks: OptionSet, Hashable, Sendable {
     public var rawValue: UInt32
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// The client is one of the node's own mount, which reads a file only to run it where its
-    /// user may do no more.
+    /// The client is of the node's own mount, which reads a file that its user may not read only to
+    /// run it.
     public static let mountMade = Marks(rawValue: 1)
     /// Root with all of Linux's rights over the host, not one of a container in it.
     public static let fullRoot = Marks(rawValue: 2)
@@ -26,7 +26,7 @@ public struct Principal: Hashable, Sendable, CustomStringConvertible {
     self.marks = marks
   }
 
-  /// Reads `user@host`; nil where it is none: both parts are visible ASCII, the user without `@`,
+  /// Reads `user@host`; nil if it is malformed: both parts are visible ASCII, the user without `@`,
   /// so that no two texts are one name, and no name of a user is a principal.
   public init?(_ text: some StringProtocol, marks: Marks = []) {
     guard let at = text.lastIndex(of: "@"), at != text.startIndex else { return nil }
@@ -38,8 +38,8 @@ public struct Principal: Hashable, Sendable, CustomStringConvertible {
   /// The longest name of a user.
   public static let userBytesMax = 128
 
-  /// The user for an account of this host: its name, or `#number` where it has none or one that
-  /// no principal can have.
+  /// The user for an account of this host: its name, or `#number` if it has none or one that no
+  /// principal can have.
   public static func user(ofAccount name: String?, number: UInt32) -> String {
     guard let name, isUser(name), !name.hasPrefix("#") else { return "#\(number)" }
     return name

@@ -33,12 +33,12 @@ public struct ReplyCode: Hashable, Sendable {
   public static let badBlockNumber = ReplyCode(rawValue: 0x80_0003)
   public static let badArguments = ReplyCode(rawValue: 0x80_0004)
   public static let modeNotSupported = ReplyCode(rawValue: 0x80_0005)
-  /// The object that an identifier stood for is gone, even if its name is used again.
+  /// The object of an identifier is gone, even if its name is used again.
   public static let invalidFileID = ReplyCode(rawValue: 0x80_0006)
   public static let notReadable = ReplyCode(rawValue: 0x80_0007)
   public static let notWriteable = ReplyCode(rawValue: 0x80_0008)
   public static let notFound = ReplyCode(rawValue: 0x80_0009)
-  /// A context that the manager no longer holds: bind again by name.
+  /// A context that the manager no longer has: find it again by name.
   public static let invalidContext = ReplyCode(rawValue: 0x80_000A)
   public static let noServerResources = ReplyCode(rawValue: 0x80_000B)
   public static let noMemory = ReplyCode(rawValue: 0x80_000C)
@@ -70,12 +70,12 @@ public struct ReplyCode: Hashable, Sendable {
   public static let valueTooLarge = ReplyCode(rawValue: 0x80_0026)
   public static let notSeekable = ReplyCode(rawValue: 0x80_0027)
   public static let noProcess = ReplyCode(rawValue: 0x80_0028)
-  /// The server ended before it answered; had it done nothing, that is `nonexistentEntity`.
+  /// The server ended before it answered; if nothing was done, the code is `nonexistentEntity`.
   public static let outcomeUnknown = ReplyCode(rawValue: 0x80_0029)
 }
 
 extension ReplyCode: CustomStringConvertible {
-  /// The code's sentence; a code without one prints as its number.
+  /// The code's sentence; an unknown code is its number.
   public var description: String {
     Self.table.first { $0.code == self }.map { "\($0.sentence)" } ?? "reply code \(rawValue)"
   }
@@ -151,7 +151,7 @@ extension ReplyCode {
 
   /// The code that a manager answers for an error number of its own system calls.
   ///
-  /// Of several codes with one number the one in `preferred` is meant; an unknown number is
+  /// If several codes have that number, it is the one in `preferred`; an unknown number is
   /// `deviceError`.
   public init(errno: Int32) {
     if let code = Self.preferred.first(where: { $0.errno == errno }) {

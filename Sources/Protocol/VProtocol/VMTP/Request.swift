@@ -1,4 +1,4 @@
-/// What a server is given: one message of one client.
+/// What a server receives: one message of one client.
 public struct Request: Sendable {
   public var client: EntityID
   public var transaction: TransactionID
@@ -6,13 +6,13 @@ public struct Request: Sendable {
   public var addressee: EntityID
   /// The server, a member of the addressed group or the addressee itself.
   public var server: EntityID
-  /// Times forwarded; part of the transaction's name.
+  /// Times forwarded; part of the transaction's identity.
   public var forwardCount: UInt8
   public var message: Message
-  /// Who the client is: nil for a server, for a datagram's client on another host, and for each
-  /// client there where the server did not ask to know it.
+  /// The client's principal: nil for a server, for a datagram's client on another host, and for
+  /// every remote client of a server that did not ask for principals.
   public var principal: Principal?
-  /// The client is on the server's own host, as its kernel saw the request arrive.
+  /// Whether the client is on the server's own host, as the kernel saw the request arrive.
   public var isLocal: Bool
 
   public init(

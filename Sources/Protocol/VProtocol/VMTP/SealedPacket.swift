@@ -41,12 +41,12 @@ public enum SealedPacket {
     }
   }
 
-  /// Whether the clear part says that the rest is encrypted.
+  /// Whether the clear part marks the rest as encrypted.
   public static func isSealed(_ packet: RawSpan) -> Bool {
     packet.byteCount >= clearBytes && PacketFlags(ofPacket: packet).contains(.encrypted)
   }
 
-  /// Whether the clear part says that the packet went to a group address.
+  /// Whether the clear part marks the packet as a multicast.
   public static func isMulticast(_ packet: RawSpan) -> Bool {
     packet.byteCount >= clearBytes && PacketFlags(ofPacket: packet).contains(.multicast)
   }

@@ -1,4 +1,4 @@
-/// The number of one message transaction of a client; the pair (client, number) names it.
+/// The number of one message transaction of a client; the pair (client, number) identifies it.
 ///
 /// Starts at random, grows by 1, and is compared in serial arithmetic (RFC 1045 3.4).
 public struct TransactionID: Hashable, Sendable, CustomStringConvertible {

@@ -2,8 +2,8 @@ internal import Synchronization
 internal import VProtocol
 internal import VRuntime
 
-/// The locks that programs hold through a client: what to give back at a close, and what to ask
-/// for again when a manager has lost it.
+/// The locks that programs hold through a client: those to give back at a close, and to reclaim
+/// when a manager has lost them.
 final class HeldLocks: Sendable {
   struct Key: Hashable {
     let object: ObjectID
@@ -13,18 +13,18 @@ final class HeldLocks: Sendable {
 
   /// One owner's locks on one object.
   struct Held {
-    /// What it was used through last.
+    /// The open object through which it was used last.
     var open: OpenID
     var spans = RangeLocks()
     var process: UInt32
-    /// Who gave them, and how many locks it had given by then.
+    /// The manager that gave them, and its count of locks by then.
     var manager: EntityID
     var grant: UInt64
   }
 
   private struct State {
     var held: [Key: Held] = [:]
-    /// Closes under way that free a flock, and who tries again at their end.
+    /// Closes under way that free a flock, and the calls to retry when they end.
     var closes: [ObjectID: (count: Int, retries: [@Sendable () -> Void])] = [:]
   }
 
@@ -47,7 +47,7 @@ final class HeldLocks: Sendable {
 
   func holds(_ key: Key) -> Bool { state.withLock { $0.held[key] != nil } }
 
-  /// The locks taken through what is open, each with what it counts from at `manager`.
+  /// The locks taken through an open object, each with its grant at `manager`.
   func all(of open: OpenID, at manager: EntityID) -> [(lock: ObjectLock, since: UInt64)] {
     state.withLock { state in
       state.held.filter { $0.value.open == open }.flatMap { key, held in
@@ -55,14 +55,14 @@ final class HeldLocks: Sendable {
           let lock = ObjectLock(
             span.kind, isWhole: key.isWhole, owner: key.owner, range: span.range,
             process: held.process)
-          // A manager that was started anew counts anew.
+          // A manager that was restarted counts anew.
           return (lock, held.manager == manager ? held.grant : 0)
         }
       }
     }
   }
 
-  /// Forgets what was locked through what is closed; true if `endClose` is to follow.
+  /// Forgets the locks of a closed object; true if `endClose` must follow.
   func beginClose(of open: OpenID, _ object: ObjectID) -> Bool {
     state.withLock { state in
       let keys = state.held.filter { $0.value.open == open }.keys

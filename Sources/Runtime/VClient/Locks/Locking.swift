@@ -1,11 +1,12 @@
 public import VProtocol
 internal import VRuntime
 
-/// Locks on what is open.
+/// Locks on open objects.
 ///
-/// A call for a lock always ends, since nobody would know whether the lock was had.
+/// A call for a lock always waits for its end; otherwise it would be unknown whether the lock was
+/// given.
 extension Call {
-  /// Takes, changes or gives up a lock; `then` gets `ok` once it is had.
+  /// Takes, changes or gives up a lock; `then` gets `ok` once it is given.
   public func setLock(
     _ object: ObjectID, _ id: OpenID, _ lock: ObjectLock, waits: Bool,
     then: @escaping @Sendable (ReplyCode) -> Void
@@ -19,7 +20,7 @@ extension Call {
       let locks = client.locks
       switch answer {
       case .done(let answer, let manager):
-        // The program was told of its signal before.
+        // The program has returned from its signal before.
         guard isOpen || !waits else { return undo() }
         locks.note(lock, key, id, by: manager, grant: answer.grant)
         then(.ok)
@@ -29,9 +30,9 @@ extension Call {
           locks.forget(key)
           if !waits { client.withdraw(.none, at: asked.manager, as: asked.user, undo) }
         }
-        // A flock is given up before another kind is asked for.
+        // A flock is given up before another kind is requested.
         if lock.isWhole && (code == .wouldBlock || code == .interrupted) { locks.forget(key) }
-        // Nobody waits for the last close, but the program whose close it was has gone on.
+        // A program goes on before its last close has reached the manager.
         let mayRetry = code == .wouldBlock && lock.isWhole
         let retry = { @Sendable [self] in setLock(object, id, lock, waits: waits, then: then) }
         if mayRetry && locks.afterCloses(of: object, retry) { return }
@@ -40,9 +41,9 @@ extension Call {
     }
   }
 
-  /// A descriptor was closed: the process that did it has no lock on the object's ranges now.
+  /// A descriptor was closed: its process then has no lock on the object's ranges.
   ///
-  /// No program expects that a close fails for a lock.
+  /// Programs do not expect a close to fail because of a lock.
   public func closeRanges(
     _ object: ObjectID, _ id: OpenID, owner: UInt64, then: @escaping @Sendable () -> Void
   ) {
@@ -64,7 +65,7 @@ extension Call {
 }
 
 extension Client {
-  /// Takes back a lock that no program knows of, unless it was asked for once more.
+  /// Takes back a lock that no program knows of, unless it was requested again.
   fileprivate func unlock(_ lock: ObjectLock, _ key: HeldLocks.Key, _ asked: OpenObject) {
     guard !locks.holds(key) else { return }
     var free = lock

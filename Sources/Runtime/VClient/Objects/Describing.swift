@@ -3,9 +3,9 @@ public import VRuntime
 
 /// The attributes of objects.
 extension Call {
-  /// Describes an object; with `open`, the one that this is an instance of.
+  /// Describes an object; with `open`, the object of this instance.
   ///
-  /// A prefix whose manager is away is described as it was last seen.
+  /// A prefix whose manager is down is described as it was last seen.
   public func describe(
     _ id: ObjectID, _ open: OpenID?, then: @escaping @Sendable (Answer<Descriptor>) -> Void
   ) {
@@ -19,9 +19,9 @@ extension Call {
     }
   }
 
-  /// Changes attributes of an object, and describes it then.
+  /// Changes attributes of an object, then describes it.
   ///
-  /// The right to change the size comes with `open`, every other one with the user who asks.
+  /// The size is changed with the rights of `open`, everything else with those of the calling user.
   public func modify(
     _ id: ObjectID, _ open: OpenID?, _ change: Modification,
     then: @escaping @Sendable (Answer<Descriptor>) -> Void
@@ -32,11 +32,11 @@ extension Call {
       byInstance: { ModifyInstance($0, change) }, then: then)
   }
 
-  /// Sends an operation on the attributes of an object: on its instance if one is named, else on
-  /// its context, and if that is lost on an instance that the same user has open, since the object
-  /// may have no name any more.
+  /// Sends an operation on the attributes of an object: on its instance if one is given, else on
+  /// its context; if the context is lost, on an instance that the same user has open, since the
+  /// object may have no name any more.
   ///
-  /// Setting an attribute twice is setting it once.
+  /// Setting an attribute twice has the effect of setting it once.
   private func send<ByName: Operation, ByInstance: Operation>(
     _ id: ObjectID, _ known: KnownObject, _ open: OpenID?,
     byName: @escaping @Sendable (ContextName) -> ByName,
@@ -66,7 +66,7 @@ extension Call {
 }
 
 extension Client {
-  /// What the root of a prefix was, where an object is one.
+  /// The last known root of a prefix, if the object is one.
   fileprivate func absentRoot(_ id: ObjectID, _ known: KnownObject) -> NameCache.Root? {
     guard isPrefix(known), let name = objects.fullName(of: id) else { return nil }
     return names.lastSeen(name)

@@ -1,12 +1,14 @@
 public import VProtocol
 public import VRuntime
 
-/// LOOKUP: a name below an object is its manager's; below a shared context the directory answers,
-/// or hands the request on to the manager whose prefix the name is.
+/// LOOKUP: the manager of an object answers for names below it.
+///
+/// Below a shared context the directory answers, or forwards the request to the manager of the
+/// prefix.
 extension Call {
-  /// The object that has a name below another; `enter` then makes it known.
+  /// The object of a name below another object; `enter` then makes it known.
   ///
-  /// Of a prefix whose manager is away the answer is what was last seen of it, by that manager.
+  /// For a prefix whose manager is down, the answer is what was last seen of it, with that manager.
   public func find(
     _ name: [UInt8], below parent: ObjectID,
     then: @escaping @Sendable (Answer<Descriptor>) -> Void
@@ -21,8 +23,8 @@ extension Call {
     ask(about: parent, name, { QueryObject($0.name) }, then: then)
   }
 
-  /// A prefix in the cache is answered for without asking anybody: its attributes are valid for
-  /// no time, so whoever wants them asks its manager.
+  /// A prefix in the cache needs no question: its attributes have no validity time, so a caller
+  /// that wants them asks the manager.
   private func findPrefix(
     _ name: [UInt8], below parent: ObjectID, _ context: KnownObject.Object,
     then: @escaping @Sendable (Answer<Descriptor>) -> Void
@@ -50,9 +52,10 @@ extension Call {
     }
   }
 
-  /// The directory sent the request to a manager that is gone: asks who has the prefix now.
+  /// The directory forwarded the request to a manager that has ended: asks which manager has the
+  /// prefix now.
   ///
-  /// If nobody has, the name is not free but its manager is away.
+  /// If none has, the name is not free, but its manager is down.
   private func searchPrefix(
     _ fullName: [UInt8], _ context: KnownObject.Object, _ name: [UInt8],
     then: @escaping @Sendable (Answer<Descriptor>) -> Void
@@ -73,10 +76,10 @@ extension Call {
     }
   }
 
-  /// The name is there, its manager is away: a listing of hosts need not fail for that.
+  /// Describes a name whose manager is down, so that a listing of hosts need not fail.
   ///
   /// The prefix is described as it was last seen, or, if it never was, from its claim; then only
-  /// its name and that it is a directory are true.
+  /// its name and kind are true.
   private func describeAbsent(
     _ fullName: [UInt8], _ context: KnownObject.Object, _ name: [UInt8],
     then: @escaping @Sendable (Answer<Descriptor>) -> Void
@@ -104,13 +107,13 @@ extension Call {
 extension Client {
   /// Makes an object known under the name by which it was found, and counts one lookup of it.
   ///
-  /// The lookup is counted before anybody hears of it: one too many only leaks.
+  /// The lookup is counted before the answer is delivered: one lookup too many only leaks.
   public func enter(
     _ descriptor: Descriptor, of manager: EntityID, below parent: ObjectID, _ name: [UInt8]
   ) -> (id: ObjectID, known: KnownObject) {
     note(descriptor, of: manager)
     let above = objects[parent]?.object
-    // A new tree where another manager's prefix begins.
+    // Another manager's prefix starts a new tree.
     let tree = above?.manager == manager ? above?.tree : nil
     let object = KnownObject.Object(
       tree: tree ?? Tree(prefix: fullName(parent, name)), identity: descriptor.identity,
@@ -119,12 +122,12 @@ extension Client {
     return objects.lookUp(name, below: parent, as: object)
   }
 
-  /// Whether an object is known by a prefix: its parent is a context that managers share.
+  /// Whether an object is known by a prefix: its parent is a shared context.
   public func isPrefix(_ known: KnownObject) -> Bool {
     objects[known.parent]?.object.kind == .sharedContext
   }
 
-  /// The prefix that the manager of an object claimed; empty for what lies above all prefixes.
+  /// The prefix that the manager of an object claimed; empty above all prefixes.
   public func prefix(of id: ObjectID) -> [UInt8] {
     var id = id
     while let known = objects[id], let parent = objects[known.parent]?.object,

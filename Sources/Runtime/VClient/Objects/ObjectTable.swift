@@ -15,7 +15,7 @@ public struct KnownObject: Sendable {
     public let kind: ObjectKind
     let isStream: Bool
     public var manager: EntityID
-    /// The context granted for this very object: operations use it with an empty name.
+    /// The context granted for this object: operations use it with an empty name.
     var context: ContextID
 
     package init(
@@ -34,12 +34,12 @@ public struct KnownObject: Sendable {
   public fileprivate(set) var parent: ObjectID
   var name: [UInt8]
   public fileprivate(set) var object: Object
-  /// What the object is called by outside of this client: the same over restarts.
+  /// The number of the object outside of this client: the same over restarts.
   public let number: UInt64
-  /// Times it was looked up and is not forgotten.
+  /// How often it was looked up and not forgotten since.
   fileprivate var lookups: UInt64 = 0
   fileprivate var opens = 0
-  /// Objects that need this one to spell their full name.
+  /// The number of objects that need this one for their full name.
   fileprivate var children = 0
 
   fileprivate var isUnused: Bool { lookups == 0 && opens == 0 && children == 0 }
@@ -56,8 +56,8 @@ public struct KnownObject: Sendable {
 ///
 /// A number stands for an object, not for a path: a second lookup that finds the same object gives
 /// the same number, and name and parent (the last ones seen) serve only to find it again. The table
-/// holds values and numbers, no pointers, so that it can move to another process. Whoever looks
-/// objects up bounds it by forgetting them: the kernel by FORGET.
+/// has values and numbers, no pointers, so that it can move to another process. The user of the
+/// table bounds it by forgetting objects: the kernel by FORGET.
 public final class ObjectTable: Sendable {
   fileprivate struct ObjectKey: Hashable {
     public let tree: Tree
@@ -80,7 +80,7 @@ public final class ObjectTable: Sendable {
 
   private let state: Mutex<State>
 
-  /// A table of the root alone, which is never forgotten.
+  /// A table with only the root, which is never forgotten.
   package init(root object: KnownObject.Object) {
     var state = State()
     var root = KnownObject(parent: Self.root, name: [], object: object, number: 1)
@@ -101,7 +101,7 @@ public final class ObjectTable: Sendable {
   ) -> (id: ObjectID, known: KnownObject) {
     state.withLock { state in
       let key = ObjectKey(tree: object.tree, identity: object.identity)
-      // Linux locks a file while it is written: writers to a stream would wait for each other.
+      // Linux locks a file while it is written: writers to one stream would wait for each other.
       if !object.isStream, let id = state.objects[key], state.all[id] != nil {
         state.all[id]?.object = object
         state.setName(of: id, parent: parent, name: name)
@@ -115,7 +115,7 @@ public final class ObjectTable: Sendable {
     }
   }
 
-  /// Nobody counts on `count` of its lookups any more.
+  /// Takes `count` lookups back; an object without lookups is forgotten.
   public func forget(_ id: ObjectID, _ count: UInt64) {
     state.withLock { state in
       guard id != Self.root, let lookups = state.all[id]?.lookups else { return }
@@ -135,7 +135,7 @@ public final class ObjectTable: Sendable {
     }
   }
 
-  /// The object was found again, by another manager or in another context.
+  /// Notes that the object was found again, with another manager or context.
   func rebind(_ id: ObjectID, manager: EntityID, context: ContextID) {
     state.withLock { state in
       state.all[id]?.object.manager = manager
@@ -143,7 +143,7 @@ public final class ObjectTable: Sendable {
     }
   }
 
-  /// What had the first name has the second one now, and the other way round in an exchange.
+  /// Moves the first name's object to the second name, and the other way round in an exchange.
   public func rename(
     from old: (parent: ObjectID, name: [UInt8]), to new: (parent: ObjectID, name: [UInt8]),
     isExchange: Bool
@@ -187,7 +187,7 @@ extension ObjectTable.State {
   fileprivate mutating func setName(of id: ObjectID, parent: ObjectID, name: [UInt8]) {
     guard let known = all[id], id != ObjectTable.root else { return }
     if known.parent != parent {
-      // Directories that changed places on their manager could seem to lie in each other.
+      // Directories that the manager has exchanged could seem to contain each other.
       guard all[parent] != nil, !isAbove(id, parent) else { return }
       all[parent]?.children += 1
       all[id]?.parent = parent

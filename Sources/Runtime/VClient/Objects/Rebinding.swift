@@ -1,18 +1,18 @@
 public import VProtocol
 internal import VRuntime
 
-/// What an operation on a known object is sent to, and how that is found again.
+/// The target of an operation on a known object, and the way it is found again.
 extension Client {
-  /// What an operation is about: an object, or a name below it, and perhaps another object of the
+  /// The target of an operation: an object, or a name below it, and perhaps another object of the
   /// same manager.
   public struct Target: Sendable {
     public var manager: EntityID
     public var name: ContextName
-    /// Of the second object; `none` where there is one only.
+    /// The context of the second object; `none` without one.
     public var other: ContextID
   }
 
-  /// Nothing can be sent about an object.
+  /// No operation can be sent on an object.
   struct Impossible: Error { var code: ReplyCode }
 
   func target(
@@ -24,7 +24,7 @@ extension Client {
     guard let object = objects[id]?.object,
       let second = other.map({ objects[$0]?.object }) ?? object
     else { return .failure(Impossible(code: .invalidFileID)) }
-    // A request in context `none` would mean the manager's root.
+    // Context `none` in a request would mean the manager's root.
     guard object.context != .none, second.context != .none else {
       return .failure(Impossible(code: .noServerResources))
     }
@@ -37,7 +37,8 @@ extension Client {
         other: other == nil ? .none : second.context))
   }
 
-  /// Finds the objects of a refused target again; `then` gets `ok`, or why they are not to be used.
+  /// Finds the objects of a refused target again; `then` gets `ok`, or the reason why they cannot
+  /// be used.
   func rebind(
     _ id: ObjectID, and other: ObjectID? = nil, refused: Target, _ code: ReplyCode,
     as user: ClientUser, then: @escaping @Sendable (ReplyCode) -> Void
@@ -48,7 +49,7 @@ extension Client {
     }
   }
 
-  /// Looks for an object by its full name, unless that was done since it was refused.
+  /// Looks up an object by its full name, unless that was done since it was refused.
   private func rebind(
     _ id: ObjectID, _ manager: EntityID, _ context: ContextID, _ code: ReplyCode,
     as user: ClientUser, then: @escaping @Sendable (ReplyCode) -> Void
@@ -63,7 +64,7 @@ extension Client {
       guard [.nonexistentEntity, .outcomeUnknown, .invalidContext].contains(outcome) else {
         return then(outcome)
       }
-      // The directory sent the question to a manager that is gone: who has the prefix now?
+      // The directory forwarded the request to a manager that has ended: ask for the present one.
       names.query(name) { [self] answer in
         guard case .done(let found, _) = answer, found.kind == .context else {
           return then(outcome)
@@ -74,7 +75,7 @@ extension Client {
     }
   }
 
-  /// Asks for the object of a name, and takes it if it is the one that is known.
+  /// Looks up a name, and accepts the object if it is the known one.
   private func find(
     _ id: ObjectID, _ object: KnownObject.Object, _ name: ContextName, at manager: EntityID,
     as user: ClientUser, then: @escaping @Sendable (ReplyCode) -> Void

@@ -1,9 +1,9 @@
 public import VProtocol
 
-/// The objects below one prefix, as far as their numbers and their identity go.
+/// The objects below one prefix, for their numbers and their identity.
 ///
-/// Named by the prefix and not by the manager, whose entity changes with every restart: the same
-/// object keeps its number over restarts of its manager, of this node and of this host.
+/// A tree is identified by the prefix, not by the manager, whose entity changes with every restart:
+/// an object keeps its number over restarts of its manager, of this node and of this host.
 public struct Tree: Hashable, Sendable {
   private let seed: UInt64
 
@@ -11,7 +11,7 @@ public struct Tree: Hashable, Sendable {
     seed = Self.mix(Name(prefix).stableHash)
   }
 
-  /// The number that stands for an object of this tree: what Linux sees as its inode number.
+  /// The number of an object of this tree: its inode number in Linux.
   ///
   /// `mix` is a bijection, so objects of one device of one tree never share a number; among
   /// 1,000,000 objects of different ones two share a number with probability 3 in 100,000,000.

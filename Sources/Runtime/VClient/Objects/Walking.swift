@@ -1,14 +1,14 @@
 internal import VProtocol
 public import VRuntime
 
-/// Names of many components, from the root or from an object that is known.
+/// Names of many components, from the root or from a known object.
 extension Call {
-  /// As many as Linux follows.
+  /// The limit of Linux.
   private static let linksMax = 40
 
   /// The object of a name: components separated by `/`, of which `..` goes up and `.` stays.
   ///
-  /// Symbolic links are followed, at the end only with `followsLast`. The object is known then, and
+  /// Symbolic links are followed, at the end only with `followsLast`. The object is then known, and
   /// one lookup of it is counted; those on the way are forgotten.
   public func walk(
     _ name: [UInt8], from start: ObjectID = ObjectTable.root, followsLast: Bool = true,
@@ -19,12 +19,12 @@ extension Call {
     step(trail, then)
   }
 
-  /// Where a walk is.
+  /// The state of a walk.
   private struct Trail: Sendable {
     var rest: ArraySlice<[UInt8]>
     let followsLast: Bool
     var links: Int
-    /// From the start to where it is; all but the start were looked up.
+    /// From the start to the present object; all but the start were looked up.
     var passed: [ObjectID]
 
     var here: ObjectID { passed[passed.count - 1] }
@@ -54,7 +54,7 @@ extension Call {
     }
   }
 
-  /// The walk stands on a link.
+  /// The walk has come to a link.
   private func follow(_ trail: Trail, _ then: @escaping @Sendable (Answer<ObjectID>) -> Void) {
     guard trail.links < Self.linksMax else { return giveUp(trail, Refusal(.tooManyLinks), then) }
     ask(about: trail.here) {
@@ -98,6 +98,6 @@ extension Call {
   private static let slash = UInt8(ascii: "/")
   private static let up = [UInt8(ascii: "."), UInt8(ascii: ".")]
   private static let stay = [UInt8(ascii: ".")]
-  /// Where people have V.
+  /// The usual mount point of V.
   private static let mountPoint = [UInt8(ascii: "v")]
 }

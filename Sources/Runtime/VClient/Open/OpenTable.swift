@@ -2,31 +2,30 @@ internal import Synchronization
 internal import VProtocol
 internal import VRuntime
 
-/// The number of what a client has open; never used a second time.
+/// A client's number for an open object; never used a second time.
 public typealias OpenID = UInt64
 
-/// An instance, and how to make it again.
+/// An instance, and the way to open it again.
 struct OpenObject: Sendable {
   let object: ObjectID
-  /// An instance is used by the user who opened it, whoever has it now.
+  /// An instance is used as the user who opened it, whichever process has it now.
   let user: ClientUser
-  /// The mode in which the instance is made again when its manager has lost it.
+  /// The mode in which the instance is opened again when its manager has lost it.
   let mode: OpenMode
   let attributes: UIOAttributes
   var manager: EntityID
   var instance: InstanceID
-  /// A lock that was held through it may have been given to others: it can only be closed.
+  /// Whether a lock that it had may have been given to others: then it can only be closed.
   var isBroken = false
   /// Blocks read and written so far: the position of an object that has no octet positions.
   var blocksRead: UInt64 = 0
   var blocksWritten: UInt64 = 0
 
-  /// Positions are octet offsets; else the position is its own.
+  /// Whether positions are octet offsets; else they are counted here.
   var isPositional: Bool { attributes.contains(.randomAccess) && !attributes.contains(.stream) }
-  /// Another instance would have other octets.
+  /// Whether another instance would have other octets.
   var isSnapshot: Bool { attributes.contains(.fixedLength) && !attributes.contains(.storage) }
-  /// Not nil where reading and writing may wait for people or other programs: nothing is undone
-  /// then.
+  /// Not nil if reading and writing may wait for people or other programs; nothing is undone then.
   var undo: (@Sendable () -> Void)? {
     if attributes.isDisjoint(with: [.stream, .interactive]) { nil } else { {} }
   }
@@ -44,7 +43,7 @@ struct OpenObject: Sendable {
   }
 }
 
-/// What a client has open.
+/// The open objects of a client.
 final class OpenTable: Sendable {
   private struct State {
     var opens: [OpenID: OpenObject] = [:]
@@ -63,16 +62,16 @@ final class OpenTable: Sendable {
 
   subscript(id: OpenID) -> OpenObject? { state.withLock { $0.opens[id] } }
 
-  /// Some instance of an object that `user` opened.
+  /// Any instance of an object that `user` opened.
   ///
-  /// Looks at all that is open, so for rare use.
+  /// Looks at all open objects, so it is for rare use.
   func any(of object: ObjectID, openedBy user: ClientUser) -> OpenID? {
     state.withLock { state in
       state.opens.first { $0.value.object == object && $0.value.user == user }?.key
     }
   }
 
-  /// Every open instance as a line: its number, its manager, who opened it, how.
+  /// Every open instance as a line: its number, its manager, the user who opened it, its mode.
   var text: String {
     state.withLock { $0.opens.sorted { $0.key < $1.key }.map(\.value) }.map {
       "\($0.instance.rawValue) \($0.manager) \($0.user.name) \($0.mode.words)\n"
@@ -81,7 +80,7 @@ final class OpenTable: Sendable {
 
   func remove(_ id: OpenID) -> OpenObject? { state.withLock { $0.opens.removeValue(forKey: id) } }
 
-  /// Puts a new instance in the place of a lost one, unless another request did so already.
+  /// Replaces a lost instance by a new one, unless another request did so already.
   func replace(
     _ id: OpenID, lost: OpenObject, by manager: EntityID, _ instance: InstanceID
   ) -> Bool {

@@ -1,21 +1,21 @@
 public import VProtocol
 public import VRuntime
 
-/// What came of an open.
+/// The result of an open.
 public struct Opened: Sendable {
   public var id: OpenID
   public var attributes: UIOAttributes
-  /// What a manager of this host let go with its answer: the way past this process.
+  /// A descriptor that a manager of this host passed with its answer, for passthrough.
   public var passed: PassedDescriptor?
 }
 
-/// Opening, making and closing: what is open is an instance.
+/// Opening, making and closing: an open object is an instance.
 extension Call {
-  /// Makes an instance of a known object.
+  /// Opens an instance of a known object.
   ///
-  /// The operation is not given up when a signal ends the call: its instance, if it comes after
-  /// all, is released. That of a stream may wait for another program until a signal comes. If the
-  /// caller can not take the answer it closes what was opened.
+  /// The operation is not abandoned when a signal ends the call: if its instance comes after all,
+  /// it is released. Opening a stream may wait for another program until a signal comes. If the
+  /// caller can no longer take the answer, it closes the instance.
   public func open(
     _ id: ObjectID, _ mode: OpenMode, then: @escaping @Sendable (Answer<Opened>) -> Void
   ) {
@@ -62,12 +62,12 @@ extension Call {
     fileprivate var mode: OpenMode
   }
 
-  /// Makes an instance of the object of a name, and the object where there is none.
+  /// Opens the object of a name, and makes it if it does not exist.
   public func make(
     _ name: [UInt8], below parent: ObjectID, _ mode: OpenMode, permissions: UInt32,
     then: @escaping @Sendable (Answer<Made>) -> Void
   ) {
-    // Only an exclusive one tells whether it was done before.
+    // Only an exclusive operation shows whether it was done before.
     let mayRepeat = !mode.contains(.exclusive)
     ask(about: parent, name, mayRepeat: mayRepeat, mustEnd: true, undo: nil) { [client] target in
       CreateInstance(target.name, mode: mode, permissions: permissions, owner: client.owner)
@@ -81,7 +81,7 @@ extension Call {
     }
   }
 
-  /// Makes known what was made, under the name by which that was done.
+  /// Makes the new object known under its name.
   public func enter(
     _ made: Made, by manager: EntityID, below parent: ObjectID, _ name: [UInt8]
   ) -> (id: ObjectID, known: KnownObject, opened: Opened) {
@@ -89,7 +89,7 @@ extension Call {
     return (id, known, noteOpen(of: id, made.created, by: manager, made.mode))
   }
 
-  /// Takes back an instance that was made, not the object.
+  /// Releases a new instance, but keeps its object.
   public func takeBack(_ made: Made, by manager: EntityID) {
     client.release(made.created.instance, of: manager, as: user)
   }
@@ -105,10 +105,9 @@ extension Call {
 }
 
 extension Client {
-  /// Closes what is open; the answer of its manager is not waited for.
+  /// Closes an open object; the answer of its manager is not waited for.
   ///
-  /// Returns what it was an instance of, and in which mode; nil where nothing is open by this
-  /// number.
+  /// Returns its object and its mode; nil if nothing is open by this number.
   @discardableResult
   public func close(_ id: OpenID) -> (object: ObjectID, mode: OpenMode)? {
     guard let open = opens.remove(id) else { return nil }

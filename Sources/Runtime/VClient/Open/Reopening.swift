@@ -2,10 +2,9 @@ internal import Synchronization
 internal import VProtocol
 internal import VRuntime
 
-/// How an instance that its manager has lost is made again, with the locks that were held through
-/// it.
+/// Opening an instance again that its manager has lost, with the locks that were held through it.
 extension Client {
-  /// Makes the instance of an open object again, unless that was done since it was lost.
+  /// Opens the instance of an open object again, unless that was done since it was lost.
   ///
   /// It is done once for all calls that found the instance lost, so no signal ends it.
   func reopen(
@@ -43,7 +42,7 @@ extension Client {
     }
   }
 
-  /// A new instance of the object of a lost one; the object is looked for if need be.
+  /// Opens a new instance of a lost one's object, which is looked up if needed.
   private func makeAgain(
     _ lost: OpenObject, isAgain: Bool = false,
     then: @escaping @Sendable (Answer<CreateInstance.Answer>) -> Void
@@ -69,7 +68,7 @@ extension Client {
     }
   }
 
-  /// Asks for the locks of a lost instance again; without one of them it is of no use any more.
+  /// Reclaims the locks of a lost instance; without one of them it can no longer be used.
   private func relock(
     _ held: ArraySlice<(lock: ObjectLock, since: UInt64)>, _ id: OpenID, _ lost: OpenObject,
     _ instance: InstanceID, of manager: EntityID, then: @escaping @Sendable (ReplyCode) -> Void

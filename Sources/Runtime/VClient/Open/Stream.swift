@@ -9,7 +9,7 @@ extension Client {
     let id: ObjectID = try await call(as: user) { call, done in
       call.walk(Array(name.utf8), then: done)
     }
-    // What is open keeps the object known.
+    // An open object stays known.
     defer { objects.forget(id, 1) }
     let opened: Opened = try await call(as: user) { call, done in
       call.open(id, mode, then: done)
@@ -18,8 +18,8 @@ extension Client {
   }
 }
 
-/// What is open, as V's input and output see it (UIO, 1987): octets one by one, octets from where
-/// it is, or the blocks that the object has.
+/// An open object with V's stream operations (UIO, 1987): octet by octet, octets from the present
+/// position, or the blocks of the object.
 ///
 /// A value for one task at a time.
 public struct Stream: Sendable {
@@ -28,7 +28,7 @@ public struct Stream: Sendable {
   private let client: Client
   private let user: ClientUser
   private var block: ArraySlice<UInt8> = []
-  /// Octets read and written so far, the position of an object that has positions.
+  /// Octets read and written so far: the position in an object that has positions.
   private var position: UInt64 = 0
 
   init(_ client: Client, _ opened: Opened, as user: ClientUser) {
@@ -38,7 +38,7 @@ public struct Stream: Sendable {
     attributes = opened.attributes
   }
 
-  /// The next block, or what is left of one; nil at the end.
+  /// The next block, or the rest of one; nil at the end.
   public mutating func nextBlock() async throws(Refusal) -> [UInt8]? {
     if !block.isEmpty { return Array(block.takeAll()) }
     let (id, position) = (id, position)
@@ -95,7 +95,7 @@ public struct Stream: Sendable {
     }
   }
 
-  /// Nothing may be asked of it afterwards.
+  /// Closes it; it must not be used afterwards.
   public func close() { client.close(id) }
 }
 

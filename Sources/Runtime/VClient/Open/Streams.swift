@@ -1,8 +1,9 @@
 public import VProtocol
 public import VRuntime
 
-/// Reading and writing what is open. What is larger than a segment is sent in pieces, several at a
-/// time.
+/// Reading and writing open objects.
+///
+/// More than a segment is sent in pieces, several at a time.
 extension Call {
   /// Pieces of one call under way at once: 128 KB on the wire hide the trip to the manager.
   private static let piecesAtWorkMax = 8
@@ -10,9 +11,8 @@ extension Call {
 
   /// Octets from `offset` on, in pieces; none at the end, fewer than `count` only there.
   ///
-  /// Of an object that has no octet positions it is the next block of at most a segment: one read
-  /// never joins two. An error in any of the pieces is the answer: of fewer octets a reader would
-  /// make the end of the object.
+  /// Without octet positions it is the next block of at most a segment: one read never joins two.
+  /// An error in any piece is the answer: fewer octets would look like the end of the object.
   public func read(
     _ id: OpenID, count: Int, at offset: UInt64,
     then: @escaping @Sendable (Answer<[[UInt8]]>) -> Void
@@ -57,13 +57,13 @@ extension Call {
   private static func block(_ answer: Answer<ReadInstance.Answer>) -> Answer<[[UInt8]]> {
     switch answer {
     case .done(let block, let manager): .done([block.data], by: manager)
-    // Nobody says it but the manager; who it was matters to nobody.
+    // Only the manager reports the end; which one does not matter.
     case .refused(.endOfFile): .done([], by: .none)
     case .refused(let refusal): .refused(refusal)
     }
   }
 
-  /// The pieces up to the first that is short.
+  /// The pieces up to the first short one.
   private static func joined(
     _ answers: [Answer<ReadInstance.Answer>?], _ size: (Int) -> Int, by manager: EntityID
   ) -> Answer<[[UInt8]]> {
@@ -80,12 +80,12 @@ extension Call {
     return .done(pieces, by: manager)
   }
 
-  /// Writes at `offset`, or as its mode says at the end; hands over how many octets were written
-  /// up to the first error, which counts only in front of all data.
+  /// Writes at `offset`, or at the end if the mode says so; delivers how many octets were written
+  /// before the first error, which is the result only if nothing was written.
   ///
-  /// `data` is copied before this returns. Of an object that has no octet positions it is the next
-  /// block; what is more than a segment is left to the next write, so that a signal never hides
-  /// how much was taken. With `dropsPrivileges` set-user and set-group bits go.
+  /// `data` is copied before this returns. Without octet positions it is the next block; octets
+  /// beyond a segment are left to the next write, so that a signal never hides how much was taken.
+  /// With `dropsPrivileges`, set-user and set-group bits are dropped.
   public func write(
     _ id: OpenID, _ data: RawSpan, at offset: UInt64, dropsPrivileges: Bool,
     then: @escaping @Sendable (Answer<Int>) -> Void
@@ -100,7 +100,7 @@ extension Call {
       return writeBlock(
         id, open, pieces.first ?? [], dropsPrivileges: dropsPrivileges, then: then)
     }
-    // Each piece appended is in one place, and behind the one before it.
+    // Appended pieces must each be whole, and in order.
     let isAppending = open.mode.contains(.append)
     Pieces<WriteInstance.Answer>(
       count: pieces.count, window: isAppending ? 1 : Self.piecesAtWorkMax

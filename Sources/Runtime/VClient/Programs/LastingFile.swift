@@ -2,10 +2,11 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// A file that is opened by its name, and again whenever its instance or its server was lost.
+/// A file that is opened by its name, and opened again whenever its instance or its server was
+/// lost.
 ///
-/// One request at a time; each is made again until it is answered or the outage lasts too long, so
-/// it must be one that does no more the second time.
+/// One request at a time; each is repeated until it is answered or the outage lasts too long, so
+/// repeating it must have no further effect.
 final class LastingFile: Sendable {
   private struct Opened {
     var instance: InstanceID
@@ -16,7 +17,7 @@ final class LastingFile: Sendable {
   private let outage: Outage
   private let name: ContextName
   private let mode: OpenMode
-  /// Whoever made the file retires it.
+  /// The maker of the file retires it.
   let client: EntityID
   private let opened = Mutex<Opened?>(nil)
 
@@ -64,7 +65,7 @@ final class LastingFile: Sendable {
     }
   }
 
-  /// True, and nothing is done, where the refusal stands.
+  /// True, and nothing is done, if the refusal is final.
   private func again(after refusal: Refusal, _ body: @escaping @Sendable () -> Void) -> Bool {
     guard Outage.isLoss(refusal.code), outage.handleLoss(at: place.backplane.now) else {
       return true

@@ -1,21 +1,21 @@
 import Synchronization
 import VProtocol
 
-/// What a conversation with a program says of the way to its host.
+/// A change in the connection of a conversation with a program.
 public enum OutageNotice: Sendable {
-  /// No answer comes, and it is waited for.
+  /// No answer comes, and the conversation waits for it.
   case silent
   case back
 }
 
-/// The way to a host, or to the server there: whether it is lost, since when, and for how long that
-/// is borne.
+/// The connection to a host, or to its server: whether it is lost, since when, and how long that is
+/// tolerated.
 final class Outage: Sendable {
   private let limit: TimeSpan
   private let tell: @Sendable (OutageNotice) -> Void
   private let since = Mutex<Time?>(nil)
 
-  /// How long to wait before the next attempt: short beside what a kernel takes to find out.
+  /// The wait before the next attempt: short beside the time in which a kernel finds a peer silent.
   static let pause = TimeSpan.milliseconds(250)
 
   init(limit: TimeSpan, _ tell: @escaping @Sendable (OutageNotice) -> Void) {
@@ -25,12 +25,12 @@ final class Outage: Sendable {
 
   var isNow: Bool { since.withLock { $0 != nil } }
 
-  /// Codes of a request of which nobody knows what became, or that found no server.
+  /// Whether a code leaves the outcome of a request unknown, or no server was found.
   static func isLoss(_ code: ReplyCode) -> Bool {
     [.retransmissionTimeout, .nonexistentEntity, .outcomeUnknown, .invalidFileID].contains(code)
   }
 
-  /// A request was lost; whether to try again.
+  /// A request was lost; returns whether to try again.
   func handleLoss(at now: Time) -> Bool {
     guard limit > TimeSpan(nanoseconds: 0) else { return false }
     let (isNew, mayGoOn) = since.withLock { since in

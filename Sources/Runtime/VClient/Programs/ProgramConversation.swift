@@ -2,7 +2,7 @@ import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// Where a conversation takes place: the slot of a client, its user, and where names start.
+/// The environment of a conversation: a client's backplane, its user, and the root of its names.
 public struct ConversationPlace: Sendable {
   public var backplane: any Backplane
   public var user: ClientUser
@@ -21,18 +21,18 @@ public struct ConversationPlace: Sendable {
 
 /// The streams and the end of a program on some host, for one client, over outages.
 ///
-/// Where the way to the host is lost for less than the conversation's limit, or the server there
-/// ends and a successor has the program, it goes on by itself: no octet is lost or doubled, because
-/// every one of them has a number.
+/// If the connection is lost for less than the conversation's limit, or the server ends and a
+/// successor has the program, the conversation continues: no octet is lost or doubled, because each
+/// has a number.
 public final class ProgramConversation: Sendable {
   private let place: ConversationPlace
   private let path: String
   private let outage: Outage
   private let clients = Mutex<[EntityID]>([])
 
-  /// Of a program by the name that its host has for it.
+  /// For a program, by its name on its host.
   ///
-  /// Without a limit nothing is waited for.
+  /// Without a limit it does not wait for lost connections.
   public init(
     _ place: ConversationPlace, host: String, program name: String,
     limit: TimeSpan = TimeSpan(nanoseconds: 0),
@@ -43,7 +43,7 @@ public final class ProgramConversation: Sendable {
     outage = Outage(limit: limit, told)
   }
 
-  /// Whether an outage is being waited for.
+  /// Whether it is waiting for an outage to end.
   public var isSilent: Bool { outage.isNow }
 
   private func file(_ name: String, _ mode: OpenMode) -> LastingFile {
@@ -52,9 +52,9 @@ public final class ProgramConversation: Sendable {
     return file
   }
 
-  /// Lets go of all that is open.
+  /// Closes everything that is open.
   ///
-  /// Nothing may be asked of it, or of its files, afterwards.
+  /// Neither it nor its files may be used afterwards.
   public func close() {
     for client in clients.withLock({ $0 }) { place.backplane.retire(client) }
   }
@@ -62,10 +62,10 @@ public final class ProgramConversation: Sendable {
   /// `out` or `err`, from its first octet.
   public func output(_ stream: String) -> ProgramOutput { ProgramOutput(file(stream, .read)) }
 
-  /// Its input, for a client that alone gives it octets with numbers: its starter.
+  /// The program's input, for its starter: the only client that writes octets with numbers.
   public func input() -> ProgramInput { ProgramInput(file("in", .write)) }
 
-  /// Its changes of state, as lines; one that comes during an outage is not told.
+  /// Its changes of state, as lines; a change during an outage is lost.
   public func events() -> ProgramLines { ProgramLines(file("events", .read)) }
 
   /// Waits for its end.
@@ -116,7 +116,7 @@ public final class ProgramInput: Sendable {
     put(octets, completion)
   }
 
-  /// Nothing more is written.
+  /// Ends the input.
   public func end(_ completion: @escaping @Sendable (Refusal?) -> Void) { put([], completion) }
 
   private func put(_ octets: [UInt8], _ completion: @escaping @Sendable (Refusal?) -> Void) {
@@ -132,7 +132,7 @@ public final class ProgramInput: Sendable {
   }
 }
 
-/// A file of a program that answers with a line at a time.
+/// A file of a program that answers one line at a time.
 public final class ProgramLines: Sendable {
   private let file: LastingFile
   init(_ file: LastingFile) { self.file = file }

@@ -2,16 +2,15 @@ public import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// The contexts that a manager granted: a bounded table of what stands behind each.
+/// The contexts that a manager granted: a bounded table with the object of each.
 ///
-/// One thing has one context while it is in the table. When the table is full, an entry not
-/// used lately makes room (second chance); its context is then `invalidContext`, and the client
-/// finds the object again by name. What is pinned stays.
+/// An object has one context while it is in the table. When the table is full, an entry that was
+/// not used lately is dropped (second chance); its context is then `invalidContext`, and the client
+/// finds the object again by name. Pinned entries stay.
 ///
-/// A number says which object is meant, not that its user may do something with it: that is asked
-/// at each use.
+/// A number identifies an object and gives no right: rights are checked at each use.
 ///
-/// Managers use it at each request: `@inlinable` lets each of them have it made for its own types.
+/// Managers use the table at each request: `@inlinable` lets each specialise it for its own types.
 public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
   @usableFromInline
   struct Entry: Sendable {
@@ -35,7 +34,7 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
     @usableFromInline var entries: [Entry] = []
     @usableFromInline var places: [ContextID: Int] = [:]
     @usableFromInline var placesByKey: [Key: Int] = [:]
-    /// Where the search for an entry to drop goes on.
+    /// Where the search for an entry to drop continues.
     @usableFromInline var hand = 0
     @usableFromInline var pinnedCount = 0
 
@@ -46,7 +45,7 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
   @usableFromInline let capacity: Int
   @usableFromInline let state = Mutex(State())
 
-  /// `capacity` counts what is not pinned.
+  /// `capacity` does not count pinned entries.
   @inlinable
   public init(_ backplane: any Backplane, capacity: Int = InstanceLimits.contextsMax) {
     precondition(capacity > 0, "a table has room for one")
@@ -54,7 +53,7 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
     self.capacity = capacity
   }
 
-  /// What a context stands for; nil where it was never granted or has been dropped.
+  /// The object of a context; nil if it was never granted or has been dropped.
   @inlinable
   public subscript(context: ContextID) -> Value? {
     state.withLock { state in
@@ -64,9 +63,9 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
     }
   }
 
-  /// The context of a thing: the one that it has, or a new one with `value`.
+  /// The context of an object: the one that it has, or a new one with `value`.
   ///
-  /// A root that everybody knows has a number of its own.
+  /// A well-known root has a fixed number.
   @inlinable
   public func grant(
     _ key: Key, _ value: Value, isPinned: Bool = false, as wellKnown: ContextID? = nil
@@ -84,12 +83,12 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
         context: context, key: key, value: value, isPinned: isPinned)
       return (context, state.insert(entry, capacity))
     }
-    // Let go of here, outside the lock.
+    // Freed here, outside the lock.
     withExtendedLifetime(dropped) {}
     return context
   }
 
-  /// What stands behind the context of a thing; nil where it has none now.
+  /// The value of an object that has a context now; else nil.
   @inlinable
   public subscript(key key: Key) -> Value? {
     state.withLock { state in
@@ -99,13 +98,13 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
     }
   }
 
-  /// Everything that is not pinned.
+  /// All entries that are not pinned.
   @inlinable
   public var all: [Value] {
     state.withLock { $0.entries.filter { !$0.isPinned }.map(\.value) }
   }
 
-  /// Drops the context of a thing.
+  /// Drops the context of an object.
   @inlinable
   public func drop(_ key: Key) {
     let dropped = state.withLock { $0.remove(key) }
@@ -119,7 +118,7 @@ public final class ContextTable<Key: Hashable & Sendable, Value: Sendable>: Send
 }
 
 extension ContextTable.State {
-  /// Puts an entry in; what had to make room for it, if anything, is the caller's to drop.
+  /// Adds an entry; returns the entry that it replaced, if any, for the caller to free.
   @inlinable
   mutating func insert(
     _ entry: ContextTable.Entry, _ capacity: Int
@@ -141,7 +140,7 @@ extension ContextTable.State {
     return old.value
   }
 
-  /// Puts an entry in a place, or behind the last one.
+  /// Puts an entry in a place, or after the last one.
   @inlinable
   mutating func put(_ entry: ContextTable.Entry, at place: Int) {
     places[entry.context] = place

@@ -1,14 +1,14 @@
 public import Synchronization
 public import VProtocol
 
-/// An open object: what was opened, how, and whose it is.
+/// An open object, with its mode and the principal that opened it.
 ///
-/// It belongs to the whole principal that opened it. Its owner is the process whose death frees it.
+/// It belongs to the whole principal. Its owner is the process whose death frees it.
 public final class Instance<Content: Sendable>: Sendable {
   public let id: InstanceID
   public let content: Content
   public let mode: OpenMode
-  /// Who opened it.
+  /// The caller that opened it.
   public let caller: Caller
   /// Nanoseconds since 1970.
   public let openedAt: Int64
@@ -36,7 +36,7 @@ public final class Instance<Content: Sendable>: Sendable {
   func give(to owner: EntityID) { process.store(owner.rawValue, ordering: .relaxed) }
 
   /// Whether it ended because its owner's host was silent for long: the owner may live, and come
-  /// again.
+  /// back.
   public var isLost: Bool { lost.load(ordering: .relaxed) }
 
   func lose() { lost.store(true, ordering: .relaxed) }

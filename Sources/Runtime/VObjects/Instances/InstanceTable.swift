@@ -2,14 +2,14 @@ public import Synchronization
 public import VProtocol
 public import VRuntime
 
-/// The instances of a manager: a bounded table of which every principal has a share.
+/// The instances of a manager: a bounded table in which every principal has a share.
 ///
-/// Managers use it at each request: `@inlinable` lets each of them have it made for its own types.
+/// Managers use the table at each request: `@inlinable` lets each specialise it for its own types.
 public final class InstanceTable<Content: Sendable>: Sendable {
   @usableFromInline
   struct State: Sendable {
     @usableFromInline var instances: [InstanceID: Instance<Content>] = [:]
-    /// Places promised to openings at work are in it too.
+    /// Reserved places count too.
     @usableFromInline var shares: Shares
     @usableFromInline var owners: [EntityID: Set<InstanceID>] = [:]
     @usableFromInline var principals: [Principal: Set<InstanceID>] = [:]
@@ -43,7 +43,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     state = Mutex(State(shares: Shares(capacity: capacity, ownHost: backplane.host)))
   }
 
-  /// Keeps a place for what is about to be opened, so that nothing is made in vain.
+  /// Reserves a place for an instance before its object is opened or made.
   ///
   /// `enter` uses it, or `cancel` gives it back.
   @inlinable
@@ -54,15 +54,15 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     }
   }
 
-  /// Gives a kept place back.
+  /// Gives back a reserved place.
   @inlinable
   public func cancel(for caller: Caller) {
     state.withLock { $0.shares.give(caller.principal) }
   }
 
-  /// Puts what was opened in the place that was kept for it.
+  /// Puts an opened object in its reserved place.
   ///
-  /// Its number is one that nobody can guess.
+  /// Its number cannot be guessed.
   @inlinable
   public func enter(
     _ content: Content, mode: OpenMode, _ caller: Caller, owner: EntityID
@@ -81,7 +81,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     }
   }
 
-  /// The instance for whom it belongs to: no other principal may do anything with it.
+  /// The instance, if it belongs to `principal`: no other principal may use it.
   @inlinable
   public func find(_ id: InstanceID, for principal: Principal) throws(Refusal) -> Instance<Content>
   {
@@ -90,11 +90,11 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     return instance
   }
 
-  /// The instance, whoever asks: for managers that have asked already.
+  /// The instance without a check of the principal: for managers that have checked it.
   @inlinable
   public subscript(id: InstanceID) -> Instance<Content>? { state.withLock { $0.instances[id] } }
 
-  /// Takes an instance out; nil where another has.
+  /// Removes an instance; nil if it was removed before.
   @inlinable
   func remove(_ id: InstanceID) -> Instance<Content>? { state.withLock { $0.remove(id) } }
 
@@ -108,11 +108,11 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     }
   }
 
-  /// The processes that instances belong to.
+  /// The owners of instances.
   @inlinable
   var owners: Set<EntityID> { state.withLock { Set($0.owners.keys) } }
 
-  /// Takes out what belongs to `owner`.
+  /// Removes all instances of `owner`.
   @inlinable
   func removeAll(of owner: EntityID) -> [Instance<Content>] {
     state.withLock { state in
@@ -120,7 +120,8 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     }
   }
 
-  /// What `principal` opened last of what `predicate` says; looks at all that it has open.
+  /// The last instance that `principal` opened for which `predicate` holds; looks at all that it
+  /// has open.
   @inlinable
   public func newest(
     openedBy principal: Principal, where predicate: (Content) -> Bool
@@ -131,7 +132,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     return own.filter { predicate($0.content) }.max { $0.openedAt < $1.openedAt }
   }
 
-  /// In the order of opening.
+  /// All instances in the order of opening.
   @inlinable
   public var all: [Instance<Content>] {
     state.withLock { Array($0.instances.values) }
@@ -141,13 +142,13 @@ public final class InstanceTable<Content: Sendable>: Sendable {
   package var count: Int { state.withLock { $0.instances.count } }
 }
 
-/// The bounds of what managers keep for clients, shared as `Shares` says.
+/// The bounds of what managers keep for clients, shared by `Shares`.
 public enum InstanceLimits {
-  /// Open objects of one manager: one user's share is what a program of Linux has open by default,
-  /// four times.
+  /// Open objects of one manager: one user's share is four times the default limit of open files of
+  /// a Linux program.
   public static let instancesMax = 16_384
-  /// Requests of one manager that wait: each holds its message, and a record of its client.
+  /// Waiting requests of one manager: each keeps its message, and a record of its client.
   public static let waitsMax = 8192
-  /// Contexts of one manager beside its roots; who held a dropped one binds anew by name.
+  /// Contexts of one manager beside its roots; a client whose context was dropped finds it by name.
   public static let contextsMax = 8192
 }

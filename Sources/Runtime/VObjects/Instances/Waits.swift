@@ -2,11 +2,11 @@ import Synchronization
 public import VProtocol
 import VRuntime
 
-/// The requests of a manager that wait for others: each principal has a share of them.
+/// The requests of a manager that wait: each principal has a share of them.
 ///
 /// A client entity has one transaction at a time, and so at most one wait.
 public final class Waits: Sendable {
-  /// What ends a wait at the latest.
+  /// The event that ends a wait at the latest.
   enum End: Hashable, Sendable {
     case instance(InstanceID)
     /// The death of a process.
@@ -22,7 +22,8 @@ public final class Waits: Sendable {
 
   private struct State: Sendable {
     var waits: [EntityID: Wait] = [:]
-    /// The clients that wait, by what ends that: ending one looks at no other's.
+    /// The clients that wait, by the event that ends their waits, so that ending some looks at no
+    /// others.
     var ends: [End: Set<EntityID>] = [:]
     var shares: Shares
 
@@ -48,10 +49,12 @@ public final class Waits: Sendable {
     state = Mutex(State(shares: Shares(capacity: capacity, ownHost: host)))
   }
 
-  /// Keeps a request that is not answered yet; `cancel` is called, once and outside every lock, if
-  /// somebody ends the wait, and answers it with the code.
+  /// Keeps a request that is not answered yet.
   ///
-  /// An earlier wait of the same client is over: its client no longer waits for that.
+  /// If the wait is ended from outside, `cancel` is called, once and outside every lock, and
+  /// answers the request with the code.
+  ///
+  /// An earlier wait of the same client is dropped: the client no longer waits for it.
   func add(
     _ request: Request, _ caller: Caller, until end: End,
     cancel: @escaping @Sendable (ReplyCode) -> Void
@@ -71,7 +74,7 @@ public final class Waits: Sendable {
     }
   }
 
-  /// The request is answered; false if its wait was ended by somebody.
+  /// Removes the wait of a request that is answered; false if its wait was ended before.
   @discardableResult
   public func end(_ request: Request) -> Bool {
     state.withLock { state in
@@ -80,7 +83,7 @@ public final class Waits: Sendable {
     }
   }
 
-  /// Ends the wait of a client, for the principal whose request it is; false if there is none.
+  /// Ends the wait of a client, for the principal that sent the request; false if there is none.
   @usableFromInline
   func cancel(_ client: EntityID, by principal: Principal) -> Bool {
     let wait = state.withLock { state in
@@ -94,7 +97,7 @@ public final class Waits: Sendable {
   @usableFromInline
   func cancelAll(in instance: InstanceID) { cancelAll(.instance(instance), .invalidFileID) }
 
-  /// Ends what a dead process waited for outside of instances.
+  /// Ends the waits of a dead process that belong to no instance.
   func cancelAll(of owner: EntityID) { cancelAll(.owner(owner), .interrupted) }
 
   private func cancelAll(_ end: End, _ code: ReplyCode) {
@@ -104,7 +107,7 @@ public final class Waits: Sendable {
     for wait in waits { wait.cancel(code) }
   }
 
-  /// The processes that waits outside of instances belong to.
+  /// The processes that own waits without an instance.
   var owners: Set<EntityID> {
     let ends = state.withLock { Array($0.ends.keys) }
     return Set(
@@ -113,6 +116,6 @@ public final class Waits: Sendable {
       })
   }
 
-  /// Requests that have not been answered.
+  /// Requests that are not answered yet.
   package var count: Int { state.withLock { $0.waits.count } }
 }

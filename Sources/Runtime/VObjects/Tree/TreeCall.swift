@@ -2,7 +2,7 @@ import Synchronization
 public import VProtocol
 import VRuntime
 
-/// A read or a write that waits for its answer: of the session, or of a signal that ends it.
+/// A read or a write that waits: the session answers it, or a signal ends it.
 public final class TreeCall: Sendable {
   private struct State: Sendable {
     var isAnswered = false
@@ -11,13 +11,13 @@ public final class TreeCall: Sendable {
   }
 
   public let caller: Caller
-  /// What is written goes to the end, whatever its position says.
+  /// Data are written to the end, whatever the position is.
   public let isAppending: Bool
   private let request: Request
   private let server: ObjectServer<TreeContent>
   private let state = Mutex(State())
 
-  /// Keeps the request among the waits of its server until it is answered.
+  /// Adds the request to the waits of its server until it is answered.
   init(
     _ request: Request, _ instance: Instance<TreeContent>, _ server: ObjectServer<TreeContent>
   ) throws(Refusal) {
@@ -28,23 +28,23 @@ public final class TreeCall: Sendable {
     try server.wait(request, in: instance) { [self] in cancel($0) }
   }
 
-  /// Answers a read; false if it has ended, and then nobody has the octets.
+  /// Answers a read; false if it was ended before, and then the octets were not sent.
   @discardableResult
   public func answer(data: [UInt8]) -> Bool {
     end(ReadInstance.Answer(data: data).message)
   }
 
-  /// Answers a write: so many octets were taken; false if it has ended.
+  /// Answers a write with the number of octets taken; false if it was ended before.
   @discardableResult
   public func answer(count: Int) -> Bool {
     end(WriteInstance.Answer(count: count, size: 0).message)
   }
 
-  /// False if it has ended.
+  /// False if it was ended before.
   @discardableResult
   public func refuse(_ refusal: Refusal) -> Bool { end(refusal.message) }
 
-  /// Calls `body` if the call is ended by somebody else than the session: once, perhaps at once.
+  /// Calls `body` if the call is ended from outside the session: once, perhaps at once.
   public func whenCancelled(_ body: @escaping @Sendable () -> Void) {
     let isLate = state.withLock { state in
       if !state.isAnswered { state.cancel = body }
@@ -53,7 +53,7 @@ public final class TreeCall: Sendable {
     if isLate { body() }
   }
 
-  /// Ends it in the place of the session.
+  /// Ends it from outside the session.
   private func cancel(_ code: ReplyCode) {
     let isFirst = state.withLock { state in
       guard !state.isAnswered else { return false }

@@ -1,7 +1,7 @@
 import VProtocol
 import VRuntime
 
-/// Names that are made, taken away and given anew.
+/// Making, removing and renaming names.
 extension TreeOperations {
   func add(_ operation: AddName, _ caller: Caller, _ request: Request) {
     find(operation.name, caller) { [self] found in
@@ -23,7 +23,7 @@ extension TreeOperations {
     }
   }
 
-  /// Makes a name that is free and calls `made` with what it stands for now.
+  /// Makes a free name and calls `made` with its object.
   func make(
     _ path: TreePath, _ context: TreeContext, _ last: Name, kind: ObjectKind,
     permissions: UInt32, target: [UInt8] = [], _ caller: Caller,
@@ -71,7 +71,7 @@ extension TreeOperations {
     }
   }
 
-  /// Linux closes a directory a moment after its program has.
+  /// Linux closes a directory a moment after its program did.
   private static let closingLimit = TimeSpan.milliseconds(50)
 
   private func unlessOpen(
@@ -89,8 +89,7 @@ extension TreeOperations {
     }
   }
 
-  /// A new name in the same context; what goes to another one is copied by programs that are told
-  /// so.
+  /// Gives a new name in the same context; for another context the refusal makes programs copy.
   func rename(_ operation: RenameObject, _ caller: Caller, _ request: Request) {
     find(operation.old, caller) { [self] found in
       guard case .object(let old, _, let context?) = found else {

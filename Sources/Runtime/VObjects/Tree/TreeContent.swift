@@ -1,10 +1,10 @@
 import VProtocol
 
-/// What an instance of a tree is of.
+/// The content of an instance of a tree.
 struct TreeContent: Sendable {
   enum Object: Sendable {
     case records([Descriptor])
-    /// As it was when it was opened.
+    /// A text as it was when it was opened.
     case text([UInt8], changedAt: Int64, TreeText)
     case session(any TreeSession)
   }
@@ -12,7 +12,7 @@ struct TreeContent: Sendable {
   var path: TreePath
   var object: Object
 
-  /// The memory that it keeps for itself.
+  /// The octets of memory that it takes.
   var octets: Int {
     switch object {
     case .records(let records):

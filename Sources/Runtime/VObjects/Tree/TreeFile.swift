@@ -1,13 +1,13 @@
 public import VProtocol
 
-/// An object that is more than a text: what opens, reads and writes it decides for itself, and may
-/// let a reader or writer wait.
+/// An object that is more than a text: it implements opening, reading and writing, and may make a
+/// reader or writer wait.
 public protocol TreeFile: Sendable {
   var access: TreeAccess { get }
-  /// What an instance of it can do; a read or write that may wait for others needs `stream`, by
-  /// which Linux signals end it.
+  /// The attributes of its instances; if a read or write may wait for others, `stream` is needed,
+  /// so that Linux signals end it.
   var attributes: UIOAttributes { get }
-  /// Octets; 0 where it has no end.
+  /// Octets; 0 for an endless file.
   var size: UInt64 { get }
   /// Opens it for a caller who has the rights, then calls `opened` once.
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened)
@@ -22,11 +22,11 @@ extension TreeFile {
 }
 
 extension Modification {
-  /// What programs do around writing is no error: cutting to a size and setting times.
+  /// Programs do this around writing: cutting to a size and setting times is accepted.
   var isHarmless: Bool { permissions == nil && owner == nil && group == nil }
 }
 
-/// Gets the session that was opened, or why none was.
+/// Gets the opened session, or the refusal.
 public typealias TreeOpened = @Sendable (Result<any TreeSession, Refusal>) -> Void
 
 /// How and by whom a file is opened.
@@ -41,9 +41,9 @@ public protocol TreeSession: AnyObject, Sendable {
   func read(_ count: Int, at position: UInt64, _ call: TreeCall)
   /// Answers with `call.answer(count:)`, now or later.
   func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall)
-  /// The instance has ended; all of its calls have been answered.
+  /// The instance has ended, and all its calls have been answered.
   func close()
-  /// The same, where its owner's host was silent for long: the owner may live, and come again.
+  /// The same, when its owner's host was silent for long: the owner may live, and come back.
   func lose()
 }
 

@@ -1,11 +1,11 @@
 public import VProtocol
 
-/// Since when each text is what it is, as far as somebody looked: programs that see a file's time
-/// change take its octets for changed.
+/// When each text last changed, as far as it was looked at: programs assume new octets when a
+/// file's time changes.
 struct TextChanges: Sendable {
   private var known: [TreePath: (hash: Int, time: Int64)] = [:]
 
-  /// Beyond it all is forgotten.
+  /// Beyond it all entries are dropped.
   private static let textsMax = 4096
 
   mutating func time(of path: TreePath, _ text: String, at now: Int64) -> Int64 {
@@ -17,10 +17,10 @@ struct TextChanges: Sendable {
   }
 }
 
-/// The words with which each user's last write to a file was refused, until one is taken: for
-/// programs that get the error number only.
+/// The words with which each user's last write to a file was refused, until a write succeeds: for
+/// programs that get only the error number.
 ///
-/// Each user has a share of the lines; beyond it their own oldest is forgotten.
+/// Each user has a share of the lines; beyond it the user's oldest line is dropped.
 public struct RefusedLines: Sendable {
   private struct Key: Hashable {
     var file: Name
@@ -52,7 +52,7 @@ public struct RefusedLines: Sendable {
     shares.give(lines.remove(at: index).key.principal)
   }
 
-  /// A line; nothing where nothing was refused.
+  /// A line; empty if nothing was refused.
   public func text(_ file: Name, _ principal: Principal) -> String {
     let key = Key(file: file, principal: principal)
     return lines.last { $0.key == key }.map { "refused: \($0.words)\n" } ?? ""

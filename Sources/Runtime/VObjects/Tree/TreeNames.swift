@@ -2,24 +2,24 @@ import Synchronization
 public import VProtocol
 import VRuntime
 
-/// Where an object is below the root of a tree.
+/// The path of an object below the root of a tree.
 public typealias TreePath = [Name]
 
-/// From a name to what it stands for.
+/// The result of looking up a name.
 enum FoundName: Sendable {
-  /// Its path below the root, and the context that it is in; nil for the root itself.
+  /// Its path below the root, and its context; nil for the root itself.
   case object(TreePath, TreeObject, in: TreeContext?)
-  /// The last component is not there; the context is.
+  /// The last component does not exist; its context does.
   case free(TreePath, TreeContext, last: Name)
   case refused(ReplyCode)
 }
 
 extension TreeOperations {
-  /// Each context keeps its whole path, and each component takes some stack.
+  /// Each context keeps its whole path, and each component needs some stack.
   private static let depthMax = 128
 
-  /// Finds what a name stands for, by contexts that the caller may pass; they may have to prepare
-  /// first.
+  /// Finds the object of a name, through contexts that the caller may pass; a context may have to
+  /// prepare first.
   func find(
     _ name: ContextName, _ caller: Caller, _ found: @escaping @Sendable (FoundName) -> Void
   ) {
@@ -55,7 +55,7 @@ extension TreeOperations {
     }
   }
 
-  /// One component, of which its context knows now whether it is there.
+  /// Looks up one component, after its context has prepared.
   private func step(
     _ path: TreePath, at index: Int, in context: TreeContext, _ caller: Caller,
     _ found: @escaping @Sendable (FoundName) -> Void
@@ -82,7 +82,7 @@ extension TreeObject {
     }
   }
 
-  /// What a caller may do with it, as far as it can be done at all.
+  /// The rights of a caller, as far as the object supports them.
   func rights(of caller: Caller) -> UInt32 {
     let possible: UInt32 =
       switch self {
@@ -106,7 +106,7 @@ extension TreeObject {
 }
 
 extension TreeOperations {
-  /// An object as it is now, or as the one who asks has it open.
+  /// Describes an object as it is now, or as the caller has it open.
   func descriptor(_ path: TreePath, _ object: TreeObject, for caller: Caller) -> Descriptor {
     guard case .text = object else { return descriptor(path, object, caller, as: nil) }
     let newest = objects.instances.newest(openedBy: caller.principal) { $0.path == path }
@@ -152,9 +152,9 @@ extension TreeOperations {
     return descriptor
   }
 
-  /// What a user reads in a text now, the words of their last refusal there included.
+  /// The text that a user would read now, including the words of the user's last refusal.
   ///
-  /// Who may not read it learns nothing of it, not even its length.
+  /// A user who may not read it learns nothing of it, not even its length.
   func text(of text: TreeText, _ path: TreePath, _ caller: Caller) -> String {
     guard text.access.rights(of: caller) & 4 != 0 else { return "" }
     return text.make(caller) + refused.withLock { $0.text(Self.name(of: path), caller.principal) }
@@ -169,9 +169,9 @@ extension TreeOperations {
     Name(path.map(\.octets).joined(separator: [UInt8(ascii: "/")]))
   }
 
-  /// What a listing tells of an object.
+  /// The record of an object in a listing.
   func record(_ path: TreePath, _ object: TreeObject) -> Descriptor {
-    // An object is the same one, by its name, over restarts of the node.
+    // An object keeps its identity, by its name, over restarts of the node.
     var descriptor = Descriptor(
       kind: object.kind,
       identity: Descriptor.Identity(

@@ -1,25 +1,25 @@
 public import VProtocol
 
-/// What stands under a name of a tree that a board makes up.
+/// The object of a name in a tree that a server makes.
 public enum TreeObject: Sendable {
   case context(TreeContext)
   case text(TreeText)
   case file(any TreeFile)
-  /// A symbolic link: its target, and whose it is.
+  /// A symbolic link: its target, and its access.
   case link([UInt8], TreeAccess = TreeAccess(permissions: 0o777))
 }
 
-/// Whose an object is and what others may do with it, as Linux shows it.
+/// The owner of an object and the rights of others, as Linux shows them.
 ///
-/// The group is shown only: who is not the owner has the rights of all others.
+/// The group is only shown: every user who is not the owner has the rights of others.
 public struct TreeAccess: Equatable, Sendable {
   public var owner: String
   public var group: String
   /// The low 12 bits of a Linux mode.
   public var permissions: UInt32
-  /// Tells an object from an earlier one of the same name.
+  /// Differs between objects that have the same name one after another.
   public var generation: UInt64
-  /// Nanoseconds since 1970; nil where the manager's start will do.
+  /// Nanoseconds since 1970; nil for the manager's start.
   public var modified: Int64?
 
   public init(
@@ -33,16 +33,16 @@ public struct TreeAccess: Equatable, Sendable {
     self.modified = modified
   }
 
-  /// What a caller may do: 4 read, 2 write, 1 execute or look up; root may do everything.
+  /// The rights of a caller: 4 read, 2 write, 1 execute or look up; root may do everything.
   public func rights(of caller: Caller) -> UInt32 {
     if caller.isRoot { return 7 }
     return caller.user == owner ? permissions >> 6 & 7 : permissions & 7
   }
 }
 
-/// A context of a tree: which names it has now, and what each of them stands for.
+/// A context of a tree: its names now, and the object of each.
 ///
-/// `names` and `object` answer from memory; what they need is seen to by `prepare`.
+/// `names` and `object` answer from memory, which `prepare` brings up to date.
 public struct TreeContext: Sendable {
   /// A name to be made.
   public struct Making: Sendable {
@@ -59,23 +59,23 @@ public struct TreeContext: Sendable {
   public var access = TreeAccess(permissions: 0o555)
   let names: @Sendable () -> [Name]
   let object: @Sendable (Name) -> TreeObject?
-  /// Called before a caller looks a name up, or, with nil, lists all of them; then calls its last
-  /// argument, with why nothing is looked up or with nil.
+  /// Called before a caller looks up a name, or, with nil, lists all of them; then calls its last
+  /// argument, with a refusal or with nil.
   public var prepare: (@Sendable (Name?, Caller, @escaping Outcome) -> Void)?
-  /// Makes a name that is free, for a caller who has the right to write; without it nobody can.
+  /// Makes a free name, for a caller who has the right to write; without it no name can be made.
   public var make: (@Sendable (Making, @escaping Outcome) -> Void)?
-  /// Nothing is taken away by who has the context open: that is how a whole tree is removed, of
-  /// what is only named here (`inUse`).
+  /// A caller that has the context open cannot remove names from it (`inUse`): so a recursive
+  /// removal fails, for names that only stand for objects elsewhere.
   public var isKeptWhileOpen = false
-  /// Takes a name away, in the same way.
+  /// Removes a name, in the same way.
   public var remove: (@Sendable (Name, Caller, @escaping Outcome) -> Void)?
-  /// Gives the first name's object the second name, in the place of what has it, for a caller who
-  /// has the right to write.
+  /// Moves the first name's object to the second name, replacing its object, for a caller who has
+  /// the right to write.
   public var rename: (@Sendable (Name, Name, Caller, @escaping Outcome) -> Void)?
 
   public var isEmpty: Bool { names().isEmpty }
 
-  /// Names that come and go: all of them, and the object of one, nil where it is not there.
+  /// Names that change: all of them, and the object of one, nil if it does not exist.
   public init(
     names: @escaping @Sendable () -> [Name], object: @escaping @Sendable (Name) -> TreeObject?
   ) {
@@ -83,7 +83,7 @@ public struct TreeContext: Sendable {
     self.object = object
   }
 
-  /// Names that stay.
+  /// Names that do not change.
   public init(_ objects: [(name: Name, object: TreeObject)]) {
     self.init(names: { objects.map(\.name) }) { name in
       objects.first { $0.name == name }?.object
@@ -91,12 +91,12 @@ public struct TreeContext: Sendable {
   }
 }
 
-/// Text that is made anew when it is opened, and then stays as it is for whoever opened it.
+/// A text that is made when it is opened, and does not change while it is open.
 ///
-/// With a command it also takes lines; a refusal's words stand in the text that the same user reads
-/// next.
+/// With a command it also takes lines; the words of a refusal are in the text that the same user
+/// reads next.
 public struct TreeText: Sendable {
-  /// A line that somebody wrote, without its newline.
+  /// A line that was written, without its newline.
   public struct Line: Sendable {
     public var text: String
     public var caller: Caller
@@ -109,9 +109,9 @@ public struct TreeText: Sendable {
 
   /// `make` answers from memory.
   ///
-  /// `prepare` sees to it, before an opening, that `make` is up to date, then calls its argument.
-  /// `command` carries out a line of somebody who may write, and says what became of it, now or
-  /// later; without it nobody may.
+  /// `prepare` brings `make` up to date before an opening, then calls its argument. `command`
+  /// carries out a line of a user who may write, and reports its result, now or later; without it
+  /// no user may write.
   public init(
     access: TreeAccess? = nil,
     prepare: (@Sendable (@escaping @Sendable () -> Void) -> Void)? = nil,
@@ -124,7 +124,7 @@ public struct TreeText: Sendable {
     self.make = { _ in make() }
   }
 
-  /// A text that is not the same for everybody.
+  /// A text that differs between callers.
   public init(
     access: TreeAccess = TreeAccess(permissions: 0o444),
     prepare: (@Sendable (@escaping @Sendable () -> Void) -> Void)? = nil,

@@ -20,7 +20,7 @@ extension TreeOperations {
         ) { [self] result in
           switch result {
           case .failure(let refusal): fail(opening, refusal)
-          // Who makes it may open it, whatever it will allow to others.
+          // A user that makes it may open it, whatever rights it gives to others.
           case .success(let object): open(path, object, opening, isNew: true)
           }
         }
@@ -38,7 +38,7 @@ extension TreeOperations {
     }
   }
 
-  /// An opening for which a place is kept.
+  /// An opening with a reserved place.
   private struct Opening: Sendable {
     var operation: CreateInstance
     var caller: Caller
@@ -100,7 +100,7 @@ extension TreeOperations {
         descriptor: descriptor), to: opening.request)
   }
 
-  /// Gives back what an ended instance kept.
+  /// Frees what an ended instance kept.
   func giveBack(_ instance: Instance<TreeContent>) {
     octets.withLock { $0.give(instance.caller.principal, instance.content.octets) }
   }

@@ -2,12 +2,12 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// The operations on a tree: what its server does for those who may.
+/// The operations on a tree, called by its server after the checks.
 final class TreeOperations: Sendable {
   let objects: ObjectServer<TreeContent>
   let root: TreeContext
   let contexts: ContextTable<TreePath, TreePath>
-  /// What does not change has this time.
+  /// The modification time of what does not change.
   let startedAt: Int64
   let changes = Mutex(TextChanges())
   let refused: Mutex<RefusedLines>
@@ -84,7 +84,7 @@ final class TreeOperations: Sendable {
     }
   }
 
-  /// Calls `body` with the object named and its path below the root.
+  /// Calls `body` with the object of a name and its path below the root.
   private func named<Op: Operation>(
     _ type: Op.Type, _ request: Request, _ caller: Caller, _ name: (Op) -> ContextName,
     _ body: @escaping @Sendable (TreePath, TreeObject, Op) -> Void

@@ -2,7 +2,7 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// The operations on what is open.
+/// The operations on instances.
 extension TreeOperations {
   func serveInstance(_ request: Request, _ instance: Instance<TreeContent>) {
     let backplane = objects.backplane
@@ -28,7 +28,7 @@ extension TreeOperations {
     }
   }
 
-  /// The object as it is now; `invalidFileID` once its name is gone.
+  /// The object as it is now; `invalidFileID` if its name is gone.
   private func object(
     of instance: Instance<TreeContent>, _ request: Request,
     _ body: @escaping @Sendable (TreeObject) -> Void
@@ -96,7 +96,7 @@ extension TreeOperations {
     command(TreeText.Line(text: line, caller: caller), done)
   }
 
-  /// Hands a call to a session, and keeps it until it is answered.
+  /// Gives a call to a session, and keeps it until it is answered.
   private func call(
     _ instance: Instance<TreeContent>, _ request: Request, _ body: (TreeCall) -> Void
   ) {

@@ -5,7 +5,7 @@ import VObjects
 import VProtocol
 import VRuntime
 
-/// A notice board: what is written to `PREFIX/notes` stands there, with the name of who wrote it.
+/// A notice board: `PREFIX/notes` shows what was written to it, with the name of the writer.
 ///
 ///     v serve -- ./board &
 ///     echo "gone to lunch" >/v/board/kea/notes; cat /v/board/kea/notes

@@ -3,7 +3,7 @@ import VClient
 import VProtocol
 import VRuntime
 
-/// Writes a line to a text of V, then prints what stands there: `post board/kea/notes "a note"`.
+/// Writes a line to a text of V, then prints the text: `post board/kea/notes "a note"`.
 @main
 enum Post {
   static func main() async throws {
