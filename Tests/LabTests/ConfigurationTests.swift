@@ -59,8 +59,8 @@ struct ConfigurationTests {
     ("peers = [\"moa\"]", "DIR/vnode.toml:1: peers = \"moa\": not an IPv4 address, or one with"),
     ("peers = [\"10.0.0.1:0\"]", "peers = \"10.0.0.1:0\": not an IPv4 address"),
     ("peers = \"10.0.0.1\"", "DIR/vnode.toml:1: 'peers' must be a list of strings"),
-    ("boards = [\"pip\"]", "DIR/vnode.toml:1: 'boards' must be a list of some of \"file\", "),
-    ("boards = \"pipe\"", "DIR/vnode.toml:1: 'boards' must be a list of strings"),
+    ("servers = [\"pip\"]", "DIR/vnode.toml:1: 'servers' must be a list of some of \"file\", "),
+    ("servers = \"pipe\"", "DIR/vnode.toml:1: 'servers' must be a list of strings"),
     ("run = [\"ann\"]", "DIR/vnode.toml:1: 'run' must be a list of USER@HOST, '*' for all"),
     (
       "guest_user = \"root\"", "DIR/vnode.toml:1: 'guest_user' must be a user of this host, neither"

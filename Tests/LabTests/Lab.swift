@@ -29,7 +29,7 @@ final class Lab: Sendable {
   static var isAvailable: Bool { missing == nil }
 
   /// Whether the servers run in the node or apart.
-  enum Boards: String, CaseIterable, CustomTestStringConvertible {
+  enum Servers: String, CaseIterable, CustomTestStringConvertible {
     case inside, apart
     var testDescription: String { "servers \(rawValue)" }
   }
@@ -37,19 +37,19 @@ final class Lab: Sendable {
   private static let inside = Task { try await Lab(.inside) }
   private static let apart = Task { try await Lab(.apart) }
 
-  static func shared(_ boards: Boards = .inside) async throws -> Lab {
-    try await boards == .apart ? apart.value : inside.value
+  static func shared(_ servers: Servers = .inside) async throws -> Lab {
+    try await servers == .apart ? apart.value : inside.value
   }
 
   let name: String
 
-  private init(_ boards: Boards) async throws {
+  private init(_ servers: Servers) async throws {
     try await Self.removeLeftovers()
-    name = Self.name(boards)
-    atexit { for boards in Boards.allCases { Lab.down(Lab.name(boards)) } }
+    name = Self.name(servers)
+    atexit { for servers in Servers.allCases { Lab.down(Lab.name(servers)) } }
     try await command(
       "up",
-      (Self.isBridged ? ["--bridge"] : []) + (boards == .apart ? ["--apart", "pipe,file"] : [])
+      (Self.isBridged ? ["--bridge"] : []) + (servers == .apart ? ["--apart", "pipe,file"] : [])
         + Self.hosts, limit: .seconds(60))
     for host in Self.hosts {
       try FileManager.default.copyItem(atPath: Self.tools, toPath: disk(host) + "/tools")
@@ -132,8 +132,8 @@ final class Lab: Sendable {
       + arguments
   }
 
-  private static func name(_ boards: Boards) -> String {
-    "check-\(getpid())" + (boards == .apart ? "-apart" : "")
+  private static func name(_ servers: Servers) -> String {
+    "check-\(getpid())" + (servers == .apart ? "-apart" : "")
   }
 
   /// Labs of test processes that died.

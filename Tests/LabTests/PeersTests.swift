@@ -20,8 +20,20 @@ extension LabTests {
       // Without peers each of them is alone.
       let alone = try await lab.run(on: "kea", ["ls", "/v/storage/moa"])
       #expect(!alone.isSuccess, "\(alone.summary)")
-      try await change(
-        "sed -i '1i peers = [\"10.77.0.1\", \"10.77.0.2\"]' \(Self.configuration)", on: lab)
+      // Peers are taken from a changed file, without a restart and with one.
+      for host in Lab.hosts {
+        expectSuccess(
+          try await lab.bash(
+            on: host,
+            """
+            sed -i '1i peers = ["10.77.0.1", "10.77.0.2"]' \(Self.configuration)
+            pkill -HUP -x vnode
+            """))
+      }
+      let reloaded = try await lab.bash(
+        on: "kea", "await '[[ $(cat /v/storage/moa/hello) == \"by name\" ]]'")
+      expectSuccess(reloaded)
+      try await change("true", on: lab)
       let found = try await lab.run(on: "kea", ["cat", "/v/storage/moa/hello"])
       #expect(found.output == "by name\n", "\(found.summary)")
       let listed = try await lab.run(on: "moa", ["ls", "/v/storage"])

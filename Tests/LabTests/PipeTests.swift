@@ -14,17 +14,17 @@ extension LabTests {
       """
 
     private func kea(
-      _ boards: Lab.Boards, _ script: String, limit: Duration = .seconds(20)
+      _ servers: Lab.Servers, _ script: String, limit: Duration = .seconds(20)
     ) async throws -> Outcome {
-      try await Lab.shared(boards).bash(on: "kea", Self.functions + script, limit: limit)
+      try await Lab.shared(servers).bash(on: "kea", Self.functions + script, limit: limit)
     }
 
     /// Checksums of the octets that one host writes and another reads; the pipe is on the reader's
     /// host.
     private func sums(
-      _ boards: Lab.Boards, _ writer: String, limit: Duration
+      _ servers: Lab.Servers, _ writer: String, limit: Duration
     ) async throws -> Set<String> {
-      let lab = try await Lab.shared(boards)
+      let lab = try await Lab.shared(servers)
       // One user on both hosts: root of another one would be nobody.
       expectSuccess(try await lab.run(on: "kea", as: "ann", ["touch", "/v/pipe/kea/sum"]))
       async let read = lab.bash(
@@ -38,30 +38,30 @@ extension LabTests {
     }
 
     @Test(
-      "one host reads what another writes, complete and in order", arguments: Lab.Boards.allCases)
-    func sum(boards: Lab.Boards) async throws {
-      let sums = try await sums(boards, "seq 1000000", limit: .seconds(20))
+      "one host reads what another writes, complete and in order", arguments: Lab.Servers.allCases)
+    func sum(servers: Lab.Servers) async throws {
+      let sums = try await sums(servers, "seq 1000000", limit: .seconds(20))
       #expect(
         sums == ["90433fcbd9e16297e6a7c1dacb1056394743194776e52f78ebf0a44b80b6b14f  -\n"])
     }
 
     @Test(
       "also when the network loses, doubles and reorders packets",
-      .disabled(if: Lab.isBridged, "the bridge makes no faults"), arguments: Lab.Boards.allCases)
-    func faults(boards: Lab.Boards) async throws {
-      let lab = try await Lab.shared(boards)
+      .disabled(if: Lab.isBridged, "the bridge makes no faults"), arguments: Lab.Servers.allCases)
+    func faults(servers: Lab.Servers) async throws {
+      let lab = try await Lab.shared(servers)
       for fault in [["loss", "5"], ["dup", "2"], ["reorder", "10"]] {
         try await lab.command("fault", ["moa"] + fault)
       }
-      let sums = try await sums(boards, "seq 300000", limit: .seconds(60))
+      let sums = try await sums(servers, "seq 300000", limit: .seconds(60))
       try await lab.command("fault", ["moa", "off"])
       #expect(sums.count == 1)
     }
 
-    @Test("is opened and closed like a FIFO", arguments: Lab.hosts, Lab.Boards.allCases)
-    func opening(host: String, boards: Lab.Boards) async throws {
+    @Test("is opened and closed like a FIFO", arguments: Lab.hosts, Lab.Servers.allCases)
+    func opening(host: String, servers: Lab.Servers) async throws {
       let outcome = try await kea(
-        boards,
+        servers,
         """
         p=/v/pipe/\(host)/fifo
         : >$p; stat -c '%F %a %U %s' $p
@@ -116,10 +116,10 @@ extension LabTests {
 
     @Test(
       "blocks of many writers stay whole, and each goes to one of many readers",
-      arguments: Lab.Boards.allCases)
-    func many(boards: Lab.Boards) async throws {
+      arguments: Lab.Servers.allCases)
+    func many(servers: Lab.Servers) async throws {
       let outcome = try await kea(
-        boards,
+        servers,
         """
         cd $(mktemp -d); p=/v/pipe/moa/many; : >$p
         line() { printf "%0999d\\n" $1; }
@@ -135,10 +135,10 @@ extension LabTests {
 
     @Test(
       "a thousand blocked readers need no thread, and a signal ends each of them",
-      arguments: Lab.Boards.allCases)
-    func thousand(boards: Lab.Boards) async throws {
+      arguments: Lab.Servers.allCases)
+    func thousand(servers: Lab.Servers) async throws {
       let outcome = try await kea(
-        boards,
+        servers,
         """
         p=/v/pipe/moa/thousand; : >$p
         threads() { for i in /proc/[0-9]*; do
@@ -158,10 +158,10 @@ extension LabTests {
 
     @Test(
       "a blocked writer does not delay other writes, chmod and rm, and can be ended",
-      arguments: Lab.Boards.allCases)
-    func writers(boards: Lab.Boards) async throws {
+      arguments: Lab.Servers.allCases)
+    func writers(servers: Lab.Servers) async throws {
       let outcome = try await kea(
-        boards,
+        servers,
         """
         p=/v/pipe/moa/full; : >$p
         exec 3<>$p; head -c 65536 /dev/zero >&3
@@ -192,9 +192,9 @@ extension LabTests {
     }
 
     @Test(
-      "rights are those of a file, and only its owner removes it", arguments: Lab.Boards.allCases)
-    func rights(boards: Lab.Boards) async throws {
-      let lab = try await Lab.shared(boards)
+      "rights are those of a file, and only its owner removes it", arguments: Lab.Servers.allCases)
+    func rights(servers: Lab.Servers) async throws {
+      let lab = try await Lab.shared(servers)
       let made = try await lab.bash(
         on: "kea", as: "ann",
         "umask 077; : >/v/pipe/moa/hers && stat -c '%a %U' /v/pipe/moa/hers")
@@ -217,11 +217,11 @@ extension LabTests {
 
     @Test(
       "the death of a writer, or of its host, is the end of the file",
-      arguments: Lab.Boards.allCases)
-    func death(boards: Lab.Boards) async throws {
-      let lab = try await Lab.shared(boards)
+      arguments: Lab.Servers.allCases)
+    func death(servers: Lab.Servers) async throws {
+      let lab = try await Lab.shared(servers)
       let killed = try await kea(
-        boards,
+        servers,
         """
         p=/v/pipe/kea/dead; : >$p; chmod 666 $p
         (echo a; exec sleep 100) >$p & writer=$!
@@ -229,14 +229,14 @@ extension LabTests {
         """)
       #expect(killed.output == "a\n", "\(killed.summary)")
       let shell = try lab.shell(on: "moa")
-      async let read = kea(boards, "cat /v/pipe/kea/dead", limit: .seconds(30))
+      async let read = kea(servers, "cat /v/pipe/kea/dead", limit: .seconds(30))
       _ = try shell.run("exec 3>/v/pipe/kea/dead; echo b >&3")
       try await lab.command("kill", ["moa"])
       let outcome = try await read
       #expect(outcome.isSuccess && outcome.output == "b\n", "\(outcome.summary)")
       try await lab.command("start", ["moa"])
       let end = try await kea(
-        boards,
+        servers,
         "rm /v/pipe/kea/dead; await 'cat /v/host/moa/status >/dev/null'")
       expectSuccess(end)
     }

@@ -5,9 +5,10 @@ extension LabTests {
   @Suite("Two hosts and one file", .tags(.mount))
   struct SharingTests {
     @Test(
-      "lines appended by two hosts at once stay whole and in order", arguments: Lab.Boards.allCases)
-    func appends(boards: Lab.Boards) async throws {
-      let lab = try await Lab.shared(boards)
+      "lines appended by two hosts at once stay whole and in order", arguments: Lab.Servers.allCases
+    )
+    func appends(servers: Lab.Servers) async throws {
+      let lab = try await Lab.shared(servers)
       let file = try await lab.makeDirectory(on: "moa", "appends") + "/file"
       try await atOnce(lab) { host in
         ["python3", "/srv/storage/tools/append.py", "/v/storage/moa/\(file)", host, "10000"]
@@ -23,9 +24,9 @@ extension LabTests {
 
     @Test(
       "one host reads at once what the other appended, 1,000 times in turns",
-      arguments: Lab.Boards.allCases)
-    func turns(boards: Lab.Boards) async throws {
-      let lab = try await Lab.shared(boards)
+      arguments: Lab.Servers.allCases)
+    func turns(servers: Lab.Servers) async throws {
+      let lab = try await Lab.shared(servers)
       let directory = "/v/storage/moa/" + (try await lab.makeDirectory(on: "moa", "turns"))
       let shells = try Lab.hosts.map { try lab.shell(on: $0) }
       for shell in shells {
@@ -53,9 +54,9 @@ extension LabTests {
 
     @Test(
       "a directory renamed by another host stays the directory of processes in it",
-      arguments: Lab.Boards.allCases)
-    func renamedDirectory(boards: Lab.Boards) async throws {
-      let lab = try await Lab.shared(boards)
+      arguments: Lab.Servers.allCases)
+    func renamedDirectory(servers: Lab.Servers) async throws {
+      let lab = try await Lab.shared(servers)
       for server in Lab.hosts {
         let directory = try await lab.makeDirectory(on: server, "renamed")
         let kea = try lab.shell(on: "kea")
@@ -79,9 +80,9 @@ extension LabTests {
     }
 
     @Test(
-      "lock files exclude the other host", arguments: ["link", "exclusive"], Lab.Boards.allCases)
-    func locks(kind: String, boards: Lab.Boards) async throws {
-      let lab = try await Lab.shared(boards)
+      "lock files exclude the other host", arguments: ["link", "exclusive"], Lab.Servers.allCases)
+    func locks(kind: String, servers: Lab.Servers) async throws {
+      let lab = try await Lab.shared(servers)
       let directory = try await lab.makeDirectory(on: "moa", "locks-\(kind)")
       let number = lab.disk("moa") + "/\(directory)/number"
       try "0\n".write(toFile: number, atomically: false, encoding: .utf8)
@@ -92,9 +93,9 @@ extension LabTests {
     }
 
     @Test(
-      "df shows the disk of the export's host", arguments: Lab.hosts, Lab.Boards.allCases)
-    func diskSpace(server: String, boards: Lab.Boards) async throws {
-      let lab = try await Lab.shared(boards)
+      "df shows the disk of the export's host", arguments: Lab.hosts, Lab.Servers.allCases)
+    func diskSpace(server: String, servers: Lab.Servers) async throws {
+      let lab = try await Lab.shared(servers)
       func numbers(_ path: String, on host: String) async throws -> [Double] {
         let outcome = try await lab.run(
           on: host, ["df", "--block-size=1", "--output=size,avail,itotal", path])

@@ -12,12 +12,12 @@ let package = Package(
         .product(name: "VAttach", package: "v"), .product(name: "VObjects", package: "v"),
         .product(name: "VRuntime", package: "v"), .product(name: "VProtocol", package: "v"),
         .executableTarget(
-      name: "tickets",
-      dependencies: [
-        .product(name: "VAttach", package: "v"), .product(name: "VRuntime", package: "v"),
-        .product(name: "VProtocol", package: "v"),
+          name: "tickets",
+          dependencies: [
+            .product(name: "VAttach", package: "v"), .product(name: "VRuntime", package: "v"),
+            .product(name: "VProtocol", package: "v"),
+          ]),
       ]),
-  ]),
     .executableTarget(
       name: "post",
       dependencies: [

@@ -59,7 +59,7 @@ final class ClientHost: @unchecked Sendable {
       caller.isOver.value = true
       switch answer {
       case .done(let value, _): result.value = .success(value)
-      case .refused(let code): result.value = .failure(Refused(code: code))
+      case .refused(let refusal): result.value = .failure(Refused(code: refusal.code))
       }
     }
     simulator.run(for: limit) { caller.isOver.value }

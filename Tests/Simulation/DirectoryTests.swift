@@ -229,7 +229,7 @@ struct DirectoryTests {
 
 extension Answer {
   var refusal: ReplyCode? {
-    if case .refused(let code) = self { return code }
+    if case .refused(let refusal) = self { return refusal.code }
     return nil
   }
 }

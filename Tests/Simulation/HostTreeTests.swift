@@ -216,7 +216,7 @@ struct HostTreeTests {
     }
     #expect(found.text == text && server.kernel == moa.node.id)
     let entities = try #require(kea.read("host/moa/entity", simulator)).text
-    #expect(entities.contains("\(client) client ann ready -\n"))
+    #expect(entities.contains("\(client) client ann ready - -\n"))
     #expect(entities.contains("group \(EntityID.processGroup) "))
     // The reader is a client of moa, and so is the one that opened it.
     #expect(entities.contains(" root@kea \(moa.tree.manager.server)\n"))

@@ -48,7 +48,7 @@ private final class Counter: Sendable {
   }
 
   func fail(_ answer: Answer<some Sendable>) {
-    if case .refused(let code) = answer { failure.value = code }
+    if case .refused(let refusal) = answer { failure.value = refusal.code }
   }
 
   func ask<Op: VProtocol.Operation>(

@@ -180,6 +180,8 @@ final class MemoryStore: FileStore {
     }
   }
 
+  func path(of file: StoreHandle) -> String? { nil }
+
   func readLink(_ object: StoreHandle) throws(StoreFailure) -> [UInt8] {
     try with { state throws(StoreFailure) in
       guard let node = state.nodes[try state.node(object)], node.kind == .symbolicLink else {

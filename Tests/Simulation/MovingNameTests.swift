@@ -14,7 +14,7 @@ struct MovingNameTests {
   ) -> Result<KernelID, Refusal> {
     switch outcome(simulator, { host.walk(path, $0) }) {
     case .done(_, let server): .success(server.kernel)
-    case .refused(let code): .failure(Refusal(code: code))
+    case .refused(let refusal): .failure(Refusal(code: refusal.code))
     case nil: .failure(Refusal(code: .userTimeout))
     }
   }

@@ -29,7 +29,7 @@ private final class PipeUser: Sendable {
     clients.send(operation, as: "ann", to: manager) { [self] answer in
       switch answer {
       case .done(let value, _): then(value)
-      case .refused(let code): end.value = code
+      case .refused(let refusal): end.value = refusal.code
       }
     }
   }
@@ -171,7 +171,7 @@ struct PipeSimulationTests {
       CreateInstance(ContextName(.none, [UInt8(ascii: "p")]), mode: .read, owner: kea.owner),
       from: client, to: server.server
     ) { answer in
-      if case .refused(let refusal) = answer { code.value = refusal }
+      if case .refused(let refusal) = answer { code.value = refusal.code }
     }
     simulator.run(for: .seconds(1))
     #expect(server.waitCount == 1)

@@ -124,7 +124,7 @@ struct TeamOpen {
     ) { answer in
       switch answer {
       case .done(let block, _): text.value = String(decoding: block.data, as: UTF8.self)
-      case .refused(let code): text.value = "\(code)"
+      case .refused(let refusal): text.value = "\(refusal.code)"
       }
     }
     return text

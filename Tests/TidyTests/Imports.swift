@@ -50,14 +50,14 @@ struct ImportTable {
       return system.union([
         "VLinuxStore", "VLinuxPrograms", "VObjects", "VStore", "VRuntime", "VProtocol",
       ])
-      .union(boards)
+      .union(servers)
     case "VCommand":
       return system.union(["VAttach", "VClient", "VRuntime", "VProtocol", "ArgumentParser"])
     case "VDoctor", "vbench":
       return system.union([
         "VCommand", "VAttach", "VClient", "VRuntime", "VProtocol", "ArgumentParser",
       ])
-    // A composition root too: it runs boards as processes of their own.
+    // A composition root too: it runs servers as processes of their own.
     case "v":
       return system.union([
         "VCommand", "VDoctor", "VAttach", "VLinuxStore", "VServers", "VClient", "VObjects",

@@ -18,7 +18,7 @@ struct NodeServerTests {
   }
 
   private func code(_ answer: Answer<some Sendable>) -> ReplyCode {
-    if case .refused(let code) = answer { code } else { .ok }
+    if case .refused(let refusal) = answer { refusal.code } else { .ok }
   }
 
   @Test("is found by the name of its host, without a table")

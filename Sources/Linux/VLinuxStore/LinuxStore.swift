@@ -171,6 +171,14 @@ extension LinuxStore {
     return octets[..<Int(try Self.checked(count))].map { UInt8(bitPattern: $0) }
   }
 
+  public func path(of file: StoreHandle) -> String? {
+    var octets = [CChar](repeating: 0, count: ContextName.nameBytesMax)
+    let link = "/proc/self/fd/\(file.rawValue)"
+    let count = unsafe readlink(link, &octets, octets.count)
+    guard count > 0 else { return nil }
+    return String(decoding: octets[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
   public func room(at object: StoreHandle) throws(StoreFailure) -> QueryStore.Answer {
     var found = statfs()
     _ = try Self.checked(unsafe v_fstatfs(object.rawValue, &found))

@@ -22,7 +22,8 @@ package struct AttachedMeasurement {
   private let count: Int
   private var samples: [UInt32] = []
 
-  package init(_ node: AttachedBackplane, _ client: EntityID, _ options: CommonOptions, count: Int) {
+  package init(_ node: AttachedBackplane, _ client: EntityID, _ options: CommonOptions, count: Int)
+  {
     self.node = node
     self.client = client
     self.count = count

@@ -39,7 +39,9 @@ final class Prober {
   func probe(_ locator: String) -> Finding {
     guard ContinuousClock.now < deadline else { return .unknown }
     let parts = locator.split(separator: ":")
-    guard parts.count == 2, let port = UInt16(parts[1]), let name = SocketAddress.name(parts[0], port) else {
+    guard parts.count == 2, let port = UInt16(parts[1]),
+      let name = SocketAddress.name(parts[0], port)
+    else {
       return .unreachable("'\(locator)' is not an address")
     }
     let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)

@@ -18,7 +18,7 @@ struct Serve: ParsableCommand {
     discussion: """
       Example: v serve pipe
 
-      The node's configuration leaves such a server out (boards = ["file"]). While the process \
+      The node's configuration leaves such a server out (servers = ["file"]). While the process \
       does not run, its names stay, and calls on what is below them fail with "Host is down". It \
       ends at SIGTERM or SIGINT; when the node ends, it waits a minute for the next one. Only root \
       and the user who runs the node may serve names.
@@ -256,7 +256,7 @@ extension Serve {
       failure.description = "\(what): \(prefix) is served already, by \(host)"
       if host == node.host {
         failure.remedy =
-          "a server runs in the node unless `boards` in its configuration leaves it out"
+          "a server runs in the node unless `servers` in its configuration leaves it out"
       }
     }
     return failure

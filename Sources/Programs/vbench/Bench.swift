@@ -17,7 +17,8 @@ struct Bench: ParsableCommand {
       Times are medians. A number without its control says more about the machine than about V.
       """,
     subcommands: [
-      BenchIPC.self, BenchServers.self, BenchUIO.self, BenchPipe.self, BenchFiles.self, BenchStat.self,
+      BenchIPC.self, BenchServers.self, BenchUIO.self, BenchPipe.self, BenchFiles.self,
+      BenchStat.self,
       BenchRun.self, BenchEcho.self,
     ])
 

@@ -203,7 +203,8 @@ struct BenchRun: ParsableCommand {
     }
     for _ in 0..<max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) {
       guests.append(
-        try start(["sh", "-c", "while :; do :; done"], on: session.node.host, session, class: "guest"))
+        try start(
+          ["sh", "-c", "while :; do :; done"], on: session.node.host, session, class: "guest"))
     }
     usleep(200_000)
     return time(work, session)

@@ -16,7 +16,7 @@ func check(_ configuration: Configuration) throws -> [String] {
     }
   }
   if let mount = configuration.mount { try checkMount(mount, configuration) }
-  guard configuration.boards.contains("file") else { return [] }
+  guard configuration.servers.contains("file") else { return [] }
   return try configuration.exports.compactMap { try checkExport($0, configuration) }
 }
 

@@ -34,7 +34,7 @@ struct Configuration {
   var mustHaveSocket = false
   var peers: [String] = []
   /// The servers that run inside the node; the others may run as processes of their own.
-  var boards = ServerRegistry.usualNames
+  var servers = ServerRegistry.usualNames
   /// Users of other hosts who may start programs here: `USER@HOST`, `*` for all.
   var run: [String] = []
   /// The user that runs the programs of guests; nil if they may run none.

@@ -50,7 +50,7 @@ extension ConfigurationKey<Configuration> {
   /// In the order in which they are read: the rules of `run` name the host.
   static var all: [Self] {
     [
-      host, listen, port, groupPort, keyFile, mount, socket, peers, boards, run, guestUser,
+      host, listen, port, groupPort, keyFile, mount, socket, peers, servers, run, guestUser,
       programs, forgetDays, log,
     ]
   }
@@ -71,7 +71,8 @@ extension ConfigurationKey<Configuration> {
       configuration.listen = try reader.string("listen").flatMap { $0.isEmpty ? nil : $0 }
     } show: { configuration in
       TOML.string(
-        (try? listenAddress(configuration))?.map { IPv4.text(of: $0) } ?? configuration.listen ?? "")
+        (try? listenAddress(configuration))?.map { IPv4.text(of: $0) } ?? configuration.listen ?? ""
+      )
     }
   }
 
@@ -144,9 +145,9 @@ extension ConfigurationKey<Configuration> {
   /// Each gets a copy of every multicast.
   private static var peersMax: Int { 256 }
 
-  private static var boards: Self {
+  private static var servers: Self {
     let all = ServerRegistry.usualNames
-    return .list("boards", \.boards, "a list of some of \(TOML.items(all))") { list, _ in
+    return .list("servers", \.servers, "a list of some of \(TOML.items(all))") { list, _ in
       list.allSatisfy(all.contains)
     }
   }

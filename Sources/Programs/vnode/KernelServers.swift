@@ -9,9 +9,10 @@ struct KernelServers {
   private let nodeServer: NodeServer
   private let timeServer: TimeServer
 
-  /// `managers` returns the managers of this host.
+  /// `managers` gives the managers of this host, and `names` what people call its processes.
   init(
     _ node: Node, address: String, managers: @escaping @Sendable () -> Set<EntityID>,
+    names: @escaping @Sendable () -> [EntityID: String],
     snapshot: @escaping @Sendable () -> NodeSnapshot
   ) {
     nodeServer = NodeServer(
@@ -24,7 +25,8 @@ struct KernelServers {
     timeServer = TimeServer(node)
     tree = HostTree(
       node, nodeServer,
-      ProcessServer(node, states: { node.entities($0) }, clients: { node.clients }),
+      ProcessServer(
+        node, states: { node.entities($0) }, clients: { node.clients }, names: names),
       HostTree.Sources(
         machine: machineLines, managers: managers, trace: { node.traceText },
         keepTrace: { node.trace.keep($0) }))

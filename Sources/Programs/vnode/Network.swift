@@ -30,7 +30,8 @@ func peerAddresses(
   try configuration.peers.map { text in
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
     let port = parts.count == 2 ? UInt16(parts[1]) : UInt16(exactly: configuration.port)
-    guard parts.count <= 2, let address = IPv4.address(of: String(parts[0])), let port, port > 0 else {
+    guard parts.count <= 2, let address = IPv4.address(of: String(parts[0])), let port, port > 0
+    else {
       throw configuration.error("peers", text, "not an IPv4 address, or one with :PORT")
     }
     guard configuration.keyFile != nil else {

@@ -12,7 +12,7 @@ struct NodeServers {
   /// Makes them; before the machine starts threads.
   init(_ node: Node, _ configuration: Configuration, _ users: LinuxUsers) throws {
     let options = configuration.serverOptions(users)
-    running = try ServerRegistry.all.filter { configuration.boards.contains($0.name) }.map {
+    running = try ServerRegistry.all.filter { configuration.servers.contains($0.name) }.map {
       try $0.prepare(options)(node)
     }
   }

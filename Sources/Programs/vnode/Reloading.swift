@@ -1,6 +1,6 @@
 import Glibc
-import VProtocol
 import Synchronization
+import VProtocol
 
 extension Configuration {
   /// A key with another value than before.

@@ -146,7 +146,13 @@ final class Running {
     let attachServer = try Self.listen(node, configuration, nodeUsers, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
-      node, address: place ?? "-", managers: { directory.managers }
+      node, address: place ?? "-", managers: { directory.managers },
+      names: { [attachServer] in
+        let programs = attachServer?.programs ?? [:]
+        let prefixes = directory.prefixesOfManagers
+        return programs.merging(prefixes) { program, prefixes in "\(program),\(prefixes)" }
+          .merging([directory.server: "directory", .nodeServer(of: node.id): "node"]) { $1 }
+      }
     ) {
       NodeSnapshot(
         node, machine,

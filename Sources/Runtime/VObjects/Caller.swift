@@ -21,11 +21,15 @@ public struct Caller: Hashable, Sendable {
   /// Only root of this host sees the numbers of open instances.
   public var seesInstanceNumbers: Bool { isRoot && isLocal }
 
-  /// A list of open instances as the caller may see it; the numbers are the first word of each
-  /// line.
+  /// The part of a list of open instances that the caller may see.
+  ///
+  /// The first word of a line is the number of the instance; behind a tab is the path of its object
+  /// on the host. Both are for root of this host alone.
   public func view(ofInstances lines: String) -> String {
     if seesInstanceNumbers { return lines }
-    return lines.split(separator: "\n").map { "-" + $0.drop { $0 != " " } + "\n" }.joined()
+    return lines.split(separator: "\n").map { line in
+      "-" + line.drop { $0 != " " }.prefix { $0 != "\t" } + "\n"
+    }.joined()
   }
 }
 

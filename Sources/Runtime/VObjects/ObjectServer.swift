@@ -29,6 +29,8 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     public var close: @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void
     /// The name of an instance's object, for people: a prefix and a name.
     public var label: @Sendable (Instance<Content>) -> String
+    /// The path of an instance's object on this host; nil where it has none.
+    public var place: @Sendable (Instance<Content>) -> String?
 
     public init(
       create: @escaping @Sendable (CreateInstance, Caller, Request) -> Void,
@@ -37,13 +39,15 @@ public final class ObjectServer<Content: Sendable>: Sendable {
       close: @escaping @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void = {
         $1()
       },
-      label: @escaping @Sendable (Instance<Content>) -> String
+      label: @escaping @Sendable (Instance<Content>) -> String,
+      place: @escaping @Sendable (Instance<Content>) -> String? = { _ in nil }
     ) {
       self.create = create
       self.serve = serve
       self.serveInstance = serveInstance
       self.close = close
       self.label = label
+      self.place = place
     }
   }
 
@@ -193,7 +197,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 
   @usableFromInline
   func list(_ request: Request, _ handlers: Handlers) {
-    let lines = instances.all.lazy.map(line(for: identify(request), handlers.label))
+    let lines = instances.all.lazy.map(line(for: identify(request), handlers))
     backplane.serveInstances(lines, request)
   }
 
@@ -279,13 +283,14 @@ extension ObjectServer {
   /// Makes the line of an open instance: its number, the manager, its owner, the host that it was
   /// opened from, its mode, and its object.
   private func line(
-    for caller: Caller, _ label: @escaping @Sendable (Instance<Content>) -> String
+    for caller: Caller, _ handlers: Handlers
   ) -> (Instance<Content>) -> String {
     let (server, seesNumbers) = (server, caller.seesInstanceNumbers)
     return { instance in
-      "\(seesNumbers ? "\(instance.id.rawValue)" : "-") \(server) \(instance.owner) "
+      let place = seesNumbers ? handlers.place(instance).map { "\t\(Self.inLine($0))" } : nil
+      return "\(seesNumbers ? "\(instance.id.rawValue)" : "-") \(server) \(instance.owner) "
         + "\(instance.caller.principal.host) \(instance.mode.words) "
-        + "\(Self.inLine(label(instance)))"
+        + "\(Self.inLine(handlers.label(instance)))\(place ?? "")"
     }
   }
 

@@ -53,6 +53,8 @@ public protocol FileStore: Sendable {
     _ name: [UInt8], in directory: StoreHandle, _ mode: OpenMode, permissions: UInt32,
     as who: Credentials
   ) throws(StoreFailure) -> StoreHandle
+  /// The path of an open file on this host; nil where the store cannot tell.
+  func path(of file: StoreHandle) -> String?
   /// A new handle of the object behind an open file.
   func object(of file: StoreHandle) throws(StoreFailure) -> StoreHandle
 

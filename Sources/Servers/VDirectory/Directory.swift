@@ -100,6 +100,16 @@ public final class Directory: Sendable {
       directory: server, root: SharedContext.root, identity: SharedContext.identity(of: []))
   }
 
+  /// The prefixes that each manager of this host has claimed, separated by commas.
+  public var prefixesOfManagers: [EntityID: String] {
+    state.withLock { state in
+      let claims = (state.table.claims + state.local.claims).filter(isOwn)
+      return Dictionary(grouping: claims, by: \.manager).mapValues { claims in
+        claims.map { String(decoding: $0.prefix, as: UTF8.self) }.sorted().joined(separator: ",")
+      }
+    }
+  }
+
   /// The managers of this host that have claimed prefixes.
   public var managers: Set<EntityID> {
     state.withLock { state in

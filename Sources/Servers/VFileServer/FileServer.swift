@@ -45,7 +45,8 @@ public final class FileServer: Sendable {
       ObjectServer.Handlers(
         create: { [self] in create($0, $1, $2) }, serve: { [self] in serve($0, $1) },
         serveInstance: { [self] in serveInstance($0, $1) },
-        close: { [self] in close($0, $1) }, label: { [self] in label(of: $0) }))
+        close: { [self] in close($0, $1) }, label: { [self] in label(of: $0) },
+        place: { [store] in (try? $0.content.file).flatMap { store.path(of: $0.handle) } }))
   }
 
   /// Claims the prefix of every export in this host's directory; `completion` is called for each,

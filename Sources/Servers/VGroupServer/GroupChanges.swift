@@ -172,7 +172,8 @@ extension GroupServer {
       case .program(let program):
         // A request to a group is not forwarded but sent again (RFC 1045, 2.15).
         clients.send(
-          GroupMessage(sender: sender, text: message.text), as: "root", to: program, at: .teamServer,
+          GroupMessage(sender: sender, text: message.text), as: "root", to: program,
+          at: .teamServer,
           options: SendOptions(timeLimit: Self.programLimit)
         ) { [self] answer in
           backplane.reply(self.answer(of: name, program, answer), to: request)
@@ -235,7 +236,8 @@ extension GroupServer {
         at: .teamServer
       ) { [self] answer in
         clients.send(
-          ReleaseInstance(opened.instance), as: "root", to: manager, at: .teamServer) { _ in }
+          ReleaseInstance(opened.instance), as: "root", to: manager, at: .teamServer
+        ) { _ in }
         guard case .done(let block, _) = answer else { return found(nil) }
         found(program(of: String(decoding: block.data, as: UTF8.self)))
       }

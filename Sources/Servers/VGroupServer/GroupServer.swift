@@ -16,7 +16,7 @@ public import VRuntime
 public final class GroupServer: Sendable {
   let backplane: any Backplane
   let kernel: KernelID
-  let groupServers: BoardQueries
+  let groupServers: GroupQueries
   let clients: ClientPool
   let table: Mutex<GroupTable>
   let views = Mutex(GroupViews())
@@ -54,7 +54,7 @@ public final class GroupServer: Sendable {
     // The answers depend on the sender, so the server gets principals.
     let server = backplane.makeServer(knowsPrincipals: true) { own.object?.serve($0) }
     kernel = server.kernel
-    groupServers = BoardQueries(backplane, kernel: kernel) { name, answer in
+    groupServers = GroupQueries(backplane, kernel: kernel) { name, answer in
       own.object?.end(name, for: GroupTraits(answer))
     }
     programs = LifeWatch(backplane, of: { own.object?.programsHere ?? [] }) { entity, life in
@@ -111,7 +111,7 @@ public final class GroupServer: Sendable {
       guard case .done(let block, _) = answer, !block.data.isEmpty,
         found.count < Self.hostsMax
       else {
-        boards.expect(found)
+        groupServers.expect(found)
         clients.send(ReleaseInstance(instance), as: "root", to: manager, at: .node) { _ in }
         return
       }

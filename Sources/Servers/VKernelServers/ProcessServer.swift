@@ -18,6 +18,7 @@ public final class ProcessServer: Sendable {
 
   private let states: @Sendable (EntityID?) -> [State]
   private let clients: @Sendable () -> [Client]
+  private let names: @Sendable () -> [EntityID: String]
 
   /// Lines of the clients of other kernels; a node may know 16,384.
   private static let clientLinesMax = 1024
@@ -26,9 +27,11 @@ public final class ProcessServer: Sendable {
   /// other kernels, both from memory.
   public init(
     _ backplane: any Backplane, states: @escaping @Sendable (EntityID?) -> [State],
-    clients: @escaping @Sendable () -> [Client]
+    clients: @escaping @Sendable () -> [Client],
+    names: @escaping @Sendable () -> [EntityID: String] = { [:] }
   ) {
     self.states = states
+    self.names = names
     self.clients = clients
     let server = backplane.makeServer(knowsPrincipals: false) { [backplane, states] request in
       guard request.message.mcb.code == QueryProcess.code else {
@@ -56,7 +59,8 @@ public final class ProcessServer: Sendable {
     }
   }
 
-  /// Every process as a line: entity, kind, user, state, the entity it waits for; then every group
+  /// Every process as a line: entity, kind, user, state, the entity it waits for, and the prefixes
+  /// that it serves or the Linux process that it belongs to; then every group
   /// with its members here, and every client of another kernel, with its principal and the server
   /// that works for it.
   var entitiesText: String {
@@ -66,7 +70,11 @@ public final class ProcessServer: Sendable {
       for group in state.groups { members[group, default: []].append(state.entity) }
     }
     let groups = members.sorted { $0.key.rawValue < $1.key.rawValue }
-    return all.map { "\($0.entity) \(Self.words(of: $0).joined(separator: " "))\n" }.joined()
+    let names = names()
+    return all.map { state in
+      let words = Self.words(of: state) + [names[state.entity] ?? "-"]
+      return "\(state.entity) \(words.joined(separator: " "))\n"
+    }.joined()
       + groups.map { group, members in
         "group \(group) \(members.map { "\($0)" }.joined(separator: " "))\n"
       }.joined()

@@ -5,14 +5,14 @@ import VStore
 
 /// `new`: a request that is written to it is started, and the program's name is read back.
 struct NewFile: TreeFile {
-  let board: TeamBoard
+  let teams: Teams
 
   var access: TreeAccess { TreeAccess(permissions: 0o666) }
   var attributes: UIOAttributes { [.readable, .writeable, .stream, .variableBlock] }
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    opened(.success(NewSession(board, opening.caller.principal)))
+    opened(.success(NewSession(teams, opening.caller.principal)))
   }
 }
 
@@ -32,14 +32,14 @@ final class NewSession: TreeSession {
     var isClosed = false
   }
 
-  private let board: TeamBoard
+  private let teams: Teams
   private let principal: Principal
   private let state = Mutex(State())
 
   private static let file: Name = "new"
 
-  init(_ board: TeamBoard, _ principal: Principal) {
-    self.board = board
+  init(_ teams: Teams, _ principal: Principal) {
+    self.teams = teams
     self.principal = principal
   }
 
@@ -48,7 +48,7 @@ final class NewSession: TreeSession {
     let octets = state.withLock { state in
       if !state.hasWritten {
         state.hasWritten = true
-        state.answers = Array(board.refusals.withLock { $0.text(Self.file, principal) }.utf8)
+        state.answers = Array(teams.refusals.withLock { $0.text(Self.file, principal) }.utf8)
       }
       let octets = Array(state.answers.prefix(count))
       state.answers.removeFirst(octets.count)
@@ -64,7 +64,7 @@ final class NewSession: TreeSession {
         return
       }
       // Before it is parsed, which takes more memory than its octets.
-      let share = try board.shares.take(
+      let share = try teams.shares.take(
         programs: 1, octets: ProgramRequest.footprint(whole), by: principal)
       start(try ProgramRequest(parsing: whole), share, data.count, call)
     } catch {
@@ -83,13 +83,13 @@ final class NewSession: TreeSession {
     }
     if isUnfinished {
       let refusal = Refusal(.badArguments, "the request was not finished")
-      board.refusals.withLock { $0.note(refusal, Self.file, principal) }
+      teams.refusals.withLock { $0.note(refusal, Self.file, principal) }
     }
     for program in held { release(program, departure) }
   }
 
   private func release(_ program: Program, _ departure: Program.Departure = .released) {
-    board.programs.perform(program.release(departure), program)
+    teams.programs.perform(program.release(departure), program)
   }
 
   /// Adds the written octets to earlier ones; nil as long as more must come.
@@ -103,7 +103,7 @@ final class NewSession: TreeSession {
       do throws(Refusal) {
         if state.share == nil {
           let octets = try ProgramRequest.length(data) ?? ProgramRequest.unsaidOctetsMax
-          state.share = try board.shares.take(octets: octets, by: principal)
+          state.share = try teams.shares.take(octets: octets, by: principal)
         }
         let whole = try Self.gather(data, &state)
         if whole != nil { state.share = nil }
@@ -147,7 +147,7 @@ final class NewSession: TreeSession {
   private func start(
     _ request: ProgramRequest, _ share: TakenShare, _ count: Int, _ call: TreeCall
   ) {
-    board.start(request, share, for: principal) { [self] result in
+    teams.start(request, share, for: principal) { [self] result in
       switch result {
       case .failure(let refusal): refuse(refusal, call)
       case .success(let program):
@@ -156,17 +156,17 @@ final class NewSession: TreeSession {
           if program.hosted.order.isAttached && !state.isClosed { state.held.append(program) }
           return state.isClosed
         }
-        board.refusals.withLock { $0.note(nil, Self.file, principal) }
+        teams.refusals.withLock { $0.note(nil, Self.file, principal) }
         // A client that was told that it was interrupted must have started nothing.
-        if !call.answer(count: count) { board.takeBack(program) { _ in } }
+        if !call.answer(count: count) { teams.takeBack(program) { _ in } }
         if isClosed { release(program) }
       }
     }
   }
 
   private func refuse(_ refusal: Refusal, _ call: TreeCall) {
-    board.refusals.withLock { $0.note(refusal, Self.file, principal) }
-    let text = board.refusals.withLock { $0.text(Self.file, principal) }
+    teams.refusals.withLock { $0.note(refusal, Self.file, principal) }
+    let text = teams.refusals.withLock { $0.text(Self.file, principal) }
     state.withLock { $0.answers = Array(text.utf8) }
     call.refuse(refusal)
   }

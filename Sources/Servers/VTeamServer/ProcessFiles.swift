@@ -47,24 +47,24 @@ final class SnapshotSession: TreeSession {
 /// The memory of a program's root process, for users that Linux allows; checked at each read.
 struct MemoryFile: TreeFile {
   let program: Program
-  let board: TeamBoard
+  let teams: Teams
 
   var access: TreeAccess { program.access(0o400) }
   var attributes: UIOAttributes { [.readable, .randomAccess, .multiBlock] }
   var size: UInt64 { 0 }
 
   func open(_ opening: TreeOpening, _ opened: @escaping TreeOpened) {
-    opened(.success(MemorySession(program, board)))
+    opened(.success(MemorySession(program, teams)))
   }
 }
 
 final class MemorySession: TreeSession {
   private let program: Program
-  private let board: TeamBoard
+  private let teams: Teams
 
-  init(_ program: Program, _ board: TeamBoard) {
+  init(_ program: Program, _ teams: Teams) {
     self.program = program
-    self.board = board
+    self.teams = teams
   }
 
   func read(_ count: Int, at position: UInt64, _ call: TreeCall) {
@@ -73,9 +73,9 @@ final class MemorySession: TreeSession {
       _ = call.refuse(Refusal(.noProcess, "it has ended"))
       return
     }
-    board.machine.readMemory(
+    teams.machine.readMemory(
       ofProcess: program.hosted.pid, at: position, count: count,
-      as: board.onlooker(call.caller, program)
+      as: teams.onlooker(call.caller, program)
     ) { outcome in
       switch outcome {
       case .success(let octets): call.answer(data: octets)

@@ -4,7 +4,7 @@ import VRuntime
 
 /// Programs in groups: the group server of the host makes them members, and tells each program's
 /// entity; messages to a group arrive there too, as lines of `ctl`.
-extension TeamBoard {
+extension Teams {
   /// Asks the group server of this host, which makes a group that does not exist; it asks other
   /// group servers and no team server.
   func change(

@@ -3,7 +3,7 @@ import VProtocol
 import VRuntime
 
 /// The operations of program managers, which arrive through their group.
-extension TeamBoard {
+extension Teams {
   func serve(_ request: Request, as server: EntityID) {
     switch request.message.mcb.code {
     case SelectHost.code:

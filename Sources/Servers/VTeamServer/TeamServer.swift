@@ -11,7 +11,7 @@ public import VStore
 /// for a program is a record.
 public final class TeamServer: Sendable {
   public let manager: TreeManager
-  private let board: TeamBoard
+  private let teams: Teams
   /// Nil once the programs of an earlier run have been added; before that, the calls that wait for
   /// it.
   private let waiting = Mutex<[@Sendable () -> Void]?>([])
@@ -20,18 +20,18 @@ public final class TeamServer: Sendable {
   ///
   /// `rules` decide who may start programs here.
   public init(_ backplane: any Backplane, _ machine: any ProgramMachine, rules: RunRules) {
-    let board = TeamBoard(backplane, machine, rules)
-    self.board = board
+    let teams = Teams(backplane, machine, rules)
+    self.teams = teams
     manager = TreeManager(
-      backplane, board.root, prefix: "team/\(backplane.host)",
+      backplane, teams.root, prefix: "team/\(backplane.host)",
       identify: { rules.caller(of: $0) })
     machine.recover { [self] found in
-      for hosted in found { board.takeUp(hosted) }
+      for hosted in found { teams.takeUp(hosted) }
       let waiting = waiting.withLock { $0.take() } ?? []
       for body in waiting { body() }
     }
-    let server = backplane.makeServer(knowsPrincipals: true) { [board, manager] request in
-      board.serve(request, as: manager.server)
+    let server = backplane.makeServer(knowsPrincipals: true) { [teams, manager] request in
+      teams.serve(request, as: manager.server)
     }
     backplane.join(server, group: .programManagerGroup)
   }
@@ -53,14 +53,14 @@ public final class TeamServer: Sendable {
 
   /// Ends all programs, and forgets them.
   public func endPrograms() {
-    for program in board.programs.all { board.programs.forget(program) }
+    for program in teams.programs.all { teams.programs.forget(program) }
   }
 
   /// Instances that are open.
   package var instanceCount: Int { manager.instanceCount }
 
   /// What users have taken of their shares: programs, and octets of memory.
-  package var shareCounts: (programs: Int, octets: Int) { board.shares.counts }
+  package var shareCounts: (programs: Int, octets: Int) { teams.shares.counts }
 
   /// Reads and writes that have not been answered.
   package var waitCount: Int { manager.waitCount }

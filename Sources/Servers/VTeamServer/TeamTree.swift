@@ -11,12 +11,12 @@ import VStore
 /// NUMBER.PROGRAM/    status cmdline environ pid ctl wait events in out err proc/ regions mem
 /// NUMBER.PROCESS/    status cmdline pid
 /// ```
-extension TeamBoard {
+extension Teams {
   var root: TreeContext {
     let fixed: [(name: Name, object: TreeObject)] = [
       ("status", .text(TreeText { [self] in statusText })),
       ("ctl", .text(TreeText(command: { [self] in $1(command($0)) }) { Self.commands })),
-      ("new", .file(NewFile(board: self))),
+      ("new", .file(NewFile(teams: self))),
     ]
     var root = TreeContext(
       names: { [self] in fixed.map(\.name) + programs.all.map(\.name) + processes.names }
@@ -163,7 +163,7 @@ extension TeamBoard {
       ("err", .file(OutputFile(program: program, programs: programs, stream: .err))),
       ("proc", .context(processes(of: program))),
       ("regions", snapshot(0o400, .maps)),
-      ("mem", .file(MemoryFile(program: program, board: self))),
+      ("mem", .file(MemoryFile(program: program, teams: self))),
     ]
   }
 

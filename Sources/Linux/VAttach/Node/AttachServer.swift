@@ -22,6 +22,9 @@ public final class AttachServer: Sendable {
     }
 
     var endings: [String: Int] = [:]
+    /// The processes that are attached now, each by a number that is not used again.
+    var processes: [UInt64: AttachedProcess] = [:]
+    var lastNumber: UInt64 = 0
     /// Whether the memory of ended processes is about to be returned to the machine.
     var isTrimming = false
     /// Connections without a user name yet, by user number, and those with one.
@@ -156,9 +159,30 @@ public final class AttachServer: Sendable {
     node.after(TimeSpan(nanoseconds: 0)) { [weak self] in self?.accept() }
   }
 
+  /// Which Linux process each entity of an attached process belongs to.
+  public var programs: [EntityID: String] {
+    var programs: [EntityID: String] = [:]
+    for process in state.withLock({ $0.processes }).values {
+      for entity in process.entities { programs[entity] = process.program }
+    }
+    return programs
+  }
+
+  /// `1234.cat`; the name may be any octets.
+  private static func program(_ pid: Int32) -> String {
+    var name = [UInt8](repeating: 0, count: 16)
+    let file = unsafe open("/proc/\(pid)/comm", O_RDONLY | O_CLOEXEC)
+    let count = file < 0 ? 0 : unsafe read(file, &name, name.count)
+    if file >= 0 { Glibc.close(file) }
+    let letters = name.prefix(max(0, count)).prefix { $0 != UInt8(ascii: "\n") }
+    let isPlain = { (octet: UInt8) in octet > 0x20 && octet < 0x7F }
+    return "\(pid)." + String(decoding: letters.map { isPlain($0) ? $0 : 0x3F }, as: UTF8.self)
+  }
+
   private func admit(_ socket: Int32, _ peer: v_peer_credentials) {
     // Checked now, while the process exists: its number may be another's later.
     let isFullRoot = peer.uid == 0 && v_is_full_root_peer(socket, peer.pid) == 1
+    let program = Self.program(peer.pid)
     let isOwner = peer.uid == 0 ? isFullRoot : peer.uid == geteuid()
     let unnamed = payer("\(peer.uid)", isOwner: isOwner)
     guard state.withLock({ $0.unnamed.take(unnamed) }) else {
@@ -168,7 +192,7 @@ public final class AttachServer: Sendable {
       state.withLock { $0.unnamed.give(unnamed) }
       // It is not treated as a user without a name: that would be another user.
       guard let name else { return refuse(socket, "unknownUser") }
-      start(socket, name, isOwner: isOwner)
+      start(socket, program, name, isOwner: isOwner)
     }
     // Root has this name on every host, and needs no table.
     if peer.uid == 0 { return enter("root") }
@@ -177,19 +201,26 @@ public final class AttachServer: Sendable {
     users.find([.userName(peer.uid)]) { [self] in enter(name(of: peer.uid)) }
   }
 
-  private func start(_ socket: Int32, _ name: String, isOwner: Bool) {
+  private func start(_ socket: Int32, _ program: String, _ name: String, isOwner: Bool) {
     let user = payer(name, isOwner: isOwner)
     let account = state.withLock { state in
       guard state.named.take(user) else { return AttachAccount?.none }
       return isOwner ? ownersAccount : state.enter(user, limits, at: node.now)
     }
     guard let account else { return refuse(socket, "tooManyProcesses") }
+    let number = state.withLock { state in
+      state.lastNumber += 1
+      return state.lastNumber
+    }
     let process = AttachedProcess(
-      node, kernel, socket: socket, AttachRights(user: name, isOwner: isOwner), account
+      node, kernel, socket: socket, program: program,
+      AttachRights(user: name, isOwner: isOwner), account
     ) { [weak self, processEnded] ending, octets in
+      self?.state.withLock { $0.processes[number] = nil }
       self?.leave(user, isOwner: isOwner, ending, octets)
       processEnded()
     }
+    state.withLock { $0.processes[number] = process }
     process.start()
   }
 

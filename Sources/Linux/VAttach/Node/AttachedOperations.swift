@@ -114,6 +114,9 @@ extension AttachedProcess {
     giveBack(removed)
   }
 
+  /// Its clients and servers now.
+  var entities: [EntityID] { state.withLock { Array($0.entities.keys) } }
+
   private func isOwn(_ entity: EntityID) -> Bool {
     state.withLock { $0.entities[entity] != nil }
   }

@@ -49,6 +49,8 @@ final class AttachedProcess: Sendable {
   let account: AttachAccount
   let state: Mutex<State>
   let output: AttachOutput
+  /// Its number and name when it was attached: `1234.cat`.
+  let program: String
   private let socket: AttachSocket
   private let kernel: KernelID
   private let ended: @Sendable (AttachEnding, _ octets: Int) -> Void
@@ -60,12 +62,14 @@ final class AttachedProcess: Sendable {
   /// `ended` is called once, when all of the process's entities have ended, with the largest number
   /// of octets that waited for it.
   init(
-    _ node: any Backplane, _ kernel: KernelID, socket: Int32, _ rights: AttachRights,
-    _ account: AttachAccount, ended: @escaping @Sendable (AttachEnding, Int) -> Void
+    _ node: any Backplane, _ kernel: KernelID, socket: Int32, program: String,
+    _ rights: AttachRights, _ account: AttachAccount,
+    ended: @escaping @Sendable (AttachEnding, Int) -> Void
   ) {
     self.node = node
     self.kernel = kernel
     self.socket = AttachSocket(socket)
+    self.program = program
     self.rights = rights
     self.account = account
     self.ended = ended

@@ -90,7 +90,11 @@ package struct Names {
     // As it is now, not as it was last seen.
     let descriptor = try trying { session, left throws(Refusal) in
       try session.wait(limit: left) { call, done in
-        call.ask(about: id) { QueryObject($0.name) } then: { done($0) }
+        call.ask(about: id) {
+          QueryObject($0.name)
+        } then: {
+          done($0)
+        }
       }
     }
     return Found(

@@ -69,7 +69,9 @@ extension Call {
         var target = Self.components(link.data)
         if link.data.first == Self.slash {
           // Other links lead out of V.
-          guard target.popFirst() == Self.mountPoint else { return giveUp(trail, Refusal(.notFound), then) }
+          guard target.popFirst() == Self.mountPoint else {
+            return giveUp(trail, Refusal(.notFound), then)
+          }
           for id in trail.passed.dropFirst() { client.objects.forget(id, 1) }
           trail.passed = [ObjectTable.root]
         }

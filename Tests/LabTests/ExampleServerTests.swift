@@ -3,7 +3,7 @@ import Testing
 
 extension LabTests {
   @Suite("The example server", .tags(.mount), .serialized)
-  struct ExampleBoardTests {
+  struct ExampleServerTests {
     @Test("is a file system for ordinary tools of every host, as long as it runs")
     func tools() async throws {
       let lab = try await Lab.shared()

@@ -5,7 +5,7 @@ import VRuntime
 import VStore
 
 /// The state that the files of a team server share: its programs, the machine, and the rules.
-final class TeamBoard: Sendable {
+final class Teams: Sendable {
   let backplane: any Backplane
   let machine: any ProgramMachine
   let rules: RunRules
@@ -21,7 +21,7 @@ final class TeamBoard: Sendable {
     self.rules = rules
     shares = TeamShares(host: backplane.host)
     refusals = Mutex(RefusedLines(host: backplane.host))
-    let own = LateBound<TeamBoard>()
+    let own = LateBound<Teams>()
     programs = Programs(
       backplane, serve: { program, request in own.object?.receive(request, for: program) },
       ended: { program in own.object?.leaveGroups(program) })

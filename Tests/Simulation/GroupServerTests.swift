@@ -9,7 +9,7 @@ import VProtocol
 import VRuntime
 
 @Suite("Groups by their names in the simulator")
-struct GroupBoardTests {
+struct GroupServerTests {
   private let simulator = Simulator(seed: 11)
   private let hosts: [GroupHost]
   private var kea: GroupHost { hosts[0] }

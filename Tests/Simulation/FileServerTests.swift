@@ -26,7 +26,7 @@ final class FileReader: Sendable {
     }
     names.query(bytes) { [self] answer in
       switch answer {
-      case .refused(let code): completion(.refused(code))
+      case .refused(let refusal): completion(.refused(refusal))
       case .done(let found, _):
         last.value = (Array(bytes[..<found.prefixBytes]), found)
         open(bytes, found, completion)
@@ -44,7 +44,7 @@ final class FileReader: Sendable {
       to: binding.manager
     ) { [self] answer in
       switch answer {
-      case .refused(let code): completion(.refused(code))
+      case .refused(let refusal): completion(.refused(refusal))
       case .done(let opened, _):
         readOn(opened.instance, of: binding.manager, [], completion)
       }
@@ -59,7 +59,7 @@ final class FileReader: Sendable {
       ReadInstance(instance, position: UInt64(soFar.count), count: 16_384), as: "ann", to: manager
     ) { [self] answer in
       switch answer {
-      case .refused(let code): completion(.refused(code))
+      case .refused(let refusal): completion(.refused(refusal))
       case .done(let block, _) where block.data.isEmpty:
         clients.send(ReleaseInstance(instance), as: "ann", to: manager) { _ in
           completion(.done(soFar, by: manager))
@@ -91,7 +91,7 @@ func startFileHost(
 }
 
 @Suite("The file server in the simulator")
-struct FileBoardTests {
+struct FileServerTests {
   static let big = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 7 ^ $0 >> 8) }
 
   @Test(
@@ -224,7 +224,7 @@ extension Answer where Value == [UInt8] {
     return nil
   }
   var code: ReplyCode? {
-    if case .refused(let code) = self { return code }
+    if case .refused(let refusal) = self { return refusal.code }
     return nil
   }
 }

@@ -10,7 +10,7 @@ import VRuntime
 ///
 /// A group server that has just started knows no others. It waits for the hosts in its directory,
 /// longer than for others, until they are heard or have delayed one question.
-final class BoardQueries: Sendable {
+final class GroupQueries: Sendable {
   private struct State: Sendable {
     /// By kernel, with the host's name.
     var known: [KernelID: String] = [:]
@@ -28,7 +28,7 @@ final class BoardQueries: Sendable {
 
     /// Hosts that were expected did not answer one question: no other waits for them.
     mutating func giveUp(_ hosts: Set<String>, at now: Time) {
-      for host in hosts where expected.remove(host) != nil && silent.count < BoardQueries.silentMax
+      for host in hosts where expected.remove(host) != nil && silent.count < GroupQueries.silentMax
       {
         silent[host] = now
       }
@@ -40,8 +40,8 @@ final class BoardQueries: Sendable {
         // A host that was restarted has another kernel.
         if !known.values.contains(host) { silent[host] = silent[host] ?? now }
       }
-      silent = silent.filter { now - $0.value < BoardQueries.silenceAge }
-      if silent.count > BoardQueries.silentMax,
+      silent = silent.filter { now - $0.value < GroupQueries.silenceAge }
+      if silent.count > GroupQueries.silentMax,
         let oldest = silent.min(by: { $0.value < $1.value })
       {
         silent[oldest.key] = nil
