@@ -19,7 +19,7 @@ extension LabTests {
           mv "/run/vlab-$V_LAB/other.key" "/run/vlab-$V_LAB/cluster.key"
           "$lab" up blue1 blue2 >&2
           on() { local host=$1; shift; timeout 20 "$lab" run "$host" -- "$@"; }
-          await() { for _ in {1..100}; do "$@" && return; sleep 0.1; done; echo "not so: $*"; exit 1; }
+          await() { for _ in {1..100}; do "$@" && return; sleep 0.1; done; exit 1; }
           lists() { [[ $(on $1 ls /v/storage | grep -v 'any\|self' | tr '\n' ' ') == "$2" ]]; }
           await lists red1 'red1 red2 '
           await lists blue1 'blue1 blue2 '

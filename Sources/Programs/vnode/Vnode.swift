@@ -147,17 +147,10 @@ final class Running {
     self.attachServer = attachServer
     kernelServers = KernelServers(
       node, address: place ?? "-", managers: { directory.managers },
-      names: { [attachServer] in
-        let programs = attachServer?.programs ?? [:]
-        let prefixes = directory.prefixesOfManagers
-        return programs.merging(prefixes) { program, prefixes in "\(program),\(prefixes)" }
-          .merging([directory.server: "directory", .nodeServer(of: node.id): "node"]) { $1 }
-      }
+      names: { Self.processNames(directory, attachServer, of: node.id) }
     ) {
       NodeSnapshot(
-        node, machine,
-        configuredPeers: shownPeers.texts,
-        attached: attachServer)
+        node, machine, configuredPeers: shownPeers.texts, attached: attachServer)
     }
     kernelServers.tree.manager.claim(in: directory.server) {
       noteClaim(of: "host/\(configuration.host)", nil, $0)
@@ -184,6 +177,16 @@ final class Running {
       configuration.host + (place.map { " at \($0), sealed" } ?? " alone, no key")
       + (configuration.mount.map { ", mounted on \($0)" } ?? "")
       + (node.nameHolder.map { "; \($0.locator) has its name, so it is alone" } ?? "")
+  }
+
+  /// What people call the processes of this node: the prefixes that they serve, and the Linux
+  /// processes that they belong to.
+  private static func processNames(
+    _ directory: Directory, _ attached: AttachServer?, of kernel: KernelID
+  ) -> [EntityID: String] {
+    (attached?.programs ?? [:])
+      .merging(directory.prefixesOfManagers) { program, prefixes in "\(program),\(prefixes)" }
+      .merging([directory.server: "directory", .nodeServer(of: kernel): "node"]) { $1 }
   }
 
   /// With sockets, or without them if there is no cluster key.

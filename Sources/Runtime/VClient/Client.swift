@@ -47,7 +47,8 @@ public final class Client: Sendable {
 
   /// Knows the root of a name space; `clients` and `names` may be shared with others.
   ///
-  /// What it opens belongs to an entity that speaks for `owner`: to a user that this process may be.
+  /// What it opens belongs to an entity that speaks for `owner`, which this process must be
+  /// allowed to be.
   public init(
     _ backplane: any Backplane, _ nameSpace: NameSpace, names: NameCache, clients: ClientPool,
     owner user: ClientUser = "root"

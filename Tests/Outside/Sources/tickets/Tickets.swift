@@ -26,8 +26,9 @@ struct TakeTicket: Operation {
   var message: Message { Message(MessageControlBlock(code: Self.code)) }
 }
 
-/// Hands out numbers, each once, over restarts too: `tickets FILE` serves, `tickets take HOST` takes
-/// one.
+/// Hands out numbers, each once, over restarts too.
+///
+/// `tickets FILE` serves, `tickets take HOST` takes one.
 ///
 /// The server is a message process: it receives a request, writes the number to the file, answers,
 /// and receives the next. It needs no lock, because it does one thing at a time.

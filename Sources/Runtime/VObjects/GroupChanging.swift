@@ -1,4 +1,5 @@
 public import VProtocol
+public import VRuntime
 
 extension ChangeGroup {
   /// How long the answer of the named host's group server is waited for.
