@@ -86,7 +86,7 @@ let programs: [Target] = [
     "v",
     [
       "VAttach", "VServers", "VStandIn", "VFileServer", "VLinuxStore", "VClient", "VObjects",
-      "VStore", "VTeamServer", "VRuntime", "VProtocol", argumentParser,
+      "VStore", "VTeamServer", "VRuntime", "VProtocol", "CVLinux", argumentParser,
     ]),
   program(
     "vnode",

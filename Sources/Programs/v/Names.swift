@@ -1,3 +1,4 @@
+import Glibc
 import VAttach
 import VProtocol
 import VRuntime
@@ -196,7 +197,8 @@ extension CommonOptions {
       defer { node.close() }
       let reply = try work(Names(node, self, for: what))
       guard !json else { return print(reply.members, error: .null) }
-      if !reply.text.isEmpty { say(reply.text) }
+      // Names are whole where a program reads them, as those of ls are.
+      if !reply.text.isEmpty { say(isatty(1) == 1 ? Text.harmless(reply.text) : reply.text) }
     } catch let failure as Failure {
       if json { print([], error: .string(failure.description)) }
       throw failure

@@ -172,8 +172,10 @@ extension CommonOptions {
   }
 }
 
-/// Writes whole lines: results to standard output (1), everything else to standard error (2).
+/// Writes whole lines: results to standard output (1), everything else to standard error (2), for
+/// people, without what a terminal would take for a command.
 func say(_ text: String, to descriptor: Int32 = 1) {
+  let text = descriptor == 2 ? Text.harmless(text) : text
   var octets = Array((text.hasSuffix("\n") ? text : text + "\n").utf8)[...]
   while !octets.isEmpty {
     let count = octets.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
