@@ -164,8 +164,8 @@ struct MachineTests {
   @Test("a table below a process has what descends from it, and nothing else")
   func below() throws {
     let child = Foundation.Process()
-    child.executableURL = URL(fileURLWithPath: "/bin/sh")
-    child.arguments = ["-c", "sleep 100; true"]
+    child.executableURL = URL(fileURLWithPath: "/bin/sleep")
+    child.arguments = ["100"]
     try child.run()
     defer { child.terminate() }
     let table = ProcessTable(below: getpid())
