@@ -442,6 +442,13 @@ static inline int v_child_start(char *const *arguments, char *const *environment
   return error != 0 ? -error : (int)child;
 }
 
+// Becomes the program that this process runs anew, with nothing open but the standard streams;
+// returns where that fails.
+static inline void v_begin_anew(char *const *arguments) {
+  syscall(SYS_close_range, 3, ~0U, V_CLOSE_RANGE_CLOEXEC);
+  execv("/proc/self/exe", arguments);
+}
+
 // ---- Signals
 
 // A user can stop the child that signals for them, so it is not waited for longer.
