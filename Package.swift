@@ -95,7 +95,8 @@ let programs: [Target] = [
     "v",
     [
       "VCommand", "VDoctor", "VAttach", "VServers", "VStandIn", "VFileServer", "VLinuxStore",
-      "VClient", "VObjects", "VStore", "VTeamServer", "VRuntime", "VProtocol", argumentParser,
+      "VClient", "VObjects", "VStore", "VTeamServer", "VRuntime", "VProtocol", "CVLinux",
+      argumentParser,
     ]),
   program(
     "vbench", ["VCommand", "VAttach", "VClient", "VRuntime", "VProtocol", argumentParser]),

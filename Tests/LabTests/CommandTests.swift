@@ -26,6 +26,23 @@ extension LabTests {
       try await lab.command("start", ["moa"])
     }
 
+    @Test("what others named gives no command to a terminal")
+    func escapes() async throws {
+      let outcome = try await Lab.shared().bash(
+        on: "kea",
+        """
+        name=$'a\\e]0;b\\a\\xc2\\x9b31m'; cd "$(mktemp -d -p /srv/storage escapes.XXXX)"; : >"$name"
+        at=storage/kea/${PWD##*/}
+        script -qc "v ls $at; v query '$at/$name'; v query '$at/$name/b'" /dev/null </dev/null
+        v ls $at; rm -r "$PWD"
+        """)
+      let lines = outcome.output.split(separator: "\n")
+      #expect(lines.first == "a?]0;b??31m\r" && lines.last == "a\u{1B}]0;b\u{7}\u{9B}31m")
+      let shown = lines.dropLast().joined().unicodeScalars
+      #expect(!shown.contains { $0.value < 0x0D || $0.value == 0x1B || $0.value == 0x9B })
+      #expect(lines.dropLast().contains { $0.contains("not a directory") }, "\(outcome.summary)")
+    }
+
     @Test("reports a node that hangs, at the time limit")
     func hung() async throws {
       let lab = try await Lab.shared()

@@ -68,5 +68,20 @@ extension LabTests {
       let next = try await lab.run(on: "kea", [Self.products + "/tickets", "take", "moa"])
       #expect(next.output == "21\n", "\(next.summary)")
     }
+
+    @Test("one that v serve started ends with it, however that ended, and is started anew")
+    func together() async throws {
+      let host = try await Lab.shared().shell(on: "moa")
+      let outcome = try host.run(
+        """
+        start() { v serve --prefix ram/moa -- v serve ram 2>/run/ram.log & serve=$!
+          await grep -q ready /run/ram.log; ls /v/ram/moa && pid=$(pgrep -P $serve); }
+        gone() { await '! kill -0 $pid' && echo gone; } 2>/dev/null
+        start; kill -9 $serve; wait $serve 2>/dev/null; gone
+        start; kill $serve; wait $serve; echo $?; gone; rm /run/ram.log; v forget ram/moa
+        """, limit: .seconds(20))
+      #expect(
+        outcome.output.hasSuffix("gone\n0\ngone\nram/moa is forgotten\n"), "\(outcome.output)")
+    }
   }
 }

@@ -35,5 +35,30 @@ extension LabTests {
       #expect(disk == "before\nafter\n")
       #expect(try resident.run("cd /v/storage/moa && cat synced") == (0, "kept\n"))
     }
+
+    @Test(
+      "its file server holds nothing for clients of the node before",
+      arguments: Lab.Boards.allCases)
+    func locks(boards: Lab.Boards) async throws {
+      let lab = try await Lab.shared(boards)
+      let shell = try lab.shell(on: "kea")
+      defer { _ = try? shell.run("kill -9 $lock; rm -f /v/storage/moa/held") }
+      let taken = try shell.run(
+        """
+        exec 3>>/v/storage/moa/held; flock 3; sleep 3651 & lock=$!
+        exec 3>&-; flock -n /v/storage/moa/held true; echo $?
+        """)
+      #expect(taken == (0, "1\n"))
+      try await lab.command("kill", ["moa"])
+      try await lab.command("start", ["moa"])
+      let free = try shell.run(
+        """
+        await '[[ -e /v/storage/moa/held ]]'; kill -9 $lock; wait $lock 2>/dev/null
+        await flock -n /v/storage/moa/held true; echo $?
+        """, limit: .seconds(20))
+      #expect(free.output.hasSuffix("0\n"), "\(free.output)")
+      let local = try await lab.run(on: "moa", ["flock", "-n", "/srv/storage/held", "true"])
+      expectSuccess(local)
+    }
   }
 }

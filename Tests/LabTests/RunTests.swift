@@ -51,6 +51,14 @@ extension LabTests {
           """)
     }
 
+    @Test("a user's program may open its streams by their names", arguments: Lab.hosts)
+    func streamNames(host: String) async throws {
+      let outcome = try await kea(
+        "echo in | v run --host \(host) sh -c 'cat /dev/stdin >/dev/stdout; echo err >/dev/stderr'",
+        as: "ann")
+      #expect(outcome.output == "in\n" && outcome.errors == "err\n", "\(outcome.summary)")
+    }
+
     @Test("a standard stream that is closed is an empty one", arguments: Lab.hosts)
     func closedStreams(host: String) async throws {
       let outcome = try await kea(

@@ -16,6 +16,10 @@ struct ForgettingTests {
     outcome(simulator) { host.walk(path, $0) }?.refusal
   }
 
+  private func export(_ name: String, isReadOnly: Bool = false) -> Export {
+    Export(prefix: Array(name.utf8), path: "/", isReadOnly: isReadOnly, rootHosts: ["*"])
+  }
+
   private static let moa = Array("storage/moa".utf8)
 
   @Test(
@@ -124,12 +128,7 @@ struct ForgettingTests {
     let kea = try ClaimingHost("kea", in: simulator)
     let moa = try ClaimingHost("moa", in: simulator)
     simulator.run(for: .seconds(5))
-    func export(_ name: String, isReadOnly: Bool = false) -> Export {
-      Export(prefix: Array(name.utf8), path: "/", isReadOnly: isReadOnly, rootHosts: ["*"])
-    }
-    #expect(throws: ExportFailure.self) {
-      try moa.fileServer.change(to: [export("a"), export("a")])
-    }
+    #expect(throws: ExportFailure.self) { try moa.fileServer.change(to: [export("a"), export("a")]) }
     #expect(code(of: "storage/moa/hello", kea, simulator) == nil)
     try moa.fileServer.change(to: [export("src")])
     simulator.run(for: .seconds(5))
@@ -144,5 +143,18 @@ struct ForgettingTests {
       kea.code(of: AddName(name, kind: .context, permissions: 0o755), simulator) == .readOnly)
     try moa.fileServer.change(to: [export("storage/moa"), export("src")])
     #expect(kea.code(of: AddName(name, kind: .context, permissions: 0o755), simulator) == .ok)
+  }
+
+  @Test("an export that goes while it is still being claimed leaves no name")
+  func brief() throws {
+    let simulator = Simulator(seed: 9)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator)
+    simulator.run(for: .seconds(5))
+    try moa.fileServer.change(to: [export("storage/moa"), export("storage/brief")])
+    simulator.run(for: .milliseconds(50))
+    try moa.fileServer.change(to: [export("storage/moa")])
+    simulator.run(for: .seconds(5))
+    for host in [kea, moa] { #expect(names(of: host, simulator) == ["kea", "moa"]) }
   }
 }

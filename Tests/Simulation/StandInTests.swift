@@ -139,4 +139,23 @@ struct StandInTests {
     world.simulator.run(for: .seconds(1))
     #expect(!isAnswered.value)
   }
+
+  @Test("one server at a time is started, and one that ends at once gets longer and longer pauses")
+  func pauses() {
+    var starts = ServerStarts()
+    var now = Time(nanoseconds: 5_000_000_000)
+    #expect(starts.prepare(at: now) == .seconds(0))
+    #expect(starts.prepare(at: now) == nil, "one that waits for its pause is no other's to start")
+    for pause: Int64 in [1, 2, 4, 8, 16, 32, 60, 60] {
+      starts.begin(at: now)
+      #expect(starts.prepare(at: now) == nil)
+      starts.end(at: now)
+      #expect(starts.prepare(at: now) == .seconds(pause))
+      now = now + .seconds(pause)
+    }
+    starts.begin(at: now)
+    now = now + .seconds(2)
+    starts.end(at: now)
+    #expect(starts.prepare(at: now) == .seconds(0))
+  }
 }

@@ -88,4 +88,19 @@ struct ExportChangeTests {
       to: [other, Export(prefix: place.name, path: place.path, rootHosts: ["*"])])
     #expect(try place.code(of: "first") == .ok)
   }
+
+  @Test("when there have been too many, nothing changes")
+  func tooMany() throws {
+    let place = try Place()
+    try place.make("first")
+    let own = Export(prefix: place.name, path: place.path, rootHosts: ["*"])
+    for number in 1..<Export.exportsMax {
+      try place.server.change(
+        to: [own, Export(prefix: Array("other\(number)".utf8), path: place.folder)])
+    }
+    #expect(throws: ExportFailure.self) {
+      try place.server.change(to: [Export(prefix: Array("more".utf8), path: place.folder)])
+    }
+    #expect(try place.code(of: "first") == .ok)
+  }
 }

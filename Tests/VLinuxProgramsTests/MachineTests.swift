@@ -160,4 +160,16 @@ struct MachineTests {
     }
     await shop.close()
   }
+
+  @Test("a table below a process has what descends from it, and nothing else")
+  func below() throws {
+    let child = Foundation.Process()
+    child.executableURL = URL(fileURLWithPath: "/bin/sleep")
+    child.arguments = ["100"]
+    try child.run()
+    defer { child.terminate() }
+    let table = ProcessTable(below: getpid())
+    let found = table.descendants(of: getpid()).map(\.pid)
+    #expect(found.contains(child.processIdentifier) && table.entries[1] == nil)
+  }
 }

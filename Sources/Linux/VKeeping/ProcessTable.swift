@@ -18,11 +18,33 @@ package struct ProcessTable {
   package private(set) var entries: [Int32: Entry] = [:]
 
   package init() {
-    for name in ProcessFiles.entries(of: "/proc") {
-      guard let pid = Int32(name) else { continue }
-      let (stat, _) = ProcessFiles.read("/proc/\(pid)/stat", count: 4096)
-      if let entry = Entry(pid: pid, parsing: stat) { entries[pid] = entry }
+    for pid in ProcessFiles.entries(of: "/proc").compactMap({ Int32($0) }) { add(pid) }
+  }
+
+  /// Only `root` and what descends from it, where Linux tells of the children of a process: a host
+  /// may have many others.
+  package init(below root: Int32) {
+    guard unsafe access("/proc/thread-self/children", F_OK) == 0 else {
+      self.init()
+      return
     }
+    self.init(empty: ())
+    var next = [root]
+    while let pid = next.popLast() {
+      add(pid)
+      let tasks = "/proc/\(pid)/task"
+      for thread in ProcessFiles.entries(of: tasks) {
+        let lines = ProcessFiles.lines(of: "\(tasks)/\(thread)/children")
+        next += lines.flatMap { $0.split(separator: " ") }.compactMap { Int32($0) }
+      }
+    }
+  }
+
+  private init(empty: Void) {}
+
+  private mutating func add(_ pid: Int32) {
+    let (stat, _) = ProcessFiles.read("/proc/\(pid)/stat", count: 4096)
+    if let entry = Entry(pid: pid, parsing: stat) { entries[pid] = entry }
   }
 
   /// Whether a process exists that has not ended.

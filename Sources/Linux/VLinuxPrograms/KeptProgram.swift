@@ -141,7 +141,7 @@ final class KeptProgram: HostedProgram {
   func processes(completion: @escaping @Sendable ([Int32]) -> Void) {
     guard !isEmpty else { return completion([]) }
     backplane.disk { [initPid] in
-      completion(ProcessTable().descendants(of: initPid).map(\.pid).sorted())
+      completion(ProcessTable(below: initPid).descendants(of: initPid).map(\.pid).sorted())
     }
   }
 
@@ -153,7 +153,9 @@ final class KeptProgram: HostedProgram {
           processorMilliseconds: status.processorMilliseconds, memoryKilobytes: 0,
           processCount: 0))
     }
-    backplane.disk { [initPid] in completion(ProcessTable().usage(below: initPid)) }
+    backplane.disk { [initPid] in
+      completion(ProcessTable(below: initPid).usage(below: initPid))
+    }
   }
 
   // MARK: What the keeper says

@@ -29,6 +29,9 @@ public final class LinuxPrograms: ProgramMachine {
 
   /// A keeper that does not answer a new server in this time is killed, and its program with it.
   private static let answerTimeLimit = TimeSpan.seconds(10)
+  /// How often, and how far apart, it is looked whether a keeper that left has ended.
+  private static let cleaningTries = 100
+  private static let cleaningInterval = TimeSpan.milliseconds(20)
 
   /// Keeps the sockets in `directory`, and starts the keeper that is beside the running program.
   ///
@@ -184,10 +187,15 @@ public final class LinuxPrograms: ProgramMachine {
     }
   }
 
-  /// A keeper removes its files, unless it was killed.
-  private func clean(after keeper: Int32) {
-    // It may only have got another server.
-    guard !ProcessTable.isAlive(keeper) else { return }
+  /// A keeper removes what it made, unless it was killed.
+  private func clean(after keeper: Int32, tries: Int = cleaningTries) {
+    guard !ProcessTable.isAlive(keeper) else {
+      // Its sockets end a moment before it does; or it just has another server.
+      guard tries > 0 else { return }
+      return backplane.after(Self.cleaningInterval) { [self] in
+        backplane.disk { [self] in clean(after: keeper, tries: tries - 1) }
+      }
+    }
     unsafe unlink("\(directory)/\(keeper)")
     resources.removeGroups(ofKeeper: keeper)
   }

@@ -38,8 +38,10 @@ package struct Failure: Error, CustomStringConvertible {
 /// What Linux says of an error number.
 package func errorText(_ error: Int32) -> String { String(cString: strerror(error)) }
 
-/// Writes whole lines: results to standard output (1), everything else to standard error (2).
+/// Writes whole lines: results to standard output (1), everything else to standard error (2), for
+/// people, without what a terminal would take for a command.
 package func say(_ text: String, to descriptor: Int32 = 1) {
+  let text = descriptor == 2 ? Text.harmless(text) : text
   var octets = Array((text.hasSuffix("\n") ? text : text + "\n").utf8)[...]
   while !octets.isEmpty {
     let count = octets.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }

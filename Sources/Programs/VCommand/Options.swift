@@ -81,7 +81,8 @@ extension CommonOptions {
       if json {
         say(JSON.outcome(reply.body, error: nil).text)
       } else if !reply.text.isEmpty {
-        say(reply.text)
+        // A program that reads names gets them as they are.
+        say(isatty(1) == 1 ? Text.harmless(reply.text) : reply.text)
       }
     } catch let failure as Failure {
       if json { say(JSON.outcome(nil, error: failure.description).text) }

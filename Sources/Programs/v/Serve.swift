@@ -1,4 +1,5 @@
 import ArgumentParser
+import CVLinux
 import Glibc
 import Synchronization
 import VAttach
@@ -81,6 +82,9 @@ struct Serve: ParsableCommand {
       valueName: "user"))
   var guestUser: String?
 
+  @Flag(name: .customLong("wait-for-node"), help: .hidden)
+  var isAnew = false
+
   @OptionGroup var options: CommonOptions
 
   func validate() throws {
@@ -129,9 +133,11 @@ struct Serve: ParsableCommand {
     raiseDescriptorLimit()
     // Before there are threads.
     let plug = try server.map { try prepare($0) }
-    var node = try options.attach()
+    guard var node = try isAnew ? nextNode(signals) : options.attach() else { return }
     while try plug.map({ try serve($0, on: node, signals) }) ?? serveProgram(on: node, signals) {
       say("v: \(what): the node is gone; waiting \(Self.patience) s for the next one", to: 2)
+      // Keepers are children of the process, which has to wait for them.
+      if let server, server != "team" { beginAnew() }
       guard let next = try nextNode(signals) else { return }
       node = next
     }
@@ -146,7 +152,20 @@ struct Serve: ParsableCommand {
 // MARK: - The server
 
 extension Serve {
-  /// Prepares before there are threads; returns how the server is made.
+  /// Becomes this command anew, which waits for the next node: so nothing is left of what was held
+  /// for clients of the last one, locks above all.
+  ///
+  /// Where that can not be done it goes on as it is.
+  private func beginAnew() {
+    var words = CommandLine.arguments
+    guard let verb = words.firstIndex(of: Self._commandName) else { return }
+    if !isAnew { words.insert("--wait-for-node", at: verb + 1) }
+    var arguments = words.map { strdup($0) } + [nil]
+    v_begin_anew(&arguments)
+    for text in arguments { free(text) }
+  }
+
+  /// What must be done before there are threads; then how the server is plugged in.
   private func prepare(_ server: String) throws -> ServerEntry.Plug {
     var options = ServerOptions(users: LinuxUsers())
     if !export.isEmpty {

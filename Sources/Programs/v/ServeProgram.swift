@@ -1,3 +1,4 @@
+import CVLinux
 import Glibc
 import Synchronization
 import VAttach
@@ -13,9 +14,7 @@ final class ServedProgram: Sendable {
     var pid: pid_t?
     /// Why it could not be started.
     var failure: String?
-    /// When the last one began, and how often in a row one ended at once.
-    var beganAt: Time?
-    var quickEnds: Int64 = 0
+    var starts = ServerStarts()
     var isOver = false
   }
 
@@ -24,11 +23,8 @@ final class ServedProgram: Sendable {
   private let node: AttachedBackplane
   private let state = Mutex(State())
 
-  /// A server that ends sooner is broken: its next start is delayed more.
-  private static let quickEnd = TimeSpan.seconds(1)
-  private static let pauseMax: Int64 = 60
-  /// How long it may take to end at SIGTERM, in tenths of a second.
-  private static let endTries = 50
+  /// Looks, 20 ms apart, by which it has to have ended at SIGTERM.
+  private static let endTries = 250
 
   /// The program gets the prefix as `V_PREFIX`, and the node's socket as `V_SOCKET`.
   init(_ command: [String], prefix: String, _ node: AttachedBackplane) {
@@ -72,30 +68,25 @@ final class ServedProgram: Sendable {
   }
 
   private func start(_ socket: String) {
-    // If it is slow to claim its prefix, no second one is started beside it.
-    if state.withLock({ $0.pid != nil }) { return }
-    let pause = state.withLock { state -> Int64 in
-      guard let beganAt = state.beganAt, state.quickEnds > 0 else { return 0 }
-      let wait = min(Self.pauseMax, 1 << min(state.quickEnds - 1, 6))
-      return max(0, wait - (node.now - beganAt).nanoseconds / 1_000_000_000)
-    }
-    sleep(UInt32(pause))
+    // One that is slow to claim its prefix, or still waits, is not started beside itself.
+    guard let pause = state.withLock({ $0.starts.prepare(at: node.now) }) else { return }
+    usleep(UInt32(pause.nanoseconds / 1000))
     var environment = Own.environment.map { String(decoding: $0, as: UTF8.self) }
     environment.removeAll { $0.hasPrefix("V_PREFIX=") || $0.hasPrefix("V_SOCKET=") }
     environment += ["V_PREFIX=\(prefix)", "V_SOCKET=\(socket)"]
-    var pid: pid_t = 0
-    let error = Self.spawn(command, environment, &pid)
+    if state.withLock({ $0.isOver }) { return }
+    let result = Self.spawn(command, environment)
     let isOver = state.withLock { state in
-      state.beganAt = node.now
-      state.pid = error == 0 ? pid : nil
-      state.failure = error == 0 ? nil : "did not start: \(String(cString: strerror(error)))"
+      state.starts.begin(at: node.now)
+      state.pid = result > 0 ? result : nil
+      state.failure = result > 0 ? nil : "did not start: \(String(cString: strerror(-result)))"
       return state.isOver
     }
-    guard error == 0 else { return Signals.wake() }
-    if isOver { kill(pid, SIGTERM) }
-    // The thread that waits for it notes its end, and wakes the first thread.
+    guard result > 0 else { return Signals.wake() }
+    if isOver { kill(result, SIGTERM) }
+    // Its end is noted by the thread that waits for it, which then wakes the first one.
     var info = siginfo_t()
-    while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR {}
+    while waitid(P_PID, id_t(result), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR {}
     Signals.wake()
   }
 
@@ -103,15 +94,14 @@ final class ServedProgram: Sendable {
   private func reap() -> String? {
     state.withLock { state in
       if let failure = state.failure.take() {
-        state.quickEnds += 1
+        state.starts.end(at: node.now)
         return failure
       }
       guard let pid = state.pid else { return nil }
       var status: Int32 = 0
       guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
       state.pid = nil
-      let lived = state.beganAt.map { node.now - $0 } ?? .seconds(0)
-      state.quickEnds = lived < Self.quickEnd ? state.quickEnds + 1 : 0
+      state.starts.end(at: node.now)
       let signal = status & 0x7F
       return signal == 0
         ? "exited \(status >> 8 & 0xFF)" : "was killed by \(Signal.name(of: signal))"
@@ -125,29 +115,19 @@ final class ServedProgram: Sendable {
     }
     guard let pid else { return }
     kill(pid, SIGTERM)
-    for _ in 0..<Self.endTries where reap() == nil { usleep(100_000) }
-    if state.withLock({ $0.pid != nil }) { kill(pid, SIGKILL) }
+    for _ in 0..<Self.endTries {
+      if reap() != nil { return }
+      usleep(20_000)
+    }
+    kill(pid, SIGKILL)
   }
 
-  private static func spawn(
-    _ command: [String], _ environment: [String], _ pid: inout pid_t
-  ) -> Int32 {
+  /// Its pid, or an error number, negative; it does not outlive the thread that calls, which waits
+  /// for it.
+  private static func spawn(_ command: [String], _ environment: [String]) -> Int32 {
     var arguments = command.map { strdup($0) } + [nil]
     var variables = environment.map { strdup($0) } + [nil]
     defer { for text in arguments + variables { free(text) } }
-    // The program gets back the signals that this process waits for.
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    var defaults = sigset_t()
-    sigemptyset(&defaults)
-    sigaddset(&defaults, SIGPIPE)
-    posix_spawnattr_setsigdefault(&attributes, &defaults)
-    posix_spawnattr_setflags(
-      &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-    return posix_spawnp(&pid, command[0], nil, &attributes, &arguments, &variables)
+    return v_child_start(&arguments, &variables)
   }
 }

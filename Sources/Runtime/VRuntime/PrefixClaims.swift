@@ -81,11 +81,17 @@ public final class PrefixClaims: Sendable {
 
   /// Gives up a prefix: the manager stops answering for it, and this host's directory forgets it.
   public func giveUp(_ number: Int) {
-    let (prefix, directory, manager) = state.withLock { state in
+    let isClaiming = state.withLock { state in
       state.givenUp.insert(number)
-      return (state.prefixes[number].name, state.directory, state.manager)
+      return state.directory != .none
     }
-    guard directory != .none else { return }
+    if isClaiming { withdraw(number) }
+  }
+
+  private func withdraw(_ number: Int) {
+    let (prefix, directory, manager) = state.withLock {
+      ($0.prefixes[number].name, $0.directory, $0.manager)
+    }
     send(ForgetName(prefix: prefix, manager: manager), to: directory) { _ in }
   }
 
@@ -96,11 +102,13 @@ public final class PrefixClaims: Sendable {
     send(
       ClaimName(prefix: prefix.name, context: prefix.context, manager: manager), to: directory
     ) { [self] code in
-      let observer = state.withLock { state in
+      let (observer, isGivenUp) = state.withLock { state in
         if code.isOK { state.lost.remove(number) }
         if code == .duplicateName { state.lost.insert(number) }
-        return state.observer
+        return (state.observer, state.givenUp.contains(number))
       }
+      // It was given up while the directory was asking whether it is free.
+      if code.isOK && isGivenUp { withdraw(number) }
       observer?(number, code)
     }
   }

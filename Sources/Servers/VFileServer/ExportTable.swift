@@ -61,6 +61,14 @@ final class ExportTable: Sendable {
     }
   }
 
+  /// Whether all of these can be taken in.
+  func hasRoom(for prefixes: [[UInt8]]) -> Bool {
+    state.withLock { entries in
+      let known = Set(entries.map(\.export.prefix))
+      return Set(prefixes).subtracting(known).count + entries.count <= Export.exportsMax
+    }
+  }
+
   func remove(_ number: Int) { state.withLock { $0[number].isServed = false } }
 
   func root(_ context: ContextID, at now: Time) -> Root {

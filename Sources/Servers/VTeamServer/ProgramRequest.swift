@@ -124,8 +124,8 @@ extension ProgramRequest {
     switch header {
     case .length: _ = try Self.length(Array("length: ".utf8 + value))
     case .dir:
-      guard value.first == Self.slash, value.count < Self.pathBytesMax else {
-        throw Self.mistake("dir: an absolute path of less than \(Self.pathBytesMax) octets")
+      guard value.first == Self.slash, value.count < RunRequest.pathBytesMax else {
+        throw Self.mistake("dir: an absolute path of less than \(RunRequest.pathBytesMax) octets")
       }
       directory = Array(value)
     case .env: environment.append(try Self.variable(value))
@@ -238,8 +238,6 @@ extension ProgramRequest {
 
   private static let escapeWords = "env: after a backslash comes n or a backslash"
   private static let shell = ["/bin/sh", "-c"].map { Array($0.utf8) }
-  /// Linux's limit, with the NUL.
-  private static let pathBytesMax = 4096
   private static let newline = UInt8(ascii: "\n")
   private static let space = UInt8(ascii: " ")
   private static let slash = UInt8(ascii: "/")

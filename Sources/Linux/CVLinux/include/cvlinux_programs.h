@@ -409,6 +409,46 @@ static inline int v_program_reap(int pid, int *status, uint64_t *milliseconds) {
   return 0;
 }
 
+// ---- A program that ends with who started it
+
+// Starts a program, with no signal blocked; its pid. It is sent SIGTERM when the calling thread has
+// ended, however that came.
+static inline int v_child_start(char *const *arguments, char *const *environment) {
+  int failure[2], error = 0;
+  pid_t parent = getpid();
+  if (pipe2(failure, O_CLOEXEC) < 0) return -errno;
+  long child = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+  if (child == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (getppid() == parent) execvpe(arguments[0], arguments, environment);
+    error = errno;
+    if (write(failure[1], &error, sizeof error) < 0) _exit(126);
+    _exit(127);
+  }
+  if (child < 0) error = errno;
+  close(failure[1]);
+  if (child > 0) {
+    ssize_t count;
+    do {
+      count = read(failure[0], &error, sizeof error);
+    } while (count < 0 && errno == EINTR);
+    if (count == sizeof error) waitpid((pid_t)child, NULL, V_WAIT_ALL);
+  }
+  close(failure[0]);
+  return error != 0 ? -error : (int)child;
+}
+
+// Becomes the program that this process runs anew, with nothing open but the standard streams;
+// returns where that fails.
+static inline void v_begin_anew(char *const *arguments) {
+  syscall(SYS_close_range, 3, ~0U, V_CLOSE_RANGE_CLOEXEC);
+  execv("/proc/self/exe", arguments);
+}
+
 // ---- Signals
 
 // A user can stop the child that signals for that user, so the wait for it is limited.

@@ -29,7 +29,10 @@ struct ProgramProcess {
       output = input
       streams = [slave, slave, slave]
     } else {
-      let (standard, out, err) = (try Self.pipe(), try Self.pipe(), try Self.pipe())
+      let user = order.uid
+      let (standard, out, err) = (
+        try Self.pipe(of: user), try Self.pipe(of: user), try Self.pipe(of: user)
+      )
       (input, output, error) = (standard.writer, out.reader, err.reader)
       streams = [standard.reader, out.writer, err.writer]
     }
@@ -48,9 +51,11 @@ struct ProgramProcess {
     if slave < 0 { for stream in streams { close(stream) } }
   }
 
-  private static func pipe() throws(Refusal) -> (reader: Int32, writer: Int32) {
+  /// The program may open it by its name, such as /dev/stdout.
+  private static func pipe(of user: UInt32) throws(Refusal) -> (reader: Int32, writer: Int32) {
     var ends: [Int32] = [-1, -1]
     guard unsafe pipe2(&ends, O_CLOEXEC) == 0 else { throw .system(-errno, "no pipe") }
+    guard fchown(ends[0], user, gid_t.max) == 0 else { throw .system(-errno, "no pipe") }
     return (ends[0], ends[1])
   }
 

@@ -1,7 +1,21 @@
 /// Forms of text that several commands print.
 package enum Text {
+  /// The text without commands to a terminal: names and words of others may hold any characters.
+  package static func harmless(_ text: String) -> String {
+    String(
+      String.UnicodeScalarView(
+        text.unicodeScalars.map { scalar in
+          switch scalar.value {
+          case 0x09, 0x0A, 0x0D: scalar
+          case 0..<0x20, 0x7F..<0xA0: "?"
+          default: scalar
+          }
+        }))
+  }
+
   /// Columns as wide as their widest entry; the first row is the heading.
   package static func table(_ rows: [[String]]) -> [String] {
+    let rows = rows.map { $0.map(harmless) }
     let columns = rows[0].indices
     let widths = columns.map { column in rows.map { $0[column].count }.max() ?? 0 }
     return rows.map { row in

@@ -189,7 +189,9 @@ struct ProgramRow: Encodable, Sendable {
   private static func line(_ words: String) -> String {
     String(
       String.UnicodeScalarView(
-        words.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 })
+        words.unicodeScalars.map {
+          $0.value < 0x20 || (0x7F..<0xA0).contains($0.value) ? " " : $0
+        })
     ).split(separator: " ").joined(separator: " ")
   }
 

@@ -38,15 +38,18 @@ public struct RunRequest: Equatable, Sendable {
   /// A day.
   public static let waitSecondsMax = 86_400
 
-  /// The octets of one message; a longer request starts with its length.
+  /// A directory's path is shorter, as all that Linux takes.
+  public static let pathBytesMax = 4096
+
+  /// Octets that one message takes; a request that has more says first how many.
   public static let messageBytesMax = 16_383
 
   /// The request as it is written.
   public var octets: [UInt8] {
     // There is always a header: a command alone could look like one.
     var lines = [Array("class: \(programClass)".utf8)]
-    // A path may contain newlines and a header line may not: then the host chooses the directory.
-    if let directory, !directory.contains(Self.newline) {
+    // A path can have newlines, a line not, or be too long: then the host chooses.
+    if let directory, !directory.contains(Self.newline), directory.count < Self.pathBytesMax {
       lines.append(Array("dir: ".utf8) + directory)
     }
     if isAttached { lines.append(Array("attached: yes".utf8)) }
