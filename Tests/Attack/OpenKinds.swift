@@ -52,7 +52,9 @@ struct OpenKind {
     case ModifyInstance.code: can.contains(.modify)
     case LockInstance.code, QueryLock.code: can.contains(.lock)
     // A new operation has to say here whom it works for.
-    case QueryInstance.code, SyncInstance.code, ChangeOwner.code, ReleaseInstance.code: true
+    case QueryInstance.code, SyncInstance.code, ChangeOwner.code, ReleaseInstance.code,
+      AwaitInstance.code:
+      true
     default: false
     }
   }

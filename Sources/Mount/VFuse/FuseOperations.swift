@@ -3,8 +3,8 @@ internal import CVLinux
 internal import Glibc
 
 /// The operations that libfuse calls, one call each: C values become Swift values here and
-/// nowhere else. What has no line is answered ENOSYS, which the kernel remembers: it then polls,
-/// seeks and copies by itself.
+/// nowhere else. What has no line is answered ENOSYS, which the kernel remembers: it then seeks
+/// and copies by itself.
 extension FuseSession {
   static var operations: fuse_lowlevel_ops {
     var operations = fuse_lowlevel_ops()
@@ -126,6 +126,14 @@ extension FuseSession {
     unsafe operations.release = { request, _, file in
       let request = unsafe FuseRequest(request!)
       unsafe request.system.close(request, file!.pointee.fh)
+    }
+    unsafe operations.poll = { request, _, file, notified in
+      let request = unsafe FuseRequest(request!)
+      // The number in it is read from the request itself.
+      if unsafe notified != nil { unsafe fuse_pollhandle_destroy(notified) }
+      unsafe request.system.poll(
+        request, file!.pointee.fh, for: PollEvents(asked: file!.pointee.poll_events),
+        notifying: FuseReader.current.polled)
     }
     // Not ENOSYS: that would be remembered for all files of all managers.
     unsafe operations.fallocate = { request, _, _, _, _, _ in

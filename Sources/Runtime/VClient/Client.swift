@@ -27,6 +27,8 @@ public final class Client: Sendable {
   private let stores = Mutex<Set<EntityID>>([])
   /// Calls that wait until an instance has been opened anew, which one of them does.
   let reopening = Mutex<[OpenID: [@Sendable (ReplyCode) -> Void]]>([:])
+  /// What waits at managers until something that is open is ready.
+  let watches = Mutex<[OpenID: Watch]>([:])
   private let ownNameState = Mutex<OwnName?>(nil)
 
   /// Where a name of the root leads that no directory has.

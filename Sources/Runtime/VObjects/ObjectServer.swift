@@ -25,6 +25,8 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     public var serveInstance: @Sendable (Request, Instance<Content>) -> Void
     /// An instance has ended, with all its waits; calls its argument when nothing is left of it.
     public var close: @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void
+    /// Tells what can be done with an instance without waiting for others; without it, everything.
+    public var look: (@Sendable (AwaitInstance, Request, Instance<Content>) -> Void)?
     /// What people are to read of an instance's object: a prefix and a name.
     public var label: @Sendable (Instance<Content>) -> String
 
@@ -32,6 +34,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
       create: @escaping @Sendable (CreateInstance, Caller, Request) -> Void,
       serve: @escaping @Sendable (Request, Caller) -> Void,
       serveInstance: @escaping @Sendable (Request, Instance<Content>) -> Void,
+      look: (@Sendable (AwaitInstance, Request, Instance<Content>) -> Void)? = nil,
       close: @escaping @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void = {
         $1()
       },
@@ -40,6 +43,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
       self.create = create
       self.serve = serve
       self.serveInstance = serveInstance
+      self.look = look
       self.close = close
       self.label = label
     }
@@ -126,7 +130,8 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   func serve(_ request: Request, _ handlers: Handlers) {
     switch request.message.mcb.code {
     // Whose an instance is, is asked of every read: as whom its sender is taken, is not.
-    case QueryInstance.code...QueryLock.code, ChangeOwner.code: serveInstance(request, handlers)
+    case QueryInstance.code...QueryLock.code, ChangeOwner.code, AwaitInstance.code:
+      serveInstance(request, handlers)
     case CancelWait.code:
       backplane.serve(CancelWait.self, request) { operation in
         let isEnded = waits.cancel(operation.client, by: request.principal ?? .unnamed)
@@ -184,6 +189,11 @@ public final class ObjectServer<Content: Sendable>: Sendable {
         instances.change(instance, to: operation.owner)
         owners.watchLater()
         backplane.reply(Done(), to: request)
+      }
+    case AwaitInstance.code:
+      backplane.serve(AwaitInstance.self, request) { operation in
+        if let look = handlers.look { return look(operation, request, instance) }
+        backplane.reply(AwaitInstance.Answer(ready: instance.able), to: request)
       }
     default: handlers.serveInstance(request, instance)
     }

@@ -93,8 +93,16 @@ public protocol HostedProgram: AnyObject, Sendable {
     _ stream: OutputStream, from position: UInt64, count: Int,
     completion: @escaping @Sendable (StreamRead) -> Void
   ) -> ReadTicket
-  /// Ends a read with `cancelled`, unless it is over.
+  /// Ends a read with `cancelled`, or a look with `busy`, unless it is over.
   func cancel(_ ticket: ReadTicket)
+  /// Tells whether a read or a write would be answered at once; one that `waits` is answered as
+  /// soon as that is so.
+  ///
+  /// Nothing is read, or said to be taken, by it.
+  @discardableResult
+  func look(
+    at place: ProgramPlace, waits: Bool, completion: @escaping @Sendable (ProgramLook) -> Void
+  ) -> ReadTicket
 
   /// Writes to the program's input; `ok` once the keeper has taken all of `data` (it has room for
   /// 64 KB that the program did not read yet), `brokenPipe` where nothing will read it.
@@ -160,7 +168,23 @@ public enum StreamRead: Equatable, Sendable {
   public static let keptMax = 1 << 20
 }
 
-/// Names a read, to cancel it.
+/// A place of a program's streams where something is to be read or written.
+public enum ProgramPlace: Equatable, Sendable {
+  case output(OutputStream, from: UInt64)
+  case input
+}
+
+/// What a look at a place of a stream finds.
+public enum ProgramLook: UInt8, CaseIterable, Sendable {
+  /// There is something to read, or room for a write of 16,384 octets.
+  case ready = 1
+  /// It is the end of the stream: nothing comes any more, or nobody reads any more.
+  case ended = 2
+  /// Neither, or not as long as it was waited for.
+  case busy = 3
+}
+
+/// Names a read or a look, to cancel it.
 public struct ReadTicket: Hashable, Sendable {
   public var rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }

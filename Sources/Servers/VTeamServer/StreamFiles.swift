@@ -57,6 +57,26 @@ final class OutputSession: TreeSession {
     readNext()
   }
 
+  func look(_ done: @escaping @Sendable (Readiness) -> Void) {
+    _ = look(waits: false, done)
+  }
+
+  func wait(for wanted: Readiness, _ call: TreeCall) {
+    let ticket = look(waits: true) { call.answer(ready: $0) }
+    call.whenCancelled { [hosted] in hosted.cancel(ticket) }
+  }
+
+  private func look(waits: Bool, _ done: @escaping @Sendable (Readiness) -> Void) -> ReadTicket {
+    let position = state.withLock { $0.position }
+    return hosted.look(at: .output(stream, from: position), waits: waits) { found in
+      switch found {
+      case .ready: done(.readable)
+      case .ended: done(.ended)
+      case .busy: done([])
+      }
+    }
+  }
+
   func close() { ended(.released) }
   func lose() { ended(.silent) }
 
@@ -128,6 +148,25 @@ final class InputSession: TreeSession {
         call.answer(count: data.count)
       } else {
         call.refuse(Refusal(code))
+      }
+    }
+  }
+
+  func look(_ done: @escaping @Sendable (Readiness) -> Void) {
+    _ = look(waits: false, done)
+  }
+
+  func wait(for wanted: Readiness, _ call: TreeCall) {
+    let ticket = look(waits: true) { call.answer(ready: $0) }
+    call.whenCancelled { [program] in program.hosted.cancel(ticket) }
+  }
+
+  private func look(waits: Bool, _ done: @escaping @Sendable (Readiness) -> Void) -> ReadTicket {
+    program.hosted.look(at: .input, waits: waits) { found in
+      switch found {
+      case .ready: done(.writeable)
+      case .ended: done(.broken)
+      case .busy: done([])
       }
     }
   }

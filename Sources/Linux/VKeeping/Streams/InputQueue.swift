@@ -1,4 +1,5 @@
 package import VProtocol
+package import VStore
 
 /// What was written to a program and not yet read by it.
 ///
@@ -50,6 +51,12 @@ package struct InputQueue: Sendable {
 
   /// No more is written: the stream is to be closed once nothing waits.
   package mutating func handleEnd() { isEnded = true }
+
+  /// What a write of a whole message would find.
+  package var look: ProgramLook {
+    if isBroken || isEnded { return .ended }
+    return received + UInt64(Message.segmentBytesMax) <= written + UInt64(capacity) ? .ready : .busy
+  }
 
   /// What to write next; nil if there is nothing.
   package var head: ArraySlice<UInt8>? { pieces.first?[offset...] }

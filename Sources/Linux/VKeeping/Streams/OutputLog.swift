@@ -62,6 +62,11 @@ package struct OutputLog: Sendable {
   /// There will be no more output of the program itself: whoever has all of it is at the end.
   package mutating func handleEnd() { isFinished = true }
 
+  /// What a read at a position would find.
+  package func look(at position: UInt64) -> ProgramLook {
+    position < end ? .ready : isFinished ? .ended : .busy
+  }
+
   /// False if so many reads wait that this one cannot.
   package mutating func handleRead(token: UInt32, position: UInt64, count: Int) -> Bool {
     guard waiting.count < Self.waitingMax else { return false }

@@ -25,11 +25,10 @@ struct OpenObject: Sendable {
   var isPositional: Bool { attributes.contains(.randomAccess) && !attributes.contains(.stream) }
   /// Another instance would have other octets.
   var isSnapshot: Bool { attributes.contains(.fixedLength) && !attributes.contains(.storage) }
-  /// Not nil where reading and writing may wait for people or other programs: nothing is undone
-  /// then.
-  var undo: (@Sendable () -> Void)? {
-    if attributes.isDisjoint(with: [.stream, .interactive]) { nil } else { {} }
-  }
+  /// Reading and writing may wait for people or other programs.
+  var waits: Bool { !attributes.isDisjoint(with: [.stream, .interactive]) }
+  /// Not nil where it `waits`: nothing is undone then.
+  var undo: (@Sendable () -> Void)? { if waits { {} } else { nil } }
 
   init(
     object: ObjectID, user: ClientUser, mode: OpenMode, manager: EntityID,

@@ -2,7 +2,8 @@ import Synchronization
 public import VProtocol
 import VRuntime
 
-/// A read or a write that waits for its answer: of the session, or of a signal that ends it.
+/// A read, a write or a question whether there is any use in one, which waits for its answer: of
+/// the session, or of a signal that ends it.
 public final class TreeCall: Sendable {
   private struct State: Sendable {
     var isAnswered = false
@@ -13,6 +14,7 @@ public final class TreeCall: Sendable {
   public let caller: Caller
   /// What is written goes to the end, whatever its position says.
   public let isAppending: Bool
+  private let able: Readiness
   private let request: Request
   private let server: ObjectServer<TreeContent>
   private let state = Mutex(State())
@@ -24,6 +26,7 @@ public final class TreeCall: Sendable {
     self.request = request
     caller = instance.caller
     isAppending = instance.mode.contains(.append)
+    able = instance.able
     self.server = server
     try server.wait(request, in: instance) { [self] in cancel($0) }
   }
@@ -38,6 +41,12 @@ public final class TreeCall: Sendable {
   @discardableResult
   public func answer(count: Int) -> Bool {
     end(WriteInstance.Answer(count: count, size: 0).message)
+  }
+
+  /// Answers what can be done, as far as the instance was opened for it; false if it has ended.
+  @discardableResult
+  public func answer(ready: Readiness) -> Bool {
+    end(AwaitInstance.Answer(ready: ready.limited(to: able)).message)
   }
 
   /// False if it has ended.
