@@ -114,6 +114,8 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   var waitingLooks: Int { looks.count }
   private var output: [OutputStream: [UInt8]] = [:]
   private var reads: [UInt32: Reading] = [:]
+  /// Octets before it are kept no more.
+  var keptFrom: UInt64 = 0
   private var looks: [UInt32: (place: ProgramPlace, completion: @Sendable (ProgramLook) -> Void)] =
     [:]
   private var lastTicket: UInt32 = 0
@@ -201,9 +203,9 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
       let all = output[read.stream, default: []]
       if read.position < UInt64(all.count) {
         reads[ticket] = nil
+        let position = max(read.position, keptFrom)
         read.completion(
-          .octets(
-            Array(all[Int(read.position)...].prefix(read.count)), position: read.position))
+          .octets(Array(all[Int(position)...].prefix(read.count)), position: position))
       } else if state.isEnd {
         reads[ticket] = nil
         read.completion(.end)

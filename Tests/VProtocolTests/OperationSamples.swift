@@ -222,6 +222,9 @@ enum Samples {
         instance: InstanceID(rawValue: .max), attributes: UIOAttributes(rawValue: .max),
         isNew: true, descriptor: descriptor)),
     answer(ReadInstance.Answer(data: []), "least"),
+    answer(ReadInstance.Answer(data: [1], position: .max), tail: 1),
+    answer(Octets(data: []), "least"),
+    answer(Octets(data: everyOctet), tail: 256),
     answer(
       ReadInstance.Answer(data: [UInt8](repeating: 1, count: 16_384)), tail: 16_384),
     answer(LockInstance.Answer(grant: .max)),

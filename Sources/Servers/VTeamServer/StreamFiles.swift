@@ -102,7 +102,7 @@ final class OutputSession: TreeSession {
       call.refuse(Refusal(.outOfRange, "octets before \(position) are kept no more"))
     case .octets(let octets, let position):
       // Nobody has what a reader that is gone was to get: the next one gets it.
-      if call.answer(data: octets) {
+      if call.answer(data: octets, at: position) {
         state.withLock { $0.position = position + UInt64(octets.count) }
       }
     case .end: call.answer(data: [])

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Glibc
+import Synchronization
 import VAttach
+import VClient
 import VProtocol
 
 /// `v attach`: the streams of a program that runs already.
@@ -18,6 +20,7 @@ struct Attach: ParsableCommand {
       Exit status: that of the program, 0 after leaving it, 125 if it is not there.
       """)
 
+  @OptionGroup var outage: OutageOptions
   @OptionGroup var options: NodeOptions
 
   @Argument(help: ArgumentHelp("Which one.", valueName: "program"), completion: .program)
@@ -30,7 +33,10 @@ struct Attach: ParsableCommand {
     let signals = SignalRelay()
     signals.start()
     let node = try options.attach()
-    let found = try options.program(program, "attach", node)
+    let ownTerminal = OwnTerminal()
+    let found = try options.program(program, "attach", node, wait: outage.seconds) {
+      Foreground.tell($0, of: $1, ownTerminal.terminal)
+    }
     let status: ProgramStatus
     do throws(Refused) {
       status = try found.status()
@@ -46,6 +52,7 @@ struct Attach: ParsableCommand {
     }
     let terminal = size == nil ? nil : Terminal()
     if let terminal {
+      ownTerminal.terminal = terminal
       signals.relay(to: WindowKeeper(found, terminal))
       terminal.makeRaw()
       try? found.control("size \(Terminal.size.text)")
@@ -89,7 +96,11 @@ struct Attach: ParsableCommand {
         if file == nil { file = try program.open("in", .write) }
         if !keys.isEmpty { try file?.write(Array(keys)) }
       } catch {
-        return
+        // Nobody knows whether it came there. Who types sees that, and types it again.
+        guard ProgramConversation.isLoss(error.code), isatty(0) == 1 else {
+          return say("v: \(program.host)/\(program.name) gets no more input: \(error)", to: 2)
+        }
+        file = nil
       }
       if end != nil {
         terminal?.restore()
@@ -99,6 +110,16 @@ struct Attach: ParsableCommand {
     }
     if file == nil && isatty(0) == 1 { file = try? program.open("in", .write) }
     file?.release()
+  }
+}
+
+/// The terminal that an outage gives back to this process, once it has been taken.
+private final class OwnTerminal: Sendable {
+  private let state = Mutex<Terminal?>(nil)
+
+  var terminal: Terminal? {
+    get { state.withLock { $0 } }
+    set { state.withLock { $0 = newValue } }
   }
 }
 

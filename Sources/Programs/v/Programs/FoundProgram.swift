@@ -1,5 +1,6 @@
 import ArgumentParser
 import VAttach
+import VClient
 import VProtocol
 import VRuntime
 
@@ -31,8 +32,11 @@ enum Listing {
 
 extension NodeOptions {
   /// The program that somebody named; the host is asked only for a name that is not whole.
+  ///
+  /// An outage of its host is borne for `wait`.
   func program(
-    _ text: String, _ verb: String, _ node: AttachedBackplane
+    _ text: String, _ verb: String, _ node: AttachedBackplane, wait: Int = 0,
+    told: @escaping @Sendable (OutageNotice, _ host: String) -> Void = { _, _ in }
   ) throws(Failure) -> RemoteProgram {
     guard let name = ProgramName(text) else {
       throw Failure(
@@ -40,16 +44,34 @@ extension NodeOptions {
         description: "\(verb): '\(text)' names no program; moa/12.sort, moa/12 or 12 would")
     }
     let host = name.host ?? node.host
-    if let full = name.full { return RemoteProgram(full, on: host, node) }
+    let program = { (name: String) in
+      RemoteProgram(
+        name, on: host, node, wait: .seconds(Int64(wait)), told: { told($0, host) })
+    }
+    if let full = name.full { return program(full) }
     do throws(Refused) {
       let entries = try Listing.entries(
         of: host, node, limit: .milliseconds(timeoutMilliseconds))
       if let found = entries.first(where: { $0.isProgram && name.matches($0.name) }) {
-        return RemoteProgram(found.name, on: host, node)
+        return program(found.name)
       }
       throw Refused(.notFound)
     } catch {
       throw Failure.ofProgram(text, verb, error, node)
+    }
+  }
+}
+
+/// How long a command that has found its program bears that its host is silent.
+struct OutageOptions: ParsableArguments {
+  @Option(
+    name: .customLong("wait"),
+    help: ArgumentHelp("Wait so long for a host that falls silent.", valueName: "seconds"))
+  var seconds = 60
+
+  func validate() throws {
+    guard 0...RunRequest.waitSecondsMax ~= seconds else {
+      throw ValidationError("--wait takes 0 to \(RunRequest.waitSecondsMax) seconds.")
     }
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import VClient
 import VProtocol
 
 /// `v kill`: a signal for programs, wherever they are.
@@ -60,6 +61,7 @@ struct Wait: ParsableCommand {
       ended it; 125 if a program is not there or its host is lost.
       """)
 
+  @OptionGroup var outage: OutageOptions
   @OptionGroup var options: NodeOptions
 
   @Argument(help: ArgumentHelp("What to wait for.", valueName: "program"), completion: .program)
@@ -69,8 +71,11 @@ struct Wait: ParsableCommand {
     let node = try options.attach()
     var status: Int32 = 0
     for text in programs {
-      let program = try options.program(text, "wait", node)
+      let program = try options.program(
+        text, "wait", node, wait: outage.seconds, told: { Foreground.tell($0, of: $1) })
       do throws(Refused) {
+        // It is there, or this says at once that it is not.
+        _ = try program.status()
         status = try program.waitForEnd().status
       } catch {
         throw Failure.ofProgram(text, "wait", error, node)
@@ -93,6 +98,7 @@ struct Logs: ParsableCommand {
   @Flag(name: .shortAndLong, help: "Go on with what it writes from now on, until it has ended.")
   var follow = false
 
+  @OptionGroup var outage: OutageOptions
   @OptionGroup var options: NodeOptions
 
   @Argument(help: ArgumentHelp("Whose output.", valueName: "program"), completion: .program)
@@ -103,11 +109,14 @@ struct Logs: ParsableCommand {
 
   func run() throws {
     let node = try options.attach()
-    let found = try options.program(program, "logs", node)
+    let found = try options.program(
+      program, "logs", node, wait: outage.seconds, told: { Foreground.tell($0, of: $1) })
     do throws(Refused) {
       if follow {
-        let err = Background.start { try? Self.copy(found, "err", to: 2, limit: nil) }
-        try Self.copy(found, "out", to: 1, limit: nil)
+        // It is there, or this says at once that it is not.
+        _ = try found.status()
+        let err = Background.start { try? Self.follow(found, "err", to: 2) }
+        try Self.follow(found, "out", to: 1)
         pthread_join(err, nil)
       } else {
         try Self.copy(found, "out", to: 1, limit: Self.silence)
@@ -118,18 +127,31 @@ struct Logs: ParsableCommand {
     }
   }
 
+  private static func follow(
+    _ program: RemoteProgram, _ stream: String, to descriptor: Int32
+  ) throws(Refused) {
+    let output = program.output(stream)
+    try copy(to: descriptor) { () throws(Refused) in try Answered.value { output.read($0) } }
+  }
+
   private static func copy(
-    _ program: RemoteProgram, _ stream: String, to descriptor: Int32, limit: TimeSpan?
+    _ program: RemoteProgram, _ stream: String, to descriptor: Int32, limit: TimeSpan
   ) throws(Refused) {
     let file = try program.open(stream, .read)
     do throws(Refused) {
-      while true {
-        let octets = try file.read(limit: limit)
-        if octets.isEmpty { return }
-        Own.write(octets, to: descriptor, nil)
-      }
+      try copy(to: descriptor) { () throws(Refused) in try file.read(limit: limit) }
     } catch {
-      if limit == nil || error.code != .userTimeout { throw error }
+      if error.code != .userTimeout { throw error }
+    }
+  }
+
+  private static func copy(
+    to descriptor: Int32, _ next: () throws(Refused) -> [UInt8]
+  ) throws(Refused) {
+    while true {
+      let octets = try next()
+      if octets.isEmpty { return }
+      Own.write(octets, to: descriptor, nil)
     }
   }
 }

@@ -161,24 +161,17 @@ final class RemoteProgram: Sendable {
   func input() -> ProgramInput { conversation.input() }
   func events() -> ProgramLines { conversation.events() }
 
-  /// What reads a stream: of a program of this process all of it, over outages; of another one what
-  /// is kept of it.
-  private func reader(
-    of stream: String
-  ) throws(Refused) -> () throws(Refused) -> [UInt8] {
-    guard hold == nil else {
-      let output = conversation.output(stream)
-      return { () throws(Refused) in try Answered.value { output.read($0) } }
-    }
-    let file = try open(stream, .read)
-    return { () throws(Refused) in try file.read() }
+  /// `out` or `err`, over outages: of a program of this process all of it, of another one what is
+  /// kept of it.
+  func output(_ stream: String) -> ProgramOutput {
+    hold != nil ? conversation.output(stream) : conversation.keptOutput(stream)
   }
 
   private func copy(_ stream: String, _ sink: @Sendable ([UInt8]) -> Void) {
+    let output = output(stream)
     do throws(Refused) {
-      let next = try reader(of: stream)
       while true {
-        let octets = try next()
+        let octets = try Answered.value { output.read($0) }
         if octets.isEmpty { return }
         sink(octets)
       }

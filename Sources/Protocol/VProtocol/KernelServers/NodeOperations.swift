@@ -103,7 +103,7 @@ public struct QueryNode: Operation {
 
 /// Sends a segment that is dropped, for one of a wanted size: what carrying octets costs.
 public struct EchoSegment: Operation {
-  public typealias Answer = ReadInstance.Answer
+  public typealias Answer = Octets
   public static let code: UInt32 = 0x001205
   public static let isIdempotent = true
 

@@ -31,10 +31,11 @@ public final class TreeCall: Sendable {
     try server.wait(request, in: instance) { [self] in cancel($0) }
   }
 
-  /// Answers a read; false if it has ended, and then nobody has the octets.
+  /// Answers a read, of a stream that counts its octets with where they are; false if it has ended,
+  /// and then nobody has the octets.
   @discardableResult
-  public func answer(data: [UInt8]) -> Bool {
-    end(ReadInstance.Answer(data: data).message)
+  public func answer(data: [UInt8], at position: UInt64 = 0) -> Bool {
+    end(ReadInstance.Answer(data: data, position: position).message)
   }
 
   /// Answers a write: so many octets were taken; false if it has ended.
