@@ -70,5 +70,23 @@ extension LabTests {
 
           """)
     }
+
+    @Test("what a program left behind writes on, after its client has gone, and logs shows it")
+    func leftBehind() async throws {
+      let lab = try await Lab.shared()
+      let outcome = try await lab.bash(
+        on: "kea",
+        """
+        rm -f /v/storage/moa/go
+        v run --host moa sh -c 'nohup sh -c "until [ -e /srv/storage/go ]; do sleep 0.05; done
+          echo left; echo fault >&2; exec sleep 3631" 2>&1 & echo said' 2>/dev/null
+        name=$(v ps moa | awk '/exited 0, . left/ { print $1 }')
+        v logs $name; : >/v/storage/moa/go
+        await '(($(v logs $name | wc -l) == 3))'; echo; v logs $name; v logs -f $name | tail -1
+        v kill $name; await '! v ps moa | grep -q $name'; echo $?; rm /v/storage/moa/go
+        """, limit: .seconds(30))
+      #expect(
+        outcome.output == "said\nsaid\n\nsaid\nleft\nfault\nfault\n0\n", "\(outcome.summary)")
+    }
   }
 }

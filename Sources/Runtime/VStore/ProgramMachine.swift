@@ -85,6 +85,7 @@ public protocol HostedProgram: AnyObject, Sendable {
 
   /// Reads at most `count` octets from `position` on; what was dropped is skipped.
   ///
+  /// What an attached program leaves behind writes to where one position behind its end is read.
   /// Answered when there are some, or none will come. A read at a position says that everything
   /// before it was taken: an attached program is held up while `StreamRead.unreadMax` octets of a
   /// stream are not.

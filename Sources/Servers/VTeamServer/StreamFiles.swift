@@ -27,6 +27,9 @@ struct OutputFile: TreeFile {
 final class OutputSession: TreeSession {
   private struct State: Sendable {
     var position: UInt64 = 0
+    /// Where the program's own output has ended, once a reader was told; what it left behind goes
+    /// on one position further.
+    var end: UInt64?
     /// One read at a time is at the machine: the octets of the next one follow it.
     var isReading = false
     var isNamed = false
@@ -67,7 +70,7 @@ final class OutputSession: TreeSession {
   }
 
   private func look(waits: Bool, _ done: @escaping @Sendable (Readiness) -> Void) -> ReadTicket {
-    let position = state.withLock { $0.position }
+    let position = state.withLock { $0.position == $0.end ? $0.position + 1 : $0.position }
     return hosted.look(at: .output(stream, from: position), waits: waits) { found in
       switch found {
       case .ready: done(.readable)
@@ -85,7 +88,11 @@ final class OutputSession: TreeSession {
       guard !state.isReading, let (call, count, named) = state.reads.first else { return nil }
       state.isReading = true
       state.reads.removeFirst()
-      if let named { state.position = named }
+      if let named {
+        state.position = named
+      } else if state.position == state.end {
+        state.position += 1
+      }
       state.isNamed = named != nil
       return (call, count, state.position)
     }
@@ -105,7 +112,10 @@ final class OutputSession: TreeSession {
       if call.answer(data: octets, at: position) {
         state.withLock { $0.position = position + UInt64(octets.count) }
       }
-    case .end: call.answer(data: [])
+    case .end:
+      if call.answer(data: []), hosted.order.isAttached {
+        state.withLock { $0.end = $0.end ?? $0.position }
+      }
     case .cancelled: call.refuse(Refusal(.interrupted))
     case .lost: call.refuse(Refusal(.deviceError, "the program's keeper is gone"))
     }

@@ -4,7 +4,8 @@ package import VStore
 ///
 /// Positions count from the stream's first octet. The last `keptMax` octets are kept at least, and
 /// of a stream that holds its program up also what was not taken: a read at a position says that
-/// everything before it was.
+/// everything before it was. Such a stream is at its end with its program; what that left behind
+/// writes on where one position behind the end is read.
 package struct OutputLog: Sendable {
   private struct Waiting {
     var token: UInt32
@@ -15,9 +16,9 @@ package struct OutputLog: Sendable {
   private let holdsUp: Bool
   private let keptMax: Int
   private let unreadMax: Int
-  private var octets: [UInt8] = []
-  /// The position of the first of `octets`.
-  private var start: UInt64 = 0
+  private var octets = KeptOctets()
+  /// What is written behind the end.
+  private var left: KeptOctets?
   private var taken: UInt64 = 0
   private var isFinished = false
   private var waiting: [Waiting] = []
@@ -33,44 +34,44 @@ package struct OutputLog: Sendable {
     self.unreadMax = unreadMax
   }
 
-  private var end: UInt64 { start + UInt64(octets.count) }
-
   /// How many octets the program may write now; at its end all that it has written is added.
   ///
   /// What it leaves behind holds nobody up, and is held up by nobody.
   package var room: Int {
     guard holdsUp, !isFinished else { return unreadMax }
-    return max(0, unreadMax - Int(end - taken))
+    return max(0, unreadMax - Int(octets.end - taken))
   }
 
   package mutating func handleOutput(_ more: some Collection<UInt8>) {
-    // Its readers may be slower than what is left behind, and have all up to the end.
-    if holdsUp && isFinished { return }
-    octets.append(contentsOf: more)
-    // In strides, since what is left moves.
-    if octets.count >= keptMax + keptMax / 4 { drop(octets.count - keptMax) }
-  }
-
-  private mutating func drop(_ count: Int) {
-    var count = count
-    if holdsUp { count = min(count, Int(clamping: taken) - Int(clamping: start)) }
-    guard count > 0 else { return }
-    octets.removeFirst(count)
-    start += UInt64(count)
+    if left != nil {
+      left?.append(more, max: keptMax)
+    } else {
+      octets.append(more, max: keptMax, droppingUpTo: holdsUp ? taken : .max)
+    }
   }
 
   /// There will be no more output of the program itself: whoever has all of it is at the end.
-  package mutating func handleEnd() { isFinished = true }
+  package mutating func handleEnd() {
+    isFinished = true
+    if holdsUp, left == nil { left = KeptOctets(from: octets.end + 1) }
+  }
+
+  /// Where a read at a position finds something; nil where there is nothing now.
+  private func source(of position: UInt64) -> KeptOctets? {
+    if position < octets.end { return octets }
+    guard let left, position > octets.end, position < left.end else { return nil }
+    return left
+  }
 
   /// What a read at a position would find.
   package func look(at position: UInt64) -> ProgramLook {
-    position < end ? .ready : isFinished ? .ended : .busy
+    source(of: position) != nil ? .ready : isFinished ? .ended : .busy
   }
 
   /// False if so many reads wait that this one cannot.
   package mutating func handleRead(token: UInt32, position: UInt64, count: Int) -> Bool {
     guard waiting.count < Self.waitingMax else { return false }
-    taken = max(taken, min(position, end))
+    taken = max(taken, min(position, octets.end))
     waiting.append(Waiting(token: token, position: position, count: count))
     return true
   }
@@ -88,13 +89,11 @@ package struct OutputLog: Sendable {
   /// A read that can be answered, and the answer; nil when all others wait.
   package mutating func nextAnswer() -> (token: UInt32, read: StreamRead)? {
     guard
-      let index = waiting.firstIndex(where: { $0.position < end || isFinished })
+      let index = waiting.firstIndex(where: { $0.position < octets.end || isFinished })
     else { return nil }
     let read = waiting.remove(at: index)
-    guard read.position < end else { return (read.token, .end) }
-    let position = max(read.position, start)
-    let first = Int(position - start)
-    let last = min(octets.count, first + read.count)
-    return (read.token, .octets(Array(octets[first..<last]), position: position))
+    guard let source = source(of: read.position) else { return (read.token, .end) }
+    let found = source.read(from: read.position, count: read.count)
+    return (read.token, .octets(found.octets, position: found.position))
   }
 }

@@ -92,7 +92,8 @@ struct Logs: ParsableCommand {
     discussion: """
       Example: v logs -f moa/12.make
 
-      Its standard output goes to standard output, its standard error to standard error.
+      Its standard output goes to standard output, its standard error to standard error. Behind it \
+      comes what an ended program has left in the background and that writes on.
       """)
 
   @Flag(name: .shortAndLong, help: "Go on with what it writes from now on, until it has ended.")
@@ -127,6 +128,7 @@ struct Logs: ParsableCommand {
     }
   }
 
+  /// Up to the end of what the program has left behind by then.
   private static func follow(
     _ program: RemoteProgram, _ stream: String, to descriptor: Int32
   ) throws(Refused) {
@@ -145,13 +147,16 @@ struct Logs: ParsableCommand {
     }
   }
 
+  /// The first end is the program's, and the next one that of what it left behind.
   private static func copy(
     to descriptor: Int32, _ next: () throws(Refused) -> [UInt8]
   ) throws(Refused) {
+    var wasEnd = false
     while true {
       let octets = try next()
-      if octets.isEmpty { return }
-      Own.write(octets, to: descriptor, nil)
+      if octets.isEmpty && wasEnd { return }
+      wasEnd = octets.isEmpty
+      if !wasEnd { Own.write(octets, to: descriptor, nil) }
     }
   }
 }

@@ -69,6 +69,8 @@ public final class ProgramConversation: Sendable {
 
   /// `out` or `err`, from the first octet that is kept; what is dropped before it is read is left
   /// out.
+  ///
+  /// Behind the end comes what the program has left behind it.
   public func keptOutput(_ stream: String) -> ProgramOutput {
     ProgramOutput(file(stream, .read), isWhole: false)
   }
