@@ -293,20 +293,10 @@ extension ObjectServer {
     return { instance in
       "\(seesNumbers ? "\(instance.id.rawValue)" : "-") \(server) \(instance.owner) "
         + "\(instance.caller.principal.host) \(instance.mode.words) "
-        + "\(Self.inLine(label(instance)))"
+        + "\(label(instance).inLine(bytesMax: Self.labelBytesMax))"
     }
   }
 
   /// A line is much shorter than an answer, whatever its object is called.
   private static var labelBytesMax: Int { 1024 }
-
-  /// A name may hold any octets: none of them ends a line, or moves a terminal's cursor.
-  private static func inLine(_ text: String) -> String {
-    var line = ""
-    for scalar in String(decoding: text.utf8.prefix(labelBytesMax), as: UTF8.self).unicodeScalars {
-      let isControl = scalar.value < 0x20 || 0x7F...0x9F ~= scalar.value
-      line.unicodeScalars.append(isControl ? "?" : scalar)
-    }
-    return line
-  }
 }
