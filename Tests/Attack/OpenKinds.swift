@@ -51,8 +51,10 @@ struct OpenKind {
     case WriteInstance.code: can.contains(.write)
     case ModifyInstance.code: can.contains(.modify)
     case LockInstance.code, QueryLock.code: can.contains(.lock)
-    // For each new operation, this must say for which kinds it succeeds.
-    case QueryInstance.code, SyncInstance.code, ChangeOwner.code, ReleaseInstance.code: true
+    // A new operation has to say here whom it works for.
+    case QueryInstance.code, SyncInstance.code, ChangeOwner.code, ReleaseInstance.code,
+      AwaitInstance.code:
+      true
     default: false
     }
   }

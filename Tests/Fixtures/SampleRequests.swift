@@ -96,6 +96,7 @@ public struct RequestTargets: Sendable {
     case CancelWait.code: CancelWait(client)
     case ListInstances.code: ListInstances(from: 0)
     case ChangeOwner.code: ChangeOwner(instance, to: client)
+    case AwaitInstance.code: AwaitInstance(instance, for: .readable, isWaiting: false)
     default: nil
     }
   }

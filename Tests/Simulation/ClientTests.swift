@@ -1,6 +1,7 @@
 import NetworkFaults
 import Testing
 import VClient
+import VKernel
 import VNode
 import VProtocol
 import VRuntime
@@ -63,7 +64,48 @@ struct ClientTests {
     }
   }
 
-  @Test("never takes another object for a known one because it has the same name")
+  @Test("asks for no octets behind the end, and for those before it side by side")
+  func questions() throws {
+    let world = try World(seed: 5)
+    let id = try world.program.find("storage/moa/hello")
+    let open = try world.program.open(id, [.read, .write])
+    /// How many questions a read of 128 KB takes, how long, and what it finds.
+    func read(at offset: UInt64 = 0) throws -> (count: Int, time: TimeSpan, octets: Int) {
+      let (before, start) = (world.kea.node.counters.requestsSent, world.simulator.now)
+      let pieces = try world.program.value {
+        $0.read(open, count: 131_072, at: offset, then: $1)
+      }
+      return (
+        world.kea.node.counters.requestsSent - before, world.simulator.now - start,
+        pieces.reduce(0) { $0 + $1.count }
+      )
+    }
+    let small = try read()
+    #expect(small.count == 1 && small.octets == 5)
+    let behind = try read(at: 5)
+    #expect(behind.count == 1 && behind.octets == 0)
+    // It grows, by what is open here and by another.
+    func grow(to size: Int, by other: OpenID) throws {
+      let text = String(repeating: "x", count: size)
+      _ = try world.program.value { call, done in
+        call.write(other, text.utf8Span.span.bytes, at: 0, dropsPrivileges: false, then: done)
+      }
+    }
+    try grow(to: 40_000, by: open)
+    let larger = try read()
+    #expect(larger.count == 3 && larger.octets == 40_000)
+    #expect(larger.time < small.time + small.time)
+    let other = try world.program.open(id, .write)
+    try grow(to: 131_072 * 3, by: other)
+    for index in 0...3 {
+      let next = try read(at: UInt64(index * 131_072))
+      #expect(next.count == 8 && next.octets == (index < 3 ? 131_072 : 0))
+      // Only where the end was thought to be is it asked for alone.
+      if index > 0 { #expect(next.time < small.time + small.time) }
+    }
+  }
+
+  @Test("never takes another object for the one it knew, only because it has the name now")
   func replaced() throws {
     let world = try World(seed: 4)
     let id = try world.program.find("storage/moa/hello")

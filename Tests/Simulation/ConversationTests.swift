@@ -35,8 +35,13 @@ private final class Talk {
 
   /// The output of a stream so far; nil as long as it has no end.
   func copy(_ stream: String) -> (octets: Shared<[UInt8]>, end: Shared<Result<Void, Refusal>?>) {
+    copy(conversation.output(stream))
+  }
+
+  func copy(
+    _ output: ProgramOutput
+  ) -> (octets: Shared<[UInt8]>, end: Shared<Result<Void, Refusal>?>) {
     let (octets, end) = (Shared<[UInt8]>([]), Shared<Result<Void, Refusal>?>(nil))
-    let output = conversation.output(stream)
     @Sendable func next() {
       output.read { result in
         switch result {
@@ -128,6 +133,33 @@ struct ConversationTests {
     let isTold = trouble != .none && trouble != .loss
     #expect(talk.notices.value.isEmpty == !isTold && talk.notices.value.count % 2 == 0)
     #expect(!talk.conversation.isSilent)
+  }
+
+  @Test("who comes late has what is kept, once, also over an outage", arguments: Trouble.allCases)
+  func keptOutput(trouble: Trouble) throws {
+    let talk = try Talk(seed: 5, wait: 60)
+    let simulator = talk.simulator
+    talk.program.say("dropped kept ")
+    talk.program.keptFrom = 8
+    let (out, end) = talk.copy(talk.conversation.keptOutput("out"))
+    simulator.run(for: .seconds(1))
+    #expect(String(decoding: out.value, as: UTF8.self) == "kept ")
+    switch trouble {
+    case .none, .loss: break
+    case .shortOutage, .longOutage:
+      simulator.partition("kea", "moa")
+      simulator.run(for: .seconds(trouble == .shortOutage ? 4 : 30))
+      talk.program.say("lost meanwhile ")
+      talk.program.keptFrom = 13 + 15
+      simulator.heal()
+    case .restart: talk.restartMoa()
+    }
+    talk.program.say("more")
+    simulator.run(for: .seconds(20))
+    talk.program.become(.exited(0))
+    simulator.run(for: .seconds(20)) { end.value != nil }
+    #expect(String(decoding: out.value, as: UTF8.self) == "kept more")
+    #expect((try? end.value?.get()) != nil)
   }
 
   @Test("an outage that is too long ends it on both sides")

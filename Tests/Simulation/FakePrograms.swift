@@ -111,8 +111,13 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
   /// Whether the last command was limited to its user's rights.
   private(set) var isLastAsUser: Bool?
   var waitingReads: Int { reads.count }
+  var waitingLooks: Int { looks.count }
   private var output: [OutputStream: [UInt8]] = [:]
   private var reads: [UInt32: Reading] = [:]
+  /// Octets before it are kept no more.
+  var keptFrom: UInt64 = 0
+  private var looks: [UInt32: (place: ProgramPlace, completion: @Sendable (ProgramLook) -> Void)] =
+    [:]
   private var lastTicket: UInt32 = 0
   private var observer: (@Sendable (ProgramChange) -> Void)?
 
@@ -162,16 +167,45 @@ final class FakeProgram: HostedProgram, @unchecked Sendable {
 
   func cancel(_ ticket: ReadTicket) {
     reads.removeValue(forKey: ticket.rawValue)?.completion(.cancelled)
+    looks.removeValue(forKey: ticket.rawValue)?.completion(.busy)
+  }
+
+  func look(
+    at place: ProgramPlace, waits: Bool, completion: @escaping @Sendable (ProgramLook) -> Void
+  ) -> ReadTicket {
+    lastTicket += 1
+    let ticket = ReadTicket(rawValue: lastTicket)
+    let found = look(at: place)
+    if waits && found == .busy {
+      looks[lastTicket] = (place, completion)
+    } else {
+      completion(found)
+    }
+    return ticket
+  }
+
+  private func look(at place: ProgramPlace) -> ProgramLook {
+    switch place {
+    case .input: isInputEnded ? .ended : .ready
+    case .output(let stream, let position):
+      position < UInt64(output[stream, default: []].count) ? .ready : state.isEnd ? .ended : .busy
+    }
   }
 
   private func serve() {
+    for (ticket, waiting) in looks.sorted(by: { $0.key < $1.key }) {
+      let found = look(at: waiting.place)
+      guard found != .busy else { continue }
+      looks[ticket] = nil
+      waiting.completion(found)
+    }
     for (ticket, read) in reads.sorted(by: { $0.key < $1.key }) {
       let all = output[read.stream, default: []]
       if read.position < UInt64(all.count) {
         reads[ticket] = nil
+        let position = max(read.position, keptFrom)
         read.completion(
-          .octets(
-            Array(all[Int(read.position)...].prefix(read.count)), position: read.position))
+          .octets(Array(all[Int(position)...].prefix(read.count)), position: position))
       } else if state.isEnd {
         reads[ticket] = nil
         read.completion(.end)

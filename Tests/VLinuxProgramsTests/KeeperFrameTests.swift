@@ -57,6 +57,10 @@ struct KeeperFrameTests {
       [true, false].map { .control(token: 10, command, asUser: $0) }
     }
     frames += reads.map { .output(token: 11, $0) }
+    for place in [.input, .output(.out, from: 1 << 40), .output(.err, from: 0)] as [ProgramPlace] {
+      frames += [true, false].map { .look(token: 12, place, waits: $0) }
+    }
+    frames += ProgramLook.allCases.map { .looked(token: 13, $0) }
     frames += states.map { .changed($0, at: -1, processorMilliseconds: 1 << 35) }
     frames += [.noteGroups([]), .noteGroups(["job", Name([0xFF, 0x80])])]
     frames.append(.emptied(processorMilliseconds: 1 << 36))
@@ -128,7 +132,7 @@ struct KeeperFrameTests {
 
   @Test("pieces with another frame in between, or too many pieces, are refused")
   func pieces() throws {
-    let piece = [3, 64, 1] + [UInt8](repeating: 0, count: KeeperFrame.packetBytesMax - 3)
+    let piece = [4, 64, 1] + [UInt8](repeating: 0, count: KeeperFrame.packetBytesMax - 3)
     var assembly = FrameAssembly()
     #expect(try assembly.take(piece) == nil)
     #expect(throws: WireError.self) { try assembly.take(KeeperFrame.hangUp.octets) }

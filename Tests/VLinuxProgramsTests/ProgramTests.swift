@@ -92,7 +92,39 @@ struct ProgramTests {
     await shop.close(program)
   }
 
-  @Test("a program that cannot be started gets the reason, and leaves nothing")
+  @Test("a look finds what a read or a write would find, and waits for that if it is to")
+  func look() async throws {
+    let shop = Workshop()
+    let program = try await shop.start("read a; echo $a; read a")
+    func look(_ place: ProgramPlace, waits: Bool = false) async -> ProgramLook {
+      await answer { program.look(at: place, waits: waits, completion: $0) }
+    }
+    let start = ProgramPlace.output(.out, from: 0)
+    #expect(await look(start) == .busy)
+    #expect(await look(.input, waits: true) == .ready)
+    let cancelled = await answer { done in
+      program.cancel(program.look(at: start, waits: true, completion: done))
+    }
+    #expect(cancelled == .busy)
+    #expect(await program.write("word\n") == .ok)
+    #expect(await look(start, waits: true) == .ready)
+    #expect(await look(start) == .ready)
+    #expect(await program.read(at: 0) == .octets(Array("word\n".utf8), position: 0))
+    #expect(await look(.output(.out, from: 5)) == .busy)
+    #expect(await program.write("end\n") == .ok)
+    #expect(await look(.output(.out, from: 5), waits: true) == .ended)
+    await shop.close(program)
+    #expect(await look(start, waits: true) == .ended)
+    #expect(await look(.input, waits: true) == .ended)
+    let full = try await shop.start("sleep 1000")
+    let piece = [UInt8](repeating: 7, count: 65_536)
+    for _ in 0..<2 { #expect(await answer { full.write(piece, at: nil, completion: $0) } == .ok) }
+    let found = await answer { full.look(at: .input, waits: false, completion: $0) }
+    #expect(found == .busy)
+    await shop.close(full)
+  }
+
+  @Test("what cannot be started says why, and leaves nothing")
   func refusals() async throws {
     let shop = Workshop()
     func refusal(_ change: (inout ProgramOrder) -> Void) async -> Refusal? {

@@ -88,7 +88,47 @@ struct OutputLogTests {
     }
   }
 
-  @Test("a cancelled read is not answered, and its octets go to the next")
+  /// What a read finds, if it need not wait.
+  private static func read(_ log: Box<OutputLog>, _ position: UInt64) -> StreamRead? {
+    _ = log.change { $0.handleRead(token: 1, position: position, count: 100) }
+    let answer = log.change { $0.nextAnswer() }
+    if answer == nil { _ = log.change { $0.handleCancel(token: 1) } }
+    return answer?.read
+  }
+
+  @Test("what is left behind writes on behind the end, and neither hides it nor goes on for ever")
+  func leftBehind() {
+    let log = Box(OutputLog(holdsUp: true, keptMax: 8, unreadMax: 4))
+    log.value.handleOutput([1, 2, 3])
+    log.value.handleEnd()
+    #expect(log.value.look(at: 4) == .ended && Self.read(log, 4) == .end)
+    log.value.handleOutput([4, 5])
+    // Whoever follows the program has it whole, and finds its end where it is.
+    #expect(Self.read(log, 0) == .octets([1, 2, 3], position: 0))
+    #expect(Self.read(log, 3) == .end && log.value.look(at: 3) == .ended)
+    #expect(Self.read(log, 4) == .octets([4, 5], position: 4) && log.value.look(at: 4) == .ready)
+    #expect(Self.read(log, 6) == .end && Self.read(log, 5) == .octets([5], position: 5))
+    // It holds nobody up, and the last of it are kept.
+    for octet in 6...40 as ClosedRange<UInt8> {
+      #expect(log.value.room == 4)
+      log.value.handleOutput([octet])
+    }
+    guard case .octets(let kept, let position) = Self.read(log, 4) else {
+      Issue.record("nothing is kept")
+      return
+    }
+    #expect(kept.last == 40 && 8...10 ~= kept.count && position == 41 - UInt64(kept.count))
+    #expect(Self.read(log, 0) == .octets([1, 2, 3], position: 0))
+    // Of a detached program all of it is one log.
+    let detached = Box(OutputLog(holdsUp: false))
+    detached.value.handleOutput([1])
+    detached.value.handleEnd()
+    #expect(Self.read(detached, 1) == .end)
+    detached.value.handleOutput([2])
+    #expect(Self.read(detached, 1) == .octets([2], position: 1))
+  }
+
+  @Test("a cancelled read is not answered, and its octets are there for the next")
   func cancel() {
     let log = Box(OutputLog(holdsUp: true))
     #expect(log.change({ $0.handleRead(token: 1, position: 0, count: 10) }))

@@ -11,6 +11,7 @@ private struct Checked {
     case open(Pipe.Ends)
     case read(Pipe.End, Int)
     case write(Pipe.End, [UInt8])
+    case look(Pipe.End, Readiness)
   }
 
   var table = PipeTable(ownHost: "kea")
@@ -21,7 +22,7 @@ private struct Checked {
   var blocks: UInt32 = 0
   /// Octets of each block that was taken and has not been read.
   var inside: [UInt32: [UInt8]] = [:]
-  var counts = (eof: 0, broken: 0, interrupted: 0, read: 0, refused: 0)
+  var counts = (eof: 0, broken: 0, interrupted: 0, read: 0, refused: 0, ready: 0)
 
   init() {
     pipe = table.make([1], owner: "ann", maker: ann, permissions: 0, at: 0)!
@@ -60,6 +61,9 @@ private struct Checked {
         #expect(count == data.count)
         inside[Self.number(data)] = data
       case (.read(_, let count), .read(let data)): take(data, count)
+      case (.look(_, let wanted), .ready(let ready)):
+        #expect(ready.meets(wanted))
+        counts.ready += 1
       case (_, .refused(let code)):
         if code == .brokenPipe {
           counts.broken += 1
@@ -106,7 +110,8 @@ private struct Checked {
     let writers = ends.values.count { $0.contains(.writes) }
     #expect(pipe.readerCount == readers && pipe.writerCount == writers, "seed \(seed)")
     let waits = pipe.waitCounts
-    #expect(waits.opening + waits.reading + waits.writing == waiting.count, "seed \(seed)")
+    let count = waits.opening + waits.reading + waits.writing + waits.looking
+    #expect(count == waiting.count, "seed \(seed)")
     for kind in waiting.values {
       switch kind {
       case .open(let ends):
@@ -114,6 +119,8 @@ private struct Checked {
       case .read: #expect(pipe.blocks.isEmpty && writers > 0, "seed \(seed)")
       case .write:
         #expect(readers == 0 ? !pipe.hadReader : !pipe.blocks.isEmpty, "seed \(seed)")
+      case .look(let end, let wanted):
+        #expect(!pipe.readiness(of: end).meets(wanted), "seed \(seed)")
       }
     }
     // Beside written blocks there may be rests that readers gave back.
@@ -127,7 +134,7 @@ struct PipeTests {
   @Test(
     "any order of opening, reading, writing, closing and signals loses and doubles nothing")
   func model() {
-    var sums = (eof: 0, broken: 0, interrupted: 0, read: 0)
+    var sums = (eof: 0, broken: 0, interrupted: 0, read: 0, ready: 0)
     for seed in 0..<100 as Range<UInt64> {
       var generator = SeededGenerator(seed: seed)
       var checked = Checked()
@@ -145,14 +152,16 @@ struct PipeTests {
       sums.broken += checked.counts.broken
       sums.interrupted += checked.counts.interrupted
       sums.read += checked.counts.read
+      sums.ready += checked.counts.ready
     }
+    #expect(sums.ready > 100)
     #expect(sums.eof > 100 && sums.broken > 100 && sums.interrupted > 100 && sums.read > 1000)
   }
 
   private func step(_ checked: inout Checked, _ generator: inout SeededGenerator) {
     let instance = checked.ends.keys.sorted().randomElement(using: &generator)
     let pipe = checked.pipe
-    switch (UInt32.random(in: 0..<12, using: &generator), instance) {
+    switch (UInt32.random(in: 0..<13, using: &generator), instance) {
     case (0, _), (_, nil):
       let ends: Pipe.Ends = [.reads, .writes, [.reads, .writes]].randomElement(using: &generator)!
       let isMaking = UInt32.random(in: 0..<8, using: &generator) == 0
@@ -166,12 +175,40 @@ struct PipeTests {
       let block = checked.block([1, 10, 4096].randomElement(using: &generator)!)
       checked.begin(.write(instance, block)) { $0.write(instance, block, $1) }
     case (10, let instance?): checked.release(instance)
+    case (11, let instance?):
+      let wanted: Readiness = [.readable, .writeable, []].randomElement(using: &generator)!
+      checked.begin(.look(instance, wanted)) { $0.look(instance, for: wanted, $1) }
+      checkPromise(of: instance, &checked)
     default:
       guard let wait = checked.waiting.keys.sorted().randomElement(using: &generator) else {
         return
       }
       checked.handle(checked.table.cancel(wait, .interrupted))
     }
+  }
+
+  /// What a pipe says of an end is what a read or a write through it then finds.
+  private func checkPromise(of end: Pipe.End, _ checked: inout Checked) {
+    guard let ready = checked.table[checked.pipe]?.pipe.readiness(of: end),
+      let ends = checked.ends[end]
+    else { return }
+    var copy = checked.table
+    let wait: Pipe.Wait = .max
+    if ends.contains(.reads) {
+      let outcome = copy.read(end, count: 4, wait).first { $0.wait == wait }?.outcome
+      switch outcome {
+      case .read(let data)?: #expect(data.isEmpty || ready.contains(.readable))
+      case nil: #expect(ready.isDisjoint(with: [.readable, .ended]))
+      default: Issue.record("\(outcome!)")
+      }
+      if ready.contains(.ended) { #expect(outcome == .read([])) }
+    }
+    copy = checked.table
+    guard ends.contains(.writes) else { return }
+    let block = [UInt8](repeating: 1, count: Message.segmentBytesMax)
+    let outcome = copy.write(end, block, wait).first { $0.wait == wait }?.outcome
+    #expect((outcome == .written(block.count)) == ready.contains(.writeable))
+    #expect((outcome == .refused(.brokenPipe)) == ready.contains(.broken))
   }
 
   private struct Driver {

@@ -113,6 +113,13 @@ struct GoldenMessageTests {
       ChangeOwner(InstanceID(rawValue: 9), to: EntityID(kernel: kernelS, discriminator: 18)))
   }
 
+  @Test("AwaitInstance")
+  func awaitInstance() throws {
+    try expect(
+      "c26",
+      AwaitInstance(InstanceID(rawValue: 9), for: [.readable, .writeable], isWaiting: true))
+  }
+
   @Test("RenameObject")
   func rename() throws {
     try expect(

@@ -111,6 +111,10 @@ enum Samples {
       operation(LockInstance(InstanceID(rawValue: 0), noLock, .atOnce), "least"),
       operation(QueryLock(InstanceID(rawValue: .max), lock)),
       operation(ChangeOwner(InstanceID(rawValue: .max), to: all)),
+      operation(
+        AwaitInstance(
+          InstanceID(rawValue: .max), for: Readiness(rawValue: .max), isWaiting: true)),
+      operation(AwaitInstance(InstanceID(rawValue: 0), isWaiting: false), "least"),
       operation(CancelWait(all)), operation(ListInstances(from: .max)),
     ]
 
@@ -218,10 +222,14 @@ enum Samples {
         instance: InstanceID(rawValue: .max), attributes: UIOAttributes(rawValue: .max),
         isNew: true, descriptor: descriptor)),
     answer(ReadInstance.Answer(data: []), "least"),
+    answer(ReadInstance.Answer(data: [1], position: .max), tail: 1),
+    answer(Octets(data: []), "least"),
+    answer(Octets(data: everyOctet), tail: 256),
     answer(
       ReadInstance.Answer(data: [UInt8](repeating: 1, count: 16_384)), tail: 16_384),
     answer(LockInstance.Answer(grant: .max)),
     answer(QueryLock.Answer(lock: lock)),
+    answer(AwaitInstance.Answer(ready: Readiness(rawValue: .max))),
     answer(WriteInstance.Answer(count: 0xFFFF_FFFF, size: .max)),
     answer(
       QueryName.Answer(

@@ -56,7 +56,7 @@ struct OperationTests {
         0x1102: "QueryInstance", 0x1103: "ModifyInstance", 0x1104: "ReadInstance",
         0x1105: "WriteInstance", 0x1106: "ReleaseInstance", 0x1107: "SyncInstance",
         0x1108: "LockInstance", 0x1109: "QueryLock", 0x110A: "CancelWait", 0x110B: "ListInstances",
-        0x110C: "ChangeOwner",
+        0x110C: "ChangeOwner", 0x110D: "AwaitInstance",
         0x1201: "PingNode", 0x1202: "FindNode", 0x1203: "QueryNode", 0x1204: "MeasureSends",
         0x1205: "EchoSegment",
         0x1301: "GetTime", 0x1302: "DelayProcess", 0x1303: "WakeUp", 0x1401: "QueryProcess",
@@ -76,7 +76,7 @@ struct OperationTests {
       repeatable == [
         "QueryName", "QueryObject", "ReadLink", "CheckAccess", "QueryStore", "QueryInstance",
         "ReadInstance", "ReleaseInstance", "SyncInstance", "ChangeOwner", "ProbeEntity",
-        "ClaimName", "ForgetName",
+        "ClaimName", "ForgetName", "AwaitInstance",
         "SpreadClaims", "PingNode", "FindNode", "QueryNode", "EchoSegment", "LockInstance",
         "QueryLock", "CancelWait", "ListInstances", "QueryAttribute", "ListAttributes", "GetTime",
         "QueryProcess", "QueryGroup", "SelectHost",

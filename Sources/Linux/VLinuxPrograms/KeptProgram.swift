@@ -13,6 +13,7 @@ final class KeptProgram: HostedProgram {
     var reads: [UInt32: @Sendable (StreamRead) -> Void] = [:]
     var writes: [UInt32: @Sendable (ReplyCode) -> Void] = [:]
     var controls: [UInt32: Control] = [:]
+    var looks: [UInt32: @Sendable (ProgramLook) -> Void] = [:]
     var nextToken: UInt32 = 0
     /// The answer to later reads and writes, when the keeper has ended.
     var isGone = false
@@ -88,10 +89,32 @@ final class KeptProgram: HostedProgram {
   }
 
   func cancel(_ ticket: ReadTicket) {
-    guard let completion = mutable.withLock({ $0.reads.removeValue(forKey: ticket.rawValue) })
-    else { return }
-    link.send(.cancel(token: ticket.rawValue))
-    completion(.cancelled)
+    let token = ticket.rawValue
+    let (read, look) = mutable.withLock {
+      ($0.reads.removeValue(forKey: token), $0.looks.removeValue(forKey: token))
+    }
+    guard read != nil || look != nil else { return }
+    link.send(.cancel(token: token))
+    read?(.cancelled)
+    look?(.busy)
+  }
+
+  func look(
+    at place: ProgramPlace, waits: Bool, completion: @escaping @Sendable (ProgramLook) -> Void
+  ) -> ReadTicket {
+    let (token, refusal): (UInt32, ProgramLook?) = mutable.withLock { state in
+      let token = state.token()
+      if state.isGone { return (token, .ended) }
+      guard state.looks.count < OutputLog.waitingMax else { return (token, .busy) }
+      state.looks[token] = completion
+      return (token, nil)
+    }
+    if let refusal {
+      completion(refusal)
+    } else {
+      link.send(.look(token: token, place, waits: waits))
+    }
+    return ReadTicket(rawValue: token)
   }
 
   func write(
@@ -167,6 +190,8 @@ final class KeptProgram: HostedProgram {
       mutable.withLock { $0.reads.removeValue(forKey: token) }?(read)
     case .taken(let token, let code):
       mutable.withLock { $0.writes.removeValue(forKey: token) }?(code)
+    case .looked(let token, let found):
+      mutable.withLock { $0.looks.removeValue(forKey: token) }?(found)
     case .controlled(let token, let refusal):
       finish(token, refusal)
     case .changed(let new, let time, let processor):
@@ -185,9 +210,8 @@ final class KeptProgram: HostedProgram {
       }
       observer?(.empty)
     case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .noteGroups,
-      .program,
-      .refused:
-      // Keepers no longer send these.
+      .look, .program, .refused:
+      // No keeper sends these now.
       break
     case nil:
       handleLoss()
@@ -211,14 +235,18 @@ final class KeptProgram: HostedProgram {
 
   /// When a keeper ends, its program ends, and so do the processes that it left behind.
   private func handleLoss() {
-    let (reads, writes, controls) = mutable.withLock { state in
+    let (reads, writes, looks, controls) = mutable.withLock { state in
       defer {
         state.reads = [:]
+        state.looks = [:]
         state.writes = [:]
         state.controls = [:]
       }
       state.isGone = true
-      return (Array(state.reads.values), Array(state.writes.values), Array(state.controls.values))
+      return (
+        Array(state.reads.values), Array(state.writes.values), Array(state.looks.values),
+        Array(state.controls.values)
+      )
     }
     let (read, observer, changes) = mutable.withLock { state in
       let read: StreamRead = state.wasForgotten ? .end : .lost
@@ -236,6 +264,7 @@ final class KeptProgram: HostedProgram {
     }
     for completion in reads { completion(read) }
     for completion in writes { completion(.brokenPipe) }
+    for completion in looks { completion(.ended) }
     for control in controls { control.completion(.ended) }
     for change in changes { observer?(change) }
   }

@@ -60,6 +60,12 @@ public protocol FileSystem: AnyObject, Sendable {
     _ request: FuseRequest, _ node: NodeNumber, _ handle: HandleNumber, room: Int,
     at offset: UInt64)
 
+  /// Replies with the events of a file that there are now, and notifies `notified`, if any, later
+  /// when there may be some of what is wanted.
+  func poll(
+    _ request: FuseRequest, _ handle: HandleNumber, for wanted: PollEvents,
+    notifying notified: PollHandle?)
+
   func queryLock(_ request: FuseRequest, _ handle: HandleNumber, _ lock: FileLock)
   func setLock(
     _ request: FuseRequest, _ node: NodeNumber, _ handle: HandleNumber, _ lock: FileLock,

@@ -2,9 +2,8 @@ internal import CFuse3
 internal import CVLinux
 internal import Glibc
 
-/// The operations that libfuse calls, one call each: only here do C values become Swift values.
-///
-/// Operations without a line are answered ENOSYS, which the kernel remembers: it then polls, seeks
+/// The operations that libfuse calls, one call each: C values become Swift values here and
+/// nowhere else. What has no line is answered ENOSYS, which the kernel remembers: it then seeks
 /// and copies by itself.
 extension FuseSession {
   static var operations: fuse_lowlevel_ops {
@@ -128,7 +127,15 @@ extension FuseSession {
       let request = unsafe FuseRequest(request!)
       unsafe request.system.close(request, file!.pointee.fh)
     }
-    // Not ENOSYS: the kernel would remember that for all files of all managers.
+    unsafe operations.poll = { request, _, file, notified in
+      let request = unsafe FuseRequest(request!)
+      // The number in it is read from the request itself.
+      if unsafe notified != nil { unsafe fuse_pollhandle_destroy(notified) }
+      unsafe request.system.poll(
+        request, file!.pointee.fh, for: PollEvents(asked: file!.pointee.poll_events),
+        notifying: FuseReader.current.polled)
+    }
+    // Not ENOSYS: that would be remembered for all files of all managers.
     unsafe operations.fallocate = { request, _, _, _, _, _ in
       unsafe FuseRequest(request!).fail(EOPNOTSUPP)
     }

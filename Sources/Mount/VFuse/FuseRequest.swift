@@ -26,7 +26,8 @@ public final class FuseRequest: Sendable {
   private let unique: UInt64
   /// The names of the numbers in the request, the caller's included.
   public let names: RequestNames
-  /// The calling thread; 0 if this node cannot see it.
+  private let isPoll: Bool
+  /// The thread that asks; 0 where this node cannot see it.
   private let process: Int32
   /// The permissions in a mode that this request may give to a new object.
   private let permissionMask: UInt32
@@ -45,6 +46,7 @@ public final class FuseRequest: Sendable {
     permissionMask = unsafe 0o7777 & ~UInt32(context.pointee.umask)
     let reader = FuseReader.current
     unique = reader.unique
+    isPoll = fuse_opcode(reader.header.opcode) == FUSE_POLL
     names = reader.names
     dropsPrivileges = reader.dropsPrivileges
   }
@@ -82,7 +84,10 @@ extension FuseRequest {
 
   func interrupt() { state.withLock { $0.interrupted }?() }
 
-  /// Answers EINTR before the request's own answer; false if it has been answered.
+  /// Answers EINTR in the place of whatever the request still waits for; false if it has its
+  /// answer.
+  ///
+  /// A poll has no events then: Linux would make one of an error, and sees the signal itself.
   public func endInterrupted() -> Bool {
     let isMine = state.withLock { state in
       guard state.phase == .open else { return false }
@@ -91,7 +96,9 @@ extension FuseRequest {
     }
     guard isMine else { return false }
     unlist()
-    _ = unsafe fuse_reply_err(handle.request, EINTR)
+    _ =
+      isPoll
+      ? unsafe fuse_reply_poll(handle.request, 0) : unsafe fuse_reply_err(handle.request, EINTR)
     return true
   }
 
@@ -151,6 +158,10 @@ extension FuseRequest {
   public func reply(_ entries: EntryBuffer) { reply(entries.bytes) }
 
   public func reply(written count: Int) { answer { unsafe fuse_reply_write($0.request, count) } }
+
+  public func reply(_ events: PollEvents) {
+    answer { unsafe fuse_reply_poll($0.request, events.rawValue) }
+  }
 
   /// The size of an extended attribute, or of the list of them.
   public func reply(attributeBytes count: Int) {

@@ -50,7 +50,8 @@ extension Mount {
   public func read(
     _ request: FuseRequest, _ handle: HandleNumber, count: Int, at offset: UInt64
   ) {
-    call(request).read(handle, count: count, at: offset) { answer in
+    call(request).read(handle, count: count, at: offset) { [self] answer in
+      if Self.isShort(answer, count) { watchAgain(handle, for: .readable) }
       request.finish(answer) { pieces in
         if pieces.count == 1 { request.reply(pieces[0]) } else { request.reply(pieces: pieces) }
       }
@@ -62,7 +63,8 @@ extension Mount {
   ) {
     call(request).write(
       handle, data, at: offset, dropsPrivileges: request.dropsPrivileges
-    ) { answer in
+    ) { [self, count = data.byteCount] answer in
+      if Self.isShort(answer, count) { watchAgain(handle, for: .writeable) }
       if case .refused(.brokenPipe) = answer { request.signalBrokenPipe() }
       request.finish(answer) { request.reply(written: $0) }
     }
@@ -82,8 +84,32 @@ extension Mount {
   }
 
   private func close(_ handle: HandleNumber) {
+    polls.remove(handle)
     guard let (node, mode) = client.close(handle), !mode.contains(.directory) else { return }
     session.backingFiles.close(node)
+  }
+}
+
+// MARK: - Readiness
+
+extension Mount {
+  /// Whether a read found less than a message's worth, and not the end.
+  private static func isShort(_ answer: Answer<[[UInt8]]>, _ count: Int) -> Bool {
+    switch answer {
+    case .done(let pieces, _):
+      pieces.first.map { !$0.isEmpty && $0.count < min(count, Message.segmentBytesMax) } ?? false
+    case .refused(.wouldBlock): true
+    case .refused: false
+    }
+  }
+
+  /// Whether a write was not taken as a whole.
+  private static func isShort(_ answer: Answer<Int>, _ count: Int) -> Bool {
+    switch answer {
+    case .done(let written, _): written < min(count, Message.segmentBytesMax)
+    case .refused(.wouldBlock): true
+    case .refused: false
+    }
   }
 }
 

@@ -18,6 +18,7 @@ public final class Mount: FileSystem {
   let client: Client
   let session: FuseSession
   let users: Users
+  let polls = Polls()
   private let backplane: any Backplane
 
   /// Mounts on the directory `mountPoint` and serves until `unmount`.

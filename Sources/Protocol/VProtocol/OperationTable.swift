@@ -131,6 +131,7 @@ public enum OperationTable {
       ListInstances.self,
       .everybody(because: "the numbers of instances are shown to root of the host alone")),
     Entry(ChangeOwner.self, .instance),
+    Entry(AwaitInstance.self, .instance),
   ]
 
   private static let node: [Entry] = [

@@ -27,6 +27,8 @@ public final class Client: Sendable {
   private let stores = Mutex<Set<EntityID>>([])
   /// Calls that wait until one of them has opened an instance again.
   let reopening = Mutex<[OpenID: [@Sendable (ReplyCode) -> Void]]>([:])
+  /// What waits at managers until something that is open is ready.
+  let watches = Mutex<[OpenID: Watch]>([:])
   private let ownNameState = Mutex<OwnName?>(nil)
 
   /// A name in the root that no directory has.

@@ -44,3 +44,16 @@ public enum Listing {
     }
   }
 }
+
+extension String {
+  /// The text as a part of one line, with `?` in the place of what would end the line, or move a
+  /// terminal's cursor: a name may hold any octets.
+  public func inLine(bytesMax: Int = .max) -> String {
+    var line = ""
+    for scalar in String(decoding: utf8.prefix(bytesMax), as: UTF8.self).unicodeScalars {
+      let isControl = scalar.value < 0x20 || 0x7F...0x9F ~= scalar.value
+      line.unicodeScalars.append(isControl ? "?" : scalar)
+    }
+    return line
+  }
+}

@@ -27,7 +27,9 @@ public final class ObjectServer<Content: Sendable>: Sendable {
     public var serveInstance: @Sendable (Request, Instance<Content>) -> Void
     /// Closes an instance, whose waits have ended; calls its argument when that is done.
     public var close: @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void
-    /// The name of an instance's object, for people: a prefix and a name.
+    /// Tells what can be done with an instance without waiting for others; without it, everything.
+    public var look: (@Sendable (AwaitInstance, Request, Instance<Content>) -> Void)?
+    /// What people are to read of an instance's object: a prefix and a name.
     public var label: @Sendable (Instance<Content>) -> String
     /// The path of an instance's object on this host; nil where it has none.
     public var place: @Sendable (Instance<Content>) -> String?
@@ -36,6 +38,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
       create: @escaping @Sendable (CreateInstance, Caller, Request) -> Void,
       serve: @escaping @Sendable (Request, Caller) -> Void,
       serveInstance: @escaping @Sendable (Request, Instance<Content>) -> Void,
+      look: (@Sendable (AwaitInstance, Request, Instance<Content>) -> Void)? = nil,
       close: @escaping @Sendable (Instance<Content>, @escaping @Sendable () -> Void) -> Void = {
         $1()
       },
@@ -45,6 +48,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
       self.create = create
       self.serve = serve
       self.serveInstance = serveInstance
+      self.look = look
       self.close = close
       self.label = label
       self.place = place
@@ -131,8 +135,9 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   @inlinable
   func serve(_ request: Request, _ handlers: Handlers) {
     switch request.message.mcb.code {
-    // An instance needs only the sender's principal, not the user that it acts as.
-    case QueryInstance.code...QueryLock.code, ChangeOwner.code: serveInstance(request, handlers)
+    // Whose an instance is, is asked of every read: as whom its sender is taken, is not.
+    case QueryInstance.code...QueryLock.code, ChangeOwner.code, AwaitInstance.code:
+      serveInstance(request, handlers)
     case CancelWait.code:
       backplane.serve(CancelWait.self, request) { operation in
         let isEnded = waits.cancel(operation.client, by: request.principal ?? .unnamed)
@@ -190,6 +195,11 @@ public final class ObjectServer<Content: Sendable>: Sendable {
         instances.change(instance, to: operation.owner)
         owners.watchLater()
         backplane.reply(Done(), to: request)
+      }
+    case AwaitInstance.code:
+      backplane.serve(AwaitInstance.self, request) { operation in
+        if let look = handlers.look { return look(operation, request, instance) }
+        backplane.reply(AwaitInstance.Answer(ready: instance.able), to: request)
       }
     default: handlers.serveInstance(request, instance)
     }
@@ -287,23 +297,13 @@ extension ObjectServer {
   ) -> (Instance<Content>) -> String {
     let (server, seesNumbers) = (server, caller.seesInstanceNumbers)
     return { instance in
-      let place = seesNumbers ? handlers.place(instance).map { "\t\(Self.inLine($0))" } : nil
+      let place = seesNumbers ? handlers.place(instance).map { "\t\($0.inLine(bytesMax: Self.labelBytesMax))" } : nil
       return "\(seesNumbers ? "\(instance.id.rawValue)" : "-") \(server) \(instance.owner) "
         + "\(instance.caller.principal.host) \(instance.mode.words) "
-        + "\(Self.inLine(handlers.label(instance)))\(place ?? "")"
+        + "\(handlers.label(instance).inLine(bytesMax: Self.labelBytesMax))\(place ?? "")"
     }
   }
 
   /// A line is much shorter than an answer, however long its object's name is.
   private static var labelBytesMax: Int { 1024 }
-
-  /// A name may hold any octets: those that would end the line or control a terminal are replaced.
-  private static func inLine(_ text: String) -> String {
-    var line = ""
-    for scalar in String(decoding: text.utf8.prefix(labelBytesMax), as: UTF8.self).unicodeScalars {
-      let isControl = scalar.value < 0x20 || 0x7F...0x9F ~= scalar.value
-      line.unicodeScalars.append(isControl ? "?" : scalar)
-    }
-    return line
-  }
 }

@@ -3,12 +3,17 @@ internal import Synchronization
 /// The pieces of one large read or write: a few are under way at a time, in the order of their
 /// start, until one is short.
 ///
+/// Of pieces that may be behind the end, the first is started alone, once all before it are whole;
+/// if it is whole too, the others are like any.
+///
 /// Completions may come on any thread, and on the starting one before `start` returns.
 public final class Pieces<Value: Sendable>: Sendable {
   private struct State {
     var results: [Answer<Value>?]
     var next = 0
     var atWork = 0
+    /// Pieces with a smaller index are expected to be whole.
+    var expected: Int
     var isShort = false
     var isEnded = false
   }
@@ -19,15 +24,17 @@ public final class Pieces<Value: Sendable>: Sendable {
   private let isShort: @Sendable (Int, Answer<Value>) -> Bool
   private let end: @Sendable ([Answer<Value>?]) -> Void
 
-  /// `start` begins the piece with an index; `isShort` tells that later pieces do not count; `end`
-  /// gets the results of all pieces, nil for those that were not started.
+  /// `expected` pieces need not wait for those before them.
+  ///
+  /// `start` begins the piece with an index; `isShort` says that what is behind it does not
+  /// count; `end` gets what all pieces came to, nil where one was not started.
   public init(
-    count: Int, window: Int,
+    count: Int, window: Int, expected: Int = .max,
     start: @escaping @Sendable (Int, @escaping @Sendable (Answer<Value>) -> Void) -> Void,
     isShort: @escaping @Sendable (Int, Answer<Value>) -> Bool,
     end: @escaping @Sendable ([Answer<Value>?]) -> Void
   ) {
-    state = Mutex(State(results: Array(repeating: nil, count: count)))
+    state = Mutex(State(results: Array(repeating: nil, count: count), expected: expected))
     self.window = window
     self.start = start
     self.isShort = isShort
@@ -44,7 +51,8 @@ public final class Pieces<Value: Sendable>: Sendable {
   private func nextIndex() -> Int? {
     let (index, results) = state.withLock { state -> (Int?, [Answer<Value>?]?) in
       let isOver = state.isShort || state.next == state.results.count
-      if !isOver && state.atWork < window {
+      let mayStart = state.next < state.expected || state.atWork == 0
+      if !isOver && mayStart && state.atWork < window {
         defer { state.next += 1 }
         state.atWork += 1
         return (state.next, nil)
@@ -62,7 +70,11 @@ public final class Pieces<Value: Sendable>: Sendable {
     state.withLock { state in
       state.results[index] = result
       state.atWork -= 1
-      if falls { state.isShort = true }
+      if falls {
+        state.isShort = true
+      } else if index >= state.expected {
+        state.expected = .max
+      }
     }
     run()
   }

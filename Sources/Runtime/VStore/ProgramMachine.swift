@@ -90,16 +90,25 @@ public protocol HostedProgram: AnyObject, Sendable {
 
   /// Reads at most `count` octets from `position` on; dropped octets are skipped.
   ///
-  /// Answered when there are some, or at the end. A read at a position confirms everything before
-  /// it: an attached program waits while `StreamRead.unreadMax` octets of a stream are unconfirmed.
+  /// What an attached program leaves behind writes to where one position behind its end is read.
+  /// Answered when there are some, or none will come. A read at a position says that everything
+  /// before it was taken: an attached program is held up while `StreamRead.unreadMax` octets of a
   /// stream are not.
   @discardableResult
   func read(
     _ stream: OutputStream, from position: UInt64, count: Int,
     completion: @escaping @Sendable (StreamRead) -> Void
   ) -> ReadTicket
-  /// Ends a read with `cancelled`, unless it is answered already.
+  /// Ends a read with `cancelled`, or a look with `busy`, unless it is over.
   func cancel(_ ticket: ReadTicket)
+  /// Tells whether a read or a write would be answered at once; one that `waits` is answered as
+  /// soon as that is so.
+  ///
+  /// Nothing is read, or said to be taken, by it.
+  @discardableResult
+  func look(
+    at place: ProgramPlace, waits: Bool, completion: @escaping @Sendable (ProgramLook) -> Void
+  ) -> ReadTicket
 
   /// Writes to the program's input; `ok` once the keeper has taken all of `data` (it has room for
   /// 64 KB that the program has not read yet), `brokenPipe` if nothing will read it.
@@ -168,7 +177,23 @@ public enum StreamRead: Equatable, Sendable {
   public static let keptMax = 1 << 20
 }
 
-/// Identifies a read, to cancel it.
+/// A place of a program's streams where something is to be read or written.
+public enum ProgramPlace: Equatable, Sendable {
+  case output(OutputStream, from: UInt64)
+  case input
+}
+
+/// What a look at a place of a stream finds.
+public enum ProgramLook: UInt8, CaseIterable, Sendable {
+  /// There is something to read, or room for a write of 16,384 octets.
+  case ready = 1
+  /// It is the end of the stream: nothing comes any more, or nobody reads any more.
+  case ended = 2
+  /// Neither, or not as long as it was waited for.
+  case busy = 3
+}
+
+/// Names a read or a look, to cancel it.
 public struct ReadTicket: Hashable, Sendable {
   public var rawValue: UInt32
   public init(rawValue: UInt32) { self.rawValue = rawValue }

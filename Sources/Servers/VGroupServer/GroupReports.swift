@@ -70,7 +70,8 @@ package struct GroupReports: Sendable {
   package static func clipped(_ words: String) -> String {
     var line = String.UnicodeScalarView()
     for scalar in words.unicodeScalars.prefix(wordsMax) {
-      line.append(scalar.value < 0x20 || scalar.properties.isWhitespace ? " " : scalar)
+      let isControl = scalar.value < 0x20 || 0x7F...0x9F ~= scalar.value
+      line.append(isControl || scalar.properties.isWhitespace ? " " : scalar)
     }
     return String(line)
   }

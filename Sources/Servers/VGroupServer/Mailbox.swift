@@ -33,7 +33,18 @@ package final class Mailbox: Sendable {
     var messages: [Kept] = []
     var shares: Shares
     var readers: [Reader] = []
+    /// Who waits for something to read.
+    var looks: [TreeCall] = []
     var isClosed = false
+
+    var readiness: Readiness { messages.isEmpty ? isClosed ? .ended : [] : .readable }
+
+    /// Those who need not wait any more.
+    mutating func takeLooks() -> [TreeCall] {
+      guard !readiness.isEmpty else { return [] }
+      defer { looks = [] }
+      return looks
+    }
   }
 
   private let state: Mutex<State>
@@ -55,13 +66,26 @@ package final class Mailbox: Sendable {
       if reader.give(message) { return true }
     }
     guard all.take(sender) else { return false }
-    let isKept = state.withLock { state in
-      guard !state.isClosed, state.shares.take(sender) else { return false }
+    let (isKept, looks) = state.withLock { state -> (Bool, [TreeCall]) in
+      guard !state.isClosed, state.shares.take(sender) else { return (false, []) }
       state.messages.append(Kept(text: message, sender: sender))
-      return true
+      return (true, state.takeLooks())
     }
     if !isKept { all.give(sender) }
+    for call in looks { call.answer(ready: .readable) }
     return isKept
+  }
+
+  var readiness: Readiness { state.withLock { $0.readiness } }
+
+  /// Answers as soon as there is something to read, or nothing to come.
+  func wait(_ call: TreeCall) {
+    let (ready, looks) = state.withLock { state -> (Readiness, [TreeCall]) in
+      state.looks.append(call)
+      return (state.readiness, state.takeLooks())
+    }
+    for look in looks { look.answer(ready: ready) }
+    call.whenCancelled { [self] in state.withLock { $0.looks.removeAll { $0 === call } } }
   }
 
   /// Calls `give` with the next message, now or later.
@@ -87,22 +111,26 @@ package final class Mailbox: Sendable {
   }
 
   private func putBack(_ kept: Kept) {
-    let isKept = state.withLock { state in
+    let (isKept, looks) = state.withLock { state in
       if !state.isClosed { state.messages.insert(kept, at: 0) }
-      return !state.isClosed
+      return (!state.isClosed, state.isClosed ? [] : state.takeLooks())
     }
     if !isKept { forget(kept) }
+    for call in looks { call.answer(ready: .readable) }
   }
 
   /// The mailbox has left its group: its readers get the end.
   package func close() {
-    let (readers, messages) = state.withLock { state in
+    let (readers, looks, messages) = state.withLock { state in
       state.isClosed = true
-      defer { (state.readers, state.messages) = ([], []) }
-      return (state.readers, state.messages)
+      defer { state.readers = [] }
+      let messages = state.messages
+      state.messages = []
+      return (state.readers, state.takeLooks(), messages)
     }
     for kept in messages { forget(kept) }
     for reader in readers { reader.call.answer(data: []) }
+    for call in looks { call.answer(ready: .ended) }
   }
 
   /// Messages that wait.
@@ -150,4 +178,19 @@ private final class MemberSession: TreeSession {
       return true
     }
   }
+
+  /// Only reading waits.
+  func look(_ done: @escaping @Sendable (Readiness) -> Void) {
+    let ready: Readiness = hasRest ? .readable : mailbox?.readiness ?? .readable
+    done(ready.union(.writeable))
+  }
+
+  func wait(for wanted: Readiness, _ call: TreeCall) {
+    guard let mailbox, !hasRest, !wanted.contains(.writeable) else {
+      return look { call.answer(ready: $0) }
+    }
+    mailbox.wait(call)
+  }
+
+  private var hasRest: Bool { rest.withLock { !$0.isEmpty } }
 }

@@ -22,6 +22,7 @@ package struct Pipe: Sendable {
     case opened
     case read([UInt8])
     case written(Int)
+    case ready(Readiness)
     case refused(ReplyCode)
   }
 
@@ -34,7 +35,9 @@ package struct Pipe: Sendable {
   struct Instance: Sendable {
     var ends: Ends
     var isNonBlocking: Bool
-    /// The rest of a block of which a read wanted less.
+    /// How many writing ends came before those that it has seen.
+    var writersBefore: Int
+    /// What is left of a block of which a read wanted less.
     var rest: [UInt8] = []
   }
 
@@ -49,6 +52,12 @@ package struct Pipe: Sendable {
     var count: Int
   }
 
+  struct Looking: Sendable {
+    var wait: Wait
+    var end: End
+    var wanted: Readiness
+  }
+
   struct Writing: Sendable {
     var wait: Wait
     var end: End
@@ -58,6 +67,8 @@ package struct Pipe: Sendable {
   var instances: [End: Instance] = [:]
   package internal(set) var readerCount = 0
   package internal(set) var writerCount = 0
+  /// Writing ends that there ever were.
+  private var writersEver = 0
   package internal(set) var blocks: [[UInt8]] = []
   var byteCount = 0
   /// A writer that has just made the pipe waits for the first reader with its first write.
@@ -66,10 +77,11 @@ package struct Pipe: Sendable {
   var openings: [Opening] = []
   var readings: [Reading] = []
   var writings: [Writing] = []
+  var lookings: [Looking] = []
 
-  /// Requests that wait to open, to read and to write.
-  package var waitCounts: (opening: Int, reading: Int, writing: Int) {
-    (openings.count, readings.count, writings.count)
+  /// Requests that wait to open, to read, to write, and for one of the last two to be possible.
+  package var waitCounts: (opening: Int, reading: Int, writing: Int, looking: Int) {
+    (openings.count, readings.count, writings.count, lookings.count)
   }
   var isUnused: Bool { instances.isEmpty && openings.isEmpty }
 }
@@ -87,12 +99,16 @@ extension Pipe {
   }
 
   mutating func add(_ end: End, _ ends: Ends, isNonBlocking: Bool) {
-    instances[end] = Instance(ends: ends, isNonBlocking: isNonBlocking)
     if ends.contains(.reads) {
       readerCount += 1
       hadReader = true
     }
-    if ends.contains(.writes) { writerCount += 1 }
+    if ends.contains(.writes) {
+      writerCount += 1
+      writersEver += 1
+    }
+    instances[end] = Instance(
+      ends: ends, isNonBlocking: isNonBlocking, writersBefore: writersEver - writerCount)
   }
 
   /// Removes the openings that wait for an instance with `ends`.
@@ -108,8 +124,10 @@ extension Pipe {
     let waits =
       readings.filter { $0.end == end }.map(\.wait)
       + writings.filter { $0.end == end }.map(\.wait)
+      + lookings.filter { $0.end == end }.map(\.wait)
     readings.removeAll { $0.end == end }
     writings.removeAll { $0.end == end }
+    lookings.removeAll { $0.end == end }
     if instance.ends.contains(.reads) { readerCount -= 1 }
     if instance.ends.contains(.writes) { writerCount -= 1 }
     if !instance.rest.isEmpty {
@@ -125,11 +143,12 @@ extension Pipe {
 
   /// Ends a wait without any effect; false if it does not exist.
   mutating func cancel(_ wait: Wait) -> Bool {
-    let before = openings.count + readings.count + writings.count
+    let before = openings.count + readings.count + writings.count + lookings.count
     openings.removeAll { $0.wait == wait }
     readings.removeAll { $0.wait == wait }
     writings.removeAll { $0.wait == wait }
-    return openings.count + readings.count + writings.count < before
+    lookings.removeAll { $0.wait == wait }
+    return openings.count + readings.count + writings.count + lookings.count < before
   }
 }
 
@@ -145,6 +164,7 @@ extension Pipe {
       takeBlocks(&actions)
       giveBlocks(&actions)
     }
+    tellReadiness(&actions)
     return actions
   }
 
@@ -190,5 +210,38 @@ extension Pipe {
     let block = blocks.removeFirst()
     byteCount -= block.count
     return block
+  }
+
+  /// What an end can do without waiting for another one.
+  ///
+  /// To a reader that has not seen a writer yet its pipe has not ended, as it has not in Linux.
+  package func readiness(of end: End) -> Readiness {
+    guard let instance = instances[end] else { return [] }
+    var ready: Readiness = []
+    if instance.ends.contains(.reads) {
+      if !instance.rest.isEmpty || !blocks.isEmpty {
+        ready.insert(.readable)
+      } else if writerCount == 0, writersEver > instance.writersBefore {
+        ready.insert(.ended)
+      }
+    }
+    if instance.ends.contains(.writes) {
+      if readerCount > 0 {
+        let isFree = writings.isEmpty && hasRoom(for: Message.segmentBytesMax)
+        if isFree { ready.insert(.writeable) }
+      } else if hadReader {
+        ready.insert(.broken)
+      }
+    }
+    return ready
+  }
+
+  private mutating func tellReadiness(_ actions: inout [Action]) {
+    for looking in lookings {
+      let ready = readiness(of: looking.end)
+      guard ready.meets(looking.wanted) else { continue }
+      lookings.removeAll { $0.wait == looking.wait }
+      actions.append(Action(wait: looking.wait, outcome: .ready(ready)))
+    }
   }
 }

@@ -123,6 +123,18 @@ extension PipeOperations {
     }
   }
 
+  func look(
+    _ operation: AwaitInstance, _ request: Request, _ instance: Instance<PipeContent>
+  ) {
+    guard case .end(let end, _) = instance.content else {
+      return backplane.reply(AwaitInstance.Answer(ready: instance.able), to: request)
+    }
+    let pending = Pipes.Pending(request: request, caller: instance.caller)
+    pipes.begin(pending, in: instance) { state, wait in
+      state.table.look(end, for: operation.isWaiting ? operation.wanted : nil, wait)
+    }
+  }
+
   private func object(of instance: Instance<PipeContent>) -> Object {
     guard case .end(_, let pipe) = instance.content,
       let entry = pipes.look({ $0.table[pipe] })

@@ -14,6 +14,7 @@ final class PipeOperations: Sendable {
     ObjectServer<PipeContent>.Handlers(
       create: { [self] in create($0, $1, $2) }, serve: { [self] in serve($0, $1) },
       serveInstance: { [self] in serveInstance($0, $1) },
+      look: { [self] in look($0, $1, $2) },
       close: { [pipes] instance, done in
         if case .end(let end, _) = instance.content {
           pipes.update { ((), $0.table.release(end)) }

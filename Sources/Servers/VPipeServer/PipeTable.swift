@@ -153,6 +153,21 @@ extension PipeTable {
     }
   }
 
+  /// Tells what can be done without waiting; with `wanted`, once something of that can.
+  package mutating func look(
+    _ end: Pipe.End, for wanted: Readiness?, _ wait: Pipe.Wait
+  ) -> [Pipe.Action] {
+    guard let (identifier, _) = find(end), let pipe = entries[identifier]?.pipe else {
+      return [Pipe.Action(wait: wait, outcome: .refused(.invalidFileID))]
+    }
+    guard let wanted else {
+      return [Pipe.Action(wait: wait, outcome: .ready(pipe.readiness(of: end)))]
+    }
+    return self.wait(identifier, wait) { pipe in
+      pipe.lookings.append(Pipe.Looking(wait: wait, end: end, wanted: wanted))
+    }
+  }
+
   package mutating func release(_ end: Pipe.End) -> [Pipe.Action] {
     guard let identifier = pipes.removeValue(forKey: end) else { return [] }
     return finish(identifier, entries[identifier]?.pipe.remove(end) ?? [])

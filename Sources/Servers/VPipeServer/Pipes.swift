@@ -160,6 +160,7 @@ extension Pipes {
     case .read(let data): backplane.reply(ReadInstance.Answer(data: data), to: request)
     case .written(let count):
       backplane.reply(WriteInstance.Answer(count: count, size: 0), to: request)
+    case .ready(let ready): backplane.reply(AwaitInstance.Answer(ready: ready), to: request)
     case .opened:
       guard let operation = answer.pending.opening, let (pipe, entry) = answer.pipe else {
         preconditionFailure("only an opening opens an end, of a pipe that is there")

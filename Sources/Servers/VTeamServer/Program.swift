@@ -239,12 +239,6 @@ extension Program {
     lines.append("attached \(order.isAttached ? "yes" : "no")")
     let groups = groups.sorted().map { "\($0)" }
     if !groups.isEmpty { lines.append("groups \(groups.joined(separator: " "))") }
-    return lines.map { Self.line($0) + "\n" }.joined()
-  }
-
-  /// Paths, and names of users of other hosts, may contain newlines, and a line of text may not.
-  private static func line(_ text: String) -> String {
-    String(
-      decoding: text.utf8.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: "?") : $0 }, as: UTF8.self)
+    return lines.map { $0.inLine() + "\n" }.joined()
   }
 }

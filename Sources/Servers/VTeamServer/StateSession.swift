@@ -11,6 +11,10 @@ final class StateSession: TreeSession {
     var lines: [[UInt8]] = []
     var isEnded = false
     var reads: [(call: TreeCall, count: Int)] = []
+    /// Who waits for something to read.
+    var looks: [TreeCall] = []
+
+    var readiness: Readiness { lines.isEmpty ? isEnded ? .ended : [] : .readable }
   }
 
   private let program: Program
@@ -51,6 +55,18 @@ final class StateSession: TreeSession {
     serve()
   }
 
+  func look(_ done: @escaping @Sendable (Readiness) -> Void) {
+    done(state.withLock { $0.readiness })
+  }
+
+  func wait(for wanted: Readiness, _ call: TreeCall) {
+    state.withLock { $0.looks.append(call) }
+    call.whenCancelled { [weak self] in
+      self?.state.withLock { state in state.looks.removeAll { $0 === call } }
+    }
+    serve()
+  }
+
   func close() { end(.released) }
   func lose() { end(.silent) }
 
@@ -65,6 +81,12 @@ final class StateSession: TreeSession {
       // Its reader is gone: the next read gets the line.
       state.withLock { $0.lines.insert(octets, at: 0) }
     }
+    let (ready, looks) = state.withLock { state -> (Readiness, [TreeCall]) in
+      guard !state.readiness.isEmpty else { return ([], []) }
+      defer { state.looks = [] }
+      return (state.readiness, state.looks)
+    }
+    for call in looks { call.answer(ready: ready) }
   }
 
   private func next() -> (TreeCall, [UInt8])? {

@@ -27,8 +27,10 @@ struct OutputFile: TreeFile {
 final class OutputSession: TreeSession {
   private struct State: Sendable {
     var position: UInt64 = 0
-    /// Whether a read is under way at the machine; there is one at a time, and the next one follows
-    /// it.
+    /// Where the program's own output has ended, once a reader was told; what it left behind goes
+    /// on one position further.
+    var end: UInt64?
+    /// One read at a time is at the machine: the octets of the next one follow it.
     var isReading = false
     var isNamed = false
     /// With a position if the reader gives one.
@@ -58,6 +60,26 @@ final class OutputSession: TreeSession {
     readNext()
   }
 
+  func look(_ done: @escaping @Sendable (Readiness) -> Void) {
+    _ = look(waits: false, done)
+  }
+
+  func wait(for wanted: Readiness, _ call: TreeCall) {
+    let ticket = look(waits: true) { call.answer(ready: $0) }
+    call.whenCancelled { [hosted] in hosted.cancel(ticket) }
+  }
+
+  private func look(waits: Bool, _ done: @escaping @Sendable (Readiness) -> Void) -> ReadTicket {
+    let position = state.withLock { $0.position == $0.end ? $0.position + 1 : $0.position }
+    return hosted.look(at: .output(stream, from: position), waits: waits) { found in
+      switch found {
+      case .ready: done(.readable)
+      case .ended: done(.ended)
+      case .busy: done([])
+      }
+    }
+  }
+
   func close() { ended(.released) }
   func lose() { ended(.silent) }
 
@@ -66,7 +88,11 @@ final class OutputSession: TreeSession {
       guard !state.isReading, let (call, count, named) = state.reads.first else { return nil }
       state.isReading = true
       state.reads.removeFirst()
-      if let named { state.position = named }
+      if let named {
+        state.position = named
+      } else if state.position == state.end {
+        state.position += 1
+      }
       state.isNamed = named != nil
       return (call, count, state.position)
     }
@@ -82,11 +108,14 @@ final class OutputSession: TreeSession {
     case .octets(_, let position) where state.withLock({ $0.isNamed && $0.position != position }):
       call.refuse(Refusal(.outOfRange, "octets before \(position) are kept no more"))
     case .octets(let octets, let position):
-      // If the reader is gone, the next one gets the octets.
-      if call.answer(data: octets) {
+      // Nobody has what a reader that is gone was to get: the next one gets it.
+      if call.answer(data: octets, at: position) {
         state.withLock { $0.position = position + UInt64(octets.count) }
       }
-    case .end: call.answer(data: [])
+    case .end:
+      if call.answer(data: []), hosted.order.isAttached {
+        state.withLock { $0.end = $0.end ?? $0.position }
+      }
     case .cancelled: call.refuse(Refusal(.interrupted))
     case .lost: call.refuse(Refusal(.deviceError, "the program's keeper is gone"))
     }
@@ -130,6 +159,25 @@ final class InputSession: TreeSession {
         call.answer(count: data.count)
       } else {
         call.refuse(Refusal(code))
+      }
+    }
+  }
+
+  func look(_ done: @escaping @Sendable (Readiness) -> Void) {
+    _ = look(waits: false, done)
+  }
+
+  func wait(for wanted: Readiness, _ call: TreeCall) {
+    let ticket = look(waits: true) { call.answer(ready: $0) }
+    call.whenCancelled { [program] in program.hosted.cancel(ticket) }
+  }
+
+  private func look(waits: Bool, _ done: @escaping @Sendable (Readiness) -> Void) -> ReadTicket {
+    program.hosted.look(at: .input, waits: waits) { found in
+      switch found {
+      case .ready: done(.writeable)
+      case .ended: done(.broken)
+      case .busy: done([])
       }
     }
   }

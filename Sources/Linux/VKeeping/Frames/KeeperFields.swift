@@ -223,6 +223,27 @@ extension ProgramCommand {
   }
 }
 
+extension ProgramPlace {
+  init(_ reader: inout SegmentReader) throws(WireError) {
+    let kind = try reader.integer(UInt8.self)
+    guard kind != 0 else {
+      self = .input
+      return
+    }
+    guard let stream = OutputStream(rawValue: kind) else { throw .badField(.operation) }
+    self = .output(stream, from: try reader.integer())
+  }
+
+  func emit(_ writer: inout SegmentWriter) {
+    switch self {
+    case .input: writer.integer(UInt8(0))
+    case .output(let stream, let position):
+      writer.integer(stream.rawValue)
+      writer.integer(position)
+    }
+  }
+}
+
 extension StreamRead {
   init(_ reader: inout SegmentReader) throws(WireError) {
     switch try reader.integer(UInt8.self) {

@@ -11,6 +11,8 @@ package import VStore
 ///    |  <------------------ output --|
 ///    |-- write -------------------> |
 ///    |  <------------------- taken --|
+///    |-- look, cancel ------------> |
+///    |  <------------------ looked --|
 ///    |-- control -----------------> |
 ///    |  <-------------- controlled --|
 ///    |  <----------------- changed --|     every new state
@@ -26,6 +28,7 @@ package enum KeeperFrame: Equatable, Sendable {
   case cancel(token: UInt32)
   /// With a position, octets that were written with one before are skipped.
   case write(token: UInt32, position: UInt64?, [UInt8])
+  case look(token: UInt32, ProgramPlace, waits: Bool)
   case endInput
   /// With root's rights, or with those of the program's user.
   case control(token: UInt32, ProgramCommand, asUser: Bool)
@@ -39,7 +42,8 @@ package enum KeeperFrame: Equatable, Sendable {
   case refused(Refusal)
   case output(token: UInt32, StreamRead)
   case taken(token: UInt32, ReplyCode)
-  /// Nil: it was done.
+  case looked(token: UInt32, ProgramLook)
+  /// Nil is done.
   case controlled(token: UInt32, Refusal?)
   /// `at` is the time of an end in nanoseconds since 1970, else 0; `processor` is the processor
   /// time so far in milliseconds.

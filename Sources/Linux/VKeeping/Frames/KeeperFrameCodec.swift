@@ -7,14 +7,14 @@ import VStore
 /// A text or a list of octets follows its length of 32 bits; an optional part follows an octet that
 /// tells whether it is there. Parsing accepts exactly what `octets` gives.
 extension KeeperFrame {
-  /// Changes with the meaning of any frame: the next server may be a newer program.
-  static let version: UInt8 = 3
+  /// Changes whenever the meaning of a frame does: a successor may be a newer program.
+  static let version: UInt8 = 4
 
   private enum Kind: UInt8 {
     case start = 1
-    case read, cancel, write, endInput, control, hangUp, forget, noteGroups
+    case read, cancel, write, endInput, control, hangUp, forget, noteGroups, look
     case program = 128
-    case refused, output, taken, controlled, changed, emptied
+    case refused, output, taken, controlled, changed, emptied, looked
   }
 
   /// Stands for the kind of a packet that is a piece of a frame.
@@ -28,9 +28,9 @@ extension KeeperFrame {
     guard version == Self.version else { throw .badVersion(version) }
     guard let kind = Kind(rawValue: try reader.integer()) else { throw .badField(.operation) }
     switch kind {
-    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .noteGroups:
+    case .start, .read, .cancel, .write, .endInput, .control, .hangUp, .forget, .noteGroups, .look:
       self = try Self.question(kind, &reader)
-    case .program, .refused, .output, .taken, .controlled, .changed, .emptied:
+    case .program, .refused, .output, .taken, .controlled, .changed, .emptied, .looked:
       self = try Self.answer(kind, &reader)
     }
     guard reader.remaining == 0 else { throw .badLength }
@@ -59,6 +59,9 @@ extension KeeperFrame {
         token: try reader.integer(), try ProgramCommand(&reader), asUser: try reader.flag())
     case .hangUp: return .hangUp
     case .noteGroups: return .noteGroups(try reader.list().map { Name($0) })
+    case .look:
+      return .look(
+        token: try reader.integer(), try ProgramPlace(&reader), waits: try reader.flag())
     default: return .forget
     }
   }
@@ -73,6 +76,12 @@ extension KeeperFrame {
     case .taken:
       return .taken(
         token: try reader.integer(), ReplyCode(rawValue: try reader.integer(UInt32.self)))
+    case .looked:
+      let token = try reader.integer(UInt32.self)
+      guard let look = ProgramLook(rawValue: try reader.integer()) else {
+        throw .badField(.operation)
+      }
+      return .looked(token: token, look)
     case .controlled:
       let token = try reader.integer(UInt32.self)
       guard try reader.flag() else { return .controlled(token: token, nil) }
@@ -119,7 +128,13 @@ extension KeeperFrame {
     case .noteGroups(let groups):
       writer.kind(Kind.noteGroups)
       writer.list(groups.map { Array($0.octets) })
-    case .program, .refused, .output, .taken, .controlled, .changed, .emptied: emitAnswer(&writer)
+    case .look(let token, let place, let waits):
+      writer.kind(Kind.look)
+      writer.integer(token)
+      place.emit(&writer)
+      writer.flag(waits)
+    case .program, .refused, .output, .taken, .controlled, .changed, .emptied, .looked:
+      emitAnswer(&writer)
     }
     return writer.bytes
   }
@@ -140,6 +155,10 @@ extension KeeperFrame {
       writer.kind(Kind.taken)
       writer.integer(token)
       writer.integer(code.rawValue)
+    case .looked(let token, let look):
+      writer.kind(Kind.looked)
+      writer.integer(token)
+      writer.integer(look.rawValue)
     case .controlled(let token, let refusal):
       writer.kind(Kind.controlled)
       writer.integer(token)

@@ -18,6 +18,11 @@ extension Keeper {
       if !isTaken { server.send(.output(token: token, .cancelled)) }
     case .cancel(let token):
       if !out.handleCancel(token: token) { _ = err.handleCancel(token: token) }
+      looks.cancel(token: token)
+    case .look(let token, let place, let waits):
+      if !waits || !looks.add(token: token, place) {
+        server.send(.looked(token: token, look(at: place)))
+      }
     case .write(let token, let position, let octets):
       if let code = input.handleWrite(token: token, at: position, octets) {
         server.send(.taken(token: token, code))
@@ -31,14 +36,22 @@ extension Keeper {
     case .hangUp: hangUp()
     case .forget: finish()
     case .noteGroups(let groups): status?.groups = groups
-    case .start, .program, .refused, .output, .taken, .controlled, .changed, .emptied:
-      // Servers no longer send these.
+    case .start, .program, .refused, .output, .taken, .looked, .controlled, .changed, .emptied:
+      // No server sends these now.
       break
     }
   }
 
-  /// The starter has ended, so this is done with the rights of the program's user: processes that
-  /// have become another user's go on.
+  func look(at place: ProgramPlace) -> ProgramLook {
+    switch place {
+    case .output(.out, let position): out.look(at: position)
+    case .output(.err, let position): err.look(at: position)
+    case .input: input.look
+    }
+  }
+
+  /// The starter is gone, so this is done with the rights of the program's user: what has become
+  /// another's goes on.
   private func hangUp() {
     guard let status, !status.state.isEnd, let program else { return }
     _ = setSuspended(false, userRights)

@@ -14,6 +14,7 @@ final class Keeper {
   var out: OutputLog
   var err: OutputLog
   var input = InputQueue()
+  var looks = Looks()
   var isStopped = false
   var isSuspended = false
   private var listener: Int32 = -1
@@ -125,6 +126,8 @@ final class Keeper {
         channel.send(.taken(token: token, code))
       } else if let (token, read) = out.nextAnswer() ?? err.nextAnswer() {
         channel.send(.output(token: token, read))
+      } else if let (token, found) = looks.nextAnswer(look(at:)) {
+        channel.send(.looked(token: token, found))
       } else {
         return
       }
@@ -148,7 +151,8 @@ final class Keeper {
     out.handleReadersLost()
     err.handleReadersLost()
     input.handleWritersLost()
-    // The server ended before the program ran; or no other server is to come.
+    looks.removeAll()
+    // Whoever wanted it started is gone before it ran; or nobody is to come.
     if status == nil || !order.outlivesServer { finish() }
   }
 
@@ -165,6 +169,7 @@ final class Keeper {
       out.handleReadersLost()
       err.handleReadersLost()
       input.handleWritersLost()
+      looks.removeAll()
     }
     let server = ServerChannel(takingOver: descriptor)
     channel = server

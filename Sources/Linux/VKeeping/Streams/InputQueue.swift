@@ -1,4 +1,5 @@
 package import VProtocol
+package import VStore
 
 /// Input that was written to a program and that it has not read.
 ///
@@ -52,7 +53,13 @@ package struct InputQueue: Sendable {
   /// Nothing more is written: the stream is to be closed when the queue is empty.
   package mutating func handleEnd() { isEnded = true }
 
-  /// The octets to write next; nil if there are none.
+  /// What a write of a whole message would find.
+  package var look: ProgramLook {
+    if isBroken || isEnded { return .ended }
+    return received + UInt64(Message.segmentBytesMax) <= written + UInt64(capacity) ? .ready : .busy
+  }
+
+  /// What to write next; nil if there is nothing.
   package var head: ArraySlice<UInt8>? { pieces.first?[offset...] }
 
   package var isToBeClosed: Bool { isBroken || (isEnded && pieces.isEmpty) }

@@ -3,9 +3,10 @@ package import VStore
 /// One stream of a program's output, kept by its keeper: the octets, and the reads that wait for
 /// more.
 ///
-/// Positions count from the stream's first octet. At least the last `keptMax` octets are kept; if
-/// the program waits for its readers, also those that are unconfirmed: a read at a position
-/// confirms everything before it.
+/// Positions count from the stream's first octet. The last `keptMax` octets are kept at least, and
+/// of a stream that holds its program up also what was not taken: a read at a position says that
+/// everything before it was. Such a stream is at its end with its program; what that left behind
+/// writes on where one position behind the end is read.
 package struct OutputLog: Sendable {
   private struct Waiting {
     var token: UInt32
@@ -16,9 +17,9 @@ package struct OutputLog: Sendable {
   private let holdsUp: Bool
   private let keptMax: Int
   private let unreadMax: Int
-  private var octets: [UInt8] = []
-  /// The position of the first of `octets`.
-  private var start: UInt64 = 0
+  private var octets = KeptOctets()
+  /// What is written behind the end.
+  private var left: KeptOctets?
   private var taken: UInt64 = 0
   private var isFinished = false
   private var waiting: [Waiting] = []
@@ -34,39 +35,44 @@ package struct OutputLog: Sendable {
     self.unreadMax = unreadMax
   }
 
-  private var end: UInt64 { start + UInt64(octets.count) }
-
-  /// How many octets the program may write now; when it ends, all its output is added.
+  /// How many octets the program may write now; at its end all that it has written is added.
   ///
   /// After its end, processes that it left behind neither wait nor make others wait.
   package var room: Int {
     guard holdsUp, !isFinished else { return unreadMax }
-    return max(0, unreadMax - Int(end - taken))
+    return max(0, unreadMax - Int(octets.end - taken))
   }
 
   package mutating func handleOutput(_ more: some Collection<UInt8>) {
-    // Readers get everything up to the end, even if they are slower than processes left behind.
-    if holdsUp && isFinished { return }
-    octets.append(contentsOf: more)
-    // In large steps, because the rest is moved.
-    if octets.count >= keptMax + keptMax / 4 { drop(octets.count - keptMax) }
+    if left != nil {
+      left?.append(more, max: keptMax)
+    } else {
+      octets.append(more, max: keptMax, droppingUpTo: holdsUp ? taken : .max)
+    }
   }
 
-  private mutating func drop(_ count: Int) {
-    var count = count
-    if holdsUp { count = min(count, Int(clamping: taken) - Int(clamping: start)) }
-    guard count > 0 else { return }
-    octets.removeFirst(count)
-    start += UInt64(count)
+  /// There will be no more output of the program itself: whoever has all of it is at the end.
+  package mutating func handleEnd() {
+    isFinished = true
+    if holdsUp, left == nil { left = KeptOctets(from: octets.end + 1) }
   }
 
-  /// The program has ended and writes no more: a reader that has everything is at the end.
-  package mutating func handleEnd() { isFinished = true }
+  /// Where a read at a position finds something; nil where there is nothing now.
+  private func source(of position: UInt64) -> KeptOctets? {
+    if position < octets.end { return octets }
+    guard let left, position > octets.end, position < left.end else { return nil }
+    return left
+  }
+
+  /// What a read at a position would find.
+  package func look(at position: UInt64) -> ProgramLook {
+    source(of: position) != nil ? .ready : isFinished ? .ended : .busy
+  }
 
   /// False if too many reads wait.
   package mutating func handleRead(token: UInt32, position: UInt64, count: Int) -> Bool {
     guard waiting.count < Self.waitingMax else { return false }
-    taken = max(taken, min(position, end))
+    taken = max(taken, min(position, octets.end))
     waiting.append(Waiting(token: token, position: position, count: count))
     return true
   }
@@ -84,13 +90,11 @@ package struct OutputLog: Sendable {
   /// A read that can be answered, and the answer; nil if all others wait.
   package mutating func nextAnswer() -> (token: UInt32, read: StreamRead)? {
     guard
-      let index = waiting.firstIndex(where: { $0.position < end || isFinished })
+      let index = waiting.firstIndex(where: { $0.position < octets.end || isFinished })
     else { return nil }
     let read = waiting.remove(at: index)
-    guard read.position < end else { return (read.token, .end) }
-    let position = max(read.position, start)
-    let first = Int(position - start)
-    let last = min(octets.count, first + read.count)
-    return (read.token, .octets(Array(octets[first..<last]), position: position))
+    guard let source = source(of: read.position) else { return (read.token, .end) }
+    let found = source.read(from: read.position, count: read.count)
+    return (read.token, .octets(found.octets, position: found.position))
   }
 }

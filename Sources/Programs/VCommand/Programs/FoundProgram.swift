@@ -1,5 +1,6 @@
 package import ArgumentParser
 import VAttach
+package import VClient
 package import VProtocol
 import VRuntime
 
@@ -30,8 +31,11 @@ package enum Listing {
 
 extension NodeOptions {
   /// The program that somebody named; the host is asked only for a name that is not whole.
+  ///
+  /// An outage of its host is borne for `wait`.
   package func program(
-    _ text: String, _ verb: String, _ session: Session
+    _ text: String, _ verb: String, _ session: Session, wait: Int = 0,
+    told: @escaping @Sendable (OutageNotice, _ host: String) -> Void = { _, _ in }
   ) throws(Failure) -> RemoteProgram {
     guard let name = ProgramName(text) else {
       throw Failure(
@@ -39,16 +43,34 @@ extension NodeOptions {
         description: "\(verb): '\(text)' names no program; moa/12.sort, moa/12 or 12 would")
     }
     let host = name.host ?? session.node.host
-    if let full = name.full { return RemoteProgram(full, on: host, session) }
+    let program = { (name: String) in
+      RemoteProgram(
+        name, on: host, session, wait: .seconds(Int64(wait)), told: { told($0, host) })
+    }
+    if let full = name.full { return program(full) }
     do throws(Refusal) {
       let entries = try Listing.entries(
         of: host, session, limit: .milliseconds(timeoutMilliseconds))
       if let found = entries.first(where: { $0.isProgram && name.matches($0.name) }) {
-        return RemoteProgram(found.name, on: host, session)
+        return program(found.name)
       }
       throw Refusal(.notFound)
     } catch {
       throw Failure.ofProgram(text, verb, error, session)
+    }
+  }
+}
+
+/// How long a command that has found its program bears that its host is silent.
+struct OutageOptions: ParsableArguments {
+  @Option(
+    name: .customLong("wait"),
+    help: ArgumentHelp("Wait so long for a host that falls silent.", valueName: "seconds"))
+  var seconds = 60
+
+  func validate() throws {
+    guard 0...RunRequest.waitSecondsMax ~= seconds else {
+      throw ValidationError("--wait takes 0 to \(RunRequest.waitSecondsMax) seconds.")
     }
   }
 }

@@ -26,23 +26,12 @@ extension RemoteProgram {
     }
   }
 
-  /// What reads a stream: of a program of this process all of it, over outages; of another one what
-  /// is kept of it.
-  private func reader(of stream: String) throws(Refusal) -> () throws(Refusal) -> [UInt8] {
-    guard isHeld else {
-      let file = try open(stream, .read)
-      return { () throws(Refusal) in try file.read() }
-    }
-    let output = conversation.output(stream)
-    return { () throws(Refusal) in try Answered.value { output.read($0) } }
-  }
-
   private func copy(_ stream: String, _ sink: @Sendable ([UInt8]) -> Void, _ ending: ProgramEnding)
   {
+    let output = output(stream)
     do throws(Refusal) {
-      let next = try reader(of: stream)
       while true {
-        let octets = try next()
+        let octets = try Answered.value { output.read($0) }
         if octets.isEmpty { return }
         sink(octets)
       }

@@ -110,6 +110,12 @@ package final class RemoteProgram: Sendable {
     try Answered.value { conversation.end($0) }
   }
 
+  /// `out` or `err`, over outages: all of the output of a program of this process, what is kept of
+  /// the output of another one.
+  package func output(_ stream: String) -> ProgramOutput {
+    isHeld ? conversation.output(stream) : conversation.keptOutput(stream)
+  }
+
   /// Whether its host is silent, and that is waited for.
   package var isSilent: Bool { conversation.isSilent }
 }

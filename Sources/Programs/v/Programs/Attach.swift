@@ -1,6 +1,8 @@
 import ArgumentParser
 import Glibc
+import Synchronization
 import VAttach
+import VClient
 import VCommand
 import VProtocol
 
@@ -19,6 +21,7 @@ struct Attach: ParsableCommand {
       Exit status: that of the program, 0 after leaving it, 125 if it is not there.
       """)
 
+  @OptionGroup var outage: OutageOptions
   @OptionGroup var options: NodeOptions
 
   @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
@@ -31,7 +34,10 @@ struct Attach: ParsableCommand {
     let signals = SignalRelay()
     signals.start()
     let session = Session(try options.attach())
-    let found = try options.program(program, "attach", session)
+    let ownTerminal = OwnTerminal()
+    let found = try options.program(program, "attach", session, wait: outage.seconds) {
+      Foreground.tell($0, of: $1, ownTerminal.terminal)
+    }
     let status: ProgramStatus
     do throws(Refusal) {
       status = try found.status()
@@ -47,6 +53,7 @@ struct Attach: ParsableCommand {
     }
     let terminal = size == nil ? nil : Terminal()
     if let terminal {
+      ownTerminal.terminal = terminal
       signals.relay(to: WindowKeeper(found, terminal))
       terminal.makeRaw()
       try? found.control("size \(Terminal.size.text)")
@@ -91,7 +98,11 @@ struct Attach: ParsableCommand {
         if file == nil { file = try program.open("in", .write) }
         if !keys.isEmpty { try file?.write(Array(keys)) }
       } catch {
-        return
+        // Nobody knows whether it came there. Who types sees that, and types it again.
+        guard ProgramConversation.isLoss(error.code), isatty(0) == 1 else {
+          return say("v: \(program.host)/\(program.name) gets no more input: \(error)", to: 2)
+        }
+        file = nil
       }
       if end != nil {
         terminal?.restore()
@@ -104,7 +115,17 @@ struct Attach: ParsableCommand {
   }
 }
 
-/// The signals of an attached terminal: only its size is passed on.
+/// The terminal that an outage gives back to this process, once it has been taken.
+private final class OwnTerminal: Sendable {
+  private let state = Mutex<Terminal?>(nil)
+
+  var terminal: Terminal? {
+    get { state.withLock { $0 } }
+    set { state.withLock { $0 = newValue } }
+  }
+}
+
+/// Signals of one who looks at a program: only the size of the terminal is for it.
 private final class WindowKeeper: SignalTaker {
   private let program: RemoteProgram
   private let terminal: Terminal

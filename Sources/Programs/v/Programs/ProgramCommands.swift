@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import VClient
 import VCommand
 import VProtocol
 
@@ -61,6 +62,7 @@ struct Wait: ParsableCommand {
       ended it; 125 if a program is not there or its host is lost.
       """)
 
+  @OptionGroup var outage: OutageOptions
   @OptionGroup var options: NodeOptions
 
   @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
@@ -70,8 +72,11 @@ struct Wait: ParsableCommand {
     let session = Session(try options.attach())
     var status: Int32 = 0
     for text in programs {
-      let program = try options.program(text, "wait", session)
+      let program = try options.program(
+        text, "wait", session, wait: outage.seconds, told: { Foreground.tell($0, of: $1) })
       do throws(Refusal) {
+        // It is there, or this says at once that it is not.
+        _ = try program.status()
         status = try program.waitForEnd().status
       } catch {
         throw Failure.ofProgram(text, "wait", error, session)
@@ -88,12 +93,14 @@ struct Logs: ParsableCommand {
     discussion: """
       Example: v logs -f moa/12.make
 
-      Its standard output goes to standard output, its standard error to standard error.
+      Its standard output goes to standard output, its standard error to standard error. Behind it \
+      comes what an ended program has left in the background and that writes on.
       """)
 
   @Flag(name: .shortAndLong, help: "Go on with its output until it has ended.")
   var follow = false
 
+  @OptionGroup var outage: OutageOptions
   @OptionGroup var options: NodeOptions
 
   @Argument(help: ArgumentHelp("The program.", valueName: "program"), completion: .program)
@@ -104,11 +111,14 @@ struct Logs: ParsableCommand {
 
   func run() throws {
     let session = Session(try options.attach())
-    let found = try options.program(program, "logs", session)
+    let found = try options.program(
+      program, "logs", session, wait: outage.seconds, told: { Foreground.tell($0, of: $1) })
     do throws(Refusal) {
       if follow {
-        let err = Background.start { try? Self.copy(found, "err", to: 2, limit: nil) }
-        try Self.copy(found, "out", to: 1, limit: nil)
+        // It is there, or this says at once that it is not.
+        _ = try found.status()
+        let err = Background.start { try? Self.follow(found, "err", to: 2) }
+        try Self.follow(found, "out", to: 1)
         pthread_join(err, nil)
       } else {
         try Self.copy(found, "out", to: 1, limit: Self.silence)
@@ -119,18 +129,35 @@ struct Logs: ParsableCommand {
     }
   }
 
+  /// Up to the end of what the program has left behind by then.
+  private static func follow(
+    _ program: RemoteProgram, _ stream: String, to descriptor: Int32
+  ) throws(Refusal) {
+    let output = program.output(stream)
+    try copy(to: descriptor) { () throws(Refusal) in try Answered.value { output.read($0) } }
+  }
+
   private static func copy(
-    _ program: RemoteProgram, _ stream: String, to descriptor: Int32, limit: TimeSpan?
+    _ program: RemoteProgram, _ stream: String, to descriptor: Int32, limit: TimeSpan
   ) throws(Refusal) {
     let file = try program.open(stream, .read)
     do throws(Refusal) {
-      while true {
-        let octets = try file.read(limit: limit)
-        if octets.isEmpty { return }
-        Own.write(octets, to: descriptor, nil)
-      }
+      try copy(to: descriptor) { () throws(Refusal) in try file.read(limit: limit) }
     } catch {
-      if limit == nil || error.code != .userTimeout { throw error }
+      if error.code != .userTimeout { throw error }
+    }
+  }
+
+  /// The first end is the program's, and the next one that of what it left behind.
+  private static func copy(
+    to descriptor: Int32, _ next: () throws(Refusal) -> [UInt8]
+  ) throws(Refusal) {
+    var wasEnd = false
+    while true {
+      let octets = try next()
+      if octets.isEmpty && wasEnd { return }
+      wasEnd = octets.isEmpty
+      if !wasEnd { Own.write(octets, to: descriptor, nil) }
     }
   }
 }

@@ -102,7 +102,7 @@ public struct QueryNode: Operation {
 
 /// Measures the cost of octets: its segment is dropped, and the answer's has a wanted size.
 public struct EchoSegment: Operation {
-  public typealias Answer = ReadInstance.Answer
+  public typealias Answer = Octets
   public static let code: UInt32 = 0x001205
   public static let isIdempotent = true
 

@@ -3,7 +3,7 @@
 /// `noAttribute` if the object has none of that name, `notSupported` for a name under which the
 /// manager keeps no attributes.
 public struct QueryAttribute: Operation {
-  public typealias Answer = ReadInstance.Answer
+  public typealias Answer = Octets
   public static let code: UInt32 = 0x00100D
   public static let isIdempotent = true
 
@@ -24,7 +24,7 @@ public struct QueryAttribute: Operation {
 
 /// Lists the names of an object's extended attributes, each with a zero octet behind it.
 public struct ListAttributes: NameOperation {
-  public typealias Answer = ReadInstance.Answer
+  public typealias Answer = Octets
   public static let code: UInt32 = 0x00100E
   public static let isIdempotent = true
 

@@ -209,7 +209,7 @@ public struct RenameObject: Operation {
 
 /// The target of a symbolic link.
 public struct ReadLink: NameOperation {
-  public typealias Answer = ReadInstance.Answer
+  public typealias Answer = Octets
   public static let code: UInt32 = 0x001008
   public static let isIdempotent = true
 

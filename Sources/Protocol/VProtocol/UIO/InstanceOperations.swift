@@ -153,9 +153,18 @@ public struct ReadInstance: Operation {
   /// The octets read; none at the end of the object.
   public struct Answer: OperationAnswer {
     public var data: [UInt8]
-    public init(data: [UInt8]) { self.data = data }
-    public init(parsing message: Message) throws(WireError) { data = message.segment }
-    public var message: Message { Message(segment: data) }
+    /// Of the first of them, where a stream counts its octets.
+    public var position: UInt64
+
+    public init(data: [UInt8], position: UInt64 = 0) {
+      self.data = data
+      self.position = position
+    }
+    public init(parsing message: Message) throws(WireError) {
+      data = message.segment
+      position = message.mcb.pair(1)
+    }
+    public var message: Message { Message(Self.answer.pair(1, position), segment: data) }
   }
 }
 
@@ -268,7 +277,7 @@ public struct ChangeOwner: Operation {
 
 /// Lists what is open at a manager, in whole lines, one for each instance; no lines after the last.
 public struct ListInstances: Operation {
-  public typealias Answer = ReadInstance.Answer
+  public typealias Answer = Octets
   public static let code: UInt32 = 0x00110B
   public static let isIdempotent = true
 

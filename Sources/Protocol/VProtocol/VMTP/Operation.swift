@@ -27,6 +27,14 @@ public struct Done: OperationAnswer {
   public var message: Message { Message(reply: .ok) }
 }
 
+/// An answer that is nothing but octets.
+public struct Octets: OperationAnswer {
+  public var data: [UInt8]
+  public init(data: [UInt8]) { self.data = data }
+  public init(parsing message: Message) throws(WireError) { data = message.segment }
+  public var message: Message { Message(segment: data) }
+}
+
 extension OperationAnswer {
   /// An empty answer: reply code OK.
   static var answer: MessageControlBlock { MessageControlBlock() }

@@ -20,15 +20,17 @@ struct OpenObject: Sendable {
   /// Blocks read and written so far: the position of an object that has no octet positions.
   var blocksRead: UInt64 = 0
   var blocksWritten: UInt64 = 0
+  /// Where the object is thought to end: it may have changed since.
+  var expectedEnd: UInt64
 
   /// Whether positions are octet offsets; else they are counted here.
   var isPositional: Bool { attributes.contains(.randomAccess) && !attributes.contains(.stream) }
   /// Whether another instance would have other octets.
   var isSnapshot: Bool { attributes.contains(.fixedLength) && !attributes.contains(.storage) }
-  /// Not nil if reading and writing may wait for people or other programs; nothing is undone then.
-  var undo: (@Sendable () -> Void)? {
-    if attributes.isDisjoint(with: [.stream, .interactive]) { nil } else { {} }
-  }
+  /// Reading and writing may wait for people or other programs.
+  var waits: Bool { !attributes.isDisjoint(with: [.stream, .interactive]) }
+  /// Not nil where it `waits`: nothing is undone then.
+  var undo: (@Sendable () -> Void)? { if waits { {} } else { nil } }
 
   init(
     object: ObjectID, user: ClientUser, mode: OpenMode, manager: EntityID,
@@ -40,6 +42,7 @@ struct OpenObject: Sendable {
     self.manager = manager
     attributes = created.attributes
     instance = created.instance
+    expectedEnd = created.descriptor.size
   }
 }
 
@@ -95,6 +98,11 @@ final class OpenTable: Sendable {
   }
 
   func markBroken(_ id: OpenID) { state.withLock { $0.opens[id]?.isBroken = true } }
+
+  /// A read or a write has told something of where the object ends.
+  func noteEnd(_ id: OpenID, at position: UInt64) {
+    state.withLock { $0.opens[id]?.expectedEnd = position }
+  }
 
   func countBlockRead(_ id: OpenID) { state.withLock { $0.opens[id]?.blocksRead += 1 } }
   func countBlockWritten(_ id: OpenID) { state.withLock { $0.opens[id]?.blocksWritten += 1 } }

@@ -11,8 +11,9 @@ extension Call {
 
   /// Octets from `offset` on, in pieces; none at the end, fewer than `count` only there.
   ///
-  /// Without octet positions it is the next block of at most a segment: one read never joins two.
-  /// An error in any piece is the answer: fewer octets would look like the end of the object.
+  /// Of an object that has no octet positions it is the next block of at most a segment: one read
+  /// never joins two. An error in any of the pieces is the answer: of fewer octets a reader would
+  /// make the end of the object. What is behind the end, as far as that is known, is not asked for.
   public func read(
     _ id: OpenID, count: Int, at offset: UInt64,
     then: @escaping @Sendable (Answer<[[UInt8]]>) -> Void
@@ -28,16 +29,34 @@ extension Call {
     }
     let starts = Array(stride(from: 0, to: count, by: Self.pieceBytes))
     let size = { @Sendable (index: Int) in min(Self.pieceBytes, count - starts[index]) }
-    Pieces<ReadInstance.Answer>(count: starts.count, window: Self.piecesAtWorkMax) {
-      [self] index, done in
+    Pieces<ReadInstance.Answer>(
+      count: starts.count, window: Self.piecesAtWorkMax,
+      expected: starts.count { offset + UInt64($0) < open.expectedEnd }
+    ) { [self] index, done in
       use(
         id, { ReadInstance($0, position: offset + UInt64(starts[index]), count: size(index)) },
         then: done)
     } isShort: { index, answer in
       if case .done(let block, _) = answer { block.data.count < size(index) } else { true }
-    } end: { answers in
-      then(Self.joined(answers, size, by: open.manager))
+    } end: { [self] answers in
+      let answer = Self.joined(answers, size, by: open.manager)
+      noteEnd(id, open, answer, count: count, at: offset)
+      then(answer)
     }.run()
+  }
+
+  /// A read that was whole where there should have been nothing is followed by more.
+  private func noteEnd(
+    _ id: OpenID, _ open: OpenObject, _ answer: Answer<[[UInt8]]>, count: Int, at offset: UInt64
+  ) {
+    guard case .done(let pieces, _) = answer else { return }
+    let read = pieces.reduce(0) { $0 + $1.count }
+    let end = offset + UInt64(read)
+    if read == count, end >= open.expectedEnd {
+      client.opens.noteEnd(id, at: end + UInt64(count))
+    } else if read > 0, read < count {
+      client.opens.noteEnd(id, at: end)
+    }
   }
 
   private func readBlock(
@@ -114,8 +133,12 @@ extension Call {
         }, then: done)
     } isShort: { index, answer in
       if case .done(let written, _) = answer { written.count < pieces[index].count } else { true }
-    } end: { answers in
-      then(Self.written(answers, by: open.manager) { pieces[$0].count })
+    } end: { [self] answers in
+      let answer = Self.written(answers, by: open.manager) { pieces[$0].count }
+      if case .done(let count, _) = answer, offset + UInt64(count) > open.expectedEnd {
+        client.opens.noteEnd(id, at: offset + UInt64(count))
+      }
+      then(answer)
     }.run()
   }
 

@@ -46,6 +46,9 @@ public final class ProgramConversation: Sendable {
   /// Whether it is waiting for an outage to end.
   public var isSilent: Bool { outage.isNow }
 
+  /// Whether a refusal says that nobody knows what became of a request, or that it found no server.
+  public static func isLoss(_ code: ReplyCode) -> Bool { Outage.isLoss(code) }
+
   private func file(_ name: String, _ mode: OpenMode) -> LastingFile {
     let file = LastingFile(place, outage, "\(path)/\(name)", mode)
     clients.withLock { $0.append(file.client) }
@@ -60,7 +63,17 @@ public final class ProgramConversation: Sendable {
   }
 
   /// `out` or `err`, from its first octet.
-  public func output(_ stream: String) -> ProgramOutput { ProgramOutput(file(stream, .read)) }
+  public func output(_ stream: String) -> ProgramOutput {
+    ProgramOutput(file(stream, .read), isWhole: true)
+  }
+
+  /// `out` or `err`, from the first octet that is kept; what is dropped before it is read is left
+  /// out.
+  ///
+  /// Behind the end comes what the program has left behind it.
+  public func keptOutput(_ stream: String) -> ProgramOutput {
+    ProgramOutput(file(stream, .read), isWhole: false)
+  }
 
   /// The program's input, for its starter: the only client that writes octets with numbers.
   public func input() -> ProgramInput { ProgramInput(file("in", .write)) }
@@ -79,24 +92,45 @@ public final class ProgramConversation: Sendable {
   }
 }
 
-/// A program's output, read from its first octet on.
+/// A program's output, in order.
 public final class ProgramOutput: Sendable {
   private let file: LastingFile
-  private let position = Mutex<UInt64>(0)
+  /// Whether no octet of it may be missing.
+  private let isWhole: Bool
+  /// Nil where the next octets are those that the file has next.
+  private let position: Mutex<UInt64?>
 
-  init(_ file: LastingFile) { self.file = file }
+  init(_ file: LastingFile, isWhole: Bool) {
+    self.file = file
+    self.isWhole = isWhole
+    position = Mutex(isWhole ? 0 : nil)
+  }
 
   /// The next octets; none at the end.
   ///
   /// One read at a time.
   public func read(_ completion: @escaping @Sendable (Result<[UInt8], Refusal>) -> Void) {
-    let position = StreamPosition.marked(position.withLock { $0 })
+    let known = position.withLock { $0 }
+    let position = known.map(StreamPosition.marked) ?? 0
     file.send({ ReadInstance($0, position: position, count: Message.segmentBytesMax) }) {
       [self] result in
-      if case .success(let answer) = result {
-        self.position.withLock { $0 += UInt64(answer.data.count) }
+      switch result {
+      case .success(let answer): note(answer, known)
+      case .failure(let refusal) where refusal.code == .outOfRange && !isWhole && known != nil:
+        // What is kept begins behind it by now.
+        self.position.withLock { $0 = nil }
+        return read(completion)
+      case .failure: break
       }
       completion(result.map(\.data))
+    }
+  }
+
+  private func note(_ answer: ReadInstance.Answer, _ known: UInt64?) {
+    let isEnd = answer.data.isEmpty
+    position.withLock { position in
+      position =
+        isEnd && !isWhole ? nil : (known ?? answer.position) + UInt64(answer.data.count)
     }
   }
 }

@@ -42,4 +42,10 @@ public final class Instance<Content: Sendable>: Sendable {
   func lose() { lost.store(true, ordering: .relaxed) }
 
   public var isReadable: Bool { !mode.isDisjoint(with: [.read, .execute, .directory]) }
+
+  /// What it is ready for, where nothing that was opened so waits for others.
+  public var able: Readiness {
+    let able: Readiness = isReadable ? .readable : []
+    return mode.contains(.write) ? able.union(.writeable) : able
+  }
 }

@@ -2,7 +2,8 @@ import Synchronization
 public import VProtocol
 import VRuntime
 
-/// A read or a write that waits: the session answers it, or a signal ends it.
+/// A read, a write or a question whether there is any use in one, which waits for its answer: of
+/// the session, or of a signal that ends it.
 public final class TreeCall: Sendable {
   private struct State: Sendable {
     var isAnswered = false
@@ -13,6 +14,7 @@ public final class TreeCall: Sendable {
   public let caller: Caller
   /// Data are written to the end, whatever the position is.
   public let isAppending: Bool
+  private let able: Readiness
   private let request: Request
   private let server: ObjectServer<TreeContent>
   private let state = Mutex(State())
@@ -24,14 +26,16 @@ public final class TreeCall: Sendable {
     self.request = request
     caller = instance.caller
     isAppending = instance.mode.contains(.append)
+    able = instance.able
     self.server = server
     try server.wait(request, in: instance) { [self] in cancel($0) }
   }
 
-  /// Answers a read; false if it was ended before, and then the octets were not sent.
+  /// Answers a read, of a stream that counts its octets with where they are; false if it has ended,
+  /// and then nobody has the octets.
   @discardableResult
-  public func answer(data: [UInt8]) -> Bool {
-    end(ReadInstance.Answer(data: data).message)
+  public func answer(data: [UInt8], at position: UInt64 = 0) -> Bool {
+    end(ReadInstance.Answer(data: data, position: position).message)
   }
 
   /// Answers a write with the number of octets taken; false if it was ended before.
@@ -40,7 +44,13 @@ public final class TreeCall: Sendable {
     end(WriteInstance.Answer(count: count, size: 0).message)
   }
 
-  /// False if it was ended before.
+  /// Answers what can be done, as far as the instance was opened for it; false if it has ended.
+  @discardableResult
+  public func answer(ready: Readiness) -> Bool {
+    end(AwaitInstance.Answer(ready: ready.limited(to: able)).message)
+  }
+
+  /// False if it has ended.
   @discardableResult
   public func refuse(_ refusal: Refusal) -> Bool { end(refusal.message) }
 

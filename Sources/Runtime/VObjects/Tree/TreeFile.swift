@@ -41,7 +41,13 @@ public protocol TreeSession: AnyObject, Sendable {
   func read(_ count: Int, at position: UInt64, _ call: TreeCall)
   /// Answers with `call.answer(count:)`, now or later.
   func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall)
-  /// The instance has ended, and all its calls have been answered.
+  /// Tells, soon, what can be done without waiting for others: everything, unless a session says
+  /// something else.
+  func look(_ done: @escaping @Sendable (Readiness) -> Void)
+  /// Answers with `call.answer(ready:)` as soon as that `meets` what is wanted; always at once,
+  /// unless a session says something else.
+  func wait(for wanted: Readiness, _ call: TreeCall)
+  /// The instance has ended; all of its calls have been answered.
   func close()
   /// The same, when its owner's host was silent for long: the owner may live, and come back.
   func lose()
@@ -53,6 +59,12 @@ extension TreeSession {
   }
   public func write(_ data: [UInt8], at position: UInt64, _ call: TreeCall) {
     call.refuse(Refusal(.notWriteable))
+  }
+  public func look(_ done: @escaping @Sendable (Readiness) -> Void) {
+    done([.readable, .writeable])
+  }
+  public func wait(for wanted: Readiness, _ call: TreeCall) {
+    look { call.answer(ready: $0) }
   }
   public func close() {}
   public func lose() { close() }

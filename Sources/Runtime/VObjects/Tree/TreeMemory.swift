@@ -45,7 +45,8 @@ public struct RefusedLines: Sendable {
       guard let own else { return }
       forget(own)
     }
-    lines.append((key, refusal.words.isEmpty ? "\(refusal.code)" : Refusal.shown(refusal.words)))
+    let words = Refusal.shown(refusal.words).inLine()
+    lines.append((key, words.isEmpty ? "\(refusal.code)" : words))
   }
 
   private mutating func forget(_ index: Int) {

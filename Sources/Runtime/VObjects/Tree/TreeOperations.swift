@@ -34,6 +34,7 @@ final class TreeOperations: Sendable {
     ObjectServer<TreeContent>.Handlers(
       create: { [self] in create($0, $1, $2) }, serve: { [self] in serve($0, $1) },
       serveInstance: { [self] in serveInstance($0, $1) },
+      look: { [self] in look($0, $1, $2) },
       close: { [self] instance, done in
         giveBack(instance)
         if case .session(let session) = instance.content.object {

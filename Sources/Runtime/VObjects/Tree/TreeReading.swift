@@ -59,7 +59,38 @@ extension TreeOperations {
       objects.backplane.reply(
         ReadInstance.Answer(data: Array(octets[start...].prefix(count))), to: request)
     case .session(let session):
-      call(instance, request) { session.read(count, at: operation.position, $0) }
+      let position = operation.position
+      use(session, instance, request, when: [.readable, .ended]) {
+        session.read(count, at: position, $0)
+      }
+    }
+  }
+
+  func look(
+    _ operation: AwaitInstance, _ request: Request, _ instance: Instance<TreeContent>
+  ) {
+    guard case .session(let session) = instance.content.object else {
+      return objects.backplane.reply(AwaitInstance.Answer(ready: instance.able), to: request)
+    }
+    call(instance, request) { call in
+      if operation.isWaiting {
+        session.wait(for: operation.wanted, call)
+      } else {
+        session.look { call.answer(ready: $0) }
+      }
+    }
+  }
+
+  /// Hands a call to a session; of an instance that never waits, only when the session is ready.
+  private func use(
+    _ session: any TreeSession, _ instance: Instance<TreeContent>, _ request: Request,
+    when ready: Readiness, _ body: @escaping @Sendable (TreeCall) -> Void
+  ) {
+    call(instance, request) { call in
+      guard instance.mode.contains(.nonBlocking) else { return body(call) }
+      session.look {
+        if $0.isDisjoint(with: ready) { call.refuse(Refusal(.wouldBlock)) } else { body(call) }
+      }
     }
   }
 
@@ -73,7 +104,9 @@ extension TreeOperations {
     case .records: objects.backplane.refuse(.notWriteable, request)
     case .text(_, _, let text): write(operation, to: text, instance, request)
     case .session(let session):
-      call(instance, request) { session.write(operation.data, at: operation.position, $0) }
+      use(session, instance, request, when: [.writeable, .broken]) {
+        session.write(operation.data, at: operation.position, $0)
+      }
     }
   }
 
