@@ -38,9 +38,9 @@ extension LabTests {
 
     @Test(
       "its file server holds nothing for clients of the node before",
-      arguments: Lab.Boards.allCases)
-    func locks(boards: Lab.Boards) async throws {
-      let lab = try await Lab.shared(boards)
+      arguments: Lab.Servers.allCases)
+    func locks(servers: Lab.Servers) async throws {
+      let lab = try await Lab.shared(servers)
       let shell = try lab.shell(on: "kea")
       defer { _ = try? shell.run("kill -9 $lock; rm -f /v/storage/moa/held") }
       let taken = try shell.run(

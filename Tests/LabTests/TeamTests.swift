@@ -113,7 +113,8 @@ extension LabTests {
         (echo -n '  ' >$n) 2>&1 | grep -o 'Invalid.*'; cat $n
         (printf 'nothing-like-it\\0' >$n) 2>&1 | grep -o 'No such.*'; cat $n
         (echo $'class: vip\\n\\nls' >$n) 2>&1 | grep -o 'Invalid.*'; cat $n
-        head -c 20000 /dev/zero | tr '\\0' x | dd of=$n bs=20000 2>&1 | grep -c Invalid; cat $n
+        head -c 20000 /dev/zero | tr '\\0' x | dd of=$n bs=20000 iflag=fullblock 2>&1 |
+          grep -c Invalid; cat $n
         start moa 'sleep 1000'
         (echo dance >$p/ctl) 2>&1 | grep -o 'Invalid.*'; cat $p/ctl | tail -n 1
         (echo kill NONE >$p/ctl) 2>&1 | grep -o 'Invalid.*'; cat $p/ctl | tail -n 1

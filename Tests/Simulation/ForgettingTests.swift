@@ -128,7 +128,9 @@ struct ForgettingTests {
     let kea = try ClaimingHost("kea", in: simulator)
     let moa = try ClaimingHost("moa", in: simulator)
     simulator.run(for: .seconds(5))
-    #expect(throws: ExportFailure.self) { try moa.fileServer.change(to: [export("a"), export("a")]) }
+    #expect(throws: ExportFailure.self) {
+      try moa.fileServer.change(to: [export("a"), export("a")])
+    }
     #expect(code(of: "storage/moa/hello", kea, simulator) == nil)
     try moa.fileServer.change(to: [export("src")])
     simulator.run(for: .seconds(5))

@@ -60,7 +60,8 @@ struct ImportTable {
     // A composition root too: it runs servers as processes of their own.
     case "v":
       return system.union([
-        "CVLinux", "VCommand", "VDoctor", "VAttach", "VLinuxStore", "VServers", "VClient", "VObjects",
+        "CVLinux", "VCommand", "VDoctor", "VAttach", "VLinuxStore", "VServers", "VClient",
+        "VObjects",
         "VStore", "VRuntime", "VProtocol",
       ])
       .union(servers).union(Self.packages)

@@ -297,10 +297,11 @@ extension ObjectServer {
   ) -> (Instance<Content>) -> String {
     let (server, seesNumbers) = (server, caller.seesInstanceNumbers)
     return { instance in
-      let place = seesNumbers ? handlers.place(instance).map { "\t\($0.inLine(bytesMax: Self.labelBytesMax))" } : nil
+      let place = seesNumbers ? handlers.place(instance) : nil
+      let shownPlace = place.map { "\t" + $0.inLine(bytesMax: Self.labelBytesMax) } ?? ""
       return "\(seesNumbers ? "\(instance.id.rawValue)" : "-") \(server) \(instance.owner) "
         + "\(instance.caller.principal.host) \(instance.mode.words) "
-        + "\(handlers.label(instance).inLine(bytesMax: Self.labelBytesMax))\(place ?? "")"
+        + "\(handlers.label(instance).inLine(bytesMax: Self.labelBytesMax))\(shownPlace)"
     }
   }
 

@@ -1,6 +1,8 @@
 import Testing
+import VClient
 import VProtocol
 import VRuntime
+
 
 @Suite("Pieces of a large read")
 struct PiecesTests {

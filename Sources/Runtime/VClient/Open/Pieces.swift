@@ -1,4 +1,5 @@
 internal import Synchronization
+package import VRuntime
 
 /// The pieces of one large read or write: a few are under way at a time, in the order of their
 /// start, until one is short.
@@ -7,7 +8,7 @@ internal import Synchronization
 /// if it is whole too, the others are like any.
 ///
 /// Completions may come on any thread, and on the starting one before `start` returns.
-public final class Pieces<Value: Sendable>: Sendable {
+package final class Pieces<Value: Sendable>: Sendable {
   private struct State {
     var results: [Answer<Value>?]
     var next = 0
@@ -28,7 +29,7 @@ public final class Pieces<Value: Sendable>: Sendable {
   ///
   /// `start` begins the piece with an index; `isShort` says that what is behind it does not
   /// count; `end` gets what all pieces came to, nil where one was not started.
-  public init(
+  package init(
     count: Int, window: Int, expected: Int = .max,
     start: @escaping @Sendable (Int, @escaping @Sendable (Answer<Value>) -> Void) -> Void,
     isShort: @escaping @Sendable (Int, Answer<Value>) -> Bool,
@@ -41,7 +42,7 @@ public final class Pieces<Value: Sendable>: Sendable {
     self.end = end
   }
 
-  public func run() {
+  package func run() {
     while let index = nextIndex() {
       start(index) { [self] result in finish(index, result) }
     }
