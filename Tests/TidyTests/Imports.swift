@@ -50,10 +50,10 @@ struct ImportTable {
         "VLinuxStore", "VLinuxPrograms", "VObjects", "VStore", "VRuntime", "VProtocol",
       ])
       .union(boards)
-    // A composition root too: it runs boards as processes of their own.
+    // A composition root too: it runs boards as processes of their own, and starts servers.
     case "v":
       return system.union([
-        "VAttach", "VLinuxStore", "VServers", "VClient", "VObjects", "VStore", "VRuntime",
+        "CVLinux", "VAttach", "VLinuxStore", "VServers", "VClient", "VObjects", "VStore", "VRuntime",
         "VProtocol",
       ])
       .union(boards).union(Self.packages)
