@@ -36,10 +36,11 @@ extension LabTests {
         script -qc "v ls $at; v query '$at/$name'; v query '$at/$name/b'" /dev/null </dev/null
         v ls $at; rm -r "$PWD"
         """)
-      let lines = outcome.output.split(separator: "\n")
-      #expect(lines.first == "a?]0;b??31m\r" && lines.last == "a\u{1B}]0;b\u{7}\u{9B}31m")
+      // Swift takes the two at the end of a terminal's line for one letter.
+      let lines = outcome.output.replacingOccurrences(of: "\r", with: "").split(separator: "\n")
+      #expect(lines.first == "a?]0;b??31m" && lines.last == "a\u{1B}]0;b\u{7}\u{9B}31m")
       let shown = lines.dropLast().joined().unicodeScalars
-      #expect(!shown.contains { $0.value < 0x0D || $0.value == 0x1B || $0.value == 0x9B })
+      #expect(!shown.contains { $0.value < 0x20 || $0.value == 0x9B }, "\(outcome.summary)")
       #expect(lines.dropLast().contains { $0.contains("not a directory") }, "\(outcome.summary)")
     }
 

@@ -212,8 +212,8 @@ extension KillStorm {
     ps -eo stat=,comm=,args= | grep -vE '^[^ ]+ +(bash|vnode|vkeep|ps|grep|timeout) ' |
       grep -v 'sleep 86400'
     # A detached program that has ended is still listed, and its keeper has what it said last.
-    keepers=$(pgrep -x vkeep | sort); (($(wc -w <<<$keepers) <= $(known))) || echo keepers $keepers
-    diff <(sort <<<$keepers) <(ls /run/v/team | sort)
+    (($(pgrep -xc vkeep) <= $(known))) || echo more keepers than programs
+    diff <(pgrep -x vkeep | sort) <(ls /run/v/team | sort)
     find /sys/fs/cgroup -maxdepth 2 -name "v.$(readlink /proc/self/ns/pid | tr -dc 0-9).*"
     # Who reads that waits itself.
     (($(cat /v/host/$host/proc/* | grep -c '^state awaiting') <= 1)) || echo clients wait

@@ -61,8 +61,7 @@ struct ImportTable {
     case "v":
       return system.union([
         "CVLinux", "VCommand", "VDoctor", "VAttach", "VLinuxStore", "VServers", "VClient",
-        "VObjects",
-        "VStore", "VRuntime", "VProtocol",
+        "VObjects", "VStore", "VRuntime", "VProtocol",
       ])
       .union(servers).union(Self.packages)
     default: return core.union(["VObjects", "VStore", "VRuntime", "VProtocol"])

@@ -94,10 +94,10 @@ struct ExportChangeTests {
     let place = try Place()
     try place.make("first")
     let own = Export(prefix: place.name, path: place.path, rootHosts: ["*"])
-    for number in 1..<Export.exportsMax {
-      try place.server.change(
-        to: [own, Export(prefix: Array("other\(number)".utf8), path: place.folder)])
+    let others = (1..<Export.exportsMax).map {
+      Export(prefix: Array("other\($0)".utf8), path: place.folder)
     }
+    try place.server.change(to: [own] + others)
     #expect(throws: ExportFailure.self) {
       try place.server.change(to: [Export(prefix: Array("more".utf8), path: place.folder)])
     }

@@ -130,6 +130,8 @@ struct Serve: ParsableCommand {
 
   func run() throws {
     let signals = Signals()
+    // After `beginAnew` Linux would call it by the link that it was started by.
+    if isAnew { pthread_setname_np(pthread_self(), "v") }
     raiseDescriptorLimit()
     // Before there are threads.
     let plug = try server.map { try prepare($0) }
