@@ -66,7 +66,7 @@ extension LabTests {
         ls /v/storage && exit 1
         PATH=/run/nothing:$PATH \(Lab.root)/mount/up && cat /v/storage/moa/hello &&
         PATH=/run/nothing:$PATH \(Lab.root)/mount/up && [[ ! -e /run/builds ]] &&
-        PATH=/run/nothing:$PATH \(Lab.root)/mount/up --build && [[ $(wc -l </run/builds) == 3 ]] &&
+        PATH=/run/nothing:$PATH \(Lab.root)/mount/up --build && [[ $(wc -l </run/builds) == 4 ]] &&
         umount /v && mount -t v v /v -o nofail,_netdev,x-systemd.requires=vnode.service &&
         cat /v/storage/moa/hello && ! mount -t v v /v -o size=5; s=$?
         umount -l /usr

@@ -1,27 +1,18 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// A server and a client outside of V's tree: they use nothing of V but its libraries.
+/// What these programs know of V: its libraries.
+func program(_ name: String, _ libraries: [String]) -> Target {
+  .executableTarget(
+    name: name, dependencies: libraries.map { .product(name: $0, package: "v") })
+}
+
+// Servers and a client that are no part of V.
 let package = Package(
   name: "board",
   dependencies: [.package(name: "v", path: "../..")],
   targets: [
-    .executableTarget(
-      name: "board",
-      dependencies: [
-        .product(name: "VAttach", package: "v"), .product(name: "VObjects", package: "v"),
-        .product(name: "VRuntime", package: "v"), .product(name: "VProtocol", package: "v"),
-        .executableTarget(
-          name: "tickets",
-          dependencies: [
-            .product(name: "VAttach", package: "v"), .product(name: "VRuntime", package: "v"),
-            .product(name: "VProtocol", package: "v"),
-          ]),
-      ]),
-    .executableTarget(
-      name: "post",
-      dependencies: [
-        .product(name: "VAttach", package: "v"), .product(name: "VClient", package: "v"),
-        .product(name: "VRuntime", package: "v"), .product(name: "VProtocol", package: "v"),
-      ]),
+    program("board", ["VAttach", "VObjects", "VRuntime", "VProtocol"]),
+    program("post", ["VAttach", "VClient", "VRuntime", "VProtocol"]),
+    program("tickets", ["VAttach", "VRuntime", "VProtocol"]),
   ])

@@ -3,7 +3,6 @@ import VClient
 import VProtocol
 import VRuntime
 
-
 @Suite("Pieces of a large read")
 struct PiecesTests {
   /// A read of pieces of 10 octets of an object, whose answers come when a test says so.

@@ -177,6 +177,7 @@ struct v_program_plan {
   size_t group_count;
   const char *const *groups_joined;  // cgroup.procs files
   const char *kill_file;             // cgroup.kill, or empty
+  int32_t keeper_end;                // of the channel for reports
   int32_t session_nice;              // for autogroup, 0 leaves it
   int32_t process_nice;
   int32_t streams[3];  // what become descriptors 0, 1 and 2
@@ -342,6 +343,8 @@ static inline void v_program_supervise(
     const struct v_program_plan *plan, pid_t keeper, int reports) {
   int failure[2], error = 0, has_ended = 0;
   sigset_t awaited;
+  // A copy of it would make a report of success reach nobody, after the keeper has closed its own.
+  close(plan->keeper_end);
   v_program_enter(plan);
   if (pipe2(failure, O_CLOEXEC) < 0) _exit(1);
   long program = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);

@@ -44,7 +44,7 @@ struct ProgramProcess {
     guard made == 0 else { throw .system(made, "no channel to the program") }
     reports = channel[0]
     var death: Int32 = -1
-    initPid = Self.start(order, group, streams, reports: channel[1], &death)
+    initPid = Self.start(order, group, streams, channel: channel, &death)
     self.death = death
     guard initPid > 0 else { throw .system(initPid, "no process for the program") }
     close(channel[1])
@@ -60,7 +60,7 @@ struct ProgramProcess {
   }
 
   private static func start(
-    _ order: KeeperOrder, _ group: ProgramGroup, _ streams: [Int32], reports: Int32,
+    _ order: KeeperOrder, _ group: ProgramGroup, _ streams: [Int32], channel: [Int32],
     _ death: inout Int32
   ) -> Int32 {
     let (program, mechanism) = (order.program, order.resources.mechanism)
@@ -73,6 +73,7 @@ struct ProgramProcess {
     unsafe plan.home = unsafe text(order.home)
     unsafe plan.groups_joined = unsafe texts(group.entrances.map { Array($0.utf8) })
     unsafe plan.kill_file = unsafe text(Array(group.killFile.utf8))
+    unsafe plan.keeper_end = channel[0]
     unsafe plan.uid = order.uid
     unsafe plan.gid = order.gid
     unsafe plan.session_nice = mechanism == .autogroup ? nice : 0
@@ -83,7 +84,7 @@ struct ProgramProcess {
     return unsafe order.groups.withUnsafeBufferPointer { groups in
       unsafe plan.groups = groups.baseAddress
       unsafe plan.group_count = groups.count
-      return unsafe v_program_start(&plan, reports, &death)
+      return unsafe v_program_start(&plan, channel[1], &death)
     }
   }
 
