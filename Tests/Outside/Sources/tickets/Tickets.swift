@@ -74,7 +74,7 @@ enum Tickets {
     claims.answer(for: process.entity)
     claims.claim(in: NameSpace(of: node.kernel).directory) { _, code in
       print(code.isOK ? "tickets: ready" : "tickets: \(code)")
-      fflush(stdout)
+      fflush(nil)
       if !code.isOK { exit(1) }
     }
     node.whenDetached { exit(0) }
