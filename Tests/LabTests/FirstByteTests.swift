@@ -72,25 +72,28 @@ extension LabTests {
           try? FileManager.default.removeItem(atPath: "\(signal).\(end)")
         }
       }
+      mkfifo("\(signal).go", 0o600)
       let script = """
         import os, time
         fd = os.open('/v/storage/moa/hello', os.O_RDONLY)
         os.pread(fd, 5, 0)
         open('\(signal).open', 'w').close()
-        for _ in range(400):
-            if os.path.exists('\(signal).go'): break
-            time.sleep(0.05)
+        open('\(signal).go').close()
         start = time.time()
         print(os.pread(fd, 100, 0).decode(), end='')
         print('soon' if time.time() - start < 10 else 'late')
         """
       async let outcome = lab.run(on: "kea", ["python3", "-c", script])
-      for _ in 0..<100 where !FileManager.default.fileExists(atPath: "\(signal).open") {
-        try await Task.sleep(for: .milliseconds(50))
-      }
+      #expect(try await comes { FileManager.default.fileExists(atPath: "\(signal).open") })
       try await lab.command("kill", ["moa"])
       try await lab.command("start", ["moa"])
-      try "".write(toFile: "\(signal).go", atomically: false, encoding: .utf8)
+      // A FIFO, whose reader goes on when there is a writer; without a reader this fails.
+      let isRead = try await comes {
+        let writer = open("\(signal).go", O_WRONLY | O_NONBLOCK)
+        if writer >= 0 { close(writer) }
+        return writer >= 0
+      }
+      #expect(isRead)
       let read = try await outcome
       #expect(read.output == "still here\nsoon\n", "\(read.summary)")
     }

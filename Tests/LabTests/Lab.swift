@@ -168,6 +168,18 @@ extension Tag {
   @Tag static var slow: Tag
 }
 
+/// Whether a condition comes to hold within a limit; the counterpart of `await` in scripts.
+func comes(
+  within limit: Duration = .seconds(15), _ condition: () async throws -> Bool
+) async throws -> Bool {
+  let deadline = ContinuousClock.now + limit
+  while try await !condition() {
+    guard ContinuousClock.now < deadline else { return false }
+    try await Task.sleep(for: .milliseconds(50))
+  }
+  return true
+}
+
 /// Expects that a program succeeded, and shows its output if not.
 func expectSuccess(
   _ outcome: Outcome, _ what: String = "", sourceLocation: SourceLocation = #_sourceLocation

@@ -92,8 +92,10 @@ extension LabTests {
         """
         r='timeout 10 v run --host moa'
         $r sh -c 'nohup sleep 3611 >/dev/null 2>&1 & echo one'
-        $r setsid -f sleep 3612; $r --pty sh -c 'setsid sleep 3613 & sleep 0.1; echo two'
-        $r sh -c 'setsid sleep 3614 & sleep 0.1; exit 4'; echo $?
+        # A program of a session of its own is left behind, once it has become that.
+        runs='until pgrep -xf "sleep $0" >/dev/null; do :; done'
+        $r setsid -f sleep 3612; $r --pty sh -c "setsid sleep 3613 & $runs; echo two" 3613
+        $r sh -c "setsid sleep 3614 & $runs; exit 4" 3614; echo $?
         name=$($r --detach sh -c 'sleep 3615 & exit 0'); v wait $name; echo $?
         v ps moa | grep -c 'exited [04], 1 left'; v run --host moa pgrep -xc sleep
         v kill -s STOP $name; v kill -s CONT $name; v kill $name
@@ -269,9 +271,11 @@ extension LabTests {
     func named() async throws {
       let outcome = try await kea(
         """
-        name=$(v run --host moa --detach sh -c 'echo out; echo err >&2; sleep 0.2; echo more')
+        name=$(v run --host moa --detach sh -c 'echo out; echo err >&2; until [ -e /run/more ]; do :; done; echo more')
         number=${name#moa/}; number=${number%%.*}
-        v logs -f moa/$number 2>&1 | sort
+        { v logs -f moa/$number 2>&1 & await '[[ $(v logs $name 2>&1 | wc -l) == 2 ]]'
+          v run --host moa touch /run/more; wait $!; } | sort
+        v run --host moa rm /run/more
         v logs /v/team/moa/$number.sh 2>/dev/null; v wait $name; echo $?
         for verb in kill wait logs attach; do v $verb moa/1; echo $?; v $verb x; echo $?; done 2>&1
         v kill -s KILL moa/$number; echo $?

@@ -24,7 +24,7 @@ extension LabTests {
       var isTold = false
       var isShown = false
       var last = ""
-      for _ in 0..<30 {
+      let isBoth = try await comes {
         if !isTold {
           let outcome = try await lab.run(on: host, ["v", "status", "--json"])
           let status = try JSONDecoder().decode(Status.self, from: Data(outcome.output.utf8))
@@ -38,10 +38,10 @@ extension LabTests {
             $0.hasPrefix("\(silent): \(cause): ") && $0.contains(words)
           }
         }
-        if isTold && isShown { return }
-        try await Task.sleep(for: .milliseconds(200))
+        return isTold && isShown
       }
-      Issue.record("told \(isTold), shown \(isShown):\n\(last)", sourceLocation: sourceLocation)
+      #expect(
+        isBoth, "told \(isTold), shown \(isShown):\n\(last)", sourceLocation: sourceLocation)
     }
 
     private func bash(_ script: String, on host: String, _ lab: Lab) async throws {

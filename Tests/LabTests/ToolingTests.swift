@@ -11,8 +11,7 @@ struct ToolingTests {
       ["bash", "-c", "sleep 987 & echo $!; wait"], limit: .milliseconds(300))
     #expect(outcome.status == nil && outcome.seconds < 60)
     let child = try #require(pid_t(outcome.output.trimmingCharacters(in: .whitespacesAndNewlines)))
-    for _ in 0..<100 where !isDead(child) { try await Task.sleep(for: .milliseconds(10)) }
-    #expect(isDead(child))
+    #expect(try await comes { isDead(child) })
   }
 
   @Test("an outcome has a program's end and its output")

@@ -37,6 +37,24 @@ struct LockTests {
     func reply(to client: EntityID) -> ReplyCode? { served.backplane.reply(to: client)?.reply }
   }
 
+  @Test(
+    "what is unlocked is free, even if a process that is being started has copies of descriptors",
+    arguments: [false, true])
+  func copiedDescriptors(isWhole: Bool) throws {
+    let file = try Locked()
+    let range: ClosedRange<UInt64> = isWhole ? 0 ... .max : 0...9
+    #expect(file.code(file.lock(.exclusive, range, by: 1, isWhole: isWhole)) == .ok)
+    let copies = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap {
+      name -> Int32? in
+      let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/" + name)
+      return path?.hasSuffix("/f") == true ? Int32(name).map { dup($0) } : nil
+    }
+    defer { for copy in copies { close(copy) } }
+    #expect(!copies.isEmpty)
+    #expect(file.code(file.lock(.none, range, by: 1, isWhole: isWhole)) == .ok)
+    #expect(file.code(file.lock(.exclusive, range, by: 2, isWhole: isWhole)) == .ok)
+  }
+
   @Test("owners exclude each other where their ranges overlap, and only there")
   func ranges() throws {
     let file = try Locked()

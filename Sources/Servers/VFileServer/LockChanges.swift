@@ -66,8 +66,7 @@ extension Locks {
     guard table.union.owners[key.owner] != nil else { return }
     let ranges = table.union.ranges(of: key.owner, setting: .none, range)
     var steps = try state.replace(key, &table, by: ranges)
-    // The last owner's locks go with the descriptor.
-    guard !table.union.isEmpty else { return }
+    guard !table.union.isEmpty else { return unlock(table.file, isWhole: key.place.isWhole) }
     if table.union.isFree(range) { steps = [LockUnion.Step(kind: .none, range: range)] }
     for step in steps {
       try? store.lock(table.file.handle, step.kind, key.place.isWhole ? nil : step.range)
@@ -101,9 +100,23 @@ extension Locks {
     let file = HeldObject(
       try store.openToLock(table.file.handle, toWrite: toWrite), of: store,
       export: table.file.export)
-    for step in held { try store.lock(file.handle, step.kind, step.range) }
+    do throws(StoreFailure) {
+      for step in held { try store.lock(file.handle, step.kind, step.range) }
+    } catch {
+      unlock(file, isWhole: false)
+      throw error
+    }
+    unlock(table.file, isWhole: false)
     table.file = file
     table.isWriting = toWrite
+  }
+
+  /// Removes all locks of a file that is about to be closed.
+  ///
+  /// The close alone does not: a process that is being started has copies of all descriptors until
+  /// its exec(2).
+  private func unlock(_ file: HeldObject, isWhole: Bool) {
+    try? store.lock(file.handle, .none, isWhole ? nil : LockWaiter.all)
   }
 
   /// Ranges that are moved for an exclusive lock: as many as one owner can have.
