@@ -271,7 +271,8 @@ extension LabTests {
     func named() async throws {
       let outcome = try await kea(
         """
-        name=$(v run --host moa --detach sh -c 'echo out; echo err >&2; until [ -e /run/more ]; do :; done; echo more')
+        program='echo out; echo err >&2; until [ -e /run/more ]; do :; done; echo more'
+        name=$(v run --host moa --detach sh -c "$program")
         number=${name#moa/}; number=${number%%.*}
         { v logs -f moa/$number 2>&1 & await '[[ $(v logs $name 2>&1 | wc -l) == 2 ]]'
           v run --host moa touch /run/more; wait $!; } | sort

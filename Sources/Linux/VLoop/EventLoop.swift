@@ -28,7 +28,7 @@ package final class EventLoop: @unchecked Sendable {
   private static let owner: pthread_key_t = {
     var key = pthread_key_t()
     let error = unsafe pthread_key_create(&key, nil)
-    precondition(error == 0, "a process has more thread-specific keys than this one")
+    precondition(error == 0, "no thread-specific key is left for event loops")
     return key
   }()
 
@@ -92,7 +92,7 @@ package final class EventLoop: @unchecked Sendable {
     after(nanoseconds: 0) {}
   }
 
-  /// What is watched and awaited may hold the loop's owner.
+  /// Handlers and timers may refer to the loop's owner, so they are dropped.
   private func clear() {
     let old = monitor.enter {
       defer { state = State() }
@@ -173,7 +173,10 @@ package final class EventLoop: @unchecked Sendable {
   }
 }
 
-/// What is to be called when, in order.
+/// The loop's timers, in order of time.
+///
+/// A sorted array: whoever waits has a share of his manager's waits, so there are some thousands at
+/// most, and equal times keep their order.
 private struct LoopTimers {
   /// The latest first: most are among the last.
   private var queue: [(time: Int64, body: @Sendable () -> Void)] = []

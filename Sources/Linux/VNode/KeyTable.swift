@@ -7,7 +7,6 @@ import VTransport
 /// A key is derived once, for all threads, and only if its kernel has shown itself or was sent to:
 /// packets of strangers cost no derivation, however many senders they invent. Kernels that were
 /// only probed, and may be invented, take no room from the others.
-/// others.
 struct KeyTable: Sendable {
   /// A key and its direction: a cipher has one of both.
   enum ID: Hashable, Sendable {

@@ -36,14 +36,15 @@ final class ThreadContexts: Sendable {
     /// The context used last: in a node's own process there is no other.
     private var last: (number: Int, context: ThreadContext)?
     private var entries: [Int: Entry] = [:]
-    private var entriesMax = 64
+    private var entriesMax = Table.entriesMin
+    private static let entriesMin = 64
 
     func context(of owner: ThreadContexts) -> ThreadContext {
       if let last, last.number == owner.number { return last.context }
       if let known = entries[owner.number] { return use(known.context, of: owner) }
       if entries.count >= entriesMax {
         entries = entries.filter { $0.value.owner != nil }
-        entriesMax = max(64, entries.count * 2)
+        entriesMax = max(Self.entriesMin, entries.count * 2)
       }
       let context = ThreadContext()
       entries[owner.number] = Entry(owner: owner, context: context)

@@ -60,7 +60,11 @@ public final class FuseRequest: Sendable {
   /// Sends SIGPIPE to the writing thread, as Linux does for a pipe without a reader.
   ///
   /// The write must then be failed: for FUSE Linux does not send the signal.
-  public func signalBrokenPipe() { v_signal_broken_pipe(process) }
+  ///
+  /// Not of a request that a signal has ended: that thread has gone on.
+  public func signalBrokenPipe() {
+    if isOpen { v_signal_broken_pipe(process) }
+  }
 }
 
 // MARK: - Signals
@@ -70,7 +74,6 @@ extension FuseRequest {
   ///
   /// Each signal then calls `interrupted`; further calls of this method change nothing. False if
   /// the request has been ended.
-  /// has been ended.
   public func awaitInterrupt(_ interrupted: @escaping @Sendable () -> Void) -> Bool {
     let (isOpen, isFirst) = state.withLock { state in
       precondition(state.phase != .answered, "an answered request asks for nothing")

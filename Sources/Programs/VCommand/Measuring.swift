@@ -4,7 +4,7 @@ package import VProtocol
 import VRuntime
 
 package func validateHost(_ name: String) throws {
-  guard 1...FindNode.hostBytesMax ~= name.utf8.count else {
+  guard 1...FindNode.hostBytesMax ~= name.utf8.count, !name.contains("/") else {
     throw ValidationError("'\(name)' is not the name of a host.")
   }
 }

@@ -45,7 +45,7 @@ package struct NodeOptions: ParsableArguments {
       return try AttachedBackplane(
         socketPath: socketPath, timeLimit: .milliseconds(timeoutMilliseconds))
     } catch {
-      let isThere = error.description.contains("does not answer")
+      let isThere = error.isSilent
       throw Failure(
         status: isThere ? .timeLimit : .noNode,
         description: "\(error)",

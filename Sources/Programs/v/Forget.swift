@@ -24,13 +24,9 @@ struct Forget: ParsableCommand {
 
   func run() throws {
     try options.answer("forget \(name)") { names in
-      let parts = name.split(separator: "/")
-      let isPath = name.hasPrefix("/")
-      guard !isPath || parts.first == "v", parts.count > (isPath ? 1 : 0) else {
-        throw names.failure("no name of V: those are below /v, or without a slash in front")
-      }
-      let prefix = parts.dropFirst(isPath ? 1 : 0).joined(separator: "/")
-      guard Claim.isPrefix(Array(prefix.utf8)) else { throw names.failure("no name of a server") }
+      let octets = try names.name(of: name)
+      guard Claim.isPrefix(octets) else { throw names.failure("no name of a server") }
+      let prefix = String(decoding: octets, as: UTF8.self)
       // A single name is a host's, or else a prefix.
       var tries = [prefix]
       if !prefix.contains("/") { tries.insert("host/\(prefix)", at: 0) }

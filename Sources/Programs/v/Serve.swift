@@ -240,7 +240,7 @@ extension Serve {
     }
     let news = Mutex<[(prefix: String, code: ReplyCode)]>([])
     running.claim(
-      EntityID(kernel: node.kernel, discriminator: EntityID.directoryDiscriminator)
+      NameSpace(of: node.kernel).directory
     ) { prefix, code in
       news.withLock { $0.append((prefix, code)) }
       Signals.wake()

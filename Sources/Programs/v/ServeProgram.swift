@@ -35,8 +35,7 @@ final class ServedProgram: Sendable {
 
   /// Serves until a signal comes (false) or the node has ended (true).
   func serve(_ signals: Signals, socket: String) throws -> Bool {
-    let directory = EntityID(
-      kernel: node.kernel, discriminator: EntityID.directoryDiscriminator)
+    let directory = NameSpace(of: node.kernel).directory
     let standIn = StandIn(node, prefix: Array(prefix.utf8), directory: directory) { [self] in
       Background.run { [self] in start(socket) }
     }

@@ -28,9 +28,7 @@ struct Stat: ParsableCommand {
     if let window, !(window > 0 && window <= 3600) {
       throw ValidationError("--window takes a number of seconds, above 0 and at most 3600.")
     }
-    guard !host.isEmpty, !host.contains("/") else {
-      throw ValidationError("'\(host)' is not the name of a host.")
-    }
+    try validateHost(host)
   }
 
   func run() throws {

@@ -37,9 +37,7 @@ struct Trace: ParsableCommand {
     guard !(follow && (on || off || options.json)) else {
       throw ValidationError("--follow is for people, and by itself.")
     }
-    guard !host.isEmpty, !host.contains("/") else {
-      throw ValidationError("'\(host)' is not the name of a host.")
-    }
+    try validateHost(host)
   }
 
   func run() throws {
@@ -62,18 +60,21 @@ struct Trace: ParsableCommand {
 
   /// The lines of the node without those of this command itself.
   private func rows(_ names: Names) throws -> [[String]] {
-    try names.lines(of: path).map { $0.split(separator: " ").map(String.init) }
-      .filter { $0.count == 6 && $0[1] != "\(names.session.entity)" }
+    let lines = try names.lines(of: path)
+    let own = "\(names.session.entity)"
+    return lines.map { $0.split(separator: " ").map(String.init) }
+      .filter { $0.count == 6 && $0[1] != own }
   }
 
   /// Shows each transaction once, when it ends.
   private func followTrace() throws {
     let node = try options.attach()
     defer { node.close() }
-    let names = Names(Session(node), options, for: "trace \(host)", limit: Self.followedFor)
-    let managers = ManagerNames(names)
+    let session = Session(node)
+    let managers = ManagerNames(Names(session, options, for: "trace \(host)"))
     var shown: Set<[String]>?
     while true {
+      let names = Names(session, options, for: "trace \(host)")
       let ended = try rows(names).filter { $0[4] != "-" }
       let keys = Set(ended.map { Array($0[...1]) })
       for row in ended where shown.map({ !$0.contains(Array(row[...1])) }) ?? false {
@@ -175,9 +176,7 @@ struct ManagerNames {
     for (kernel, host) in hosts {
       let ofNode: [(EntityID, String)] = [
         (.manager(of: kernel), "kernel"), (.nodeServer(of: kernel), "node"),
-        (
-          EntityID(kernel: kernel, discriminator: EntityID.directoryDiscriminator), "directory"
-        ),
+        (NameSpace(of: kernel).directory, "directory"),
       ]
       if let (_, what) = ofNode.first(where: { "\($0.0)" == text }) { return "\(what) of \(host)" }
     }

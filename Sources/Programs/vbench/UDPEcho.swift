@@ -117,6 +117,4 @@ struct UDPEcho {
     }
     return samples
   }
-
-  func end() { close(socket) }
 }

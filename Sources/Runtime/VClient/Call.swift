@@ -170,6 +170,7 @@ public final class Call: Sendable {
 
   /// The time that the program has for this call is over.
   func timeOut() {
+    state.withLock { $0.isInterrupted = true }
     cancelWait()
     giveUp()
   }

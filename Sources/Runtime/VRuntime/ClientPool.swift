@@ -29,7 +29,7 @@ public final class ClientPool: Sendable {
   /// FUSE allows by default.
   private static let entitiesMax = 128
 
-  /// `party` is who sends.
+  /// `party` is the sender in the order of Sends; a server names the receiver of each as `at`.
   public init(_ backplane: any Backplane, of party: Party = .program) {
     self.backplane = backplane
     self.party = party

@@ -53,7 +53,6 @@ public final class NameCache: Sendable {
   ///
   /// For some seconds it is not asked again for that name, nor for the prefix in the answer: long
   /// enough for all steps of one use.
-  /// enough for all steps of one use.
   public func query(
     _ name: [UInt8], completion: @escaping @Sendable (Answer<QueryName.Answer>) -> Void
   ) {

@@ -43,7 +43,6 @@ public protocol FileStore: Sendable {
   ///
   /// `heldUp` if another program holds a lease on the file: the kernel has notified it, and nothing
   /// else was done.
-  /// was done.
   func open(
     _ object: StoreHandle, _ mode: OpenMode, as who: Credentials, mayRunUnread: Bool,
     _ patience: Patience

@@ -13,8 +13,8 @@ extension FileServer {
   /// empty or used twice, or if there were too many exports; then nothing has changed.
   package func change(to new: [Export]) throws(ExportFailure) {
     try Self.check(new)
-    guard exports.hasRoom(for: new.map(\.prefix)) else {
-      throw ExportFailure(export: new[0], code: .noServerResources)
+    if let export = exports.firstWithoutRoom(new) {
+      throw ExportFailure(export: export, code: .noServerResources)
     }
     let kept = Set(new.map(\.prefix))
     for (number, export, _) in exports.served where !kept.contains(export.prefix) {

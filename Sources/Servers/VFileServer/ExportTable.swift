@@ -61,11 +61,12 @@ final class ExportTable: Sendable {
     }
   }
 
-  /// Whether all of these can be taken in.
-  func hasRoom(for prefixes: [[UInt8]]) -> Bool {
+  /// The first of these exports that no number is left for.
+  func firstWithoutRoom(_ new: [Export]) -> Export? {
     state.withLock { entries in
       let known = Set(entries.map(\.export.prefix))
-      return Set(prefixes).subtracting(known).count + entries.count <= Export.exportsMax
+      return new.filter { !known.contains($0.prefix) }
+        .dropFirst(Export.exportsMax - entries.count).first
     }
   }
 

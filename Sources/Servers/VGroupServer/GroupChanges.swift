@@ -209,7 +209,8 @@ extension GroupServer {
       let code = refusal.code
       if code == .nonexistentEntity { forget(program: program) }
       return GroupMessage.Answer(
-        code, member: name, words: code == .nonexistentEntity ? "it has ended" : "\(refusal)")
+        code, member: name,
+        words: code == .nonexistentEntity ? "it has ended" : GroupReports.clipped("\(refusal)"))
     }
   }
 

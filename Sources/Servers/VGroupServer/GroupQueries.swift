@@ -28,24 +28,28 @@ final class GroupQueries: Sendable {
 
     /// Hosts that were expected did not answer one question: no other waits for them.
     mutating func giveUp(_ hosts: Set<String>, at now: Time) {
-      for host in hosts where expected.remove(host) != nil && silent.count < GroupQueries.silentMax
-      {
-        silent[host] = now
+      for host in hosts where expected.contains(host) {
+        expected.remove(host)
+        noteSilent(host, at: now)
       }
     }
 
     mutating func lose(_ kernels: Set<KernelID>, at now: Time) {
+      silent = silent.filter { now - $0.value < GroupQueries.silenceAge }
       for kernel in kernels {
         guard let host = known.removeValue(forKey: kernel) else { continue }
         // A host that was restarted has another kernel.
-        if !known.values.contains(host) { silent[host] = silent[host] ?? now }
+        if !known.values.contains(host) { noteSilent(host, at: now) }
       }
-      silent = silent.filter { now - $0.value < GroupQueries.silenceAge }
-      if silent.count > GroupQueries.silentMax,
+    }
+
+    /// Of too many, the host that has been silent for longest is forgotten.
+    private mutating func noteSilent(_ host: String, at now: Time) {
+      silent[host] = silent[host] ?? now
+      guard silent.count > GroupQueries.silentMax,
         let oldest = silent.min(by: { $0.value < $1.value })
-      {
-        silent[oldest.key] = nil
-      }
+      else { return }
+      silent[oldest.key] = nil
     }
   }
 

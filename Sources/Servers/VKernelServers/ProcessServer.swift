@@ -60,9 +60,9 @@ public final class ProcessServer: Sendable {
   }
 
   /// Every process as a line: entity, kind, user, state, the entity it waits for, and the prefixes
-  /// that it serves or the Linux process that it belongs to; then every group
-  /// with its members here, and every client of another kernel, with its principal and the server
-  /// that works for it.
+  /// that it serves or the Linux process that it belongs to; then every group with its members
+  /// here, and every client of another kernel, with its principal and the server that works for
+  /// it.
   var entitiesText: String {
     let all = states(nil)
     var members: [EntityID: [EntityID]] = [:]

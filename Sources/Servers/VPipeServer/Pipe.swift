@@ -52,7 +52,7 @@ package struct Pipe: Sendable {
     var count: Int
   }
 
-  struct Looking: Sendable {
+  struct Look: Sendable {
     var wait: Wait
     var end: End
     var wanted: Readiness
@@ -77,12 +77,13 @@ package struct Pipe: Sendable {
   var openings: [Opening] = []
   var readings: [Reading] = []
   var writings: [Writing] = []
-  var lookings: [Looking] = []
+  var looks: [Look] = []
 
   /// Requests that wait to open, to read, to write, and for one of the last two to be possible.
   package var waitCounts: (opening: Int, reading: Int, writing: Int, looking: Int) {
-    (openings.count, readings.count, writings.count, lookings.count)
+    (openings.count, readings.count, writings.count, looks.count)
   }
+  private var waitCount: Int { openings.count + readings.count + writings.count + looks.count }
   var isUnused: Bool { instances.isEmpty && openings.isEmpty }
 }
 
@@ -124,10 +125,10 @@ extension Pipe {
     let waits =
       readings.filter { $0.end == end }.map(\.wait)
       + writings.filter { $0.end == end }.map(\.wait)
-      + lookings.filter { $0.end == end }.map(\.wait)
+      + looks.filter { $0.end == end }.map(\.wait)
     readings.removeAll { $0.end == end }
     writings.removeAll { $0.end == end }
-    lookings.removeAll { $0.end == end }
+    looks.removeAll { $0.end == end }
     if instance.ends.contains(.reads) { readerCount -= 1 }
     if instance.ends.contains(.writes) { writerCount -= 1 }
     if !instance.rest.isEmpty {
@@ -143,12 +144,12 @@ extension Pipe {
 
   /// Ends a wait without any effect; false if it does not exist.
   mutating func cancel(_ wait: Wait) -> Bool {
-    let before = openings.count + readings.count + writings.count + lookings.count
+    let before = waitCount
     openings.removeAll { $0.wait == wait }
     readings.removeAll { $0.wait == wait }
     writings.removeAll { $0.wait == wait }
-    lookings.removeAll { $0.wait == wait }
-    return openings.count + readings.count + writings.count + lookings.count < before
+    looks.removeAll { $0.wait == wait }
+    return waitCount < before
   }
 }
 
@@ -237,11 +238,9 @@ extension Pipe {
   }
 
   private mutating func tellReadiness(_ actions: inout [Action]) {
-    for looking in lookings {
-      let ready = readiness(of: looking.end)
-      guard ready.meets(looking.wanted) else { continue }
-      lookings.removeAll { $0.wait == looking.wait }
-      actions.append(Action(wait: looking.wait, outcome: .ready(ready)))
-    }
+    let met = looks.filter { readiness(of: $0.end).meets($0.wanted) }
+    guard !met.isEmpty else { return }
+    looks = looks.filter { !readiness(of: $0.end).meets($0.wanted) }
+    actions += met.map { Action(wait: $0.wait, outcome: .ready(readiness(of: $0.end))) }
   }
 }

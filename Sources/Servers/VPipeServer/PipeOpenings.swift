@@ -129,9 +129,15 @@ extension PipeOperations {
     guard case .end(let end, _) = instance.content else {
       return backplane.reply(AwaitInstance.Answer(ready: instance.able), to: request)
     }
+    guard operation.isWaiting else {
+      guard let ready = pipes.look({ $0.table.readiness(of: end) }) else {
+        return backplane.refuse(.invalidFileID, request)
+      }
+      return backplane.reply(AwaitInstance.Answer(ready: ready), to: request)
+    }
     let pending = Pipes.Pending(request: request, caller: instance.caller)
     pipes.begin(pending, in: instance) { state, wait in
-      state.table.look(end, for: operation.isWaiting ? operation.wanted : nil, wait)
+      state.table.look(end, for: operation.wanted, wait)
     }
   }
 

@@ -153,18 +153,20 @@ extension PipeTable {
     }
   }
 
-  /// Tells what can be done without waiting; with `wanted`, once something of that can.
+  /// What can be done at an end without waiting; nil if there is none of this number.
+  package func readiness(of end: Pipe.End) -> Readiness? {
+    find(end).flatMap { entries[$0.0]?.pipe.readiness(of: end) }
+  }
+
+  /// Tells what can be done without waiting, once something of what is wanted can.
   package mutating func look(
-    _ end: Pipe.End, for wanted: Readiness?, _ wait: Pipe.Wait
+    _ end: Pipe.End, for wanted: Readiness, _ wait: Pipe.Wait
   ) -> [Pipe.Action] {
-    guard let (identifier, _) = find(end), let pipe = entries[identifier]?.pipe else {
+    guard let (identifier, _) = find(end) else {
       return [Pipe.Action(wait: wait, outcome: .refused(.invalidFileID))]
     }
-    guard let wanted else {
-      return [Pipe.Action(wait: wait, outcome: .ready(pipe.readiness(of: end)))]
-    }
     return self.wait(identifier, wait) { pipe in
-      pipe.lookings.append(Pipe.Looking(wait: wait, end: end, wanted: wanted))
+      pipe.looks.append(Pipe.Look(wait: wait, end: end, wanted: wanted))
     }
   }
 

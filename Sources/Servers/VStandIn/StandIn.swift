@@ -8,7 +8,7 @@ public import VRuntime
 /// ```
 ///   waiting --first request--> starting ---the server has claimed--> standing back
 ///      ^                           |                                      |
-///      +--- `serveAgain` ----------+---------- the server has ended ------+
+///      +------ `serve` ------------+---------- the server has ended ------+
 /// ```
 /// The stand-in's claim yields, so the server claims the prefix as every server does. Requests that
 /// still come to the stand-in, from clients that have not heard of that, are forwarded too.

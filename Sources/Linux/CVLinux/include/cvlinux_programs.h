@@ -194,6 +194,27 @@ static inline int v_put_text(const char *path, const char *text) {
   return count < 0 ? -error : 0;
 }
 
+// All signals as at a login.
+static inline void v_signals_reset(void) {
+  uint64_t action[4] = {0};
+  sigset_t none;
+  // Not glibc's function: it leaves out two signals, which posix_spawn leaves ignored.
+  for (int number = 1; number < 65; number++)
+    syscall(SYS_rt_sigaction, number, action, NULL, sizeof(uint64_t));
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+// The error number that a child wrote before it ended; 0 if its exec closed the pipe.
+static inline int v_failure_read(int failure) {
+  int error = 0;
+  ssize_t count;
+  do {
+    count = read(failure, &error, sizeof error);
+  } while (count < 0 && errno == EINTR);
+  return count == sizeof error ? error : 0;
+}
+
 // The child of the supervisor: it becomes the user, then the program.
 static inline void v_program_become(const struct v_program_plan *plan, int reports, int failure) {
   sigset_t set;
@@ -211,12 +232,7 @@ static inline void v_program_become(const struct v_program_plan *plan, int repor
   }
   for (int fd = 0; fd < 3; fd++) dup2(plan->streams[fd], fd);
   if (plan->has_terminal) tcsetpgrp(0, getpid());
-  // Not glibc's function: it leaves out two signals, which posix_spawn leaves ignored.
-  uint64_t action[4] = {0};
-  for (int number = 1; number < 65; number++)
-    syscall(SYS_rt_sigaction, number, action, NULL, sizeof(uint64_t));
-  sigemptyset(&set);
-  sigprocmask(SIG_SETMASK, &set, NULL);
+  v_signals_reset();
   syscall(SYS_close_range, 3, ~0U, V_CLOSE_RANGE_CLOEXEC);
   // Not glibc's function: it would look for the keeper's threads.
   if (syscall(SYS_setgroups, plan->group_count, plan->groups) < 0 ||
@@ -356,11 +372,8 @@ static inline void v_program_supervise(
   // Everything else is closed: the streams, and the descriptors that the program's exec closes.
   if (dup2(failure[0], 0) < 0 || dup2(reports, 1) < 0) _exit(1);
   syscall(SYS_close_range, 2, ~0U, 0);
-  ssize_t count;
-  do {
-    count = read(0, &error, sizeof error);
-  } while (count < 0 && errno == EINTR);
-  if (count != 0) {
+  error = v_failure_read(0);
+  if (error != 0) {
     v_report_send(1, v_report_no_program, error);
     _exit(1);
   }
@@ -412,7 +425,7 @@ static inline int v_program_reap(int pid, int *status, uint64_t *milliseconds) {
   return 0;
 }
 
-// ---- A program that ends with who started it
+// ---- A program that ends with the process that started it
 
 // Starts a program, with no signal blocked; its pid. It is sent SIGTERM when the calling thread has
 // ended, however that came.
@@ -422,11 +435,8 @@ static inline int v_child_start(char *const *arguments, char *const *environment
   if (pipe2(failure, O_CLOEXEC) < 0) return -errno;
   long child = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
   if (child == 0) {
-    sigset_t none;
-    sigemptyset(&none);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    signal(SIGPIPE, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    v_signals_reset();
     if (getppid() == parent) execvpe(arguments[0], arguments, environment);
     error = errno;
     if (write(failure[1], &error, sizeof error) < 0) _exit(126);
@@ -435,11 +445,8 @@ static inline int v_child_start(char *const *arguments, char *const *environment
   if (child < 0) error = errno;
   close(failure[1]);
   if (child > 0) {
-    ssize_t count;
-    do {
-      count = read(failure[0], &error, sizeof error);
-    } while (count < 0 && errno == EINTR);
-    if (count == sizeof error) waitpid((pid_t)child, NULL, V_WAIT_ALL);
+    error = v_failure_read(failure[0]);
+    if (error != 0) waitpid((pid_t)child, NULL, V_WAIT_ALL);
   }
   close(failure[0]);
   return error != 0 ? -error : (int)child;

@@ -182,12 +182,12 @@ public final class AttachServer: Sendable {
   private func admit(_ socket: Int32, _ peer: v_peer_credentials) {
     // Checked now, while the process exists: its number may be another's later.
     let isFullRoot = peer.uid == 0 && v_is_full_root_peer(socket, peer.pid) == 1
-    let program = Self.program(peer.pid)
     let isOwner = peer.uid == 0 ? isFullRoot : peer.uid == geteuid()
     let unnamed = payer("\(peer.uid)", isOwner: isOwner)
     guard state.withLock({ $0.unnamed.take(unnamed) }) else {
       return refuse(socket, "tooManyProcesses")
     }
+    let program = Self.program(peer.pid)
     let enter: @Sendable (String?) -> Void = { [self] name in
       state.withLock { $0.unnamed.give(unnamed) }
       // It is not treated as a user without a name: that would be another user.

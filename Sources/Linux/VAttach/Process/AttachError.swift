@@ -4,6 +4,8 @@ import Glibc
 /// Why a process could not attach to its node, in one sentence.
 public struct AttachError: Error, Equatable, Sendable, CustomStringConvertible {
   public var description: String
+  /// There is a node, and it has not answered in time.
+  public var isSilent = false
 
   static func noNode(_ path: String) -> AttachError {
     AttachError(description: "cannot reach the node at \(path): is vnode running?")

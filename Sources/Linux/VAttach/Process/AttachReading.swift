@@ -31,7 +31,6 @@ extension AttachedBackplane {
 
   /// Handles the frames that have come, in order.
   func drain() {
-    drainBacklog()
     while true {
       switch socket.receive() {
       case .frame(let frame): dispatch(frame)

@@ -61,7 +61,7 @@ public final class AttachedBackplane: Backplane {
     self.loop = loop
     let milliseconds = Int32(clamping: timeLimit.nanoseconds / 1_000_000)
     guard socket.wait(milliseconds: milliseconds) else {
-      throw AttachError(description: "the node at \(socketPath) does not answer")
+      throw AttachError(description: "the node at \(socketPath) does not answer", isSilent: true)
     }
     switch socket.receive() {
     case .frame(.welcome(let kernel, let principal)):
@@ -191,12 +191,15 @@ public final class AttachedBackplane: Backplane {
     }
   }
 
+  /// Whether the caller is on the loop's thread, which must not wait.
+  package var isLoop: Bool { loop.isCurrent }
+
   /// Sends and waits for the response, on any thread but the loop's.
   public func sendAndWait(
     _ message: Message, from client: EntityID, to server: EntityID,
     options: SendOptions = SendOptions()
   ) -> Response {
-    precondition(!loop.isCurrent, "the loop's thread cannot wait for itself")
+    precondition(!isLoop, "the loop's thread cannot wait for itself")
     let mailbox = Mailbox<Response>()
     send(message, from: client, to: server, options: options) { mailbox.put($0) }
     return mailbox.wait()
@@ -207,7 +210,7 @@ public final class AttachedBackplane: Backplane {
     _ operation: Op, from client: EntityID, to server: EntityID,
     options: SendOptions = SendOptions()
   ) -> Answer<Op.Answer> {
-    precondition(!loop.isCurrent, "the loop's thread cannot wait for itself")
+    precondition(!isLoop, "the loop's thread cannot wait for itself")
     let mailbox = Mailbox<Answer<Op.Answer>>()
     send(operation, from: client, to: server, options: options) { mailbox.put($0) }
     return mailbox.wait()

@@ -32,7 +32,6 @@ package struct InputQueue: Sendable {
   ///
   /// With a position, octets that were written before are skipped, and `outOfRange` means that some
   /// before it are missing. Such a write is answered as if it were the first.
-  /// before it are missing. Such a write is answered as if it were the first.
   package mutating func handleWrite(
     token: UInt32, at position: UInt64? = nil, _ octets: [UInt8]
   ) -> ReplyCode? {

@@ -5,8 +5,8 @@ package import VStore
 ///
 /// Positions count from the stream's first octet. The last `keptMax` octets are kept at least, and
 /// of a stream that holds its program up also what was not taken: a read at a position says that
-/// everything before it was. Such a stream is at its end with its program; what that left behind
-/// writes on where one position behind the end is read.
+/// everything before it was. Such a stream ends with its program. Output of processes that it left
+/// behind begins one position after the end.
 package struct OutputLog: Sendable {
   private struct Waiting {
     var token: UInt32

@@ -103,13 +103,13 @@ package struct Names {
       path: String(decoding: session.client.objects.fullName(of: id) ?? [], as: UTF8.self))
   }
 
-  private func name(of path: String) throws(Failure) -> [UInt8] {
-    guard path.hasPrefix("/") else { return Array(path.utf8) }
-    let parts = path.split(separator: "/")
-    guard parts.first == "v" else {
+  /// A name of V from the root, for one of V or a path below the usual mount point.
+  package func name(of path: String) throws(Failure) -> [UInt8] {
+    var parts = path.split(separator: "/")
+    if path.hasPrefix("/"), parts.isEmpty || parts.removeFirst() != "v" {
       throw failure("\(path) is no name of V: those are below /v, or without a slash in front")
     }
-    return Array(parts.dropFirst().joined(separator: "/").utf8)
+    return Array(parts.joined(separator: "/").utf8)
   }
 
   // MARK: using

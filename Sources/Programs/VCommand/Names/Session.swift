@@ -3,10 +3,11 @@ package import VClient
 package import VProtocol
 package import VRuntime
 
-/// A client of V that waits for its answers: what a command has of the system.
+/// The name space of V for one command, with blocking calls.
 ///
-/// It may be used by several threads at once; a call holds up the one that makes it. A limit ends a
-/// call with the code `userTimeout`; without one it lasts as long as the host lives that is asked.
+/// It may be used by several threads at once, but not by the thread of the node's socket, which
+/// would wait for itself. A limit ends a call with the code `userTimeout`; without one it lasts as
+/// long as the host lives that is asked.
 package final class Session: Sendable {
   package let node: AttachedBackplane
   package let client: Client
@@ -32,6 +33,7 @@ package final class Session: Sendable {
     limit: TimeSpan? = nil, undo: (@Sendable (Value) -> Void)? = nil,
     _ body: (Call, @escaping @Sendable (Answer<Value>) -> Void) -> Void
   ) throws(Refusal) -> Value {
+    precondition(!node.isLoop, "the loop's thread cannot wait for itself")
     let mailbox = Mailbox<Answer<Value>>()
     client.start(as: user, limit: limit, undo: undo, body) { mailbox.put($0) }
     switch mailbox.wait() {
@@ -80,11 +82,20 @@ package final class OpenFile: Sendable {
     return pieces.count == 1 ? pieces[0] : pieces.flatMap { $0 }
   }
 
+  /// What is left of a limit for all parts of something together.
+  private func left(of limit: TimeSpan?) -> () -> TimeSpan? {
+    let end = limit.map { session.node.now + $0 }
+    return { [session] in
+      end.map { max($0 - session.node.now, TimeSpan(nanoseconds: 1)) }
+    }
+  }
+
   /// Everything from its start to its end.
   package func readAll(limit: TimeSpan? = nil) throws(Refusal) -> [UInt8] {
+    let left = left(of: limit)
     var octets: [UInt8] = []
     while true {
-      let block = try read(at: UInt64(octets.count), limit: limit)
+      let block = try read(at: UInt64(octets.count), limit: left())
       if block.isEmpty { return octets }
       octets += block
     }
@@ -92,10 +103,11 @@ package final class OpenFile: Sendable {
 
   /// The records of a context that is open as a directory.
   package func records(limit: TimeSpan? = nil) throws(Refusal) -> [Descriptor] {
+    let left = left(of: limit)
     var records: [Descriptor] = []
     while true {
       let next = records.last?.nextPosition ?? 0
-      let more = try session.wait(limit: limit) { call, done in
+      let more = try session.wait(limit: left()) { call, done in
         call.readRecords(id, from: next, then: done)
       }
       if more.isEmpty { return records }
@@ -105,10 +117,11 @@ package final class OpenFile: Sendable {
 
   /// Writes all of it, from its start.
   package func write(_ octets: [UInt8], limit: TimeSpan? = nil) throws(Refusal) {
+    let left = left(of: limit)
     var count = 0
     while count < octets.count {
       let rest = Array(octets[count...])
-      let written = try session.wait(limit: limit) { call, done in
+      let written = try session.wait(limit: left()) { call, done in
         call.write(id, rest.span.bytes, at: UInt64(count), dropsPrivileges: false, then: done)
       }
       guard written > 0 else { throw Refusal(.deviceError, "nothing was written") }

@@ -57,30 +57,15 @@ package enum TeamHosts {
   /// The answers of program managers.
   private final class Offers: Sendable {
     private let offers = Mutex<[SelectHost.Answer]>([])
-    /// Written to at the first answer, or when no more answers will come.
-    private let ends: (read: Int32, write: Int32)
-
-    init() {
-      var pair: [Int32] = [-1, -1]
-      pipe(&pair)
-      ends = (pair[0], pair[1])
-    }
-
-    deinit {
-      close(ends.read)
-      close(ends.write)
-    }
+    /// Full once there is an answer, or nobody answers any more.
+    private let first = Mailbox<Bool>()
 
     func note(_ offer: SelectHost.Answer?) {
       if let offer { offers.withLock { $0.append(offer) } }
-      var octet: UInt8 = 0
-      write(ends.write, &octet, 1)
+      first.put(true)
     }
 
-    func waitForFirst() {
-      var octet: UInt8 = 0
-      while read(ends.read, &octet, 1) < 0 && errno == EINTR {}
-    }
+    func waitForFirst() { _ = first.wait() }
 
     var best: String? {
       offers.withLock { offers in

@@ -42,7 +42,10 @@ private final class JSONEncoding: Encoder {
     let member = JSONEncoding()
     var members: [(name: String, value: JSONEncoding)] = []
     if case .object(let known) = growth { members = known }
-    growth = .object(members + [(name, member)])
+    // Held once: else each member would copy all before it.
+    growth = .nothing
+    members.append((name, member))
+    growth = .object(members)
     return member
   }
 
@@ -50,7 +53,9 @@ private final class JSONEncoding: Encoder {
     let element = JSONEncoding()
     var elements: [JSONEncoding] = []
     if case .array(let known) = growth { elements = known }
-    growth = .array(elements + [element])
+    growth = .nothing
+    elements.append(element)
+    growth = .array(elements)
     return element
   }
 

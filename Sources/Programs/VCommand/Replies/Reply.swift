@@ -12,31 +12,36 @@ package struct Reply {
 extension JSON {
   /// The object that a verb prints with `--json`: the number of the schema, then the members.
   package static func reply(_ body: some Encodable) -> JSON {
-    JSON(ReplyObject(body: body, error: nil))
+    JSON(ReplyObject(body: body, outcome: nil))
   }
 
   /// The same with `error` as its last member; null where the verb did what it was to do.
   static func outcome(_ body: (any Encodable)?, error: String?) -> JSON {
-    JSON(ReplyObject(body: body, error: .some(error)))
+    JSON(ReplyObject(body: body, outcome: Outcome(error: error)))
   }
+}
+
+/// What a verb came to.
+private struct Outcome: Encodable {
+  var error: String?
 }
 
 private struct ReplyObject: Encodable {
   var body: (any Encodable)?
-  var error: String??
+  var outcome: Outcome?
 
   /// Counts up when a member changes its meaning or goes.
   private static let schema = 1
 
   private enum CodingKeys: CodingKey {
-    case schema, error
+    case schema
   }
 
   func encode(to encoder: any Encoder) throws {
     var members = encoder.container(keyedBy: CodingKeys.self)
     try members.encode(Self.schema, forKey: .schema)
     try body?.encode(to: encoder)
-    if let error { try members.encodeIfPresent(error, forKey: .error) }
+    try outcome?.encode(to: encoder)
   }
 }
 

@@ -10,7 +10,6 @@ enum ExportedDirectory {
   ///
   /// The path of an exported directory is below `/v/storage/<this host>`. To find the export, the
   /// file server is asked for the longest end of the path that is the same directory there.
-  /// directory there.
   static func path(_ path: [UInt8], for host: String, _ session: Session) -> [UInt8] {
     var own = stat()
     let mount = Array("/v/".utf8)

@@ -30,6 +30,8 @@ struct Watch: Sendable {
   /// What the request waits for, and what it should wait for by now.
   var sent: Readiness
   var wanted: Readiness
+  /// A CancelWait names the entity, and may arrive late: it waits for nothing else any more.
+  var isNamed = false
   var changed: @Sendable () -> Void
 }
 
@@ -46,7 +48,8 @@ extension Client {
   public func watch(
     _ id: OpenID, for wanted: Readiness, changed: @escaping @Sendable () -> Void
   ) {
-    guard let open = opens[id] else { return }
+    // What never waits is always ready, and nobody is asked.
+    guard let open = opens[id], open.waits else { return }
     let (isNew, isWider) = watches.withLock { watches -> (Bool, Bool) in
       guard var watch = watches[id] else {
         watches[id] = Watch(client: .none, sent: [], wanted: wanted, changed: changed)
@@ -73,9 +76,14 @@ extension Client {
     backplane.send(
       AwaitInstance(open.instance, for: wanted, isWaiting: true), from: client, to: open.manager
     ) { [self] answer in
-      // What was said of it may come late.
-      let isUseless = if case .refused(.interrupted) = answer { true } else { false }
-      clients.give(client, of: open.user, isUseless: isUseless)
+      let isNamed = watches.withLock { watches in
+        defer {
+          watches[id]?.client = .none
+          watches[id]?.isNamed = false
+        }
+        return watches[id]?.isNamed ?? true
+      }
+      clients.give(client, of: open.user, isUseless: isNamed)
       finishWatch(id, open, answer)
     }
   }
@@ -84,11 +92,14 @@ extension Client {
     _ id: OpenID, _ open: OpenObject, _ answer: Answer<AwaitInstance.Answer>
   ) {
     guard opens[id] != nil else { return watches.withLock { $0[id] = nil } }
-    let isToWiden = watches.withLock { $0[id].map { $0.sent != $0.wanted } ?? false }
+    let (sent, isToWiden) = watches.withLock { watches in
+      watches[id].map { ($0.sent, $0.sent != $0.wanted) } ?? ([], false)
+    }
     switch answer {
     case .refused(.interrupted) where isToWiden: return sendWatch(id, open)
     case .refused(.interrupted), .refused(.busy), .refused(.noServerResources): break
-    case .done(let answer, _) where answer.ready.isEmpty: break
+    // Whoever asks for nothing waits for an end.
+    case .done(let answer, _) where !answer.ready.meets(sent): break
     default:
       watches.withLock { $0.removeValue(forKey: id) }?.changed()
       return
@@ -101,10 +112,16 @@ extension Client {
 
   /// Has the request end, until it has, to send it anew: it may not have arrived yet.
   private func widen(_ id: OpenID) {
-    guard let open = opens[id], let watch = watches.withLock({ $0[id] }),
-      watch.sent != watch.wanted
-    else { return }
-    clients.send(CancelWait(watch.client), as: open.user, to: open.manager) { [self] answer in
+    guard let open = opens[id] else { return }
+    let client = watches.withLock { watches -> EntityID in
+      guard let watch = watches[id], watch.client != .none, watch.sent != watch.wanted else {
+        return .none
+      }
+      watches[id]?.isNamed = true
+      return watch.client
+    }
+    guard client != .none else { return }
+    clients.send(CancelWait(client), as: open.user, to: open.manager) { [self] answer in
       guard case .refused = answer else { return }
       backplane.after(Self.cancelInterval) { [self] in widen(id) }
     }

@@ -78,17 +78,13 @@ final class LastingFile: Sendable {
     _ operation: Op, of server: EntityID,
     _ completion: @escaping @Sendable (Result<(Op.Answer, EntityID), Refusal>) -> Void
   ) {
-    place.backplane.send(operation.message, from: client, to: server, options: SendOptions()) {
-      [outage] response in
-      guard response.code.isOK else {
-        let words = String(decoding: response.message.segment, as: UTF8.self)
-        return completion(.failure(Refusal(response.code, words)))
+    place.backplane.send(operation, from: client, to: server) { [outage] answer in
+      switch answer {
+      case .done(let value, let server):
+        outage.handleAnswer()
+        completion(.success((value, server)))
+      case .refused(let refusal): completion(.failure(refusal))
       }
-      outage.handleAnswer()
-      guard let answer = try? Op.Answer(parsing: response.message) else {
-        return completion(.failure(Refusal(.vmtpError)))
-      }
-      completion(.success((answer, response.server)))
     }
   }
 }
