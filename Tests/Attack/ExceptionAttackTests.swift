@@ -29,7 +29,8 @@ struct ExceptionAttackTests {
     case GroupMessage.code: try GroupAttack().messages()
     case QueryGroup.code: try GroupAttack().questions()
     case ChangeGroup.code: try GroupAttack().changes()
-    case Management.notifyClient, Management.notifyServer, Management.notifyRemoteClient:
+    case Management.notifyClient, Management.notifyServer, Management.notifyRemoteClient,
+      Management.beginTransaction:
       try notifications(code)
     default: Issue.record("\(OperationTable.entry(code)?.name ?? "\(code)") has no attack")
     }
@@ -144,6 +145,11 @@ struct ExceptionAttackTests {
     switch code {
     case Management.notifyClient: return Message(notice.mcb)
     case Management.notifyRemoteClient: return Message(notice.remoteMCB)
+    case Management.beginTransaction:
+      let state = ProbeEntity.EntityState(
+        transaction: request.transaction.next, entity: request.client, isAwaitingResponse: true,
+        principal: "root@kea", marks: .fullRoot)
+      return BeginTransaction(state).message
     default:
       return Message(
         NotifyServer(

@@ -37,6 +37,11 @@ public struct RequestTargets: Sendable {
         server: manager, client: self.client, transaction: TransactionID(1), delivery: [],
         code: .retry)
       return Message(server.mcb)
+    case Management.beginTransaction:
+      let state = ProbeEntity.EntityState(
+        transaction: TransactionID(1), entity: self.client, isAwaitingResponse: true,
+        principal: "\(user)@\(host)")
+      return BeginTransaction(state).message
     default: return nil
     }
   }

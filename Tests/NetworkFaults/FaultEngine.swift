@@ -39,6 +39,8 @@ public struct FaultEngine: Sendable {
   public private(set) var hosts: [Int: Faults] = [:]
   /// Pairs that do not hear each other, the smaller number first.
   public private(set) var partitions: Set<[Int]> = []
+  /// Pairs of which the second does not hear the first.
+  public private(set) var oneWayLosses: Set<[Int]> = []
   /// How many packets from a host are still to be lost.
   public private(set) var drops: [Int: Int] = [:]
   public private(set) var packetsSeen = 0
@@ -59,8 +61,13 @@ public struct FaultEngine: Sendable {
     partitions.insert([min(one, other), max(one, other)])
   }
 
-  /// Ends all partitions.
-  public mutating func heal() { partitions = [] }
+  /// From now on `target` does not hear `source`, which may still hear it.
+  public mutating func loseAll(from source: Int, to target: Int) {
+    oneWayLosses.insert([source, target])
+  }
+
+  /// Ends all partitions, and losses of one direction.
+  public mutating func heal() { (partitions, oneWayLosses) = ([], []) }
 
   /// The additional delay in nanoseconds of each copy of the next packet from `source` to `target`.
   ///
@@ -78,6 +85,7 @@ public struct FaultEngine: Sendable {
   private mutating func decide(_ link: Link) -> [UInt64] {
     let ends = [min(link.source, link.target), max(link.source, link.target)]
     if !partitions.isEmpty && partitions.contains(ends) { return [] }
+    if !oneWayLosses.isEmpty && oneWayLosses.contains([link.source, link.target]) { return [] }
     if let left = drops[link.source] {
       drop(left - 1, from: link.source)
       return []

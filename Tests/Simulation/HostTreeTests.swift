@@ -39,7 +39,7 @@ private final class KernelServing: Sendable {
           peers: node.peers.map {
             NodeSnapshot.Peer(
               kernel: $0.kernel, locator: "\($0.locator)", age: $0.age, roundTrip: $0.roundTrip,
-              isSilent: $0.isSilent, host: $0.host)
+              isSilent: $0.isSilent, isDeaf: $0.isDeaf, host: $0.host)
           })
       })
     let elsewhere = node.makeServer(knowsPrincipals: false) { [node, listings] request in

@@ -7,7 +7,7 @@ import VRuntime
 
 @Suite("Identity of clients, in the simulator")
 struct IdentityTests {
-  @Test("no request has its client's principal: the client's kernel tells it, once, when probed")
+  @Test("no request has its client's principal: the client's kernel tells it, once, before that")
   func probe() {
     let simulator = Simulator(seed: 31)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
@@ -18,14 +18,14 @@ struct IdentityTests {
     }
     // Clear packets, so that they can be inspected.
     let name = Array("ann@kea".utf8)
-    let telling = Shared<[PacketFunction]>([])
+    let telling = Shared<[EntityID]>([])
     simulator.dropsPacket = { packet in
       let isTelling = packet.indices.contains { packet[$0...].starts(with: name) }
       let bodyBytes = packet.count - Checksum.byteCount
       if isTelling,
         let header = try? PacketHeader(parsing: packet.span.bytes, bodyBytes: bodyBytes)
       {
-        telling.value.append(header.function)
+        telling.value.append(header.client)
       }
       return false
     }
@@ -39,7 +39,7 @@ struct IdentityTests {
       #expect(simulator.run(for: .seconds(1)) { answers.value == count })
     }
     #expect(principals.value == ["ann@kea", "ann@kea", "ann@kea"])
-    #expect(telling.value == [.response])
+    #expect(telling.value == [.manager(of: kea.id)])
   }
 
   @Test("an operation that a manager does not know is refused as such by every one of them")

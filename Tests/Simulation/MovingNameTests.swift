@@ -272,7 +272,8 @@ struct MovingNameTests {
     #expect(server(of: "storage/moa", from: kea, simulator) == .failure(down))
     simulator.run(for: .seconds(3600))
     simulator.heal()
-    simulator.run(for: .seconds(2))
+    // After some minutes it is asked every 5 s.
+    simulator.run(for: .seconds(6))
     #expect(server(of: "storage/moa", from: kea, simulator) == .success(moa.node.id))
   }
 

@@ -44,7 +44,12 @@ final class Simulator {
 
   /// Keeps two hosts from hearing each other until `heal`.
   func partition(_ one: String, _ other: String) { engine.partition(index(one), index(other)) }
+  /// Keeps one host from hearing another, which may still hear it, until `heal`.
+  func loseAll(from source: String, to target: String) {
+    engine.loseAll(from: index(source), to: index(target))
+  }
   func heal() { engine.heal() }
+  func machine(_ host: String) -> SimulatedMachine { machines[index(host)] }
 
   func random() -> UInt64 { generator.next() }
 
@@ -149,11 +154,18 @@ final class Simulator {
 /// `@unchecked Sendable`: the simulator is one thread.
 final class SimulatedMachine: Machine, @unchecked Sendable {
   let host: String
-  let locator: Locator
+  /// Changed, the host goes on under another address.
+  var locator: Locator
   var node: Node?
   private unowned let simulator: Simulator
   private var groups: Set<EntityID> = []
   private var wakeAt: Time?
+  /// How long it has slept in all, and since when it sleeps.
+  private var slept = TimeSpan(nanoseconds: 0)
+  private var sleepsSince: Time?
+  private var countsSleep = false
+  /// What is due when it wakes up.
+  private var overdue: [() -> Void] = []
   /// Packets that were refused, by kind.
   private(set) var refused: [WireError] = []
   /// Their sources.
@@ -178,8 +190,32 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
     }
   }
 
+  /// Stops the host until it wakes up; what is sent to it is lost.
+  ///
+  /// Its clock stands still, unless it counts sleep.
+  func sleep(countingSleep: Bool = false) {
+    (sleepsSince, countsSleep) = (simulator.now, countingSleep)
+  }
+
+  func wakeUp() {
+    guard let since = sleepsSince else { return }
+    if !countsSleep { slept = slept + (simulator.now - since) }
+    sleepsSince = nil
+    let bodies = overdue
+    overdue = []
+    for body in bodies { body() }
+  }
+
+  /// Calls `body` in a while, once the host is awake, unless its node has ended.
+  private func schedule(after span: TimeSpan, _ body: @escaping () -> Void) {
+    simulator.schedule(after: span) { [self] in
+      if sleepsSince == nil { return body() }
+      overdue.append(body)
+    }
+  }
+
   func receive(_ packet: [UInt8], from source: Locator) {
-    guard let node else { return }
+    guard let node, sleepsSince == nil else { return }
     var copy = packet
     copy.withUnsafeMutableBytes { bytes in
       do throws(WireError) {
@@ -191,7 +227,9 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
     }
   }
 
-  var now: Time { simulator.now }
+  var now: Time {
+    Time(nanoseconds: (sleepsSince ?? simulator.now).nanoseconds - slept.nanoseconds)
+  }
   var wallClock: Int64 {
     simulator.now.nanoseconds + 1_700_000_000_000_000_000
       + simulator.clockOffsets[host, default: 0]
@@ -214,10 +252,10 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
   func listen(to group: EntityID) { groups.insert(group) }
 
   func wake(at time: Time) {
-    if let wakeAt, wakeAt <= time, wakeAt > simulator.now { return }
+    if let wakeAt, wakeAt <= time, wakeAt > now { return }
     wakeAt = time
-    let span = max(time - simulator.now, TimeSpan(nanoseconds: 0))
-    simulator.schedule(after: span) { [self] in
+    let span = max(time - now, TimeSpan(nanoseconds: 0))
+    schedule(after: span) { [self] in
       guard wakeAt == time else { return }
       wakeAt = nil
       node?.handleTimers()
@@ -227,11 +265,11 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
   func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {}
   func unwatch(_ descriptor: Int32) {}
   func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
-    simulator.schedule(after: span) { [self] in if node != nil { body() } }
+    schedule(after: span) { [self] in if node != nil { body() } }
   }
   /// A disk that takes up to a millisecond, so that answers change their order.
   func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
     let delay = TimeSpan(nanoseconds: Int64(random() % 1_000_000))
-    simulator.schedule(after: delay) { [self] in if node != nil { work() } }
+    schedule(after: delay) { [self] in if node != nil { work() } }
   }
 }

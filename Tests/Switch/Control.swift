@@ -14,6 +14,7 @@ extension Switch {
       case ("cut", 1): try ports[numbers[0]]?.plug(false)
       case ("join", 1): try ports[numbers[0]]?.plug(true)
       case ("partition", 2): engine.partition(numbers[0], numbers[1])
+      case ("lose", 2): engine.loseAll(from: numbers[0], to: numbers[1])
       case ("heal", 0): engine.heal()
       case ("fault", _):
         guard let host = numbers.first, words.count > 2, host >= 0 else { return Self.usage }
@@ -28,7 +29,8 @@ extension Switch {
   }
 
   private static let usage =
-    "add|cut|join N, partition N N, heal, status, fault N loss|dup|reorder|delay|drop COUNT|off"
+    "add|cut|join N, partition|lose N N, heal, status, "
+    + "fault N loss|dup|reorder|delay|drop COUNT|off"
   private static let millisecond: UInt64 = 1_000_000
   private static let delayMillisecondsMax = 60_000
 
@@ -74,6 +76,9 @@ extension Switch {
     }
     for pair in engine.partitions.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
       parts.append("p\(pair[0]) | p\(pair[1])")
+    }
+    for pair in engine.oneWayLosses.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
+      parts.append("p\(pair[0]) lost to p\(pair[1])")
     }
     for port in ports.values.sorted(by: { $0.number < $1.number }) where !port.isPlugged {
       parts.append("p\(port.number) cut")

@@ -37,7 +37,8 @@ struct Cluster: Sendable {
               peers: node.peers.map {
                 NodeSnapshot.Peer(
                   kernel: $0.kernel, locator: "\($0.locator)", age: $0.age,
-                  roundTrip: $0.roundTrip, isSilent: $0.isSilent, host: $0.host)
+                  roundTrip: $0.roundTrip, isSilent: $0.isSilent, isDeaf: $0.isDeaf,
+                  host: $0.host)
               })
           })
         return (node, server)

@@ -50,7 +50,7 @@ struct PeerShareTests {
     let server = test.kernel.makeServer(.atMostOnce)
     for client: UInt32 in 16..<1016 { test.receive(from: moa, client, to: server) }
     #expect(test.kernel.clientStatus().count == 1000)
-    test.receive(from: moa + 100, to: server)
+    test.boot(moa + 100, to: server)
     #expect(test.kernel.clientStatus().count == 1)
   }
 
@@ -73,12 +73,10 @@ struct PeerShareTests {
     var test = TestKernel()
     let server = test.kernel.makeServer(.atMostOnce)
     test.receive(from: moa, to: server)
-    test.receive(from: moa + 1, to: server)
+    test.boot(moa + 1, to: server)
     let client = test.kernel.makeClient(user: "ann")
     let gone = EntityID(kernel: KernelID(moa), discriminator: 16)
-    for kernel: UInt32 in 1...10_000 {
-      test.receive(from: 0x0B00_0000 + kernel, to: server, at: 7)
-    }
+    for kernel: UInt32 in 1...1000 { test.boot(0x0B00_0000 + kernel, to: server, at: 7) }
     _ = test.taken()
     test.send(from: client, to: gone)
     #expect(test.completions() == [client: .nonexistentEntity])
@@ -98,7 +96,7 @@ struct PeerShareTests {
     for client in clients[100...] { test.send(from: client, to: entity(of: tui)) }
     for client in clients[..<10] { _ = test.retire(client) }
     _ = test.taken()
-    test.receive(from: moa + 1, to: server)
+    test.boot(moa + 1, to: server)
     let told = test.completions()
     #expect(Set(told.keys) == Set(clients[10..<100]))
     #expect(told.values.allSatisfy { $0 == .outcomeUnknown })

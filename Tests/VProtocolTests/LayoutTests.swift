@@ -140,6 +140,14 @@ struct LayoutTests {
         samples: [Message(notify.mcb)], parse: { NotifyServer(parsing: $0.mcb) },
         emit: { Message(($0 as! NotifyServer).mcb) })
       return (codec, nil)
+    case Management.beginTransaction:
+      let state = ProbeEntity.EntityState(
+        transaction: TransactionID(5), entity: Samples.entity, isAwaitingResponse: true,
+        principal: "ann@kea", marks: .fullRoot, startedAt: 1 << 40 | 7)
+      let codec = Codec(
+        samples: [BeginTransaction(state).message], parse: { try? BeginTransaction(parsing: $0) },
+        emit: { ($0 as! BeginTransaction).message })
+      return (codec, nil)
     default:
       let notify = NotifyClient(
         client: Samples.all, transaction: TransactionID(5), delivery: [], code: .retry,

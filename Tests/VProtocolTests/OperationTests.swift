@@ -200,6 +200,7 @@ struct OperationTests {
     #expect(Management.notifyClient == 0x10F)
     #expect(Management.notifyServer == 0x110)
     #expect(Management.notifyRemoteClient == 0x111)
+    #expect(Management.beginTransaction == 0x120)
   }
 
   // MARK: shared

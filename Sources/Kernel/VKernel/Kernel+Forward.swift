@@ -54,8 +54,10 @@ extension Kernel {
     _ step: inout Step
   ) {
     guard let (request, target) = record.forwarded else { return }
-    let heardAt = peers[target.kernel]?.heardAt
-    if let asked = record.targetAskedAt, max(asked, heardAt ?? asked) + Timing.silence <= step.now {
+    let answeredAt = peers[target.kernel]?.answeredAt
+    if let asked = record.targetAskedAt,
+      max(asked, answeredAt ?? asked) + Timing.silence <= step.now
+    {
       let action = records[key]!.failForward(.retransmissionTimeout, at: step.now)
       return perform(action, of: key, &step)
     }
@@ -92,7 +94,8 @@ extension Kernel {
     endPending(old)
     let next = ClientTransaction(
       id: old.id, server: target, route: route, request: message, limit: old.limit,
-      forwardCount: forwardCount, at: step.now, roundTrip: roundTrip(by: route))
+      forwardCount: forwardCount, begins: isUnknown(client, by: route, at: step.now),
+      at: step.now, roundTrip: roundTrip(by: route))
     entities[client]!.current = next
     addPending(client, old.id, on: target.kernel, at: step.now)
     counters.requestsSent += 1

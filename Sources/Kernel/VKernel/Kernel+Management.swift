@@ -17,13 +17,23 @@ extension Kernel {
   mutating func handleManagement(
     _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, _ step: inout Step
   ) {
-    switch header.mcb.code {
-    case Management.probeEntity:
+    if header.mcb.code == Management.probeEntity {
       guard let locator = peers[peer]?.locator else { return }
-      answerProbe(header, from: peer, at: locator, &step)
+      return answerProbe(header, from: peer, at: locator, &step)
+    }
+    // Kernels are believed, and no process of theirs.
+    guard header.client == .manager(of: peer) else {
+      counters.packetsIgnored += 1
+      return refuse(header, .illegalRequest, to: peer, &step)
+    }
+    switch header.mcb.code {
     case Management.notifyClient:
       let notify = NotifyClient(parsing: header.mcb)
-      guard entities[notify.client]?.current?.id == notify.transaction else { return }
+      // Only the kernel that was asked knows.
+      guard let current = entities[notify.client]?.current, current.id == notify.transaction,
+        current.route == .peer(peer)
+      else { return }
+      if entities[notify.client]!.current!.isNews(notify) { noteAnswer(of: peer, at: step.now) }
       var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
       let action =
         entities[notify.client]?.current?.handleNotify(
@@ -34,6 +44,7 @@ extension Kernel {
       let notify = NotifyClient(parsing: header.mcb)
       let key = RecordKey(client: notify.client, member: .none)
       guard records[key] != nil else { return }
+      if records[key]!.targetAskedAt != nil { noteAnswer(of: peer, at: step.now) }
       let action = records[key]!.handleRemoteNotify(notify, at: step.now)
       perform(action, of: key, &step)
     case Management.notifyServer:
@@ -44,6 +55,8 @@ extension Kernel {
         let action = records[key]!.handleNotify(notify, at: step.now)
         perform(action, of: key, &step)
       }
+    case Management.beginTransaction:
+      handleBegin(header, packet, from: peer, &step)
     default:
       counters.packetsIgnored += 1
       refuse(header, .illegalRequest, to: peer, &step)
@@ -89,22 +102,20 @@ extension Kernel {
 
   /// The answer to a probe of a local entity.
   private func state(of entity: EntityID) -> Message {
-    if let known = entities[entity] {
-      return ProbeEntity.EntityState(
-        transaction: known.lastTransaction, entity: entity,
-        isAwaitingResponse: known.current != nil, principal: "\(known.user)@\(host)",
-        marks: known.marks, startedAt: conflict.own.startedAt
-      ).message
-    }
-    if entity == manager {
-      return ProbeEntity.EntityState(
-        transaction: TransactionID(0), entity: entity, isAwaitingResponse: false,
-        principal: "@\(host)", startedAt: conflict.own.startedAt
-      ).message
-    }
+    if let state = entityState(of: entity) { return state.message }
     var gone = Message(reply: .nonexistentEntity)
     gone.mcb.setPair(2, entity.rawValue)
     return gone
+  }
+
+  /// What another kernel may know of a local entity; nil if there is none.
+  func entityState(of entity: EntityID) -> ProbeEntity.EntityState? {
+    let known = entities[entity]
+    guard known != nil || entity == manager else { return nil }
+    return ProbeEntity.EntityState(
+      transaction: known?.lastTransaction ?? TransactionID(0), entity: entity,
+      isAwaitingResponse: known?.current != nil, principal: "\(known?.user ?? "")@\(host)",
+      marks: known?.marks ?? [], startedAt: conflict.own.startedAt)
   }
 
   /// Probes the manager of a new client for its principal and its transaction.
@@ -112,9 +123,7 @@ extension Kernel {
     let kernel = record.client.kernel
     if kernel == id {
       // The request was forwarded back to the client's host: the client is local.
-      guard let state = try? ProbeEntity.EntityState(parsing: state(of: record.client)) else {
-        return
-      }
+      guard let state = entityState(of: record.client) else { return }
       let action = records[key]!.handleProbe(state, at: step.now)
       return perform(action, of: key, &step)
     }
@@ -134,6 +143,7 @@ extension Kernel {
     // A probed kernel may answer anything, also less than its header promises.
     guard header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize))
     else { return }
+    noteAnswer(of: peer, at: step.now)
     let message = wholeMessage(header, packet)
     let state = message.reply.isOK ? try? ProbeEntity.EntityState(parsing: message) : nil
     let isBelieved = state.map { believes($0, from: peer, &step) } ?? false
@@ -164,14 +174,25 @@ extension Kernel {
   ///
   /// Sealed like a multicast, so that a kernel can open it that has never heard of this one.
   mutating func challenge(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
-    sendProbe(
-      of: .manager(of: kernel), randomTransaction(), to: .peer(kernel, locator), flags: .multicast,
-      &step)
+    ask(kernel, at: locator, flags: .multicast, &step)
   }
 
   /// The same for a kernel that has just asked this one, and so expects a packet from it.
   mutating func askBack(_ kernel: KernelID, at locator: Locator, _ step: inout Step) {
-    sendProbe(of: .manager(of: kernel), randomTransaction(), to: .peer(kernel, locator), &step)
+    ask(kernel, at: locator, flags: [], &step)
+  }
+
+  private mutating func ask(
+    _ kernel: KernelID, at locator: Locator, flags: PacketFlags, _ step: inout Step
+  ) {
+    let transaction = randomTransaction()
+    // Only who answers there is believed to be there. A kernel that is not known is met first.
+    if let peer = peers[kernel], peer.locator != locator {
+      peers[kernel]!.candidate = Peer.Candidate(
+        locator: locator, transaction: transaction, askedAt: step.now)
+    }
+    sendProbe(
+      of: .manager(of: kernel), transaction, to: .peer(kernel, locator), flags: flags, &step)
   }
 
   /// Asks a silent kernel for a sign of life from time to time.
@@ -217,7 +238,7 @@ extension Kernel {
     transmit(to: peer, managementHeader(notify.mcb), &step)
   }
 
-  private func managementHeader(_ mcb: MessageControlBlock) -> PacketHeader {
+  func managementHeader(_ mcb: MessageControlBlock) -> PacketHeader {
     PacketHeader(
       function: .request, client: manager, transaction: TransactionID(0),
       server: .managerGroup, mcb: mcb)

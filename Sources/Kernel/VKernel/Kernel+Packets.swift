@@ -20,7 +20,7 @@ extension Kernel {
     if sender != nil, header.packetFlags.contains(.multicast), peers[peer]?.locator != locator {
       return meet(peer, header, at: locator, &step)
     }
-    handleHeard(peer, at: locator, isSealed: sender != nil, &step)
+    handleHeard(peer, header, at: locator, isSealed: sender != nil, &step)
     guard isWanted(header) else {
       counters.packetsIgnored += 1
       return

@@ -33,19 +33,39 @@ extension Kernel {
     for earlier in places.removeValue(forKey: locator)?.earlier ?? [] { dead.remove(earlier) }
   }
 
-  /// A valid packet shows that its sender is alive, and where it is.
+  // MARK: where a kernel is
+
+  /// A valid packet has come from a kernel.
+  ///
+  /// It shows that the kernel has sent it, not from where: anybody may send a copy. So a place that
+  /// contradicts what is known is believed only once the kernel has answered from there.
   mutating func handleHeard(
+    _ kernel: KernelID, _ header: PacketHeader, at locator: Locator, isSealed: Bool,
+    _ step: inout Step
+  ) {
+    let (known, candidate, isSilent) = withPeer(kernel, at: step.now) { peer in
+      peer.handleHeard(at: step.now)
+      return (peer.locator, peer.candidate, peer.isSilent)
+    }
+    if isSilent { askForSign(of: kernel, &step) }
+    guard known != locator else { return }
+    let isAnswer =
+      header.function == .response && header.client == manager
+      && candidate?.transaction == header.transaction && candidate?.locator == locator
+    if isAnswer || known == nil && places[locator] == nil {
+      return settle(kernel, at: locator, isSealed: isSealed, &step)
+    }
+    if let candidate, step.now < candidate.askedAt + Timing.retransmissionCap { return }
+    challenge(kernel, at: locator, &step)
+  }
+
+  /// Records that a kernel is at a locator, and sends what waits for it there.
+  private mutating func settle(
     _ kernel: KernelID, at locator: Locator, isSealed: Bool, _ step: inout Step
   ) {
-    var before: Locator?
-    let isNew = withPeer(kernel, at: step.now) { peer in
-      peer.handleHeard(at: step.now)
-      before = peer.locator
-      peer.locator = locator
-      return before != locator
-    }
-    guard isNew else { return }
-    if let before { leave(before, kernel) }
+    if let before = peers[kernel]?.locator { leave(before, kernel) }
+    peers[kernel]?.locator = locator
+    peers[kernel]?.candidate = nil
     dead.remove(kernel)
     // Clear packets prove nothing; they are for simulations.
     if isSealed, peers[kernel]?.host == nil {
@@ -53,7 +73,7 @@ extension Kernel {
     }
     let old = places[locator]?.kernel
     places[locator, default: Place(kernel: kernel)].kernel = kernel
-    if let old, old != kernel { handleReboot(of: old, at: locator, &step) }
+    if let old, old != kernel { doubt(old, &step) }
     for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
       guard let roundTrip = peers[kernel]?.roundTrip else { return }
       let action = entities[entry.client]!.current!.sendAnew(at: step.now, roundTrip: roundTrip)
@@ -61,7 +81,25 @@ extension Kernel {
     }
   }
 
-  /// Another kernel sends from a locator: the one before it has ended, and its entities with it.
+  /// Asks a kernel whether it is still at its place, from which another one answers.
+  ///
+  /// If it answers none of some such probes, it has ended.
+  mutating func doubt(_ kernel: KernelID, _ step: inout Step) {
+    guard let locator = peers[kernel]?.locator else { return }
+    peers[kernel]!.doubts += 1
+    guard peers[kernel]!.doubts <= Limits.doubts else {
+      return handleReboot(of: kernel, at: locator, &step)
+    }
+    challenge(kernel, at: locator, &step)
+    pushTimer(.doubt(kernel), at: step.now + Timing.doubt)
+  }
+
+  /// A kernel has answered a request or a probe: it is alive, and hears this one.
+  mutating func noteAnswer(of kernel: KernelID, at now: Time) {
+    peers[kernel]?.handleAnswer(at: now)
+  }
+
+  /// Another kernel is at a locator: the one before it has ended, and its entities with it.
   private mutating func handleReboot(
     of kernel: KernelID, at locator: Locator, _ step: inout Step
   ) {

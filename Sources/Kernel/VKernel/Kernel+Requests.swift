@@ -20,9 +20,7 @@ extension Kernel {
       return
     }
     if header.server.isGroup {
-      // With the co-resident qualifier only one kernel's members are meant.
-      let near = header.mcb.flags.contains(.coResident) ? header.mcb.coResident : .none
-      guard near == .none || near.kernel == id else { return }
+      guard isMeant(header.mcb) else { return }
       let members = groups[header.server]?.members ?? []
       if members.isEmpty && !header.packetFlags.contains(.multicast)
         && !header.mcb.flags.contains(.datagram)
@@ -36,6 +34,8 @@ extension Kernel {
       }
       return
     }
+    // What a kernel of an earlier boot at this place had done is not known here.
+    guard header.server.kernel == id else { return handleStray(header, from: peer, &step) }
     guard entities[header.server]?.serverKind != nil else {
       if !header.packetFlags.contains(.multicast) {
         let known = records[RecordKey(client: header.client, member: .none)]?.id
@@ -47,6 +47,27 @@ extension Kernel {
       return
     }
     handleRequest(header, packet, for: header.server, from: peer, &step)
+  }
+
+  /// A request to an entity of another kernel came here, of one that was at this place before this
+  /// one: its sender is asked for a sign of life, by which it learns who is here now.
+  private mutating func handleStray(
+    _ header: PacketHeader, from peer: KernelID, _ step: inout Step
+  ) {
+    counters.packetsIgnored += 1
+    guard !header.packetFlags.contains(.multicast), let locator = peers[peer]?.locator,
+      strangers.take(at: step.now)
+    else { return }
+    challenge(peer, at: locator, &step)
+  }
+
+  /// Whether a group's members on this kernel are meant: with the co-resident qualifier, only those
+  /// of one kernel are, or those that have a member of another group beside them.
+  ///
+  /// Who qualifies with no entity means its own kernel, and sends no packet.
+  func isMeant(_ mcb: MessageControlBlock) -> Bool {
+    guard mcb.flags.contains(.coResident) else { return true }
+    return mcb.coResident.isGroup ? groups[mcb.coResident] != nil : mcb.coResident.kernel == id
   }
 
   private mutating func handleRequest(
@@ -61,6 +82,9 @@ extension Kernel {
       return
     }
     if isWhole && (isDatagram || entities[server]?.serverKind == .idempotent) {
+      if !isDatagram {
+        records[RecordKey(client: header.client, member: .none)]?.touch(at: step.now)
+      }
       step.append(
         .invoke(
           Request(
@@ -77,6 +101,13 @@ extension Kernel {
     if let old = records[key]?.peer {
       action = records[key]!.handleRequest(header, packet, from: peer, at: step.now)
       if old != peer { moveRecord(key, from: old, at: step.now) }
+    } else if header.retransmitCount > 0, peer == header.client.kernel, !header.server.isGroup {
+      // Perhaps the record is gone of the time when it was done: the client's clock may have stood
+      // still, so no time tells. A forwarder has a record of its own.
+      notifyClient(
+        header.client, header.transaction, [], .outcomeUnknown,
+        retransmitCount: header.retransmitCount, to: peer, &step)
+      return
     } else if addRecord(
       ServerTransaction(header, packet, from: peer, at: step.now), key, of: peer, at: step.now)
     {

@@ -31,13 +31,13 @@ extension Kernel {
     }
     entities[client]!.current = ClientTransaction(
       id: transaction, server: server, route: route, request: message,
-      limit: limit.map { step.now + $0 }, collects: collects, at: step.now,
-      roundTrip: roundTrip(by: route))
+      limit: limit.map { step.now + $0 }, begins: isUnknown(client, by: route, at: step.now),
+      collects: collects, at: step.now, roundTrip: roundTrip(by: route))
     if case .peer(let kernel) = route {
       addPending(client, transaction, on: kernel, at: step.now)
     } else if server.isGroup {
       if route == .local { noteWaiting(client, transaction, for: server) }
-      for member in groups[server]?.members ?? [] {
+      for member in groups[server]?.members ?? [] where route == .local || isMeant(message.mcb) {
         deliverLocally(message, from: client, transaction, to: server, member, &step)
       }
     } else {
@@ -59,14 +59,25 @@ extension Kernel {
 
   /// A group is asked everywhere, unless the co-resident qualifier names a kernel: that of some
   /// entity, or, with none, this one.
+  ///
+  /// Where another group qualifies, each kernel knows its own members.
   func route(to server: EntityID, _ message: Message) -> ClientTransaction.Route {
     var kernel = server.kernel
     if server.isGroup {
       guard message.mcb.flags.contains(.coResident) else { return .multicast }
       let near = message.mcb.coResident
+      if near.isGroup { return .multicast }
       kernel = near == .none ? id : near.kernel
     }
     return kernel == id ? .local : .peer(kernel)
+  }
+
+  /// Whether the server's kernel has perhaps no record of a client: its next transaction is begun
+  /// there before it is sent.
+  func isUnknown(_ client: EntityID, by route: ClientTransaction.Route, at now: Time) -> Bool {
+    guard case .peer(let kernel) = route else { return false }
+    return peers[kernel]?.locator == nil
+      || entities[client]?.exchanges.isRecent(kernel, at: now) != true
   }
 
   func roundTrip(by route: ClientTransaction.Route) -> RoundTrip {
@@ -129,6 +140,9 @@ extension Kernel {
       guard peers[kernel]?.locator != nil else {
         return locate(server.isGroup ? .manager(of: kernel) : server, &step)
       }
+      if entities[client]?.current?.isBeginning == true {
+        return transmitBegin(of: client, header.retransmitCount, to: kernel, &step)
+      }
       transmit(to: kernel, header, segment: segment, mask: mask, &step)
     }
   }
@@ -152,6 +166,7 @@ extension Kernel {
       }
       return
     }
+    noteAnswer(of: peer, at: step.now)
     var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
     let action =
       entities[header.client]?.current?.handleResponse(
@@ -186,10 +201,20 @@ extension Kernel {
       if let header, let peer, header.control.contains(.acknowledge) {
         notifyServer(header.server, of: client, header.transaction, [], .ok, to: peer, &step)
       }
+      if let peer { noteExchange(of: client, with: peer, at: step.now) }
       finish(client, server: server, message, &step)
     case .fail(let code):
       finish(client, server: .none, Message(reply: code), &step)
     }
+  }
+
+  /// A client has its response from a kernel, which has a record of it for a while; so has the one
+  /// that was asked, if it forwarded the request.
+  private mutating func noteExchange(of client: EntityID, with peer: KernelID, at now: Time) {
+    guard let current = entities[client]?.current, case .peer(let asked) = current.route
+    else { return }
+    if asked != peer { entities[client]?.exchanges.note(asked, at: current.startedAt) }
+    entities[client]?.exchanges.note(peer, at: now)
   }
 
   /// Ends the current transaction of a client.

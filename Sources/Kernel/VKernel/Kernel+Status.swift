@@ -3,12 +3,12 @@ public import VTransport
 
 /// The status of another kernel, for people: how long ago its last valid packet came, how long its
 /// manager takes to answer (nil before the first sample), whether it owes an answer and is silent,
-/// and the name of its host, if known.
+/// whether it is heard nevertheless, and the name of its host, if known.
 ///
 /// A tuple, so that its readers need not import the kernel.
 public typealias PeerStatus = (
   kernel: KernelID, locator: Locator, age: TimeSpan, roundTrip: TimeSpan?, isSilent: Bool,
-  host: String?
+  isDeaf: Bool, host: String?
 )
 
 /// The status of a local entity, for people: its user (none for a server), whether it serves, the
@@ -47,7 +47,10 @@ extension Kernel {
   public func peerStatus(at now: Time) -> [PeerStatus] {
     peers.compactMap { kernel, peer in
       peer.locator.map {
-        (kernel, $0, now - peer.heardAt, peer.roundTrip.smoothed, peer.isSilent, peer.host)
+        (
+          kernel, $0, now - peer.heardAt, peer.roundTrip.smoothed, peer.isSilent,
+          peer.isDeaf(at: now), peer.host
+        )
       }
     }
     .sorted { ($0.age, $0.kernel.rawValue) < ($1.age, $1.kernel.rawValue) }

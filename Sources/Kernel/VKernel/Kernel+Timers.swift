@@ -5,12 +5,14 @@ import VTransport
 extension Kernel {
   /// Does what is due at `now`; call it at `nextDeadline` or later.
   public mutating func handleTimers(_ step: inout Step) {
+    if let first = timers.first, first + Timing.late < step.now { wokeAt = step.now }
     while let (time, key) = timers.popDue(at: step.now) {
       switch key {
       case .client(let client): handleClientTimer(client, queued: time, &step)
       case .record(let key): handleRecordTimer(key, queued: time, &step)
       case .probe(let transaction): _ = takeProbe(transaction)
       case .silence(let kernel): watchSilence(of: kernel, &step)
+      case .doubt(let kernel): if peers[kernel]?.doubts ?? 0 > 0 { doubt(kernel, &step) }
       case .peerName(let kernel): handlePeerNameTimer(kernel, &step)
       case .ownName: handleNameTimer(&step)
       }
@@ -38,6 +40,7 @@ extension Kernel {
       records[key].map { $0.queuedAt != time && $0.queuedLaterAt != time } ?? true
     case .probe(let transaction): probes[transaction] == nil
     case .silence(let kernel): peers[kernel]?.isSilent != true
+    case .doubt(let kernel): (peers[kernel]?.doubts ?? 0) == 0
     case .peerName(let kernel): peers[kernel] == nil
     case .ownName: false
     }
@@ -67,10 +70,11 @@ extension Kernel {
       guard let current = entities[client]?.current?.schedule, current.limit == nil else {
         return false
       }
-      return current.startedAt + Timing.silence <= now
+      return max(current.startedAt, wokeAt) + Timing.silence <= now
     case .peer(let kernel):
+      let wokeAt = wokeAt
       let (wasSilent, isSilent) = withPeer(kernel, at: now) {
-        ($0.isSilent, $0.checkSilence(at: now))
+        ($0.isSilent, $0.checkSilence(at: now, since: wokeAt))
       }
       if isSilent { counters.silentPeers += 1 }
       if isSilent && !wasSilent { pushTimer(.silence(kernel), at: now + Timing.signInterval) }
@@ -82,8 +86,13 @@ extension Kernel {
   /// having sent anything.
   private mutating func watchSilence(of kernel: KernelID, _ step: inout Step) {
     guard let peer = peers[kernel], peer.isSilent, let locator = peer.locator else { return }
+    let age = step.now - peer.answeredAt
+    guard age < Timing.signsEnd else { return }
     challenge(kernel, at: locator, &step)
-    pushTimer(.silence(kernel), at: step.now + Timing.signInterval)
+    // As long again as it has been silent for, divided by the signs at first.
+    let parts = age.nanoseconds / Timing.signsAtFirst.nanoseconds + 1
+    let interval = min(Timing.signInterval * parts, Timing.signIntervalCap)
+    pushTimer(.silence(kernel), at: step.now + interval)
   }
 
   private mutating func handleRecordTimer(_ key: RecordKey, queued: Time, _ step: inout Step) {
@@ -119,9 +128,11 @@ extension Kernel {
       guard let limit = current.limit else { return }
       wakeAt = limit
     case .multicast:
-      if current.limit == nil { wakeAt = min(wakeAt, current.startedAt + Timing.silence) }
+      if current.limit == nil {
+        wakeAt = min(wakeAt, max(current.startedAt, wokeAt) + Timing.silence)
+      }
     case .peer(let kernel):
-      if let peer = peers[kernel] { wakeAt = min(wakeAt, peer.silentAt) }
+      if let peer = peers[kernel] { wakeAt = min(wakeAt, peer.silentAt(since: wokeAt)) }
     }
     if let limit = current.limit { wakeAt = min(wakeAt, limit) }
     if let queued = entities[client]?.queuedAt, queued <= wakeAt { return }

@@ -50,6 +50,8 @@ public struct Kernel: ~Copyable {
   var isNameTimerQueued = false
   /// Limits probes of kernels whose packets could not be opened.
   var strangers = RateLimit(perSecond: Limits.strangersAsked)
+  /// When this kernel last found that it had been stopped for a while.
+  var wokeAt = Time(nanoseconds: 0)
   private var generator: SplitMix
 
   /// `entropy` seeds transaction numbers; `id` must be new at every boot.
@@ -87,6 +89,7 @@ struct Entity: Sendable {
   /// The number of the last transaction it started.
   var lastTransaction: TransactionID
   var current: ClientTransaction?
+  var exchanges = Exchanges()
   var serverKind: ServerKind?
   /// The earliest entry of this entity in the timer queue.
   var queuedAt: Time?
@@ -130,6 +133,8 @@ enum TimerKey: Sendable {
   case record(RecordKey)
   case probe(TransactionID)
   case silence(KernelID)
+  /// A kernel from whose place another one answers.
+  case doubt(KernelID)
   /// A kernel whose host name is not known yet.
   case peerName(KernelID)
   /// This host's own name, while another kernel has it.

@@ -16,6 +16,8 @@ enum Limits {
   /// Kernels probed in one second because their packets could not be opened: a restarted node is
   /// found by it, and a flood of such packets costs little.
   static let strangersAsked = 10
+  /// How often a kernel is asked at a place from which another one answers, before it has ended.
+  static let doubts = 4
   /// Dead boots remembered for one locator: transactions that waited for older ones have long
   /// ended.
   static let earlierBoots = 8

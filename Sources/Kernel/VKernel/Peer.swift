@@ -3,12 +3,25 @@ import VTransport
 
 /// The state of another kernel: where it is, how fast it answers, and whether it is alive.
 ///
-/// A peer is silent once 2.0 s pass without a valid packet from it while it owes an answer.
-/// Transactions to it then end, and new ones end at once, until it is heard again.
+/// A peer is silent once 2.0 s pass in which it answers nothing although it owes an answer, even if
+/// it is heard: perhaps it does not hear this kernel. Transactions to it then end, and new ones end
+/// at once, until it answers again.
 struct Peer: Sendable {
+  /// A place from which a packet of it came, and where it was asked whether it is there.
+  struct Candidate: Sendable {
+    var locator: Locator
+    var transaction: TransactionID
+    var askedAt: Time
+  }
+
   var locator: Locator?
+  var candidate: Candidate?
+  /// How often it was asked at its locator since another kernel answered from there.
+  var doubts = 0
   var roundTrip = RoundTrip()
+  /// When its last valid packet came, and when it last answered a request or a probe.
   private(set) var heardAt: Time
+  private(set) var answeredAt: Time
   /// Transactions that wait for this peer.
   private(set) var pending = 0
   private var pendingSince: Time
@@ -25,18 +38,29 @@ struct Peer: Sendable {
 
   init(at now: Time) {
     heardAt = now
+    answeredAt = now
     pendingSince = now
   }
 
-  /// When it becomes silent, unless it is heard before.
-  var silentAt: Time { max(heardAt, pendingSince) + Timing.silence }
+  /// When it becomes silent, unless it answers before.
+  ///
+  /// While this kernel was stopped, until `woken`, nobody was asked.
+  func silentAt(since woken: Time) -> Time {
+    max(answeredAt, pendingSince, woken) + Timing.silence
+  }
+
+  /// Whether it is silent, but heard: what is sent to it is lost on the way.
+  func isDeaf(at now: Time) -> Bool { isSilent && now < heardAt + Timing.silence }
 
   /// Whether this kernel has nothing under way with it.
   var isIdle: Bool { pending == 0 && probes == 0 && records.isEmpty }
 
-  mutating func handleHeard(at now: Time) {
-    heardAt = now
+  mutating func handleHeard(at now: Time) { heardAt = now }
+
+  mutating func handleAnswer(at now: Time) {
+    answeredAt = now
     isSilent = false
+    doubts = 0
   }
 
   mutating func addPending(at now: Time) {
@@ -50,8 +74,8 @@ struct Peer: Sendable {
   }
 
   /// Marks it silent if its time is over; true if it is silent.
-  mutating func checkSilence(at now: Time) -> Bool {
-    if pending > 0 && silentAt <= now { isSilent = true }
+  mutating func checkSilence(at now: Time, since woken: Time) -> Bool {
+    if pending > 0 && silentAt(since: woken) <= now { isSilent = true }
     return isSilent
   }
 

@@ -3,12 +3,12 @@ public import VProtocol
 /// One message transaction as its client sees it: a request out, a response back.
 ///
 /// ```
-///              send                    response packet
-///   (start) ---------> awaiting response -------------> receiving response
-///                       |   ^   |                        |        |
-///        timeout: resend|   |   | whole response         | whole  | timeout:
-///        header + APG   +---+   v                        v        | RETRY
-///                            complete <------------------+--------+
+///            begun with            send            response packet
+///   (start) -------> beginning ---------> awaiting -------------> receiving response
+///      |                                  |   ^  |                 |        |
+///      +----------------------------------+---+  | whole           | whole  | timeout:
+///        exchanged    timeout: header + APG      v response        v        | RETRY
+///        lately                               complete <-----------+--------+
 /// ```
 /// RFC 1045 5. Call its `handle` methods for each event; carry out the action that they return. It
 /// ends with a whole response, with a code, or when its kernel finds the peer silent; never after a
@@ -16,6 +16,7 @@ public import VProtocol
 public struct ClientTransaction: Sendable {
   public enum Action: Equatable, Sendable {
     /// Send the request with these blocks; with `acknowledge` the server must confirm its arrival.
+    /// While `isBeginning`, begin the transaction at the server's kernel instead.
     case transmit(DeliveryMask, acknowledge: Bool)
     /// Tell the server's kernel which blocks of its response have arrived.
     case notifyServer(DeliveryMask, ReplyCode)
@@ -49,6 +50,9 @@ public struct ClientTransaction: Sendable {
   /// When the user's time limit ends it.
   public let limit: Time?
   public private(set) var retransmitCount: UInt8 = 0
+  /// The server's kernel must know of the transaction before the request is sent: it may have no
+  /// record of the client, and then takes no request that was sent before.
+  public private(set) var isBeginning: Bool
   /// When `handleTimeout` wants to be called to retransmit.
   public private(set) var repeatAt: Time
   public private(set) var transmittedAt: Time
@@ -64,11 +68,13 @@ public struct ClientTransaction: Sendable {
   private var pings = 0
   /// Retransmissions since the server's kernel was last heard.
   private var silentAttempts = 0
+  /// The transmission that the server's kernel answered last.
+  private var echoed: UInt8?
 
   public init(
     id: TransactionID, server: EntityID, route: Route = .multicast, request: Message,
-    limit: Time?, forwardCount: UInt8 = 0, collects: Bool = false, at now: Time,
-    roundTrip: RoundTrip
+    limit: Time?, forwardCount: UInt8 = 0, begins: Bool = false, collects: Bool = false,
+    at now: Time, roundTrip: RoundTrip
   ) {
     self.id = id
     self.server = server
@@ -77,6 +83,7 @@ public struct ClientTransaction: Sendable {
     self.request = request
     self.limit = limit
     self.forwardCount = forwardCount
+    isBeginning = begins
     answered = collects ? [] : nil
     startedAt = now
     transmittedAt = now
@@ -125,8 +132,11 @@ public struct ClientTransaction: Sendable {
     silentAttempts += 1
     // Which members of a group are missing is unknown: all are asked again, and repeat their
     // answers.
-    let first = answered == nil ? roundTrip.retransmission : Timing.collection
-    repeatAt = now + doubled(first, silentAttempts, Timing.retransmissionCap)
+    let (first, cap) =
+      answered == nil
+      ? (roundTrip.retransmission, Timing.retransmissionCap)
+      : (Timing.collection, Timing.collectionCap)
+    repeatAt = now + doubled(first, silentAttempts, cap)
     return countTransmission(.transmit([], acknowledge: true), at: now)
   }
 
@@ -180,6 +190,14 @@ public struct ClientTransaction: Sendable {
   /// Members of one group whose responses are told apart: more than a cluster has hosts.
   static let responsesMax = 4096
 
+  /// Whether an acknowledgement answers a transmission that none before it answered.
+  ///
+  /// A server's kernel that does not hear this one any more may still ask for missing blocks.
+  public mutating func isNews(_ notify: NotifyClient) -> Bool {
+    defer { echoed = notify.retransmitCount }
+    return echoed != notify.retransmitCount
+  }
+
   /// The server's kernel sent the state of the request.
   public mutating func handleNotify(
     _ notify: NotifyClient, at now: Time, roundTrip: inout RoundTrip
@@ -189,6 +207,8 @@ public struct ClientTransaction: Sendable {
     silentAttempts = 0
     switch notify.code {
     case .ok, .busy:
+      // It has taken nothing, and had no room to remember that: the request must be announced.
+      if notify.code == .busy && retransmitCount == 0 { isBeginning = true }
       pings += 1
       repeatAt = now + doubled(roundTrip.firstRetransmission, pings, Timing.pingCap)
       return .nothing
@@ -197,7 +217,13 @@ public struct ClientTransaction: Sendable {
       repeatAt = now + roundTrip.firstRetransmission
       let missing = request.blocks.subtracting(notify.delivery)
       return countTransmission(.transmit(missing, acknowledge: false), at: now)
-    case .retryAll: return sendAnew(at: now, roundTrip: roundTrip)
+    case .retryAll:
+      guard isBeginning else { return sendAnew(at: now, roundTrip: roundTrip) }
+      isBeginning = false
+      (retransmitCount, pings, echoed) = (0, 0, nil)
+      transmittedAt = now
+      repeatAt = now + roundTrip.firstRetransmission
+      return .transmit(request.blocks, acknowledge: false)
     default: return .fail(notify.code)
     }
   }
@@ -209,7 +235,8 @@ public struct ClientTransaction: Sendable {
   }
 
   private mutating func countTransmission(_ action: Action, at now: Time) -> Action {
-    retransmitCount = (retransmitCount + 1) & 7
+    // Never 0 again: that is the first transmission, which alone a server without a record takes.
+    retransmitCount = retransmitCount % 7 + 1
     transmittedAt = now
     return action
   }

@@ -50,14 +50,24 @@ public enum Timing {
   public static let retransmissionCap = TimeSpan.milliseconds(100)
   /// When a group is asked again, if all answers are wanted; then the time doubles.
   public static let collection = TimeSpan.milliseconds(10)
+  public static let collectionCap = TimeSpan.milliseconds(500)
   public static let beforeAnySample = TimeSpan.milliseconds(50)
   /// TC1 doubles up to this while the server answers that it is working.
   public static let pingCap = TimeSpan.milliseconds(500)
-  /// A peer kernel is silent if nothing valid came from it for this long.
+  /// A peer kernel is silent if it has answered nothing for this long although it was asked.
   public static let silence = TimeSpan.seconds(2)
-  /// How often a silent kernel is asked for a sign of life: a host that is up again is found within
-  /// 2 s, even if one packet is lost.
+  /// A timer that comes later than this shows that the host slept, or the node was stopped.
+  public static let late = TimeSpan.milliseconds(500)
+  /// How often a silent kernel is asked for a sign of life at first: a host that is up again is
+  /// found within 2 s, even if one packet is lost.
   public static let signInterval = TimeSpan.milliseconds(800)
+  /// Asked for longer than this, it is asked more and more seldom, up to the cap.
+  public static let signsAtFirst = TimeSpan.seconds(30)
+  public static let signIntervalCap = TimeSpan.seconds(5)
+  /// A kernel that was silent for a day is asked no more: if it comes back, it is heard.
+  public static let signsEnd = TimeSpan.seconds(86_400)
+  /// How soon a kernel is asked again whether it is still at a place from which another answers.
+  public static let doubt = TimeSpan.milliseconds(25)
   /// A block is missing although a later one came.
   public static let hole = TimeSpan.microseconds(250)
   /// The rest of a group is late.
@@ -66,6 +76,12 @@ public enum Timing {
   public static let responseCheck = TimeSpan.seconds(5)
   /// TS4: how long the record of a client is kept after its response was acknowledged.
   public static let recordKept = TimeSpan.seconds(5)
+  /// A client that has not exchanged anything with a kernel for this long begins its transaction
+  /// there: by then its record may be gone.
+  public static let idle = TimeSpan.seconds(5)
+  /// How long the record of a transaction that was begun waits for its request: longer than `idle`,
+  /// and longer than any answer to the client was under way.
+  public static let begunKept = TimeSpan.seconds(10)
   /// TS2: the requests of a kernel that has been silent for this long are orphans.
   public static let orphan = TimeSpan.seconds(10)
 }

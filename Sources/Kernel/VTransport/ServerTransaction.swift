@@ -9,8 +9,10 @@ public import VProtocol
 ///      | known client         v          |             |  ^
 ///      +----------------> receiving -----+             +--+ repeated request: OK
 /// ```
-/// RFC 1045 6. It filters duplicates: an older request is dropped, an equal one is answered with
-/// the kept response, and a newer one acknowledges the last response and takes over the record.
+/// A client that has been idle begins its next transaction: the record starts as `discarded`,
+/// with the number before it. RFC 1045 6. It filters duplicates: an older request is dropped,
+/// an equal one is answered with the kept response, and a newer one acknowledges the last
+/// response and takes over the record.
 public struct ServerTransaction: Sendable {
   public enum Action: Equatable, Sendable {
     /// Give the whole request to its server.
@@ -59,9 +61,14 @@ public struct ServerTransaction: Sendable {
   /// Since when that kernel owes an answer.
   public private(set) var targetAskedAt: Time?
   private var probes = 0
+  /// A client that is still there has answered one of so many: about a second.
+  private static let probesMax = 12
   /// How often in a row missing blocks were requested without effect.
   private var retries = 0
   private static let retriesMax = 30
+  /// How often the client's kernel was asked whether the response came.
+  private var checks = 0
+  private static let checksMax = 6
   /// How often one server of this kernel passed the request to another.
   private var forwardsHere: UInt8 = 0
   /// The server of this kernel that the request was forwarded to; `none` before that.
@@ -79,6 +86,37 @@ public struct ServerTransaction: Sendable {
     self.peer = peer
     wakeAt = now
     takeUp(header, packet, from: peer)
+  }
+
+  /// The record of a client that has begun a transaction before it sends the request.
+  public init(_ begin: BeginTransaction, from peer: KernelID, at now: Time) {
+    client = begin.client
+    id = begin.transaction.previous
+    forwardCount = 0
+    addressee = .none
+    retransmitCount = 0
+    self.peer = peer
+    state = .discarded
+    principal = begin.state.client
+    wakeAt = now + Timing.begunKept
+  }
+
+  /// Its client begins a transaction: whatever was before it is over.
+  public mutating func handleBegin(_ begin: BeginTransaction, at now: Time) {
+    guard begin.transaction.isNewer(than: id) else { return }
+    // A server that still works goes on; the request will end that.
+    guard state == .responded || state == .discarded else { return }
+    principal = begin.state.client
+    response = nil
+    state = .discarded
+    id = begin.transaction.previous
+    wakeAt = now + Timing.begunKept
+  }
+
+  /// Its client has exchanged a message with a server that needs no record: the record stays as
+  /// long as the client counts on it.
+  public mutating func touch(at now: Time) {
+    if state == .discarded { wakeAt = max(wakeAt, now + Timing.begunKept) }
   }
 
   public var isProcessing: Bool { state == .processing }
@@ -222,6 +260,7 @@ public struct ServerTransaction: Sendable {
     switch state {
     case .awaitingProbe:
       probes += 1
+      if probes > Self.probesMax { return .drop }
       let span = roundTrip.retransmission * (1 << Int64(min(probes, 8)))
       wakeAt = now + min(span, Timing.retransmissionCap)
       return .probe
@@ -240,6 +279,8 @@ public struct ServerTransaction: Sendable {
       wakeAt = now + Timing.orphan
       return .nothing
     case .responded:
+      checks += 1
+      if checks > Self.checksMax { return .drop }
       wakeAt = now + Timing.responseCheck
       return .respond([], acknowledge: true)
     case .discarded:
@@ -260,7 +301,7 @@ public struct ServerTransaction: Sendable {
     response = nil
     forwarded = nil
     targetAskedAt = nil
-    retries = 0
+    (retries, probes, checks) = (0, 0, 0)
     reception = PacketGroupReception(header)
     _ = reception?.accept(header, packet)
   }

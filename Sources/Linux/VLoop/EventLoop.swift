@@ -120,7 +120,7 @@ package final class EventLoop: @unchecked Sendable {
 
   // MARK: times
 
-  package static var now: Int64 { nanoseconds(of: CLOCK_MONOTONIC) }
+  package static var now: Int64 { nanoseconds(of: CLOCK_BOOTTIME) }
   /// Since 1970.
   package static var wallClock: Int64 { nanoseconds(of: CLOCK_REALTIME) }
 

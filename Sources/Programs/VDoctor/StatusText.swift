@@ -56,7 +56,9 @@ struct StatusText {
 
   private func row(_ peer: NodeReport.Peer) -> Row {
     let state: String
-    if peer.isSilent {
+    if peer.isDeaf {
+      state = "deaf: it is heard, but packets to it are lost"
+    } else if peer.isSilent {
       let since = peer.heardMilliseconds.map { " for \(Text.duration($0))" } ?? ""
       let why = troubles.first { $0.host == peer.name }.map { ", \($0.cause.rawValue)" } ?? ""
       state = "silent\(since)\(why)"

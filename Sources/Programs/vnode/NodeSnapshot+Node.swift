@@ -29,7 +29,7 @@ extension NodeSnapshot {
       peers: node.peers.map {
         Peer(
           kernel: $0.kernel, locator: "\($0.locator)", age: $0.age, roundTrip: $0.roundTrip,
-          isSilent: $0.isSilent, host: $0.host)
+          isSilent: $0.isSilent, isDeaf: $0.isDeaf, host: $0.host)
       })
     self.configuredPeers = configuredPeers
     var usage = rusage()

@@ -83,6 +83,7 @@ public enum OperationTable {
     Entry(notification: "NotifyClient", Management.notifyClient, ofKernels),
     Entry(notification: "NotifyServer", Management.notifyServer, ofKernels),
     Entry(notification: "NotifyRemoteClient", Management.notifyRemoteClient, ofKernels),
+    Entry(notification: "BeginTransaction", Management.beginTransaction, ofKernels),
   ]
 
   private static let naming: [Entry] = [

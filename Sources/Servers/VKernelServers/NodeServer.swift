@@ -248,7 +248,7 @@ public final class NodeServer: Sendable {
     let ahead = clock.map { "\($0.nanoseconds / 1_000_000)" } ?? "-"
     let age = peer.age.nanoseconds / 1_000_000
     return "peer \(peer.kernel) \(peer.host ?? "-") \(peer.locator) \(age) \(roundTrip) "
-      + "\(isQuiet(peer) ? "silent" : "alive") \(ahead)"
+      + "\(peer.isDeaf ? "deaf" : isQuiet(peer) ? "silent" : "alive") \(ahead)"
   }
 
   private static func isQuiet(_ peer: NodeSnapshot.Peer) -> Bool {

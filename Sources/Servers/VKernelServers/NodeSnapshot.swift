@@ -23,20 +23,22 @@ public struct NodeSnapshot: Sendable {
     public var age: TimeSpan
     /// How long its manager takes to answer; nil before the first sample.
     public var roundTrip: TimeSpan?
-    /// Whether it owes an answer and is silent.
+    /// Whether it owes an answer and is silent, and whether it is heard nevertheless.
     public var isSilent: Bool
+    public var isDeaf: Bool
     /// The name of its host, if known.
     public var host: String?
 
     public init(
       kernel: KernelID, locator: String, age: TimeSpan, roundTrip: TimeSpan?, isSilent: Bool,
-      host: String? = nil
+      isDeaf: Bool = false, host: String? = nil
     ) {
       self.kernel = kernel
       self.locator = locator
       self.age = age
       self.roundTrip = roundTrip
       self.isSilent = isSilent
+      self.isDeaf = isDeaf
       self.host = host
     }
   }

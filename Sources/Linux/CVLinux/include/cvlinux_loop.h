@@ -50,7 +50,7 @@ static inline int v_epoll_wait(int epoll, int timeout_ms) {
 }
 
 static inline int v_timer_create(void) {
-  return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  return timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 }
 
 // Fires once at an absolute time of the monotonic clock.

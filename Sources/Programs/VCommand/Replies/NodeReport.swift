@@ -11,6 +11,8 @@ package struct NodeReport {
     package var heardMilliseconds: Int?
     package var roundTripMicroseconds: Int?
     package var isSilent: Bool
+    /// It is heard, but does not answer: what is sent to it is lost on the way.
+    package var isDeaf: Bool
     /// How far its clock is ahead of this host's.
     package var clockMilliseconds: Int?
 
@@ -21,6 +23,7 @@ package struct NodeReport {
       case heardMilliseconds = "heard_ms"
       case roundTripMicroseconds = "rtt_us"
       case isSilent = "is_silent"
+      case isDeaf = "is_deaf"
       case clockMilliseconds = "clock_ahead_ms"
     }
   }
@@ -63,7 +66,8 @@ package struct NodeReport {
           Peer(
             kernel: words[1], host: words[2] == "-" ? nil : words[2],
             locator: words[3] == "-" ? nil : words[3], heardMilliseconds: Int(words[4]),
-            roundTripMicroseconds: Int(words[5]), isSilent: words[6] == "silent",
+            roundTripMicroseconds: Int(words[5]), isSilent: words[6] != "alive",
+            isDeaf: words[6] == "deaf",
             clockMilliseconds: words.count > 7 ? Int(words[7]) : nil))
       case (let key?, 2): values[key] = words[1] == "-" ? nil : words[1]
       default: break

@@ -89,7 +89,7 @@ public struct QueryNode: Operation {
   /// name_holder IP:PORT    uptime_ms N        cpu_us N           attached N
   /// closed REASON N        counter NAME N     configured IP:PORT
   /// rejected IP:PORT N LAST_MS REASON
-  /// peer KERNEL HOST IP:PORT HEARD_MS RTT_US alive|silent CLOCK_MS
+  /// peer KERNEL HOST IP:PORT HEARD_MS RTT_US alive|silent|deaf CLOCK_MS
   /// peers_left_out N
   /// ```
   public struct Answer: OperationAnswer {

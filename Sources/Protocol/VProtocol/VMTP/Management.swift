@@ -6,6 +6,8 @@ public enum Management {
   public static let notifyClient: UInt32 = 0x00010F
   public static let notifyServer: UInt32 = 0x000110
   public static let notifyRemoteClient: UInt32 = 0x000111
+  /// V's own.
+  public static let beginTransaction: UInt32 = 0x000120
 }
 
 /// Asks the manager of an entity for its current transaction and its principal.
@@ -71,6 +73,31 @@ public struct ProbeEntity: ProcessOperation {
           .word(4, marks.rawValue << 1 | (isAwaitingResponse ? 1 : 0)).pair(5, startedAt),
         segment: Array(principal.utf8))
     }
+  }
+}
+
+/// Tells a server's kernel that a client is about to send it a request, and who the client is: a
+/// datagram with what the answer to a probe of the client has.
+///
+/// The kernel answers by `NotifyClient`: `retryAll` to have the request, `busy` without room for a
+/// record. Not in RFC 1045, where at most once rests on the client's clock.
+public struct BeginTransaction: Equatable, Sendable {
+  public var state: ProbeEntity.EntityState
+
+  public init(_ state: ProbeEntity.EntityState) { self.state = state }
+
+  public var client: EntityID { state.entity }
+  public var transaction: TransactionID { state.transaction }
+
+  public init(parsing message: Message) throws(WireError) {
+    state = try ProbeEntity.EntityState(parsing: message)
+  }
+
+  public var message: Message {
+    var message = state.message
+    message.mcb.code = Management.beginTransaction
+    message.mcb.flags.formUnion([.datagram, .publicInterface])
+    return message
   }
 }
 

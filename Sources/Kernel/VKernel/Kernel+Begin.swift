@@ -1,0 +1,52 @@
+import VProtocol
+import VTransport
+
+/// Transactions that are begun before their request is sent.
+///
+/// At most once does not rest on a client's clock, which stands still while its host sleeps: a
+/// kernel without a record of a client takes no request that was sent before. So that the loss of
+/// a first packet is no unknown outcome, a client that was idle has its record made first, at no
+/// more cost than the probe that the request would cause.
+extension Kernel {
+  /// Tells the kernel of a server who the client is, and which transaction it starts.
+  mutating func transmitBegin(
+    of client: EntityID, _ retransmitCount: UInt8, to kernel: KernelID, _ step: inout Step
+  ) {
+    guard let state = entityState(of: client) else { return }
+    let message = BeginTransaction(state).message
+    var header = managementHeader(message.mcb)
+    header.retransmitCount = retransmitCount
+    transmit(to: kernel, header, segment: message.segment, &step)
+  }
+
+  /// A client of another kernel is about to send a request: there is a record of it from now on.
+  mutating func handleBegin(
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, _ step: inout Step
+  ) {
+    guard header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize)),
+      let begin = try? BeginTransaction(parsing: wholeMessage(header, packet))
+    else {
+      counters.packetsIgnored += 1
+      return
+    }
+    guard believes(begin.state, from: peer, &step) else {
+      counters.principalsRefused += 1
+      return
+    }
+    let key = RecordKey(client: begin.client, member: .none)
+    var code = ReplyCode.retryAll
+    if let known = records[key]?.id {
+      // A late copy: the request has come.
+      guard begin.transaction.isNewer(than: known) else { return }
+      records[key]!.handleBegin(begin, at: step.now)
+    } else if !addRecord(
+      ServerTransaction(begin, from: peer, at: step.now), key, of: peer, at: step.now)
+    {
+      code = .busy
+    }
+    armRecord(key)
+    notifyClient(
+      begin.client, begin.transaction, [], code, retransmitCount: header.retransmitCount,
+      to: peer, &step)
+  }
+}
