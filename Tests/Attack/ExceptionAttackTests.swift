@@ -30,7 +30,7 @@ struct ExceptionAttackTests {
     case QueryGroup.code: try GroupAttack().questions()
     case ChangeGroup.code: try GroupAttack().changes()
     case Management.notifyClient, Management.notifyServer, Management.notifyRemoteClient,
-      Management.beginTransaction:
+      Management.beginTransaction, Management.queryOutcome:
       try notifications(code)
     default: Issue.record("\(OperationTable.entry(code)?.name ?? "\(code)") has no attack")
     }
@@ -145,6 +145,9 @@ struct ExceptionAttackTests {
     switch code {
     case Management.notifyClient: return Message(notice.mcb)
     case Management.notifyRemoteClient: return Message(notice.remoteMCB)
+    case Management.queryOutcome:
+      return Message(
+        QueryOutcome(client: request.client, transaction: request.transaction).mcb)
     case Management.beginTransaction:
       let state = ProbeEntity.EntityState(
         transaction: request.transaction.next, entity: request.client, isAwaitingResponse: true,

@@ -42,6 +42,8 @@ public struct RequestTargets: Sendable {
         transaction: TransactionID(1), entity: self.client, isAwaitingResponse: true,
         principal: "\(user)@\(host)")
       return BeginTransaction(state).message
+    case Management.queryOutcome:
+      return Message(QueryOutcome(client: self.client, transaction: TransactionID(1)).mcb)
     default: return nil
     }
   }

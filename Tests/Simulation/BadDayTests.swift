@@ -147,6 +147,36 @@ struct BadDayTests {
     #expect(pair.ask(1) == .ok)
   }
 
+  @Test("an exchange with the members of a group, or with a manager, makes no record of the client")
+  func idleBesideGroup() {
+    let pair = Pair(seed: 20)
+    let group = EntityID(group: 77, low: 7, isUnrestricted: true)
+    pair.moa.join(pair.server, group: group)
+    var near = Self.hello
+    near.flags = .coResident
+    near.coResident = .manager(of: pair.moa.id)
+    let manager = EntityID.manager(of: pair.moa.id)
+    for (message, target) in [
+      (Message(near), group), (ProbeEntity(pair.server).message, manager),
+    ] {
+      pair.simulator.run(for: .seconds(30))
+      let code = Shared<ReplyCode?>(nil)
+      pair.kea.send(message, from: pair.client, to: target, options: SendOptions()) {
+        code.value = $0.code
+      }
+      pair.simulator.run(for: .seconds(1)) { code.value != nil }
+      #expect(code.value == .ok)
+      // The first packet of the next request is lost.
+      let lost = Shared(0)
+      pair.simulator.dropsPacket = { _ in
+        lost.value += 1
+        return lost.value == 1
+      }
+      #expect(pair.ask(UInt32(lost.value + 1)) == .ok)
+      pair.simulator.dropsPacket = nil
+    }
+  }
+
   @Test("without room for another record a request waits, and is done once there is room")
   func busy() {
     let simulator = Simulator(seed: 13)
@@ -168,6 +198,81 @@ struct BadDayTests {
     for request in held.value[6144...] { moa.reply(Message(reply: .ok), to: request) }
     simulator.run(for: .seconds(10)) { codes.value.count == count }
     #expect(codes.value.count == count && codes.value.allSatisfy { $0.isOK })
+  }
+
+  // MARK: a host restarts
+
+  /// What `node` is told about a request, asking as its node server or as another entity of it.
+  private static func outcome(
+    of transaction: TransactionID, _ client: EntityID, on moa: Node, asking node: Node,
+    as asker: EntityID, _ simulator: Simulator
+  ) -> ReplyCode? {
+    let code = Shared<ReplyCode?>(nil)
+    node.send(
+      Message(QueryOutcome(client: client, transaction: transaction).mcb), from: asker,
+      to: .manager(of: moa.id), options: SendOptions()
+    ) { response in
+      code.value = response.code
+      // The response that the request had.
+      if response.code.isOK { #expect(response.message.segment.count == 5000) }
+    }
+    simulator.run(for: .seconds(5)) { code.value != nil }
+    return code.value
+  }
+
+  @Test("a restarted host learns what became of its requests, and no other host or process does")
+  func outcomes() {
+    let pair = Pair(seed: 19)
+    let (simulator, kea, moa) = (pair.simulator, pair.kea, pair.moa)
+    let tui = simulator.start("tui")
+    let held = Shared<[Request]>([])
+    let slow = moa.makeServer(knowsPrincipals: true) { held.value.append($0) }
+    let begun = Shared<[BeginTransaction]>([])
+    simulator.dropsPacket = { packet in
+      guard let header = try? PacketHeader(parsing: packet.span.bytes, bodyBytes: packet.count - 4)
+      else { return false }
+      let segment = Array(packet[64...].prefix(header.mcb.segmentSize))
+      if header.mcb.code == Management.beginTransaction,
+        let begin = try? BeginTransaction(parsing: Message(header.mcb, segment: segment))
+      {
+        begun.value.append(begin)
+      }
+      // The third of the requests never comes.
+      return header.mcb.code == 0x7701 && header.client == begun.value.last?.client
+        && begun.value.count == 3
+    }
+    for count in 1...3 {
+      kea.send(
+        Message(Self.hello), from: kea.makeClient(user: "ann"), to: slow, options: SendOptions()
+      ) { _ in }
+      simulator.run(for: .milliseconds(20)) { held.value.count == count }
+    }
+    #expect(held.value.count == 2 && begun.value.count == 3)
+    simulator.crash("kea")
+    let successor = simulator.start("kea")
+    successor.announce()
+    simulator.run(for: .seconds(1))
+    simulator.dropsPacket = nil
+    let response = Message(MessageControlBlock(), segment: [UInt8](repeating: 3, count: 5000))
+    moa.reply(response, to: held.value[0])
+    func nodeServer(_ node: Node) -> EntityID {
+      node.makeServer(discriminator: 2, knowsPrincipals: false) { _ in }
+    }
+    func told(_ index: Int, _ node: Node, _ asker: EntityID) -> ReplyCode? {
+      Self.outcome(
+        of: begun.value[index].transaction, begun.value[index].client, on: moa, asking: node,
+        as: asker, simulator)
+    }
+    let (own, other) = (nodeServer(successor), nodeServer(tui))
+    #expect(told(0, tui, other) == .outcomeUnknown)
+    #expect(told(0, successor, successor.makeClient(user: "root")) == .illegalRequest)
+    #expect(told(0, successor, own) == .ok)
+    #expect(told(1, successor, own) == .busy)
+    #expect(told(2, successor, own) == .nonexistentEntity)
+    moa.reply(response, to: held.value[1])
+    #expect(told(1, successor, own) == .ok)
+    simulator.run(for: .seconds(31))
+    for index in 0..<3 { #expect(told(index, successor, own) == .outcomeUnknown) }
   }
 
   // MARK: one direction is lost

@@ -140,6 +140,12 @@ struct LayoutTests {
         samples: [Message(notify.mcb)], parse: { NotifyServer(parsing: $0.mcb) },
         emit: { Message(($0 as! NotifyServer).mcb) })
       return (codec, nil)
+    case Management.queryOutcome:
+      let query = QueryOutcome(client: Samples.all, transaction: TransactionID(5))
+      let codec = Codec(
+        samples: [Message(query.mcb)], parse: { QueryOutcome(parsing: $0.mcb) },
+        emit: { Message(($0 as! QueryOutcome).mcb) })
+      return (codec, nil)
     case Management.beginTransaction:
       let state = ProbeEntity.EntityState(
         transaction: TransactionID(5), entity: Samples.entity, isAwaitingResponse: true,

@@ -201,6 +201,7 @@ struct OperationTests {
     #expect(Management.notifyServer == 0x110)
     #expect(Management.notifyRemoteClient == 0x111)
     #expect(Management.beginTransaction == 0x120)
+    #expect(Management.queryOutcome == 0x121)
   }
 
   // MARK: shared

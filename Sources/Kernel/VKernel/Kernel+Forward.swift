@@ -94,7 +94,7 @@ extension Kernel {
     endPending(old)
     let next = ClientTransaction(
       id: old.id, server: target, route: route, request: message, limit: old.limit,
-      forwardCount: forwardCount, begins: isUnknown(client, by: route, at: step.now),
+      forwardCount: forwardCount, begins: isUnknown(client, to: target, by: route, at: step.now),
       at: step.now, roundTrip: roundTrip(by: route))
     entities[client]!.current = next
     addPending(client, old.id, on: target.kernel, at: step.now)

@@ -21,6 +21,9 @@ extension Kernel {
       guard let locator = peers[peer]?.locator else { return }
       return answerProbe(header, from: peer, at: locator, &step)
     }
+    if header.mcb.code == Management.queryOutcome, header.client == .nodeServer(of: peer) {
+      return answerOutcome(header, from: peer, &step)
+    }
     // Kernels are believed, and no process of theirs.
     guard header.client == .manager(of: peer) else {
       counters.packetsIgnored += 1
@@ -72,14 +75,14 @@ extension Kernel {
   }
 
   /// Refuses a request to this manager alone; a request to all managers is for another one.
-  private func refuse(
+  func refuse(
     _ header: PacketHeader, _ code: ReplyCode, to peer: KernelID, _ step: inout Step
   ) {
     guard header.server == manager, let locator = peers[peer]?.locator else { return }
     answer(header, Message(reply: code), to: peer, at: locator, &step)
   }
 
-  private func answer(
+  func answer(
     _ header: PacketHeader, _ message: Message, to peer: KernelID, at locator: Locator,
     _ step: inout Step
   ) {

@@ -106,7 +106,7 @@ extension Kernel {
     for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
       finish(entry.client, server: .none, Message(reply: .outcomeUnknown), &step)
     }
-    for key in peers[kernel]?.records ?? [] { records[key] = nil }
+    keepOutcomes(of: kernel, for: places[locator]?.kernel ?? kernel, at: step.now)
     peers[kernel] = nil
     dead.insert(kernel)
     places[locator]?.earlier.append(kernel)

@@ -81,7 +81,7 @@ extension Kernel {
       counters.packetsIgnored += 1
       return
     }
-    if isWhole && (isDatagram || entities[server]?.serverKind == .idempotent) {
+    if isWhole && entities[server]?.serverKind == .idempotent {
       if !isDatagram {
         records[RecordKey(client: header.client, member: .none)]?.touch(at: step.now)
       }

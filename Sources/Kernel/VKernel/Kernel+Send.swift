@@ -31,8 +31,9 @@ extension Kernel {
     }
     entities[client]!.current = ClientTransaction(
       id: transaction, server: server, route: route, request: message,
-      limit: limit.map { step.now + $0 }, begins: isUnknown(client, by: route, at: step.now),
-      collects: collects, at: step.now, roundTrip: roundTrip(by: route))
+      limit: limit.map { step.now + $0 },
+      begins: isUnknown(client, to: server, by: route, at: step.now), collects: collects,
+      at: step.now, roundTrip: roundTrip(by: route))
     if case .peer(let kernel) = route {
       addPending(client, transaction, on: kernel, at: step.now)
     } else if server.isGroup {
@@ -72,12 +73,20 @@ extension Kernel {
     return kernel == id ? .local : .peer(kernel)
   }
 
-  /// Whether the server's kernel has perhaps no record of a client: its next transaction is begun
-  /// there before it is sent.
-  func isUnknown(_ client: EntityID, by route: ClientTransaction.Route, at now: Time) -> Bool {
-    guard case .peer(let kernel) = route else { return false }
+  /// Whether the server's kernel should have a record of a client, and has perhaps none: its next
+  /// transaction is begun there before it is sent.
+  func isUnknown(
+    _ client: EntityID, to server: EntityID, by route: ClientTransaction.Route, at now: Time
+  ) -> Bool {
+    guard case .peer(let kernel) = route, Self.hasRecords(server) else { return false }
     return peers[kernel]?.locator == nil
       || entities[client]?.exchanges.isRecent(kernel, at: now) != true
+  }
+
+  /// Whether the requests of a client to this entity have one record: members of a group have one
+  /// each, and a manager has none.
+  private static func hasRecords(_ server: EntityID) -> Bool {
+    !server.isGroup && server != .manager(of: server.kernel)
   }
 
   func roundTrip(by route: ClientTransaction.Route) -> RoundTrip {
@@ -211,7 +220,8 @@ extension Kernel {
   /// A client has its response from a kernel, which has a record of it for a while; so has the one
   /// that was asked, if it forwarded the request.
   private mutating func noteExchange(of client: EntityID, with peer: KernelID, at now: Time) {
-    guard let current = entities[client]?.current, case .peer(let asked) = current.route
+    guard let current = entities[client]?.current, case .peer(let asked) = current.route,
+      Self.hasRecords(current.server)
     else { return }
     if asked != peer { entities[client]?.exchanges.note(asked, at: current.startedAt) }
     entities[client]?.exchanges.note(peer, at: now)

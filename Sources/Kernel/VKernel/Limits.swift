@@ -18,6 +18,9 @@ enum Limits {
   static let strangersAsked = 10
   /// How often a kernel is asked at a place from which another one answers, before it has ended.
   static let doubts = 4
+  /// Requests of a kernel that has ended whose outcomes are kept for its successor: a mount has at
+  /// most so many that are not idempotent under way.
+  static let outcomes = 256
   /// Dead boots remembered for one locator: transactions that waited for older ones have long
   /// ended.
   static let earlierBoots = 8

@@ -82,6 +82,8 @@ public enum Timing {
   /// How long the record of a transaction that was begun waits for its request: longer than `idle`,
   /// and longer than any answer to the client was under way.
   public static let begunKept = TimeSpan.seconds(10)
+  /// How long the outcomes of a kernel's requests are kept for its successor: it restarts sooner.
+  public static let outcomeKept = TimeSpan.seconds(30)
   /// TS2: the requests of a kernel that has been silent for this long are orphans.
   public static let orphan = TimeSpan.seconds(10)
 }

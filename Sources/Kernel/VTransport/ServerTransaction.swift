@@ -69,6 +69,10 @@ public struct ServerTransaction: Sendable {
   /// How often the client's kernel was asked whether the response came.
   private var checks = 0
   private static let checksMax = 6
+  /// The request is a datagram, which is not answered.
+  private var isDatagram = false
+  /// The client's kernel has ended; what became of the request is kept for its successor.
+  private var isClientGone = false
   /// How often one server of this kernel passed the request to another.
   private var forwardsHere: UInt8 = 0
   /// The server of this kernel that the request was forwarded to; `none` before that.
@@ -111,6 +115,41 @@ public struct ServerTransaction: Sendable {
     state = .discarded
     id = begin.transaction.previous
     wakeAt = now + Timing.begunKept
+  }
+
+  /// What became of a request of a kernel that has ended.
+  public enum Outcome: Equatable, Sendable {
+    case done(Message)
+    case underWay
+    /// The request has not come, and will not be taken any more.
+    case neverSeen
+    case unknown
+  }
+
+  /// The client's kernel has ended, and perhaps has a successor; false if there is nothing to keep.
+  public mutating func handleClientEnded(successor: KernelID, at now: Time) -> Bool {
+    switch state {
+    case .processing, .responded, .discarded: break
+    case .awaitingProbe, .receiving, .forwarded: return false
+    }
+    isClientGone = true
+    peer = successor
+    wakeAt = now + Timing.outcomeKept
+    return true
+  }
+
+  /// The answer to a successor of the client's kernel.
+  public mutating func outcome(of transaction: TransactionID) -> Outcome {
+    guard isClientGone else { return .unknown }
+    if transaction.isNewer(than: id) {
+      guard state != .processing else { return .unknown }
+      id = transaction
+      state = .discarded
+      return .neverSeen
+    }
+    guard transaction == id else { return .unknown }
+    if state == .processing { return .underWay }
+    return response.map { .done($0) } ?? .unknown
   }
 
   /// Its client has exchanged a message with a server that needs no record: the record stays as
@@ -170,7 +209,7 @@ public struct ServerTransaction: Sendable {
     // An answer from before this request was sent is not about it: the timer probes again.
     if id.isNewer(than: answer.transaction) { return .nothing }
     principal = answer.client
-    guard answer.transaction == id, answer.isAwaitingResponse else {
+    guard answer.transaction == id, answer.isAwaitingResponse || isDatagram else {
       // A late duplicate of a request that its client finished long ago.
       state = .discarded
       reception = nil
@@ -231,6 +270,7 @@ public struct ServerTransaction: Sendable {
     state = .responded
     self.response = response
     responder = server
+    if isClientGone { return .nothing }
     wakeAt = now + Timing.responseCheck
     return .respond(response.blocks, acknowledge: false)
   }
@@ -256,7 +296,7 @@ public struct ServerTransaction: Sendable {
     at now: Time, roundTrip: RoundTrip, isPeerLost: Bool
   ) -> Action {
     guard wakeAt <= now else { return .nothing }
-    if isPeerLost { return .drop }
+    if isPeerLost || isClientGone { return .drop }
     switch state {
     case .awaitingProbe:
       probes += 1
@@ -296,6 +336,8 @@ public struct ServerTransaction: Sendable {
     holder = .none
     addressee = header.server
     retransmitCount = header.retransmitCount
+    isDatagram = header.mcb.flags.contains(.datagram)
+    isClientGone = false
     responder = .none
     self.peer = peer
     response = nil
@@ -362,8 +404,8 @@ public struct ServerTransaction: Sendable {
       reception = whole
       return .nothing
     }
-    state = .processing
-    wakeAt = now + Timing.orphan
+    state = isDatagram ? .discarded : .processing
+    wakeAt = now + (isDatagram ? Timing.recordKept : Timing.orphan)
     return .deliver(whole.message())
   }
 }

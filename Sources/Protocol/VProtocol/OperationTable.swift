@@ -76,6 +76,9 @@ public enum OperationTable {
   private static let ofKernels = Access.nodes(
     because: "a kernel believes other kernels, which have the cluster key, and no process")
 
+  private static let ofNodeServers = Access.nodes(
+    because: "a response is for the user who waited for it, whom the client's host knows")
+
   private static let management: [Entry] = [
     Entry(
       ProbeEntity.self,
@@ -84,6 +87,7 @@ public enum OperationTable {
     Entry(notification: "NotifyServer", Management.notifyServer, ofKernels),
     Entry(notification: "NotifyRemoteClient", Management.notifyRemoteClient, ofKernels),
     Entry(notification: "BeginTransaction", Management.beginTransaction, ofKernels),
+    Entry(notification: "QueryOutcome", Management.queryOutcome, ofNodeServers),
   ]
 
   private static let naming: [Entry] = [

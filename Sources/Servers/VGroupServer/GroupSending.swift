@@ -87,25 +87,24 @@ extension GroupServer {
     Refusal(.noServerResources, "\(principal) sends too much at once")
   }
 
-  /// Sends a message once: the first answer ends the transaction, and a lost message is not
-  /// repeated.
+  /// Sends a message once, as a datagram: a lost one is not repeated, and nobody answers.
+  ///
+  /// Its client stays for a while, because the members' kernels ask for its principal.
   func sendDatagram(_ text: String, to group: Name, from caller: Caller) -> Refusal? {
     let principal = caller.principal
     guard sendings.withLock({ $0.take(principal) }) else { return Self.tooMany(principal) }
     let client = backplane.makeClient(ClientUser(principal))
-    backplane.send(
-      GroupMessage(sender: GroupUser.sender(principal), text: text).message,
-      PartySend(.groupServer, to: .groupMember), from: client,
-      to: EntityID(groupNamed: group),
-      options: SendOptions(timeLimit: Self.datagramLimit)
-    ) { [self] _ in
+    backplane.sendDatagram(
+      GroupMessage(sender: GroupUser.sender(principal), text: text).message, from: client,
+      to: EntityID(groupNamed: group))
+    backplane.after(Self.datagramKept) { [self] in
       backplane.retire(client)
       sendings.withLock { $0.give(principal) }
     }
     return nil
   }
 
-  private static let datagramLimit = TimeSpan.milliseconds(500)
+  private static let datagramKept = TimeSpan.seconds(1)
 }
 
 /// `send` and `datagram`: one write is one message.

@@ -8,6 +8,7 @@ public enum Management {
   public static let notifyRemoteClient: UInt32 = 0x000111
   /// V's own.
   public static let beginTransaction: UInt32 = 0x000120
+  public static let queryOutcome: UInt32 = 0x000121
 }
 
 /// Asks the manager of an entity for its current transaction and its principal.
@@ -98,6 +99,31 @@ public struct BeginTransaction: Equatable, Sendable {
     message.mcb.code = Management.beginTransaction
     message.mcb.flags.formUnion([.datagram, .publicInterface])
     return message
+  }
+}
+
+/// Asks what became of a request of a kernel that has ended, for its successor on the same host.
+///
+/// The answer is the response itself; or `busy`, a server works on it; `nonexistentEntity`, the
+/// request has not come and will not be taken; `outcomeUnknown`. Not in RFC 1045.
+public struct QueryOutcome: Equatable, Sendable {
+  public var client: EntityID
+  public var transaction: TransactionID
+
+  public init(client: EntityID, transaction: TransactionID) {
+    self.client = client
+    self.transaction = transaction
+  }
+
+  public init(parsing mcb: MessageControlBlock) {
+    client = EntityID(rawValue: mcb.pair(1))
+    transaction = TransactionID(mcb[3])
+  }
+
+  public var mcb: MessageControlBlock {
+    var mcb = MessageControlBlock(code: Management.queryOutcome)
+    mcb.flags = .publicInterface
+    return mcb.pair(1, client.rawValue).word(3, transaction.rawValue)
   }
 }
 

@@ -1,0 +1,47 @@
+import VProtocol
+import VTransport
+
+/// What became of the requests of a kernel that has ended.
+///
+/// A node that was killed and started again has a new kernel. Its mount goes on, and may have to
+/// know whether what was under way has been done.
+extension Kernel {
+  /// Keeps the latest outcomes of a kernel's requests for the kernel that has taken its place, at
+  /// that one's cost, and drops all other records of it.
+  mutating func keepOutcomes(of kernel: KernelID, for successor: KernelID, at now: Time) {
+    let keys = (peers[kernel]?.records ?? []).sorted {
+      (records[$0]?.wakeAt ?? now) > (records[$1]?.wakeAt ?? now)
+    }
+    var kept = 0
+    for key in keys {
+      guard kept < Limits.outcomes, key.member == .none, key.client.kernel == kernel,
+        records[key]?.handleClientEnded(successor: successor, at: now) == true
+      else {
+        records[key] = nil
+        continue
+      }
+      kept += 1
+      withPeer(successor, at: now) { _ = $0.records.insert(key) }
+      armRecord(key)
+    }
+  }
+
+  /// Answers what became of a request, to the node management of a kernel of the same host.
+  mutating func answerOutcome(
+    _ header: PacketHeader, from peer: KernelID, _ step: inout Step
+  ) {
+    let query = QueryOutcome(parsing: header.mcb)
+    let key = RecordKey(client: query.client, member: .none)
+    guard let record = records[key], let host = record.principal?.host,
+      host == peers[peer]?.host
+    else { return refuse(header, .outcomeUnknown, to: peer, &step) }
+    switch records[key]!.outcome(of: query.transaction) {
+    case .done(let response):
+      guard let locator = peers[peer]?.locator else { return }
+      answer(header, response, to: peer, at: locator, &step)
+    case .underWay: refuse(header, .busy, to: peer, &step)
+    case .neverSeen: refuse(header, .nonexistentEntity, to: peer, &step)
+    case .unknown: refuse(header, .outcomeUnknown, to: peer, &step)
+    }
+  }
+}
