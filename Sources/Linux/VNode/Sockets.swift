@@ -85,8 +85,13 @@ final class Sockets: Sendable {
     if packets.count <= stride || !sendsSingly.load(ordering: .relaxed) {
       let result = unsafe v_udp_send(
         unicast, locator.ipv4, locator.port, packets.baseAddress, packets.count, stride)
-      guard packets.count > stride, result == -EIO || result == -EINVAL else { return }
-      sendsSingly.store(true, ordering: .relaxed)
+      guard packets.count > stride else { return }
+      switch result {
+      case -EIO: sendsSingly.store(true, ordering: .relaxed)
+      // On this way each of them must be fragmented.
+      case -EINVAL, -EMSGSIZE: break
+      default: return
+      }
     }
     var start = 0
     while start < packets.count {

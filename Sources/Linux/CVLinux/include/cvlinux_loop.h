@@ -74,10 +74,12 @@ static inline int v_thread_name(pthread_t thread, const char *name) {
 static inline int v_udp_open(uint32_t address, uint16_t port, int is_shared) {
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
-  int one = 1, zero = 0, size = 4 << 20, probe = IP_PMTUDISC_PROBE;
+  int one = 1, zero = 0, size = 4 << 20, whole = IP_PMTUDISC_OMIT;
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-  setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe, sizeof probe);
+  // What is larger than a link carries is fragmented, here or by a router. What a network says
+  // about its links is not believed: a stranger could say it too.
+  setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &whole, sizeof whole);
   // Without this a socket that never joined still gets every group that any socket of the host
   // joined.
   setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &zero, sizeof zero);
