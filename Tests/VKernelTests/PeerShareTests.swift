@@ -98,7 +98,7 @@ struct PeerShareTests {
     for client in clients[100...] { test.send(from: client, to: entity(of: tui)) }
     for client in clients[..<10] { _ = test.retire(client) }
     _ = test.taken()
-    test.receive(from: moa + 1, to: server)
+    test.receive(from: moa + 100, to: server)
     let told = test.completions()
     #expect(Set(told.keys) == Set(clients[10..<100]))
     #expect(told.values.allSatisfy { $0 == .outcomeUnknown })

@@ -24,28 +24,28 @@ extension Kernel {
   }
 
   private mutating func dropPeer(_ kernel: KernelID) {
-    if let locator = peers.removeValue(forKey: kernel)?.locator { leave(locator, kernel) }
+    guard let locator = peers.removeValue(forKey: kernel)?.locator else { return }
+    for earlier in leave(locator, kernel) { dead.remove(earlier) }
   }
 
-  /// A kernel is no longer at a locator.
-  private mutating func leave(_ locator: Locator, _ kernel: KernelID) {
-    guard places[locator]?.kernel == kernel else { return }
-    for earlier in places.removeValue(forKey: locator)?.earlier ?? [] { dead.remove(earlier) }
+  /// A kernel is no longer at a locator; returns the earlier boots of its host.
+  private mutating func leave(_ locator: Locator, _ kernel: KernelID) -> [KernelID] {
+    guard places[locator]?.kernel == kernel else { return [] }
+    return places.removeValue(forKey: locator)?.earlier ?? []
   }
 
   /// A valid packet shows that its sender is alive, and where it is.
   mutating func handleHeard(
-    _ kernel: KernelID, at locator: Locator, isSealed: Bool, _ step: inout Step
+    _ kernel: KernelID, at locator: Locator, isSealed: Bool, isAnswer: Bool, _ step: inout Step
   ) {
     var before: Locator?
-    let isNew = withPeer(kernel, at: step.now) { peer in
+    let isMoved = withPeer(kernel, at: step.now) { peer in
       peer.handleHeard(at: step.now)
       before = peer.locator
-      peer.locator = locator
-      return before != locator
+      return peer.note(locator, isAnswer: isAnswer, at: step.now)
     }
-    guard isNew else { return }
-    if let before { leave(before, kernel) }
+    guard isMoved else { return }
+    let earlier = before.map { leave($0, kernel) } ?? []
     dead.remove(kernel)
     // Clear packets prove nothing; they are for simulations.
     if isSealed, peers[kernel]?.host == nil {
@@ -53,6 +53,7 @@ extension Kernel {
     }
     let old = places[locator]?.kernel
     places[locator, default: Place(kernel: kernel)].kernel = kernel
+    for boot in earlier { noteEarlier(boot, at: locator) }
     if let old, old != kernel { handleReboot(of: old, at: locator, &step) }
     for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
       guard let roundTrip = peers[kernel]?.roundTrip else { return }
@@ -70,6 +71,10 @@ extension Kernel {
     }
     for key in peers[kernel]?.records ?? [] { records[key] = nil }
     peers[kernel] = nil
+    noteEarlier(kernel, at: locator)
+  }
+
+  private mutating func noteEarlier(_ kernel: KernelID, at locator: Locator) {
     dead.insert(kernel)
     places[locator]?.earlier.append(kernel)
     if places[locator]?.earlier.count ?? 0 > Limits.earlierBoots,

@@ -51,6 +51,7 @@ extension Kernel {
       finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
       return
     }
+    if case .peer(let kernel) = route { seekElsewhere(kernel, &step) }
     let roundTrip = roundTrip(by: route)
     let action =
       entities[client]!.current!.handleTimeout(at: step.now, roundTrip: roundTrip)
@@ -83,6 +84,7 @@ extension Kernel {
   private mutating func watchSilence(of kernel: KernelID, _ step: inout Step) {
     guard let peer = peers[kernel], peer.isSilent, let locator = peer.locator else { return }
     challenge(kernel, at: locator, &step)
+    seekElsewhere(kernel, &step)
     pushTimer(.silence(kernel), at: step.now + Timing.signInterval)
   }
 

@@ -6,7 +6,9 @@ import VTransport
 /// A peer is silent once 2.0 s pass without a valid packet from it while it owes an answer.
 /// Transactions to it then end, and new ones end at once, until it is heard again.
 struct Peer: Sendable {
-  var locator: Locator?
+  private(set) var locator: Locator?
+  /// When it was last heard there.
+  private(set) var placedAt: Time
   var roundTrip = RoundTrip()
   private(set) var heardAt: Time
   /// Transactions that wait for this peer.
@@ -25,6 +27,7 @@ struct Peer: Sendable {
 
   init(at now: Time) {
     heardAt = now
+    placedAt = now
     pendingSince = now
   }
 
@@ -37,6 +40,17 @@ struct Peer: Sendable {
   mutating func handleHeard(at now: Time) {
     heardAt = now
     isSilent = false
+  }
+
+  /// A packet of it came from `source`; true if that is its place from now on.
+  ///
+  /// Hosts have several addresses, and a packet may leave with any. So a kernel stays where it was
+  /// found until it has not been heard there for a while, or has answered a probe elsewhere.
+  mutating func note(_ source: Locator, isAnswer: Bool, at now: Time) -> Bool {
+    let isMoved = source != locator
+    if isMoved, locator != nil, !isAnswer, now < placedAt + Timing.placed { return false }
+    (locator, placedAt) = (source, now)
+    return isMoved
   }
 
   mutating func addPending(at now: Time) {

@@ -55,6 +55,13 @@ public enum Timing {
   public static let pingCap = TimeSpan.milliseconds(500)
   /// A peer kernel is silent if nothing valid came from it for this long.
   public static let silence = TimeSpan.seconds(2)
+  /// A kernel that was heard at its place so lately is not looked for elsewhere.
+  public static let placed = TimeSpan.seconds(1)
+  /// When, and how often, all networks are asked for a kernel that owes an answer: more than
+  /// `pingCap`, at which one at work is asked.
+  public static let search = TimeSpan.milliseconds(800)
+  /// The same for one that is silent, and may never come back.
+  public static let slowSearch = TimeSpan.seconds(5)
   /// How often a silent kernel is asked for a sign of life: a host that is up again is found within
   /// 2 s, even if one packet is lost.
   public static let signInterval = TimeSpan.milliseconds(800)
