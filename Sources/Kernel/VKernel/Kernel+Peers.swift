@@ -104,7 +104,7 @@ extension Kernel {
     if case .peer(let kernel) = transaction.route { peers[kernel]?.removePending() }
   }
 
-  private func isPending(_ entry: Waiting, on kernel: KernelID) -> Bool {
+  func isPending(_ entry: Waiting, on kernel: KernelID) -> Bool {
     isWaiting(entry.client, for: entry.transaction)
       && entities[entry.client]?.current?.route == .peer(kernel)
   }

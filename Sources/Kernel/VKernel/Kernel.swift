@@ -130,6 +130,8 @@ enum TimerKey: Sendable {
   case record(RecordKey)
   case probe(TransactionID)
   case silence(KernelID)
+  /// A kernel that does not receive its packets, as the network reports.
+  case doubt(KernelID)
   /// A kernel whose host name is not known yet.
   case peerName(KernelID)
   /// This host's own name, while another kernel has it.

@@ -17,6 +17,9 @@ struct Peer: Sendable {
   private(set) var isSilent = false
   /// When a silent or unlocated peer was last asked for a sign of life.
   var askedAt: Time?
+  /// Cast by what the network reports, until it is heard.
+  private(set) var doubt: Doubt?
+  private var doubtedAt: Time?
   /// Those transactions that wait for it.
   var waiting = Backlog<Waiting>()
   /// Records of the clients whose requests it sent, and probes under way for them.
@@ -40,6 +43,27 @@ struct Peer: Sendable {
   mutating func handleHeard(at now: Time) {
     heardAt = now
     isSilent = false
+    doubt = nil
+  }
+
+  /// The network reports that nobody receives what is sent to it; true if that is news.
+  mutating func noteReport(at now: Time) -> Bool {
+    if doubt != nil {
+      doubt!.reports += 1
+    } else if now >= doubtedAt.map({ $0 + Timing.doubtInterval }) ?? now {
+      (doubt, doubtedAt) = (Doubt(), now)
+      return true
+    }
+    return false
+  }
+
+  /// Counts one more probe of a doubted kernel.
+  mutating func countDoubtProbe() { doubt?.probes += 1 }
+
+  /// It has answered none of the probes: it is silent if there were several reports.
+  mutating func endDoubt() {
+    isSilent = isSilent || doubt.map { $0.reports >= Doubt.reportsMin } ?? false
+    doubt = nil
   }
 
   /// A packet of it came from `source`; true if that is its place from now on.
@@ -71,6 +95,17 @@ struct Peer: Sendable {
 
   /// Whether it has been silent for so long that its requests are orphans.
   func isLost(at now: Time) -> Bool { heardAt + Timing.orphan <= now }
+}
+
+/// What the network has reported of a kernel since it was heard.
+struct Doubt: Sendable {
+  var reports = 1
+  var probes = 0
+
+  /// Unanswered probes in a row after which it is silent.
+  static let probesMax = 4
+  /// One report may be late, or come from anybody; Linux sends six at once, then one in a second.
+  static let reportsMin = 3
 }
 
 /// The kernel's counters; plain integers inside the locked value.

@@ -62,6 +62,11 @@ public enum Timing {
   public static let search = TimeSpan.milliseconds(800)
   /// The same for one that is silent, and may never come back.
   public static let slowSearch = TimeSpan.seconds(5)
+  /// The time after the first probe of a kernel that nobody receives for, as the network reports;
+  /// it doubles, so that a busy machine has time enough to answer one of them.
+  public static let doubt = TimeSpan.milliseconds(10)
+  /// How soon reports are heeded again after a kernel has answered: anybody can forge them.
+  public static let doubtInterval = TimeSpan.milliseconds(250)
   /// How often a silent kernel is asked for a sign of life: a host that is up again is found within
   /// 2 s, even if one packet is lost.
   public static let signInterval = TimeSpan.milliseconds(800)

@@ -87,7 +87,11 @@ public final class LinuxMachine: Machine {
     if let sockets {
       // Otherwise any local user could send it clear packets, as anybody.
       precondition(node.isSealing, "a node without the cluster key has no network socket")
-      watch(sockets.unicast) { [self] in receive(from: sockets.unicast, of: sockets, for: node) }
+      loop.watch(sockets.unicast) { [self] in
+        receive(from: sockets.unicast, of: sockets, for: node)
+      } errors: {
+        sockets.readReports { node.handleUnreachable(at: $0) }
+      }
       for socket in sockets.groups { watch(socket, of: sockets, for: node) }
       watchChanges(of: sockets, for: node)
     }

@@ -56,6 +56,7 @@ final class Sockets: Sendable {
     }
     unicast = opened
     self.port = UInt16(max(0, v_udp_port(unicast)))
+    v_udp_report_errors(unicast, family)
     guard unicast >= 0 else {
       throw SocketError("cannot use \(Locator(own, port: port))", unicast)
     }
@@ -156,6 +157,7 @@ final class Sockets: Sendable {
     _ body: (UnsafeMutableRawBufferPointer, _ stride: Int, Locator) -> Void
   ) -> (packets: Int, isEmptied: Bool) {
     var packetCount = 0
+    var failures = 0
     var received = InlineArray<2, v_received>(repeating: v_received())
     while packetCount < packetsMax {
       var span = received.mutableSpan
@@ -164,7 +166,11 @@ final class Sockets: Sendable {
           socket, buffer.baseAddress?.assumingMemoryBound(to: UInt8.self), Self.pieceBytes,
           $0.baseAddress)
       }
-      if count == -EINTR || count == -ECONNREFUSED { continue }
+      // What the network said of a packet that was sent; it is said once, instead of receiving.
+      if count < 0, count != -EAGAIN, failures < Self.failuresMax {
+        failures += 1
+        continue
+      }
       guard count > 0 else { return (packetCount, true) }
       for index in 0..<Int(count) {
         let piece = received[index]
@@ -182,9 +188,21 @@ final class Sockets: Sendable {
     return (packetCount, false)
   }
 
+  /// Passes on the destinations of earlier packets that the network reports as unreachable.
+  func readReports(_ body: (Locator) -> Void) {
+    var destination = v_address()
+    while true {
+      let result = unsafe v_udp_error(unicast, &destination)
+      guard result >= 0 else { return }
+      if result == 1 { body(Locator(IPAddress(destination), port: destination.port)) }
+    }
+  }
+
   /// The largest piece that the kernel joins.
   private static let pieceBytes = 65_536
   static let receiveBytes = pieceBytes * Int(V_RECEIVED_MAX)
+
+  private static let failuresMax = 8
 
   /// Tenths of a second.
   private static let bindTries = 20

@@ -31,11 +31,15 @@ static inline int v_epoll_remove(int epoll, int fd) {
   return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, 0);
 }
 
+// Beside a descriptor: it has errors to tell. Descriptors are far smaller.
+enum { V_EVENT_ERROR = 1 << 30 };
+
 // Waits for one event and returns its descriptor, or -1.
 static inline int v_epoll_wait(int epoll, int timeout_ms) {
   struct epoll_event event;
   int count = epoll_wait(epoll, &event, 1, timeout_ms);
-  return count == 1 ? event.data.fd : -1;
+  if (count != 1) return -1;
+  return event.data.fd | (event.events & EPOLLERR ? V_EVENT_ERROR : 0);
 }
 
 static inline int v_timer_create(void) {

@@ -1,7 +1,9 @@
-// UDP for both versions of IP, and the addresses of this host.
+// UDP for both versions of IP, the addresses of this host, and what the network reports.
 #pragma once
 
 #include <errno.h>
+#include <time.h>
+#include <linux/errqueue.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -359,4 +361,39 @@ static inline int v_interface_addresses(struct v_interface_address *out, int max
   }
   close(fd);
   return count;
+}
+
+// ---- what the network reports ----
+
+// From now on `v_udp_error` tells what happened to packets of this socket.
+static inline void v_udp_report_errors(int fd, int family) {
+  v_udp_set(fd, IPPROTO_IP, IP_RECVERR, 1);
+  if (family == AF_INET6) v_udp_set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+}
+
+// The next report: 1 if a destination cannot be reached, which is then in `out`, 0 for any other,
+// or -errno.
+static inline int v_udp_error(int fd, struct v_address *out) {
+  union v_name name = {};
+  union {
+    char bytes[512];
+    struct cmsghdr align;
+  } control;
+  struct msghdr message = {.msg_name = &name,
+                           .msg_namelen = sizeof name,
+                           .msg_control = control.bytes,
+                           .msg_controllen = sizeof control.bytes};
+  if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return -errno;
+  for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+    if (!(part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) &&
+        !(part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR))
+      continue;
+    struct sock_extended_err report;
+    memcpy(&report, CMSG_DATA(part), sizeof report);
+    *out = v_address_of_name(&name);
+    // Destination unreachable, but for fragmentation needed.
+    return (report.ee_origin == SO_EE_ORIGIN_ICMP && report.ee_type == 3 && report.ee_code != 4) ||
+           (report.ee_origin == SO_EE_ORIGIN_ICMP6 && report.ee_type == 1);
+  }
+  return 0;
 }
