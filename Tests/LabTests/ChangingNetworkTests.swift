@@ -57,6 +57,29 @@ extension LabTests {
       }
     }
 
+    @Test("hosts without IPv4 read each other's files")
+    func onlyIPv6() async throws {
+      try await withAllNetworks { lab in
+        try await bash("ip -4 addr flush dev eth0", on: Lab.hosts, lab)
+        try await expectFiles(lab)
+        let status = try await lab.run(on: "kea", ["cat", "/v/host/kea/net/map"])
+        #expect(status.output.contains("[fd77::2]:61044 moa"), "\(status.summary)")
+        // Also after a start, with addresses of IPv6 in the configuration and no multicast.
+        try await restart(
+          """
+          address=$(sed -n "s/^\\(fd77::.*\\) $HOSTNAME$/\\1/p" /etc/hosts)
+          sed -i "1i listen = '$address'\\npeers = ['fd77::1', '[fd77::2]:61044']" \
+            \(Self.configuration)
+          nft 'add table inet t; add chain inet t in { type filter hook input priority 0; }'
+          nft 'add rule inet t in ip6 daddr ff18::/16 drop'
+          """, lab)
+        try await expectFiles(lab)
+        let doctor = try await lab.run(on: "kea", ["v", "status"], limit: .seconds(20))
+        #expect(doctor.output.contains("[fd77::2]:61044"), "\(doctor.summary)")
+        try await bash("sed -i '/^peers/d; /^listen/d' \(Self.configuration)", on: Lab.hosts, lab)
+      }
+    }
+
     // MARK: steps
 
     /// Runs `body` with nodes whose configuration names no address, and restores the network.

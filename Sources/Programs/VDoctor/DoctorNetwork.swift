@@ -24,7 +24,7 @@ extension Checkup {
       add(
         .warn, "multicast", "\(interface.name) has no multicast",
         "ip link set \(interface.name) multicast on, or name the others in peers")
-    } else if prober.multicastReturns(address) {
+    } else if prober.multicastReturns(by: interface) {
       add(.ok, "multicast", "leaves by \(interface.name) and comes back")
     } else {
       let isNeeded = effective["peers"] ?? "[]" == "[]"
