@@ -63,7 +63,7 @@ final class AttackedHost {
     ram.manager.claim(in: directory) { #expect($0 == .ok) }
     let time = TimeServer(kea)
     let node = NodeServer(
-      kea, kernel: kea.id, address: "10.77.0.1:61044",
+      kea, kernel: kea.id, addresses: ["10.77.0.1:61044"],
       register: { [kea] in
         kea.makeServer(
           discriminator: EntityID.nodeServerDiscriminator, knowsPrincipals: false, $0)

@@ -77,6 +77,23 @@ struct ReloadTests {
     #expect(outcome.output == "done\n", "\(outcome.summary)")
   }
 
+  @Test("a key that now belongs to another user is refused at SIGHUP")
+  func owner() async throws {
+    guard getuid() == 0 else { return }
+    let outcome = try await supervise(
+      "",
+      #"""
+      key = folder + '/key'
+      with open(os.open(key, os.O_CREAT | os.O_WRONLY, 0o600), 'w') as file_: file_.write('k' * 32)
+      os.chown(key, 65534, 65534)
+      write('key_file = "DIR/key"\nlog = "debug"\n')
+      saw('the configuration stays as it was: %s:4: key_file = "%s": belongs to user' % (file, key))
+      assert 'info: log = "debug"' not in open(log).read()
+      print('done')
+      """#)
+    #expect(outcome.output == "done\n", "\(outcome.summary)")
+  }
+
   @Test("a long log is begun anew, and has one line for each event")
   func rotation() async throws {
     let outcome = try await supervise(

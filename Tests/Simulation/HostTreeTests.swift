@@ -23,7 +23,7 @@ private final class KernelServing: Sendable {
     node.announce()
     directory = Directory(node)
     nodeServer = NodeServer(
-      node, kernel: node.id, address: "10.77.0.1:61044",
+      node, kernel: node.id, addresses: ["10.77.0.1:61044"],
       register: {
         node.makeServer(
           discriminator: EntityID.nodeServerDiscriminator, knowsPrincipals: false, $0)

@@ -20,13 +20,14 @@ struct Cluster: Sendable {
     let groupPort = UInt16.random(in: 20_000...32_000)
     func start(_ host: String) -> (Node, NodeServer) {
       do {
-        let machine = try LinuxMachine(address: 0x7F00_0001, port: 0, groupPort: groupPort)
+        let machine = try LinuxMachine(
+          named: IPAddress(ipv4: 0x7F00_0001), port: 0, groupPort: groupPort)
         let node = Node(
           host: host, machine: machine, secret: [UInt8](repeating: 7, count: 32))
         machine.run(node)
         node.announce()
         let server = NodeServer(
-          node, kernel: node.id, address: "127.0.0.1:\(machine.port ?? 0)",
+          node, kernel: node.id, addresses: machine.places.map { "\($0)" },
           register: {
             node.makeServer(
               discriminator: EntityID.nodeServerDiscriminator, knowsPrincipals: false, $0)

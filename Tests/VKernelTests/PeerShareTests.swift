@@ -96,7 +96,7 @@ struct PeerShareTests {
     for client in clients[100...] { test.send(from: client, to: entity(of: tui)) }
     for client in clients[..<10] { _ = test.retire(client) }
     _ = test.taken()
-    test.boot(moa + 1, to: server)
+    test.boot(moa + 100, to: server)
     let told = test.completions()
     #expect(Set(told.keys) == Set(clients[10..<100]))
     #expect(told.values.allSatisfy { $0 == .outcomeUnknown })

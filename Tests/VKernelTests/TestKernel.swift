@@ -6,6 +6,8 @@ import VTransport
 struct TestKernel: ~Copyable {
   var kernel: Kernel
   var step = Step()
+  /// Actions that a test has not taken yet, though they were looked at.
+  var kept: [Action] = []
   /// The transactions that have ended while timers ran, with their codes.
   private var ended: [EntityID: ReplyCode] = [:]
 
@@ -18,7 +20,8 @@ struct TestKernel: ~Copyable {
 
   /// The actions since the last call.
   mutating func taken() -> [Action] {
-    var actions: [Action] = []
+    var actions = kept
+    kept = []
     while let action = step.popFirst() { actions.append(action) }
     return actions
   }

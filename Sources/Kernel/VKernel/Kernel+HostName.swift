@@ -57,6 +57,7 @@ extension Kernel {
       return (peer.host ?? host, peer.host == nil)
     }
     guard known == host else { return false }
+    if isNew { seekEarlierBoots(of: peer, on: host, &step) }
     guard host == self.host else { return true }
     noteNamesake(peer, startedAt: state.startedAt, isNew: isNew, &step)
     return false

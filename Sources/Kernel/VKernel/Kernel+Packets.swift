@@ -18,9 +18,12 @@ extension Kernel {
     // A multicast may be an old one, repeated by a stranger without a key: it does not tell where
     // its kernel is until that has answered under the key of this pair.
     if sender != nil, header.packetFlags.contains(.multicast), peers[peer]?.locator != locator {
-      return meet(peer, header, at: locator, &step)
+      guard isElsewhere(peer, header, at: locator, &step) else {
+        return meet(peer, header, at: locator, &step)
+      }
+    } else {
+      handleHeard(peer, header, at: locator, isSealed: sender != nil, &step)
     }
-    handleHeard(peer, header, at: locator, isSealed: sender != nil, &step)
     guard isWanted(header) else {
       counters.packetsIgnored += 1
       return

@@ -24,13 +24,14 @@ extension Kernel {
   }
 
   private mutating func dropPeer(_ kernel: KernelID) {
-    if let locator = peers.removeValue(forKey: kernel)?.locator { leave(locator, kernel) }
+    guard let locator = peers.removeValue(forKey: kernel)?.locator else { return }
+    for earlier in leave(locator, kernel) { dead.remove(earlier) }
   }
 
-  /// A kernel is no longer at a locator.
-  private mutating func leave(_ locator: Locator, _ kernel: KernelID) {
-    guard places[locator]?.kernel == kernel else { return }
-    for earlier in places.removeValue(forKey: locator)?.earlier ?? [] { dead.remove(earlier) }
+  /// A kernel is no longer at a locator; returns the earlier boots of its host.
+  private mutating func leave(_ locator: Locator, _ kernel: KernelID) -> [KernelID] {
+    guard places[locator]?.kernel == kernel else { return [] }
+    return places.removeValue(forKey: locator)?.earlier ?? []
   }
 
   // MARK: where a kernel is
@@ -43,18 +44,19 @@ extension Kernel {
     _ kernel: KernelID, _ header: PacketHeader, at locator: Locator, isSealed: Bool,
     _ step: inout Step
   ) {
-    let (known, candidate, isSilent) = withPeer(kernel, at: step.now) { peer in
-      peer.handleHeard(at: step.now)
-      return (peer.locator, peer.candidate, peer.isSilent)
+    let (known, candidate, placedAt, isSilent) = withPeer(kernel, at: step.now) { peer in
+      peer.handleHeard(from: locator, at: step.now)
+      return (peer.locator, peer.candidate, peer.placedAt, peer.isSilent)
     }
     if isSilent { askForSign(of: kernel, &step) }
     guard known != locator else { return }
-    let isAnswer =
-      header.function == .response && header.client == manager
-      && candidate?.transaction == header.transaction && candidate?.locator == locator
-    if isAnswer || known == nil && places[locator] == nil {
+    let isAnswer = header.function == .response && header.client == manager
+    let isAsked = candidate?.transaction == header.transaction && candidate?.locator == locator
+    if isAnswer && isAsked || known == nil && places[locator] == nil {
       return settle(kernel, at: locator, isSealed: isSealed, &step)
     }
+    // Hosts have several addresses, and a packet may leave with any.
+    guard isAnswer || known == nil || placedAt + Timing.placed <= step.now else { return }
     if let candidate, step.now < candidate.askedAt + Timing.retransmissionCap { return }
     challenge(kernel, at: locator, &step)
   }
@@ -63,9 +65,8 @@ extension Kernel {
   private mutating func settle(
     _ kernel: KernelID, at locator: Locator, isSealed: Bool, _ step: inout Step
   ) {
-    if let before = peers[kernel]?.locator { leave(before, kernel) }
-    peers[kernel]?.locator = locator
-    peers[kernel]?.candidate = nil
+    let earlier = peers[kernel]?.locator.map { leave($0, kernel) } ?? []
+    peers[kernel]?.place(at: locator, step.now)
     dead.remove(kernel)
     // Clear packets prove nothing; they are for simulations.
     if isSealed, peers[kernel]?.host == nil {
@@ -73,7 +74,8 @@ extension Kernel {
     }
     let old = places[locator]?.kernel
     places[locator, default: Place(kernel: kernel)].kernel = kernel
-    if let old, old != kernel { doubt(old, &step) }
+    if let old, old != kernel { contest(old, &step) }
+    for boot in earlier { noteEarlier(boot, at: locator) }
     for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
       guard let roundTrip = peers[kernel]?.roundTrip else { return }
       let action = entities[entry.client]!.current!.sendAnew(at: step.now, roundTrip: roundTrip)
@@ -84,14 +86,14 @@ extension Kernel {
   /// Asks a kernel whether it is still at its place, from which another one answers.
   ///
   /// If it answers none of some such probes, it has ended.
-  mutating func doubt(_ kernel: KernelID, _ step: inout Step) {
+  mutating func contest(_ kernel: KernelID, _ step: inout Step) {
     guard let locator = peers[kernel]?.locator else { return }
-    peers[kernel]!.doubts += 1
-    guard peers[kernel]!.doubts <= Limits.doubts else {
+    peers[kernel]!.contests += 1
+    guard peers[kernel]!.contests <= Limits.contests else {
       return handleReboot(of: kernel, at: locator, &step)
     }
     challenge(kernel, at: locator, &step)
-    pushTimer(.doubt(kernel), at: step.now + Timing.doubt)
+    pushTimer(.contest(kernel), at: step.now + Timing.contest)
   }
 
   /// A kernel has answered a request or a probe: it is alive, and hears this one.
@@ -108,6 +110,10 @@ extension Kernel {
     }
     keepOutcomes(of: kernel, for: places[locator]?.kernel ?? kernel, at: step.now)
     peers[kernel] = nil
+    noteEarlier(kernel, at: locator)
+  }
+
+  private mutating func noteEarlier(_ kernel: KernelID, at locator: Locator) {
     dead.insert(kernel)
     places[locator]?.earlier.append(kernel)
     if places[locator]?.earlier.count ?? 0 > Limits.earlierBoots,
@@ -137,7 +143,7 @@ extension Kernel {
     if case .peer(let kernel) = transaction.route { peers[kernel]?.removePending() }
   }
 
-  private func isPending(_ entry: Waiting, on kernel: KernelID) -> Bool {
+  func isPending(_ entry: Waiting, on kernel: KernelID) -> Bool {
     isWaiting(entry.client, for: entry.transaction)
       && entities[entry.client]?.current?.route == .peer(kernel)
   }

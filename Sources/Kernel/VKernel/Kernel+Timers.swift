@@ -12,7 +12,8 @@ extension Kernel {
       case .record(let key): handleRecordTimer(key, queued: time, &step)
       case .probe(let transaction): _ = takeProbe(transaction)
       case .silence(let kernel): watchSilence(of: kernel, &step)
-      case .doubt(let kernel): if peers[kernel]?.doubts ?? 0 > 0 { doubt(kernel, &step) }
+      case .contest(let kernel): if peers[kernel]?.contests ?? 0 > 0 { contest(kernel, &step) }
+      case .doubt(let kernel): handleDoubtTimer(kernel, &step)
       case .peerName(let kernel): handlePeerNameTimer(kernel, &step)
       case .ownName: handleNameTimer(&step)
       }
@@ -40,7 +41,8 @@ extension Kernel {
       records[key].map { $0.queuedAt != time && $0.queuedLaterAt != time } ?? true
     case .probe(let transaction): probes[transaction] == nil
     case .silence(let kernel): peers[kernel]?.isSilent != true
-    case .doubt(let kernel): (peers[kernel]?.doubts ?? 0) == 0
+    case .contest(let kernel): (peers[kernel]?.contests ?? 0) == 0
+    case .doubt(let kernel): peers[kernel]?.doubt == nil
     case .peerName(let kernel): peers[kernel] == nil
     case .ownName: false
     }
@@ -54,6 +56,7 @@ extension Kernel {
       finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
       return
     }
+    if case .peer(let kernel) = route { seekElsewhere(kernel, &step) }
     let roundTrip = roundTrip(by: route)
     let action =
       entities[client]!.current!.handleTimeout(at: step.now, roundTrip: roundTrip)
@@ -89,6 +92,7 @@ extension Kernel {
     let age = step.now - peer.answeredAt
     guard age < Timing.signsEnd else { return }
     challenge(kernel, at: locator, &step)
+    seekElsewhere(kernel, &step)
     // As long again as it has been silent for, divided by the signs at first.
     let parts = age.nanoseconds / Timing.signsAtFirst.nanoseconds + 1
     let interval = min(Timing.signInterval * parts, Timing.signIntervalCap)

@@ -134,6 +134,8 @@ enum TimerKey: Sendable {
   case probe(TransactionID)
   case silence(KernelID)
   /// A kernel from whose place another one answers.
+  case contest(KernelID)
+  /// A kernel that does not receive its packets, as the network reports.
   case doubt(KernelID)
   /// A kernel whose host name is not known yet.
   case peerName(KernelID)

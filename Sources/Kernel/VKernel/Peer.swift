@@ -14,10 +14,12 @@ struct Peer: Sendable {
     var askedAt: Time
   }
 
-  var locator: Locator?
+  private(set) var locator: Locator?
+  /// When it was last heard there.
+  private(set) var placedAt: Time
   var candidate: Candidate?
   /// How often it was asked at its locator since another kernel answered from there.
-  var doubts = 0
+  var contests = 0
   var roundTrip = RoundTrip()
   /// When its last valid packet came, and when it last answered a request or a probe.
   private(set) var heardAt: Time
@@ -28,6 +30,9 @@ struct Peer: Sendable {
   private(set) var isSilent = false
   /// When a silent or unlocated peer was last asked for a sign of life.
   var askedAt: Time?
+  /// Cast by what the network reports, until it is heard.
+  private(set) var doubt: Doubt?
+  private var doubtedAt: Time?
   /// Those transactions that wait for it.
   var waiting = Backlog<Waiting>()
   /// Records of the clients whose requests it sent, and probes under way for them.
@@ -39,6 +44,7 @@ struct Peer: Sendable {
   init(at now: Time) {
     heardAt = now
     answeredAt = now
+    placedAt = now
     pendingSince = now
   }
 
@@ -55,12 +61,41 @@ struct Peer: Sendable {
   /// Whether this kernel has nothing under way with it.
   var isIdle: Bool { pending == 0 && probes == 0 && records.isEmpty }
 
-  mutating func handleHeard(at now: Time) { heardAt = now }
+  mutating func handleHeard(from source: Locator, at now: Time) {
+    heardAt = now
+    if source == locator { placedAt = now }
+  }
 
   mutating func handleAnswer(at now: Time) {
     answeredAt = now
     isSilent = false
-    doubts = 0
+    contests = 0
+    doubt = nil
+  }
+
+  /// It is at a locator, and answers there.
+  mutating func place(at locator: Locator, _ now: Time) {
+    (self.locator, placedAt, candidate) = (locator, now, nil)
+  }
+
+  /// The network reports that nobody receives what is sent to it; true if that is news.
+  mutating func noteReport(at now: Time) -> Bool {
+    if doubt != nil {
+      doubt!.reports += 1
+    } else if now >= doubtedAt.map({ $0 + Timing.doubtInterval }) ?? now {
+      (doubt, doubtedAt) = (Doubt(), now)
+      return true
+    }
+    return false
+  }
+
+  /// Counts one more probe of a doubted kernel.
+  mutating func countDoubtProbe() { doubt?.probes += 1 }
+
+  /// It has answered none of the probes: it is silent if there were several reports.
+  mutating func endDoubt() {
+    isSilent = isSilent || doubt.map { $0.reports >= Doubt.reportsMin } ?? false
+    doubt = nil
   }
 
   mutating func addPending(at now: Time) {
@@ -81,6 +116,17 @@ struct Peer: Sendable {
 
   /// Whether it has been silent for so long that its requests are orphans.
   func isLost(at now: Time) -> Bool { heardAt + Timing.orphan <= now }
+}
+
+/// What the network has reported of a kernel since it was heard.
+struct Doubt: Sendable {
+  var reports = 1
+  var probes = 0
+
+  /// Unanswered probes in a row after which it is silent.
+  static let probesMax = 4
+  /// One report may be late, or come from anybody; Linux sends six at once, then one in a second.
+  static let reportsMin = 3
 }
 
 /// The kernel's counters; plain integers inside the locked value.

@@ -58,6 +58,18 @@ public enum Timing {
   public static let silence = TimeSpan.seconds(2)
   /// A timer that comes later than this shows that the host slept, or the node was stopped.
   public static let late = TimeSpan.milliseconds(500)
+  /// A kernel that was heard at its place so lately is not looked for elsewhere.
+  public static let placed = TimeSpan.seconds(1)
+  /// When, and how often, all networks are asked for a kernel that owes an answer: more than
+  /// `pingCap`, at which one at work is asked.
+  public static let search = TimeSpan.milliseconds(800)
+  /// The same for one that is silent, and may never come back.
+  public static let slowSearch = TimeSpan.seconds(5)
+  /// The time after the first probe of a kernel that nobody receives for, as the network reports;
+  /// it doubles, so that a busy machine has time enough to answer one of them.
+  public static let doubt = TimeSpan.milliseconds(10)
+  /// How soon reports are heeded again after a kernel has answered: anybody can forge them.
+  public static let doubtInterval = TimeSpan.milliseconds(250)
   /// How often a silent kernel is asked for a sign of life at first: a host that is up again is
   /// found within 2 s, even if one packet is lost.
   public static let signInterval = TimeSpan.milliseconds(800)
@@ -67,7 +79,7 @@ public enum Timing {
   /// A kernel that was silent for a day is asked no more: if it comes back, it is heard.
   public static let signsEnd = TimeSpan.seconds(86_400)
   /// How soon a kernel is asked again whether it is still at a place from which another answers.
-  public static let doubt = TimeSpan.milliseconds(25)
+  public static let contest = TimeSpan.milliseconds(25)
   /// A block is missing although a later one came.
   public static let hole = TimeSpan.microseconds(250)
   /// The rest of a group is late.

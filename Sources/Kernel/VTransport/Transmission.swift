@@ -31,7 +31,8 @@ public struct Transmission: Sendable {
     if case .group = destination { self.header.packetFlags.insert(.multicast) }
   }
 
-  /// Blocks of 512 octets in one packet: right for every path from 1,280 to 1,500 octets.
+  /// Blocks of 512 octets in one packet: whole on every path from 1,280 to 1,500 octets, in
+  /// fragments on a narrower one.
   public static let blocksPerPacket = 2
   /// The largest packet: header, two blocks, the longer trailer.
   public static let packetBytesMax =

@@ -4,4 +4,5 @@
 #include "cvlinux_files.h"
 #include "cvlinux_loop.h"
 #include "cvlinux_mount.h"
+#include "cvlinux_network.h"
 #include "cvlinux_programs.h"

@@ -9,8 +9,13 @@ import Synchronization
 ///
 /// `@unchecked Sendable`: `state` is touched only inside `monitor`, everything else is constant.
 package final class EventLoop: @unchecked Sendable {
+  private struct Watcher {
+    var handle: @Sendable () -> Void
+    var handleErrors: (@Sendable () -> Void)?
+  }
+
   private struct State {
-    var watchers: [Int32: @Sendable () -> Void] = [:]
+    var watchers: [Int32: Watcher] = [:]
     var timers = LoopTimers()
     /// When the loop's owner wants to be called.
     var deadline: Int64?
@@ -61,13 +66,15 @@ package final class EventLoop: @unchecked Sendable {
         begin()
         while !isEnded.load(ordering: .relaxed) {
           waiting.add(1, ordering: .relaxed)
-          let descriptor = v_epoll_wait(epoll, -1)
+          let event = v_epoll_wait(epoll, -1)
+          let descriptor = event & ~Int32(V_EVENT_ERROR)
           waiting.subtract(1, ordering: .relaxed)
-          guard descriptor >= 0 else { continue }
+          guard event >= 0 else { continue }
           if descriptor == timer {
             handleTimer(handleDeadline)
-          } else if let handler = monitor.enter({ state.watchers[descriptor] }) {
-            handler()
+          } else if let watcher = monitor.enter({ state.watchers[descriptor] }) {
+            if event != descriptor { watcher.handleErrors?() }
+            watcher.handle()
           }
           afterEach()
         }
@@ -105,8 +112,13 @@ package final class EventLoop: @unchecked Sendable {
   // MARK: descriptors
 
   /// Calls `handler` whenever `descriptor` becomes readable: read until EAGAIN.
-  package func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {
-    monitor.enter { state.watchers[descriptor] = handler }
+  ///
+  /// If it has errors to tell, `errors` is called before.
+  package func watch(
+    _ descriptor: Int32, _ handler: @escaping @Sendable () -> Void,
+    errors: (@Sendable () -> Void)? = nil
+  ) {
+    monitor.enter { state.watchers[descriptor] = Watcher(handle: handler, handleErrors: errors) }
     _ = v_epoll_add(epoll, descriptor)
   }
 

@@ -1,3 +1,4 @@
+import CVLinux
 import Glibc
 import VLoop
 public import VProtocol
@@ -15,27 +16,31 @@ public final class LinuxMachine: Machine {
   /// The receive buffer of each thread that is a worker.
   private let worker: pthread_key_t
   private let rejected = KernelLock<[Rejection: (count: Int, last: Time)]>([:])
+  private let networkWatch = KernelLock<(@Sendable () -> Void)?>(nil)
   private let multicasts = KernelLock<(own: Int, others: Int)>((0, 0))
 
-  /// Opens the sockets at an IPv4 address in host byte order, for a node that has the cluster key.
+  /// An address and a UDP port.
+  ///
+  /// A tuple, so that its users need not import the transport.
+  public typealias Place = (address: IPAddress, port: UInt16)
+
+  /// Opens the sockets of a node that has the cluster key: at one address of its host or, without
+  /// `named`, at all of them.
   ///
   /// Multicasts are also sent to each of `peers`.
   public convenience init(
-    address: UInt32, port: UInt16, groupPort: UInt16, peers: [(address: UInt32, port: UInt16)] = []
+    named: IPAddress?, port: UInt16, groupPort: UInt16, peers: [Place] = []
   ) throws(SocketError) {
     try self.init(
       sockets: Sockets(
-        address: address, port: port, groupPort: groupPort,
-        peers: Self.locators(peers)))
+        named: named, port: port, groupPort: groupPort, peers: Self.locators(peers)))
   }
 
   /// From now on multicasts are also sent to each of these; has no effect without sockets.
-  public func setPeers(_ peers: [(address: UInt32, port: UInt16)]) {
-    sockets?.setPeers(Self.locators(peers))
-  }
+  public func setPeers(_ peers: [Place]) { sockets?.setPeers(Self.locators(peers)) }
 
-  private static func locators(_ peers: [(address: UInt32, port: UInt16)]) -> [Locator] {
-    peers.map { Locator(ipv4: $0.address, port: $0.port) }
+  private static func locators(_ places: [Place]) -> [Locator] {
+    places.map { Locator($0.address, port: $0.port) }
   }
 
   /// The machine of a node without a network: it opens no network socket.
@@ -54,8 +59,14 @@ public final class LinuxMachine: Machine {
     self.loop = loop
   }
 
-  /// The UDP port of the unicast socket; nil without sockets.
-  public var port: UInt16? { sockets?.port }
+  /// Where the node is now: its addresses, with the port of its unicast socket.
+  public var places: [Locator] { sockets?.places ?? [] }
+
+  /// Calls `body` when the host's networks or its addresses have changed; the last of several
+  /// watches holds.
+  public func watchNetworks(_ body: @escaping @Sendable () -> Void) {
+    networkWatch.withLock { $0 = body }
+  }
 
   /// The source of packets that were refused, and the reason.
   public struct Rejection: Hashable, Sendable {
@@ -76,9 +87,13 @@ public final class LinuxMachine: Machine {
     if let sockets {
       // Otherwise any local user could send it clear packets, as anybody.
       precondition(node.isSealing, "a node without the cluster key has no network socket")
-      for socket in [sockets.unicast, sockets.groups] {
-        watch(socket) { [self] in receive(from: socket, of: sockets, for: node) }
+      loop.watch(sockets.unicast) { [self] in
+        receive(from: sockets.unicast, of: sockets, for: node)
+      } errors: {
+        sockets.readReports { node.handleUnreachable(at: $0) }
       }
+      for socket in sockets.groups { watch(socket, of: sockets, for: node) }
+      watchChanges(of: sockets, for: node)
     }
     loop.start(
       threads: max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN))), name: "v-worker",
@@ -90,14 +105,48 @@ public final class LinuxMachine: Machine {
       }, handleDeadline: { node.handleTimers() })
   }
 
-  private func receive(from socket: Int32, of sockets: Sockets, for node: Node) {
+  /// The handler keeps the socket open as long as a worker is in it.
+  private func watch(_ socket: GroupSocket, of sockets: Sockets, for node: Node) {
+    watch(socket.descriptor) { [self] in
+      receive(from: socket.descriptor, isGroups: true, of: sockets, for: node)
+    }
+  }
+
+  /// Follows the networks and addresses of the host for as long as the process lives.
+  private func watchChanges(of sockets: Sockets, for node: Node) {
+    let changes = v_route_open()
+    guard changes >= 0 else { return }
+    watch(changes) { [self] in
+      v_route_drain(changes)
+      follow(sockets, for: node)
+    }
+    // What has changed before.
+    follow(sockets, for: node)
+  }
+
+  /// Others learn from an announcement where the node is now; a second one is for a network that
+  /// loses packets at first.
+  private func follow(_ sockets: Sockets, for node: Node) {
+    let (old, new) = sockets.follow()
+    guard !old.isEmpty || !new.isEmpty else { return }
+    for socket in old { unwatch(socket.descriptor) }
+    for socket in new { watch(socket, of: sockets, for: node) }
+    node.announce()
+    after(Self.announcedAgain) { node.announce() }
+    networkWatch.withLock { $0 }?()
+  }
+
+  private static let announcedAgain = TimeSpan.seconds(1)
+
+  private func receive(
+    from socket: Int32, isGroups: Bool = false, of sockets: Sockets, for node: Node
+  ) {
     guard let memory = unsafe pthread_getspecific(worker),
       turns.withLock({ $0.begin(socket) })
     else { return }
     var refused = 0
     let buffer = unsafe UnsafeMutableRawBufferPointer(
       start: memory, count: Sockets.receiveBytes)
-    let isGroups = socket == sockets.groups
     let (packets, isEmptied) = unsafe sockets.drain(
       socket, into: buffer, packetsMax: SocketTurns.packetsMax
     ) { packets, stride, locator in
@@ -114,6 +163,8 @@ public final class LinuxMachine: Machine {
           return
         }
         refused += 1
+        // Who is in two networks of this host, or has two versions of IP, is heard twice.
+        guard !isGroups || error != .replayed else { return }
         reject(error, locator)
       }
     }

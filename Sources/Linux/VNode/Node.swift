@@ -169,6 +169,11 @@ public final class Node: Backplane {
     enter { state, step in state.kernel.handleUnopened(from: unknown, at: locator, &step) }
   }
 
+  /// The network reports that nobody receives packets at a locator.
+  public func handleUnreachable(at locator: Locator) {
+    enter { state, step in state.kernel.handleUnreachable(at: locator, &step) }
+  }
+
   /// Carries out what is due.
   public func handleTimers() {
     enter { state, step in

@@ -79,7 +79,8 @@ struct Diagnosis {
       explain(locator, peer.name, heard: peer.heardMilliseconds)
     }
     for locator in report.configured where !alive.contains(Self.address(locator)) {
-      guard locator != report.values["address"], explained.insert(Self.address(locator)).inserted
+      let address = Self.address(locator)
+      guard !report.addresses.contains(String(address)), explained.insert(address).inserted
       else { continue }
       explain(locator, locator, heard: nil)
     }
@@ -108,9 +109,7 @@ struct Diagnosis {
         remedy: "give one of both another name: host in its configuration"))
   }
 
-  private static func address(_ locator: String) -> Substring {
-    locator.prefix { $0 != ":" }
-  }
+  private static func address(_ locator: String) -> Substring { NodeReport.address(of: locator) }
 
   private func isRecent(_ rejected: NodeReport.Rejected) -> Bool {
     rejected.lastMilliseconds < Self.rejectionMillisecondsMax
@@ -207,28 +206,28 @@ struct Diagnosis {
           + "files mislead"))
   }
 
-  private var ownAddress: String { String(Self.address(report.values["address"] ?? "")) }
-
-  /// Whether this host's address has changed since its node started; then that is reported.
+  /// Whether this host has no address of its node any more; then that is reported.
   private mutating func isAddressGone() -> Bool {
     let interfaces = prober.interfaces()
-    guard !interfaces.contains(where: { $0.address == ownAddress }) else { return false }
+    let used = report.addresses
+    guard !interfaces.contains(where: { used.contains($0.address) }) else { return false }
     let list = interfaces.filter { !$0.isLoopback }.map { "\($0.name) (\($0.address))" }
     troubles.append(
       Trouble(
         host: own, cause: .interface,
-        detail: "no interface has the node's address \(ownAddress) any more"
+        detail: (used.first.map { "no interface has the node's address \($0) any more" }
+          ?? "no network is up")
           + (list.isEmpty ? "" : "; this host has \(list.joined(separator: ", "))"),
-        remedy: "start the node anew, which takes the address that there is; or set listen in the "
-          + "configuration"))
+        remedy: "ip address; a node whose configuration has no listen uses whatever addresses "
+          + "there are"))
     return true
   }
 
   /// Finds out what keeps this host from hearing others at all.
   private mutating func lookAtOwnNetwork(isAlone: Bool) {
-    let address = ownAddress
+    let used = report.addresses
     let interfaces = prober.interfaces()
-    guard let interface = interfaces.first(where: { $0.address == address }) else { return }
+    guard let interface = interfaces.first(where: { used.contains($0.address) }) else { return }
     // Packets that were sent a moment ago may still come.
     guard report.uptimeMilliseconds > Self.settledMilliseconds else { return }
     let isMulticasting = report.counter("multicastsSent") > 0
@@ -249,14 +248,14 @@ struct Diagnosis {
           detail: "no multicast of another host arrives on \(interface.name)",
           remedy: "let multicasts through, or name the others in peers of the configuration"))
     }
-    let others = interfaces.filter { $0.address != address && !$0.isLoopback }
+    let others = interfaces.filter { !used.contains($0.address) && !$0.isLoopback }
     guard isAlone, !others.isEmpty else { return }
     let list = others.map { "\($0.name) (\($0.address))" }.joined(separator: ", ")
     troubles.append(
       Trouble(
         host: own, cause: .interface,
-        detail: "the node uses \(interface.name) (\(address)) alone, and nobody is heard there; "
-          + "this host has \(list) too",
-        remedy: "if the other hosts are there, set listen in the configuration"))
+        detail: "the node uses \(interface.name) (\(interface.address)) alone, and nobody is heard "
+          + "there; this host has \(list) too",
+        remedy: "if the other hosts are there, take listen out of the configuration"))
   }
 }

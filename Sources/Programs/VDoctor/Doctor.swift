@@ -211,12 +211,12 @@ struct Checkup {
 
   private mutating func checkPort() {
     if isAlone { return add(.ok, "port", "none: without a cluster key the node opens no socket") }
-    let place =
-      report?.values["address"] ?? "\(effective["listen"] ?? ""):\(effective["port"] ?? "")"
-    let parts = place.split(separator: ":")
-    guard parts.count == 2, let port = UInt16(parts[1]) else { return }
+    let named = effective["listen"] ?? ""
+    let address = named.isEmpty ? "0.0.0.0" : named
+    let place = report?.values["address"] ?? "\(address):\(effective["port"] ?? "")"
+    guard let port = place.split(separator: ":").last.flatMap({ UInt16($0) }) else { return }
     if report != nil { return add(.ok, "port", "the node has \(place)/udp") }
-    guard let problem = prober.portProblem(String(parts[0]), port) else {
+    guard let problem = prober.portProblem(address, port) else {
       return add(.ok, "port", "\(place)/udp is free")
     }
     let holders = Processes.holding(udpPort: port)

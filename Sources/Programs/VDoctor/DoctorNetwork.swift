@@ -5,20 +5,26 @@ import VCommand
 extension Checkup {
   mutating func checkNetwork() {
     guard !isAlone else { return }
-    let address =
-      report?.values["address"].map { String($0.prefix { $0 != ":" }) } ?? effective["listen"] ?? ""
-    guard let interface = prober.interfaces().first(where: { $0.address == address }) else {
+    let named = effective["listen"] ?? ""
+    let interfaces = prober.interfaces()
+    // A node that does not run, and is not told what to use, would use every network.
+    let used =
+      report?.addresses
+      ?? (named.isEmpty ? interfaces.filter { !$0.isLoopback }.map(\.address) : [named])
+    guard let interface = interfaces.first(where: { used.contains($0.address) }) else {
+      let what = used.first.map { "no interface that is up has the node's address '\($0)'" }
       return add(
-        .fail, "interface", "no interface that is up has the node's address '\(address)'",
-        "ip address; set listen in the configuration")
+        .fail, "interface", what ?? "no network is up",
+        "ip address; a node whose configuration has no listen uses whatever addresses there are")
     }
+    let address = interface.address
     add(.ok, "interface", "\(interface.name) has \(address)")
     guard !interface.isLoopback else { return }
     if !interface.isMulticast {
       add(
         .warn, "multicast", "\(interface.name) has no multicast",
         "ip link set \(interface.name) multicast on, or name the others in peers")
-    } else if prober.multicastReturns(address) {
+    } else if prober.multicastReturns(by: interface) {
       add(.ok, "multicast", "leaves by \(interface.name) and comes back")
     } else {
       let isNeeded = effective["peers"] ?? "[]" == "[]"

@@ -17,6 +17,7 @@ final class Prober {
 
   struct Interface {
     var name: String
+    var number: UInt32
     var address: String
     var isLoopback: Bool
     var isMulticast: Bool
@@ -38,19 +39,19 @@ final class Prober {
   /// back.
   func probe(_ locator: String) -> Finding {
     guard ContinuousClock.now < deadline else { return .unknown }
-    let parts = locator.split(separator: ":")
-    guard parts.count == 2, let port = UInt16(parts[1]),
-      let name = SocketAddress.name(parts[0], port)
-    else {
+    guard let (address, given) = IPAddress.withPort(locator), let port = given else {
       return .unreachable("'\(locator)' is not an address")
     }
-    let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    let name = SocketAddress(address, port)
+    let socket = Self.datagramSocket(name.family)
     guard socket >= 0 else { return .unreachable(errorText(errno)) }
     defer { close(socket) }
     // Then errors that the network reports are returned by the next call.
     var one: Int32 = 1
     setsockopt(socket, Int32(IPPROTO_IP), IP_RECVERR, &one, socklen_t(MemoryLayout<Int32>.size))
-    guard SocketAddress.connect(socket, name) else { return finding(errno) }
+    setsockopt(
+      socket, Int32(IPPROTO_IPV6), IPV6_RECVERR, &one, socklen_t(MemoryLayout<Int32>.size))
+    guard name.connect(socket) else { return finding(errno) }
     var isThere = false
     for attempt in 1... {
       guard send(socket, nil, 0, 0) >= 0 else { return finding(errno) }
@@ -76,30 +77,32 @@ final class Prober {
   }
 
   /// An echo request of ICMP, if this user may send one.
-  private func answersPing(_ name: sockaddr_in) -> Bool {
+  private func answersPing(_ name: SocketAddress) -> Bool {
     let kind = Int32(SOCK_CLOEXEC.rawValue)
-    var socket = Glibc.socket(AF_INET, kind | Int32(SOCK_RAW.rawValue), Int32(IPPROTO_ICMP))
-    var header = 20
+    let isIPv4 = name.family == AF_INET
+    let version = Int32(isIPv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)
+    var socket = Glibc.socket(name.family, kind | Int32(SOCK_RAW.rawValue), version)
+    var header = isIPv4 ? 20 : 0
     if socket < 0 {
-      socket = Glibc.socket(AF_INET, kind | Int32(SOCK_DGRAM.rawValue), Int32(IPPROTO_ICMP))
+      socket = Glibc.socket(name.family, kind | Int32(SOCK_DGRAM.rawValue), version)
       header = 0
     }
-    guard socket >= 0, SocketAddress.connect(socket, name) else { return false }
+    guard socket >= 0, name.connect(socket) else { return false }
     defer { close(socket) }
-    // Type 8, code 0, checksum, identifier 0x5601, number 1.
-    let request: [UInt8] = [8, 0, 0xA1, 0xFD, 0x56, 0x01, 0, 1]
+    // Type 8 or 128, code 0, checksum (Linux makes that of IPv6), identifier 0x5601, number 1.
+    let request: [UInt8] = (isIPv4 ? [8, 0, 0xA1, 0xFD] : [128, 0, 0, 0]) + [0x56, 1, 0, 1]
     guard send(socket, request, request.count, 0) == request.count else { return false }
     for _ in 0..<8 {
       guard Self.wait(socket) else { return false }
       var answer = [UInt8](repeating: 0, count: 128)
       let count = recv(socket, &answer, answer.count, Int32(MSG_DONTWAIT))
-      // Type 0 is the answer; this host's own request is not.
-      if count >= header + 8, answer[header] == 0 { return true }
+      // The type of an answer; this host's own request has another.
+      if count >= header + 8, answer[header] == (isIPv4 ? 0 : 129) { return true }
     }
     return false
   }
 
-  /// Every IPv4 address of an interface that is up.
+  /// Every address of an interface that is up.
   func interfaces() -> [Interface] {
     var list: UnsafeMutablePointer<ifaddrs>?
     guard getifaddrs(&list) == 0 else { return [] }
@@ -109,59 +112,80 @@ final class Prober {
     while let entry = next {
       next = entry.pointee.ifa_next
       let flags = entry.pointee.ifa_flags
-      guard let name = entry.pointee.ifa_addr, name.pointee.sa_family == sa_family_t(AF_INET),
-        flags & UInt32(IFF_UP) != 0
+      guard flags & UInt32(IFF_UP) != 0, let name = entry.pointee.ifa_addr,
+        let address = Self.address(name)
       else { continue }
-      let address = name.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-        UInt32(bigEndian: $0.pointee.sin_addr.s_addr)
-      }
       found.append(
         Interface(
           name: String(cString: entry.pointee.ifa_name),
-          address: IPv4.text(of: address),
+          number: if_nametoindex(entry.pointee.ifa_name), address: "\(address)",
           isLoopback: flags & UInt32(IFF_LOOPBACK) != 0,
           isMulticast: flags & UInt32(IFF_MULTICAST) != 0))
     }
     return found
   }
 
-  /// Whether a multicast that is sent by the interface with `address` comes back to this host.
-  func multicastReturns(_ address: String) -> Bool {
-    let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    guard socket >= 0, var own = SocketAddress.name(Substring(address), 0),
-      // A group of its own: no node listens to it.
-      var group = SocketAddress.name("239.86.86.86", 0)
-    else { return false }
+  private static func address(_ name: UnsafeMutablePointer<sockaddr>) -> IPAddress? {
+    let bytes = UnsafeRawPointer(name)
+    switch Int32(name.pointee.sa_family) {
+    case AF_INET:
+      return IPAddress(ipv4: UInt32(bigEndian: bytes.load(as: sockaddr_in.self).sin_addr.s_addr))
+    case AF_INET6:
+      let name = bytes.load(as: sockaddr_in6.self)
+      return withUnsafeBytes(of: name.sin6_addr) {
+        IPAddress(
+          high: UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
+          low: UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
+          scope: name.sin6_scope_id)
+      }
+    default: return nil
+    }
+  }
+
+  /// Whether a multicast that is sent by an interface comes back to this host.
+  func multicastReturns(by interface: Interface) -> Bool {
+    // Groups of their own: no node listens to them.
+    let isIPv4 = IPAddress(interface.address)?.ipv4 != nil
+    guard let group = IPAddress(isIPv4 ? "239.86.86.86" : "ff18::8686:8686") else { return false }
+    let socket = Self.datagramSocket(isIPv4 ? AF_INET : AF_INET6)
     defer { close(socket) }
-    var any = sockaddr_in()
-    any.sin_family = sa_family_t(AF_INET)
-    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    guard SocketAddress.bind(socket, any) else { return false }
-    withUnsafeMutablePointer(to: &any) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(socket, $0, &size) }
+    guard socket >= 0, SocketAddress(isIPv4 ? IPAddress(ipv4: 0) : .any, 0).bind(socket),
+      let own = SocketAddress(of: socket)
+    else { return false }
+    let target = SocketAddress(group, own.port)
+    if let number = group.ipv4 {
+      var request = ip_mreqn()
+      request.imr_multiaddr.s_addr = number.bigEndian
+      request.imr_ifindex = Int32(interface.number)
+      let size = socklen_t(MemoryLayout<ip_mreqn>.size)
+      setsockopt(socket, Int32(IPPROTO_IP), IP_ADD_MEMBERSHIP, &request, size)
+      setsockopt(socket, Int32(IPPROTO_IP), IP_MULTICAST_IF, &request, size)
+    } else {
+      var request = ipv6_mreq()
+      withUnsafeMutableBytes(of: &request.ipv6mr_multiaddr) {
+        $0.storeBytes(of: group.high.bigEndian, as: UInt64.self)
+        $0.storeBytes(of: group.low.bigEndian, toByteOffset: 8, as: UInt64.self)
+      }
+      request.ipv6mr_interface = interface.number
+      var number = Int32(interface.number)
+      setsockopt(
+        socket, Int32(IPPROTO_IPV6), IPV6_JOIN_GROUP, &request,
+        socklen_t(MemoryLayout<ipv6_mreq>.size))
+      setsockopt(socket, Int32(IPPROTO_IPV6), IPV6_MULTICAST_IF, &number, 4)
     }
-    var request = ip_mreq(imr_multiaddr: group.sin_addr, imr_interface: own.sin_addr)
-    setsockopt(
-      socket, Int32(IPPROTO_IP), IP_ADD_MEMBERSHIP, &request,
-      socklen_t(MemoryLayout<ip_mreq>.size))
-    setsockopt(
-      socket, Int32(IPPROTO_IP), IP_MULTICAST_IF, &own.sin_addr,
-      socklen_t(MemoryLayout<in_addr>.size))
-    group.sin_port = any.sin_port
-    let sent = withUnsafePointer(to: &group) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { sendto(socket, "v", 1, 0, $0, size) }
-    }
-    return sent == 1 && Self.wait(socket)
+    return target.withName { sendto(socket, "v", 1, 0, $0, $1) } == 1 && Self.wait(socket)
   }
 
   /// Why the UDP port of `address` cannot be used now; nil if it can.
   func portProblem(_ address: String, _ port: UInt16) -> String? {
-    let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    guard socket >= 0, let name = SocketAddress.name(Substring(address), port) else {
-      return "'\(address)' is not an IPv4 address"
-    }
+    guard let name = SocketAddress(address, port) else { return "'\(address)' is not an address" }
+    let socket = Self.datagramSocket(name.family)
     defer { close(socket) }
-    return SocketAddress.bind(socket, name) ? nil : errorText(errno)
+    return name.bind(socket) ? nil : errorText(errno)
+  }
+
+  private static func datagramSocket(_ family: Int32) -> Int32 {
+    Glibc.socket(family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
   }
 
   /// Whether something can be received, or an error reported, in time.

@@ -38,8 +38,7 @@ struct UDPEcho {
   /// A bound socket, or nil with `errno`.
   static func server(_ address: String, _ port: UInt16) -> Int32? {
     let socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    guard socket >= 0, let name = SocketAddress.name(Substring(address), port),
-      SocketAddress.bind(socket, name)
+    guard socket >= 0, let name = SocketAddress(address, port), name.bind(socket)
     else { return nil }
     return socket
   }
@@ -76,7 +75,7 @@ struct UDPEcho {
     let port = parts.count == 2 ? UInt16(parts[1]) : 9999
     socket = Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard socket >= 0, (1...2).contains(parts.count), let port,
-      let name = SocketAddress.name(parts[0], port), SocketAddress.connect(socket, name)
+      let name = SocketAddress(parts[0], port), name.connect(socket)
     else {
       throw Failure(status: .usage, description: "bench: '\(place)' is not ADDRESS:PORT")
     }

@@ -5,7 +5,7 @@ import VStore
 /// Checks whether a node could start with this configuration on this host; returns the problems
 /// that would not keep it from starting.
 func check(_ configuration: Configuration) throws -> [String] {
-  _ = try listenAddress(configuration)
+  _ = try namedAddress(configuration)
   _ = try readKey(configuration)
   _ = try peerAddresses(configuration)
   if let guest = configuration.guestUser {

@@ -22,7 +22,7 @@ struct Configuration {
   }
 
   var host: String
-  /// IPv4 address in dotted form; nil takes the first of a real interface, or none without key.
+  /// The one address that the node uses; nil for all of the host, or none without key.
   var listen: String?
   var port = 61044
   var groupPort = 61045

@@ -69,10 +69,8 @@ extension ConfigurationKey<Configuration> {
   private static var listen: Self {
     Self("listen") { reader, configuration in
       configuration.listen = try reader.string("listen").flatMap { $0.isEmpty ? nil : $0 }
-    } show: { configuration in
-      TOML.string(
-        (try? listenAddress(configuration))?.map { IPv4.text(of: $0) } ?? configuration.listen ?? ""
-      )
+    } show: {
+      TOML.string($0.listen ?? "")
     }
   }
 

@@ -11,12 +11,13 @@ struct KernelServers {
 
   /// `managers` gives the managers of this host, and `names` what people call its processes.
   init(
-    _ node: Node, address: String, managers: @escaping @Sendable () -> Set<EntityID>,
+    _ node: Node, addresses: @autoclosure @escaping @Sendable () -> [String],
+    managers: @escaping @Sendable () -> Set<EntityID>,
     names: @escaping @Sendable () -> [EntityID: String],
     snapshot: @escaping @Sendable () -> NodeSnapshot
   ) {
     nodeServer = NodeServer(
-      node, kernel: node.id, address: address,
+      node, kernel: node.id, addresses: addresses(),
       register: {
         node.makeServer(
           discriminator: EntityID.nodeServerDiscriminator, knowsPrincipals: false, $0)

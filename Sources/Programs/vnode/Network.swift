@@ -1,22 +1,19 @@
 import Glibc
+import VNode
 import VProtocol
 
-/// The IPv4 address that a node listens to, in host byte order; nil without a cluster key: then it
-/// opens no network socket, because it could not tell who sends to it.
-func listenAddress(_ configuration: Configuration) throws -> UInt32? {
-  if let text = configuration.listen {
-    guard let address = IPv4.address(of: text) else {
-      throw configuration.error("listen", text, "not an IPv4 address such as 192.0.2.1")
-    }
-    guard configuration.keyFile != nil else {
-      throw configuration.error("listen", text, needsKey)
-    }
-    return address
+/// The address that the configuration names; nil if the node uses all networks of its host, or,
+/// without a cluster key, none: it could not tell who sends to it.
+func namedAddress(_ configuration: Configuration) throws -> IPAddress? {
+  guard let text = configuration.listen else { return nil }
+  guard let address = IPAddress(text, interface: interfaceNumber),
+    address.isLinkLocal == (address.scope != 0)
+  else {
+    throw configuration.error(
+      "listen", text, "not an address such as 192.0.2.1, 2001:db8::1 or fe80::1%eth0")
   }
-  guard configuration.keyFile != nil else { return nil }
-  guard let address = firstInterfaceAddress() else {
-    throw ConfigurationError(
-      description: "no network interface with an IPv4 address is up; set listen")
+  guard configuration.keyFile != nil else {
+    throw configuration.error("listen", text, needsKey)
   }
   return address
 }
@@ -24,15 +21,15 @@ func listenAddress(_ configuration: Configuration) throws -> UInt32? {
 private let needsKey = "needs a key_file: without a cluster key a node opens no network socket"
 
 /// The addresses of the configured peers: `ADDRESS` or `ADDRESS:PORT`.
-func peerAddresses(
-  _ configuration: Configuration
-) throws -> [(address: UInt32, port: UInt16)] {
+func peerAddresses(_ configuration: Configuration) throws -> [LinuxMachine.Place] {
   try configuration.peers.map { text in
-    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-    let port = parts.count == 2 ? UInt16(parts[1]) : UInt16(exactly: configuration.port)
-    guard parts.count <= 2, let address = IPv4.address(of: String(parts[0])), let port, port > 0
+    guard let (address, ownPort) = IPAddress.withPort(text, interface: interfaceNumber),
+      let port = ownPort ?? UInt16(exactly: configuration.port), port > 0,
+      address.isLinkLocal == (address.scope != 0)
     else {
-      throw configuration.error("peers", text, "not an IPv4 address, or one with :PORT")
+      throw configuration.error(
+        "peers", text,
+        "not an address such as 192.0.2.1, 192.0.2.1:61044, 2001:db8::1 or [2001:db8::1]:61044")
     }
     guard configuration.keyFile != nil else {
       throw configuration.error("peers", text, needsKey)
@@ -41,22 +38,9 @@ func peerAddresses(
   }
 }
 
-private func firstInterfaceAddress() -> UInt32? {
-  var list: UnsafeMutablePointer<ifaddrs>?
-  guard getifaddrs(&list) == 0 else { return nil }
-  defer { freeifaddrs(list) }
-  var next = list
-  while let entry = next {
-    next = entry.pointee.ifa_next
-    let flags = entry.pointee.ifa_flags
-    guard let name = entry.pointee.ifa_addr, name.pointee.sa_family == sa_family_t(AF_INET),
-      flags & UInt32(IFF_UP) != 0, flags & UInt32(IFF_LOOPBACK) == 0
-    else { continue }
-    return name.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-      UInt32(bigEndian: $0.pointee.sin_addr.s_addr)
-    }
-  }
-  return nil
+private func interfaceNumber(_ name: String) -> UInt32? {
+  let number = if_nametoindex(name)
+  return number == 0 ? UInt32(name) : number
 }
 
 func localHostName() -> String {

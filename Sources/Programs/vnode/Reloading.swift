@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import VNode
 import VProtocol
 
 extension Configuration {
@@ -50,16 +51,16 @@ extension Configuration.Export {
 final class ShownPeers: Sendable {
   private let state: Mutex<[String]>
 
-  init(_ peers: [(address: UInt32, port: UInt16)]) { state = Mutex(Self.texts(peers)) }
+  init(_ peers: [LinuxMachine.Place]) { state = Mutex(Self.texts(peers)) }
 
   var texts: [String] { state.withLock { $0 } }
 
-  func set(_ peers: [(address: UInt32, port: UInt16)]) {
+  func set(_ peers: [LinuxMachine.Place]) {
     state.withLock { $0 = Self.texts(peers) }
   }
 
-  private static func texts(_ peers: [(address: UInt32, port: UInt16)]) -> [String] {
-    peers.map { "\(IPv4.text(of: $0.address)):\($0.port)" }
+  private static func texts(_ peers: [LinuxMachine.Place]) -> [String] {
+    peers.map { $0.address.text(withPort: $0.port) }
   }
 }
 

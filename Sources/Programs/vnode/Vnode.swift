@@ -111,10 +111,10 @@ final class Running {
   private let shownPeers: ShownPeers
 
   init(_ configuration: Configuration) throws {
-    let address = try listenAddress(configuration)
+    let named = try namedAddress(configuration)
     let secret = try readKey(configuration)
     let peers = try peerAddresses(configuration)
-    let machine = try Self.machine(at: address, configuration, peers)
+    let machine = try Self.machine(named, configuration, peers)
     self.machine = machine
     let shownPeers = ShownPeers(peers)
     self.shownPeers = shownPeers
@@ -142,11 +142,10 @@ final class Running {
     }
     directory.setForgetting(after: .seconds(Int64(configuration.forgetDays) * 86_400))
     servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
-    let place = address.map { "\(IPv4.text(of: $0)):\(machine.port ?? 0)" }
     let attachServer = try Self.listen(node, configuration, nodeUsers, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
-      node, address: place ?? "-", managers: { directory.managers },
+      node, addresses: machine.places.map { "\($0)" }, managers: { directory.managers },
       names: { Self.processNames(directory, attachServer, of: node.id) }
     ) {
       NodeSnapshot(
@@ -165,6 +164,7 @@ final class Running {
       // The claims that were made here are new to the others.
       if holder == nil { directory.withdrawEarlierClaims() }
     }
+    Self.followNetworks(of: machine, directory)
     let clients = ClientPool(node, of: .mount)
     let names = NameCache(node, clients: clients)
     mount = try configuration.mount.map { path in
@@ -173,10 +173,21 @@ final class Running {
         names: names, clients: clients, users: nodeUsers,
         serveOwnFiles: { ownFiles(node, names, uio: $0) })
     }
+    let place = machine.places.first.map { "at \($0)" } ?? "on no network yet"
     summary =
-      configuration.host + (place.map { " at \($0), sealed" } ?? " alone, no key")
+      configuration.host + (node.isSealing ? " \(place), sealed" : " alone, no key")
       + (configuration.mount.map { ", mounted on \($0)" } ?? "")
       + (node.nameHolder.map { "; \($0.locator) has its name, so it is alone" } ?? "")
+  }
+
+  /// Tells the log and the other hosts when this host has other networks or addresses.
+  private static func followNetworks(of machine: LinuxMachine, _ directory: Directory) {
+    machine.watchNetworks { [weak machine, weak directory] in
+      let places = machine?.places.map { "\($0)" }.joined(separator: ", ") ?? ""
+      log.info("network: \(places.isEmpty ? "none now" : "now at \(places)")")
+      // Hosts that were not reached before have not heard the claims of this one.
+      directory?.withdrawEarlierClaims()
+    }
   }
 
   /// What people call the processes of this node: the prefixes that they serve, and the Linux
@@ -191,12 +202,11 @@ final class Running {
 
   /// With sockets, or without them if there is no cluster key.
   private static func machine(
-    at address: UInt32?, _ configuration: Configuration,
-    _ peers: [(address: UInt32, port: UInt16)]
+    _ named: IPAddress?, _ configuration: Configuration, _ peers: [LinuxMachine.Place]
   ) throws -> LinuxMachine {
-    guard let address else { return try LinuxMachine() }
+    guard configuration.keyFile != nil else { return try LinuxMachine() }
     return try LinuxMachine(
-      address: address, port: UInt16(configuration.port),
+      named: named, port: UInt16(configuration.port),
       groupPort: UInt16(configuration.groupPort), peers: peers)
   }
 

@@ -30,7 +30,7 @@ extension NodeServer {
 
   /// The address of each known kernel, and so of its entities: kernel, address, host.
   var mapText: String {
-    let own = "\(kernel) \(address) \(backplane.host)"
+    let own = "\(kernel) \(addresses().first ?? "-") \(backplane.host)"
     let others = snapshot().peers.map { peer in
       "\(peer.kernel) \(peer.locator) \(peer.host ?? "-")"
     }

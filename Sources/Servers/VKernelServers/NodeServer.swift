@@ -19,7 +19,7 @@ public final class NodeServer: Sendable {
   let backplane: any Backplane
   private let clients: ClientPool
   let kernel: KernelID
-  let address: String
+  let addresses: @Sendable () -> [String]
   let snapshot: @Sendable () -> NodeSnapshot
   private let startedAt: Time
   private let state: Mutex<State>
@@ -37,18 +37,19 @@ public final class NodeServer: Sendable {
   /// their answers never come.
   private static let samplesMax = 1_600_000
 
-  /// `address` is that of the node of `kernel`, for people; `-` if it has no socket.
+  /// `addresses` are those of the node of `kernel` now, for people; none if it has no socket.
   ///
   /// `register` makes the server that every node has under `nodeServerDiscriminator`.
   public init(
-    _ backplane: any Backplane, kernel: KernelID, address: String,
+    _ backplane: any Backplane, kernel: KernelID,
+    addresses: @autoclosure @escaping @Sendable () -> [String],
     register: (@escaping Procedure) -> EntityID,
     snapshot: @escaping @Sendable () -> NodeSnapshot
   ) {
     self.backplane = backplane
     clients = ClientPool(backplane, of: .node)
     self.kernel = kernel
-    self.address = address
+    self.addresses = addresses
     self.snapshot = snapshot
     startedAt = backplane.now
     state = Mutex(State(samples: Shares(capacity: Self.samplesMax, ownHost: backplane.host)))
@@ -194,11 +195,13 @@ public final class NodeServer: Sendable {
   }
 
   func statusLines(_ snapshot: NodeSnapshot) -> [String] {
+    let addresses = addresses()
     var lines = [
-      "host \(backplane.host)", "kernel \(kernel)", "address \(address)",
+      "host \(backplane.host)", "kernel \(kernel)", "address \(addresses.first ?? "-")",
       "sealing \(snapshot.isSealing ? "sealed" : "none")",
       "uptime_ms \(uptime)",
     ]
+    lines += addresses.dropFirst().prefix(Self.addressesMax).map { "also \($0)" }
     if let holder = snapshot.nameHolder { lines.append("name_holder \(holder)") }
     if let cpu = snapshot.cpu { lines.append("cpu_us \(cpu.nanoseconds / 1000)") }
     if let attached = snapshot.attached {
@@ -207,6 +210,9 @@ public final class NodeServer: Sendable {
     }
     return lines
   }
+
+  /// Further addresses shown: a host of many containers has hundreds.
+  private static let addressesMax = 32
 
   var uptime: Int64 { (backplane.now - startedAt).nanoseconds / 1_000_000 }
 

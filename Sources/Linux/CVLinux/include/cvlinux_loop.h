@@ -2,25 +2,14 @@
 #pragma once
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/udp.h>
 #include <pthread.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
 
 // ---- epoll and timers ----
 
@@ -42,11 +31,15 @@ static inline int v_epoll_remove(int epoll, int fd) {
   return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, 0);
 }
 
+// Beside a descriptor: it has errors to tell. Descriptors are far smaller.
+enum { V_EVENT_ERROR = 1 << 30 };
+
 // Waits for one event and returns its descriptor, or -1.
 static inline int v_epoll_wait(int epoll, int timeout_ms) {
   struct epoll_event event;
   int count = epoll_wait(epoll, &event, 1, timeout_ms);
-  return count == 1 ? event.data.fd : -1;
+  if (count != 1) return -1;
+  return event.data.fd | (event.events & EPOLLERR ? V_EVENT_ERROR : 0);
 }
 
 static inline int v_timer_create(void) {
@@ -66,135 +59,6 @@ int pthread_setname_np(pthread_t thread, const char *name);
 // The name in ps and top; at most 15 octets.
 static inline int v_thread_name(pthread_t thread, const char *name) {
   return pthread_setname_np(thread, name);
-}
-
-// ---- UDP ----
-
-// A nonblocking socket bound to an address and port in host byte order, or -errno.
-static inline int v_udp_open(uint32_t address, uint16_t port, int is_shared) {
-  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -errno;
-  int one = 1, zero = 0, size = 4 << 20, probe = IP_PMTUDISC_PROBE;
-  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-  setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-  setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &probe, sizeof probe);
-  // Without this a socket that never joined still gets every group that any socket of the host
-  // joined.
-  setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &zero, sizeof zero);
-  if (is_shared) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof one);
-  struct sockaddr_in name = {.sin_family = AF_INET,
-                             .sin_port = htons(port),
-                             .sin_addr = {.s_addr = htonl(address)}};
-  if (bind(fd, (struct sockaddr *)&name, sizeof name) != 0) {
-    int error = errno;
-    close(fd);
-    return -error;
-  }
-  return fd;
-}
-
-static inline int v_udp_send_groups_from(int fd, uint32_t interface_address) {
-  struct in_addr address = {.s_addr = htonl(interface_address)};
-  int one = 1;
-  setsockopt(fd, IPPROTO_IP, IP_MULTICAST_LOOP, &one, sizeof one);
-  setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &one, sizeof one);
-  return setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &address, sizeof address);
-}
-
-static inline int v_udp_join(int fd, uint32_t group, uint32_t interface_address) {
-  struct ip_mreq request = {.imr_multiaddr = {.s_addr = htonl(group)},
-                            .imr_interface = {.s_addr = htonl(interface_address)}};
-  return setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof request);
-}
-
-static inline int v_udp_port(int fd) {
-  struct sockaddr_in name;
-  socklen_t size = sizeof name;
-  if (getsockname(fd, (struct sockaddr *)&name, &size) != 0) return -errno;
-  return ntohs(name.sin_port);
-}
-
-// Sends `size` octets as datagrams of `stride` octets (the last may be shorter) in one call.
-// Returns 0 or -errno.
-static inline int v_udp_send(int fd, uint32_t address, uint16_t port, const void *bytes,
-                             size_t size, size_t stride) {
-  struct sockaddr_in name = {.sin_family = AF_INET,
-                             .sin_port = htons(port),
-                             .sin_addr = {.s_addr = htonl(address)}};
-  if (size <= stride) {
-    ssize_t sent = sendto(fd, bytes, size, 0, (struct sockaddr *)&name, sizeof name);
-    return sent < 0 ? -errno : 0;
-  }
-  struct iovec piece = {.iov_base = (void *)bytes, .iov_len = size};
-  struct msghdr message = {
-      .msg_name = &name, .msg_namelen = sizeof name, .msg_iov = &piece, .msg_iovlen = 1};
-  union {
-    char bytes[CMSG_SPACE(sizeof(uint16_t))];
-    struct cmsghdr align;
-  } control;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof control.bytes;
-  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = IPPROTO_UDP;
-  header->cmsg_type = UDP_SEGMENT;
-  header->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-  uint16_t value = (uint16_t)stride;
-  memcpy(CMSG_DATA(header), &value, sizeof value);
-  return sendmsg(fd, &message, 0) < 0 ? -errno : 0;
-}
-
-// Datagrams of one source that the kernel delivered together.
-struct v_received {
-  uint32_t address;
-  uint32_t size;
-  // Octets of each datagram but the last.
-  uint32_t stride;
-  uint16_t port;
-};
-
-enum { V_RECEIVED_MAX = 2 };
-
-struct v_mmsghdr {
-  struct msghdr header;
-  unsigned int size;
-};
-
-// Receives waiting datagrams, up to V_RECEIVED_MAX pieces, the i-th at `bytes + i * each`. Returns
-// their number or -errno; fewer than the maximum means that none is left.
-static inline int v_udp_receive(int fd, uint8_t *bytes, size_t each, struct v_received *out) {
-  struct sockaddr_in names[V_RECEIVED_MAX];
-  struct iovec pieces[V_RECEIVED_MAX];
-  struct v_mmsghdr messages[V_RECEIVED_MAX];
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr align;
-  } controls[V_RECEIVED_MAX];
-  for (int i = 0; i < V_RECEIVED_MAX; i++) {
-    pieces[i] = (struct iovec){.iov_base = bytes + i * each, .iov_len = each};
-    messages[i] = (struct v_mmsghdr){.header = {.msg_name = &names[i],
-                                                .msg_namelen = sizeof names[i],
-                                                .msg_iov = &pieces[i],
-                                                .msg_iovlen = 1,
-                                                .msg_control = controls[i].bytes,
-                                                .msg_controllen = sizeof controls[i].bytes}};
-  }
-  int count = (int)syscall(SYS_recvmmsg, fd, messages, V_RECEIVED_MAX, MSG_DONTWAIT, 0);
-  if (count < 0) return -errno;
-  for (int i = 0; i < count; i++) {
-    struct msghdr *message = &messages[i].header;
-    out[i] = (struct v_received){.address = ntohl(names[i].sin_addr.s_addr),
-                                 .size = messages[i].size,
-                                 .stride = messages[i].size,
-                                 .port = ntohs(names[i].sin_port)};
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
-      if (part->cmsg_level != IPPROTO_UDP || part->cmsg_type != UDP_GRO) continue;
-      int value;
-      memcpy(&value, CMSG_DATA(part), sizeof value);
-      if (value > 0) out[i].stride = (uint32_t)value;
-    }
-  }
-  return count;
 }
 
 // ---- sealing: AES-128-GCM in place ----

@@ -18,7 +18,8 @@ package enum Processes {
   package static func holding(udpPort port: UInt16) -> [String] {
     let digits = String(port, radix: 16, uppercase: true)
     let end = ":" + String(repeating: "0", count: 4 - digits.count) + digits
-    let sockets = (Files.text("/proc/net/udp") ?? "").split(separator: "\n").compactMap { line in
+    let lists = ["/proc/net/udp", "/proc/net/udp6"].compactMap { Files.text($0) }.joined()
+    let sockets = lists.split(separator: "\n").compactMap { line in
       let words = line.split(separator: " ")
       return words.count > 9 && words[1].hasSuffix(end) ? "socket:[\(words[9])]" : nil
     }

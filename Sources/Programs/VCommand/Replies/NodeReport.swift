@@ -47,6 +47,8 @@ package struct NodeReport {
   package private(set) var peers: [Peer] = []
   /// Addresses that the node's configuration names as peers.
   package private(set) var configured: [String] = []
+  /// The node's further addresses, beside `address`.
+  package private(set) var also: [String] = []
   package private(set) var closed: [(name: String, count: Int)] = []
 
   package init(_ text: String) {
@@ -55,6 +57,7 @@ package struct NodeReport {
       switch (words.first, words.count) {
       case ("counter", 3): counters.append((words[1], Int(words[2]) ?? 0))
       case ("closed", 3): closed.append((words[1], Int(words[2]) ?? 0))
+      case ("also", 2): also.append(words[1])
       case ("configured", 2): configured.append(words[1])
       case ("rejected", 5...):
         rejected.append(
@@ -83,6 +86,17 @@ package struct NodeReport {
   package var isSealed: Bool { values["sealing"] == "sealed" }
   package var uptimeMilliseconds: Int { values["uptime_ms"].flatMap { Int($0) } ?? 0 }
   package var cpuMicroseconds: Int? { values["cpu_us"].flatMap { Int($0) } }
+
+  /// All addresses of the node, without ports.
+  package var addresses: [String] {
+    ([values["address"]].compactMap(\.self) + also).map { String(Self.address(of: $0)) }
+  }
+
+  /// `ADDRESS:PORT` or `[ADDRESS]:PORT` without the port.
+  package static func address(of locator: String) -> Substring {
+    locator.first == "["
+      ? locator.dropFirst().prefix { $0 != "]" } : locator.prefix { $0 != ":" }
+  }
 
   package func counter(_ name: String) -> Int { counters.first { $0.name == name }?.count ?? 0 }
 }

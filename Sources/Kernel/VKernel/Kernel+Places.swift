@@ -1,0 +1,39 @@
+import VProtocol
+import VTransport
+
+/// Kernels of hosts that have several addresses, or others than before.
+extension Kernel {
+  /// Whether a multicast from `locator` is to be taken in although its kernel is not there.
+  ///
+  /// A host sends its multicasts on all its networks, and the first copy to arrive may have come by
+  /// another one than its other packets. It is answered at the kernel's own place, is no sign of
+  /// life, and moves nobody.
+  mutating func isElsewhere(
+    _ kernel: KernelID, _ header: PacketHeader, at locator: Locator, _ step: inout Step
+  ) -> Bool {
+    guard header.server != .managerGroup, let peer = peers[kernel], peer.locator != nil
+    else { return false }
+    if peer.placedAt + Timing.placed <= step.now { challenge(kernel, at: locator, &step) }
+    return true
+  }
+
+  /// Asks on all networks for a kernel that was found before, but does not answer now.
+  mutating func seekElsewhere(_ kernel: KernelID, _ step: inout Step) {
+    guard let peer = peers[kernel], peer.locator != nil,
+      peer.silentAt(since: wokeAt) + Timing.search <= step.now + Timing.silence
+    else { return }
+    let interval = peer.isSilent ? Timing.slowSearch : Timing.search
+    if let asked = peer.askedAt, step.now < asked + interval { return }
+    locate(.manager(of: kernel), &step)
+  }
+
+  /// Asks for a kernel, whose host is known now, where another kernel of that host was.
+  ///
+  /// If it answers there too, the other has ended.
+  mutating func seekEarlierBoots(of kernel: KernelID, on host: String, _ step: inout Step) {
+    let own = peers[kernel]?.locator
+    for (other, peer) in peers where other != kernel && peer.host == host {
+      if let place = peer.locator, place != own { challenge(kernel, at: place, &step) }
+    }
+  }
+}
