@@ -35,6 +35,8 @@ final class Sockets: Sendable {
   let unicast: Int32
   let port: UInt16
   private let family: Int32
+  /// 0 if the node uses all addresses of its host.
+  private let ownIPv4: UInt32
   private let groupPort: UInt16
   private let state: Mutex<State>
   /// Set when the device has refused a segmented send.
@@ -46,6 +48,7 @@ final class Sockets: Sendable {
   ) throws(SocketError) {
     self.groupPort = groupPort
     family = v_udp_family()
+    ownIPv4 = named?.ipv4 ?? 0
     state = Mutex(State(networks: Networks(named: named), peers: peers))
     let own = named ?? .any
     // A node that was just killed may hold the port until its last thread has ended.
@@ -130,7 +133,7 @@ final class Sockets: Sendable {
     let name = v_address(locator.address, port: locator.port)
     if packets.count <= stride || !sendsSingly.load(ordering: .relaxed) {
       let result = unsafe v_udp_send(
-        unicast, family, name, interface, packets.baseAddress, packets.count, stride)
+        unicast, family, name, interface, ownIPv4, packets.baseAddress, packets.count, stride)
       guard packets.count > stride else { return }
       switch result {
       case -EIO: sendsSingly.store(true, ordering: .relaxed)
@@ -143,7 +146,7 @@ final class Sockets: Sendable {
     while start < packets.count {
       let size = min(stride, packets.count - start)
       _ = unsafe v_udp_send(
-        unicast, family, name, interface, packets.baseAddress! + start, size, size)
+        unicast, family, name, interface, ownIPv4, packets.baseAddress! + start, size, size)
       start += size
     }
   }

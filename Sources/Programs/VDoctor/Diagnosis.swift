@@ -1,4 +1,5 @@
 import VCommand
+import VProtocol
 
 /// One thing that is wrong, for a person: where, what it is, and what to do about it.
 struct Trouble: Encodable {
@@ -211,13 +212,13 @@ struct Diagnosis {
     let interfaces = prober.interfaces()
     let used = report.addresses
     guard !interfaces.contains(where: { used.contains($0.address) }) else { return false }
-    let list = interfaces.filter { !$0.isLoopback }.map { "\($0.name) (\($0.address))" }
+    let list = Self.list(interfaces)
     troubles.append(
       Trouble(
         host: own, cause: .interface,
         detail: (used.first.map { "no interface has the node's address \($0) any more" }
           ?? "no network is up")
-          + (list.isEmpty ? "" : "; this host has \(list.joined(separator: ", "))"),
+          + (list.isEmpty ? "" : "; this host has \(list)"),
         remedy: "ip address; a node whose configuration has no listen uses whatever addresses "
           + "there are"))
     return true
@@ -248,14 +249,23 @@ struct Diagnosis {
           detail: "no multicast of another host arrives on \(interface.name)",
           remedy: "let multicasts through, or name the others in peers of the configuration"))
     }
-    let others = interfaces.filter { !used.contains($0.address) && !$0.isLoopback }
-    guard isAlone, !others.isEmpty else { return }
-    let list = others.map { "\($0.name) (\($0.address))" }.joined(separator: ", ")
+    let list = Self.list(
+      interfaces.filter { $0.name != interface.name && !used.contains($0.address) })
+    guard isAlone, !list.isEmpty else { return }
     troubles.append(
       Trouble(
         host: own, cause: .interface,
         detail: "the node uses \(interface.name) (\(interface.address)) alone, and nobody is heard "
           + "there; this host has \(list) too",
         remedy: "if the other hosts are there, take listen out of the configuration"))
+  }
+
+  /// Each interface with one address that leads to others.
+  private static func list(_ interfaces: [Prober.Interface]) -> String {
+    var listed: Set<String> = []
+    return interfaces.filter {
+      !$0.isLoopback && IPAddress($0.address)?.isLinkLocal == false
+        && listed.insert($0.name).inserted
+    }.map { "\($0.name) (\($0.address))" }.joined(separator: ", ")
   }
 }

@@ -177,9 +177,10 @@ static inline void *v_add_control(struct msghdr *message, int level, int type, s
 }
 
 // Sends `size` octets as datagrams of `stride` octets (the last may be shorter) in one call, by one
-// interface or, with 0, as the routes say. Returns 0 or -errno.
+// interface or, with 0, as the routes say. `own` is the socket's IPv4 address, if it has one: Linux
+// forgets it when the interface is given. Returns 0 or -errno.
 static inline int v_udp_send(int fd, int family, struct v_address to, uint32_t interface,
-                             const void *bytes, size_t size, size_t stride) {
+                             uint32_t own, const void *bytes, size_t size, size_t stride) {
   union v_name name;
   struct iovec piece = {.iov_base = (void *)bytes, .iov_len = size};
   union {
@@ -198,6 +199,7 @@ static inline int v_udp_send(int fd, int family, struct v_address to, uint32_t i
   if (interface && v_is_ipv4(&to)) {
     struct in_pktinfo *info = v_add_control(&message, IPPROTO_IP, IP_PKTINFO, sizeof *info);
     info->ipi_ifindex = (int)interface;
+    info->ipi_spec_dst.s_addr = htonl(own);
   } else if (interface) {
     struct v_pktinfo6 *info = v_add_control(&message, IPPROTO_IPV6, IPV6_PKTINFO, sizeof *info);
     info->interface = interface;
