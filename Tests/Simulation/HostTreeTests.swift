@@ -44,7 +44,9 @@ private final class KernelServing: Sendable {
       })
     let elsewhere = node.makeServer(knowsPrincipals: false) { [node, listings] request in
       listings.value += 1
-      node.after(.milliseconds(100)) { node.serveInstances(["9 elsewhere"], request) }
+      node.after(.milliseconds(100)) {
+        node.serveInstances(request) { $0 == 0 ? [(next: 1, line: "9 elsewhere")] : [] }
+      }
     }
     tree = HostTree(
       node, nodeServer,

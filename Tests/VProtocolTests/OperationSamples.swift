@@ -227,6 +227,8 @@ enum Samples {
     answer(Octets(data: everyOctet), tail: 256),
     answer(
       ReadInstance.Answer(data: [UInt8](repeating: 1, count: 16_384)), tail: 16_384),
+    answer(ListInstances.Answer(next: .max, data: []), "least"),
+    answer(ListInstances.Answer(next: 1, data: [0x61]), tail: 1),
     answer(LockInstance.Answer(grant: .max)),
     answer(QueryLock.Answer(lock: lock)),
     answer(AwaitInstance.Answer(ready: Readiness(rawValue: .max))),
