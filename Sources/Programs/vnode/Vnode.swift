@@ -171,7 +171,7 @@ final class Running {
       try Mount(
         node, directory.nameSpace, mountPoint: mountPoint(path), source: configuration.host,
         names: names, clients: clients, users: nodeUsers,
-        serveOwnFiles: { ownFiles(node, names, uio: $0) })
+        serveOwnFiles: { ownFiles(node, directory, names, uio: $0) })
     }
     summary =
       configuration.host + (place.map { " at \($0), sealed" } ?? " alone, no key")

@@ -17,6 +17,8 @@ public final class Directory: Sendable {
     var absent: AbsentNames
     /// Names that are being asked for.
     var searches: Shares
+    /// Questions to the name handling group for names that are not in the table.
+    var questions = 0
     var changedAt: Int64
     /// The hosts that had a prefix when a manager of this host was refused it.
     var holders: [[UInt8]: String] = [:]
@@ -121,6 +123,9 @@ public final class Directory: Sendable {
   public func holder(of prefix: [UInt8]) -> String? {
     state.withLock { $0.holders[prefix] ?? $0.table.claim(on: prefix)?.host }
   }
+
+  /// How often the name handling group was asked for a name that is not in the table.
+  public var questions: Int { state.withLock { $0.questions } }
 
   func isOwn(_ claim: Claim) -> Bool {
     claim.state == .present && claim.manager.kernel == client.kernel

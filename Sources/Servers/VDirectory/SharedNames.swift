@@ -169,7 +169,12 @@ extension Directory {
     guard Claim.isPrefix(name), !state.withLock({ $0.absent.contains(name, at: now) }) else {
       return found(.success(nil))
     }
-    guard state.withLock({ $0.searches.take(asker) }) else {
+    let isAsked = state.withLock { state in
+      guard state.searches.take(asker) else { return false }
+      state.questions += 1
+      return true
+    }
+    guard isAsked else {
       return found(
         .failure(Refusal(.noServerResources, "\(asker) asks for too many unknown names at once")))
     }
