@@ -15,6 +15,8 @@ final class ClaimingHost: Sendable {
   let fileServer: FileServer
   let clients: ClientPool
   let refusals = Shared<[ReplyCode]>([])
+  /// How often a claim was accepted.
+  let claimed = Shared(0)
 
   init(
     _ host: String, in simulator: Simulator, prefixes: [String]? = nil,
@@ -37,8 +39,8 @@ final class ClaimingHost: Sendable {
     clients = ClientPool(self.node)
     let left = Shared(prefixes.count)
     if prefixes.isEmpty { directory.withdrawEarlierClaims() }
-    fileServer.claim(in: directory.server) { [refusals, directory] _, code in
-      if !code.isOK { refusals.value.append(code) }
+    fileServer.claim(in: directory.server) { [refusals, claimed, directory] _, code in
+      if code.isOK { claimed.value += 1 } else { refusals.value.append(code) }
       left.value -= 1
       if left.value == 0 { directory.withdrawEarlierClaims() }
     }

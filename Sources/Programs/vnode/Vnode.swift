@@ -133,11 +133,18 @@ final class Running {
     self.directory = directory
     // Every host has one more prefix: that of its kernel servers.
     let unclaimed = Mutex(servers.prefixCount + 1)
+    let refused = Mutex<Set<String>>([])
     @Sendable func noteClaim(of prefix: String, _ path: String?, _ code: ReplyCode) {
       unclaimed.withLock { $0 -= 1 }
-      guard !code.isOK else { return }
-      let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
       let place = path.map { " from \($0)" } ?? ""
+      guard !code.isOK else {
+        if refused.withLock({ $0.remove(prefix) }) != nil {
+          log.info("\(prefix) is served\(place) now: the name is free again")
+        }
+        return
+      }
+      refused.withLock { _ = $0.insert(prefix) }
+      let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
       log.error("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
     }
     directory.setForgetting(after: .seconds(Int64(configuration.forgetDays) * 86_400))
