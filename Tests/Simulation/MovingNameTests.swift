@@ -122,6 +122,52 @@ struct MovingNameTests {
     _ = early
   }
 
+  @Test("a claim with a clock at the end of its range takes no prefix, and keeps none from others")
+  func absurdClock() throws {
+    let simulator = Simulator(seed: 28)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(5))
+    let broken = simulator.start("tui")
+    let manager = broken.makeServer(knowsPrincipals: true) { _ in }
+    for clock in [.max, .max - 1, .max / 2, 1_800_000_000_000_000_000] as [UInt64] {
+      for prefix in ["src", "doc"] {
+        let claim = Claim(
+          prefix: Array(prefix.utf8), manager: manager, context: ContextID(rawValue: 1),
+          host: "tui", clock: clock, state: .present)
+        broken.sendDatagram(
+          SpreadClaims([claim], wantsAnswer: false).message, from: broken.makeClient(user: "root"),
+          to: .nameHandlingGroup)
+      }
+      simulator.run(for: .seconds(1))
+    }
+    #expect(moa.refusals.value.isEmpty)
+    #expect(server(of: "src", from: kea, simulator) == .success(moa.node.id))
+    // The clocks of the directories have not moved: a new claim is newer than all others.
+    let rob = try ClaimingHost("rob", in: simulator, prefixes: ["doc"])
+    simulator.run(for: .seconds(5))
+    for host in [kea, moa, rob] {
+      #expect(server(of: "doc", from: host, simulator) == .success(rob.node.id))
+      #expect(host.directory.holder(of: Array("doc".utf8)) == "rob")
+    }
+  }
+
+  @Test("a host whose clock was a year ahead for a while is heard again when it is right")
+  func clockSetBack() throws {
+    let simulator = Simulator(seed: 29)
+    let kea = try ClaimingHost("kea", in: simulator)
+    simulator.clockOffsets["moa"] = 365 * TimeSpan.seconds(86_400).nanoseconds
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(5))
+    #expect(kea.directory.holder(of: Array("src".utf8)) == nil)
+    simulator.clockOffsets["moa"] = 0
+    simulator.run(for: .seconds(65))
+    for host in [kea, moa] {
+      #expect(host.directory.holder(of: Array("src".utf8)) == "moa")
+      #expect(host.directory.holder(of: Array("storage/kea".utf8)) == "kea")
+    }
+  }
+
   @Test("a host that lost its table learns from others of hosts that are away")
   func lostTable() throws {
     let simulator = Simulator(seed: 22)

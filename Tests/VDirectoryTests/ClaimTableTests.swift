@@ -16,6 +16,7 @@ struct ClaimTableTests {
   }
 
   private static let now = Time(nanoseconds: 1_000_000_000)
+  private static let wall: Int64 = 1_700_000_000_000_000_000
 
   /// Merges `count` claims of `kernel` into `table`; returns how many were accepted.
   private func tell(
@@ -24,7 +25,7 @@ struct ClaimTableTests {
   ) -> Int {
     (0..<count).count { number in
       let claim = Self.claim("\(front)\(number)", of: kernel)
-      return table.merge(claim, from: teller, at: now) == .news(replaced: nil)
+      return table.merge(claim, from: teller, at: now, Self.wall) == .news(replaced: nil)
     }
   }
 
@@ -61,9 +62,10 @@ struct ClaimTableTests {
     #expect(table.place(of: Array("e0".utf8)) != .unknown)
     // From now on the claim counts as heard from its own host.
     #expect(
-      table.merge(Self.claim("c19/0", of: KernelID(9)), from: holder, at: Self.now) == .refused)
+      table.merge(Self.claim("c19/0", of: KernelID(9)), from: holder, at: Self.now, Self.wall)
+        == .refused)
     let known = Self.claim("b0", of: liar)
-    #expect(table.merge(known, from: holder, at: Self.now) == .known)
+    #expect(table.merge(known, from: holder, at: Self.now, Self.wall) == .known)
   }
 
   @Test("a full table has room for a new claim when a host has been silent for 90 s, not before")
@@ -79,7 +81,7 @@ struct ClaimTableTests {
     }
     let new = Self.claim("src", of: KernelID(20))
     func merge(after span: TimeSpan) -> ClaimTable.Outcome {
-      table.merge(new, from: KernelID(20), at: Self.now + span)
+      table.merge(new, from: KernelID(20), at: Self.now + span, Self.wall)
     }
     #expect(merge(after: .seconds(30)) == .refused)
     #expect(merge(after: .milliseconds(89_999)) == .refused)
@@ -91,13 +93,43 @@ struct ClaimTableTests {
         == share - 1)
   }
 
+  @Test("a clock a day ahead is not believed, and one at the end of its range spoils no name")
+  func clocks() {
+    var table = ClaimTable()
+    let (own, liar) = (KernelID(1), KernelID(2))
+    let day = UInt64(ClaimTable.aheadMax.nanoseconds)
+    func merge(_ clock: UInt64, of kernel: KernelID, from teller: KernelID?, _ wall: Int64)
+      -> ClaimTable.Outcome
+    {
+      table.merge(
+        Self.claim("src", of: kernel, host: "h\(kernel.rawValue)", clock: clock), from: teller,
+        at: Self.now, wall)
+    }
+    let latest = UInt64(Self.wall) + day
+    for clock in [latest + 1, .max / 2, .max - 1, .max] {
+      #expect(merge(clock, of: liar, from: liar, Self.wall) == .refused)
+    }
+    #expect(table.place(of: Array("src".utf8)) == .unknown)
+    #expect(merge(latest, of: liar, from: liar, Self.wall) == .news(replaced: nil))
+    // Whoever claims after that still gets the prefix.
+    #expect(table.tick(Self.wall) == latest + 1)
+    let holder = merge(latest + 1, of: own, from: nil, Self.wall + 1)
+    #expect(holder == .news(replaced: Self.claim("src", of: liar, host: "h2", clock: latest)))
+    // The clock of this host was a year ahead, and is set back: claims of that year do not last.
+    let year = 365 * Int64(day)
+    let late = UInt64(Self.wall + year)
+    #expect(merge(late, of: liar, from: liar, Self.wall + year) != .refused)
+    #expect(merge(latest + 9, of: own, from: own, Self.wall + 9) != .refused)
+    #expect(table.tick(Self.wall + 9) == latest + 10)
+  }
+
   @Test("a full share has room again when its claims are withdrawn")
   func withdrawn() {
     var table = ClaimTable()
     let kernel = KernelID(2)
     #expect(tell(&table, 200, "a", of: kernel, from: kernel) == DirectoryLimits.claimsOfOneMax)
     let gone = Self.claim("a5", of: kernel, clock: 2, state: .withdrawn)
-    #expect(table.merge(gone, from: kernel, at: Self.now) != .refused)
+    #expect(table.merge(gone, from: kernel, at: Self.now, Self.wall) != .refused)
     #expect(tell(&table, 3, "b", of: kernel, from: kernel) == 1)
     #expect(table.place(of: Array("a5".utf8)) == .unknown)
   }

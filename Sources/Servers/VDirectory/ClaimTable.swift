@@ -53,17 +53,33 @@ package struct ClaimTable: Sendable {
   /// Three spreadings in a row were lost, or there were none.
   static let awayAfter = TimeSpan.seconds(90)
 
-  /// A clock reading later than every claim seen so far.
-  mutating func tick(_ wallClock: Int64) -> UInt64 {
-    clock = max(UInt64(max(wallClock, 0)), clock &+ 1)
+  /// A claim whose clock is further ahead than this is not believed: no two hosts' clocks that
+  /// people look at differ by a day, and a name whose clock nobody can pass would be lost for good.
+  package static let aheadMax = TimeSpan.seconds(86_400)
+
+  /// A clock reading later than every claim seen so far that is believed.
+  package mutating func tick(_ wallClock: Int64) -> UInt64 {
+    if !Self.isBelieved(clock, wallClock) {
+      // This host's clock was set back.
+      clock = claims.map(\.clock).filter { Self.isBelieved($0, wallClock) }.max() ?? 0
+    }
+    clock = max(UInt64(max(wallClock, 0)), clock + 1)
     return clock
+  }
+
+  package static func isBelieved(_ clock: UInt64, _ wallClock: Int64) -> Bool {
+    clock <= UInt64(max(wallClock, 0)) + UInt64(aheadMax.nanoseconds)
   }
 
   /// Merges a claim that `teller` spread, nil for one of this host's managers: of two claims on one
   /// prefix the newer holds, whichever host spreads it.
+  ///
+  /// One with a clock that is not believed is refused. One that is not believed any more, because
+  /// the clock of this host was set back, is older than all others.
   package mutating func merge(
-    _ claim: Claim, from teller: KernelID?, at now: Time
+    _ claim: Claim, from teller: KernelID?, at now: Time, _ wallClock: Int64
   ) -> Outcome {
+    guard Self.isBelieved(claim.clock, wallClock) else { return .refused }
     clock = max(clock, claim.clock)
     let isByHolder = teller == nil || teller == claim.manager.kernel
     let new = Entry(claim: claim, teller: teller, heardAt: isByHolder ? now : nil)
@@ -83,7 +99,8 @@ package struct ClaimTable: Sendable {
       isByHolder && claim.host == known.host && claim.manager.kernel != known.manager.kernel
     // A host that claims again is not gone.
     let isBack = isByHolder && claim.state == .present && known.state == .forgotten
-    guard claim.isNewer(than: known) || isNewBoot || isBack else { return .refused }
+    let isNewer = claim.isNewer(than: known) || !Self.isBelieved(known.clock, wallClock)
+    guard isNewer || isNewBoot || isBack else { return .refused }
     entries[index] = new
     return .news(replaced: known)
   }
@@ -115,6 +132,20 @@ package struct ClaimTable: Sendable {
     } else {
       entries.append(new)
     }
+  }
+
+  /// Makes the claims of `kernel`, this host's, again that were made while its clock was ahead; true
+  /// if there were any.
+  mutating func restamp(_ kernel: KernelID, _ wallClock: Int64) -> Bool {
+    var isChanged = false
+    for index in entries.indices
+    where entries[index].claim.manager.kernel == kernel && !entries[index].isSpare
+      && !Self.isBelieved(entries[index].claim.clock, wallClock)
+    {
+      entries[index].claim.clock = tick(wallClock)
+      isChanged = true
+    }
+    return isChanged
   }
 
   /// All claims that are known.

@@ -85,8 +85,8 @@ extension Directory {
       state.yielding[claim.prefix] = operation.yields ? claim.manager : nil
       state.changedAt = wallClock
       state.absent.removeAll(around: claim.prefix)
-      if isLocal { return state.local.merge(claim, from: nil, at: now) }
-      return state.table.merge(claim, from: nil, at: now)
+      if isLocal { return state.local.merge(claim, from: nil, at: now, wallClock) }
+      return state.table.merge(claim, from: nil, at: now, wallClock)
     }
     guard outcome != .refused else { return backplane.refuse(.noServerResources, request) }
     backplane.reply(Done(), to: request)

@@ -46,14 +46,16 @@ extension Directory {
     if !isOfThisHost && claim.manager.kernel == client.kernel { return .known }
     let (outcome, isChanged) = state.withLock { state in
       let own = state.table.claim(on: claim.prefix)
-      if isOfThisHost, var own, isOwn(own), claim.isNewer(than: own) {
+      if isOfThisHost, var own, isOwn(own), claim.isNewer(than: own),
+        ClaimTable.isBelieved(claim.clock, wallClock)
+      {
         // An earlier boot of this host, whose clock was ahead.
         _ = state.table.tick(Int64(clamping: claim.clock))
         own.clock = state.table.tick(wallClock)
-        _ = state.table.merge(own, from: nil, at: now)
+        _ = state.table.merge(own, from: nil, at: now, wallClock)
         return (ClaimTable.Outcome.refused, true)
       }
-      let outcome = state.table.merge(claim, from: kernel, at: now)
+      let outcome = state.table.merge(claim, from: kernel, at: now, wallClock)
       guard case .news = outcome else { return (outcome, false) }
       state.changedAt = wallClock
       state.absent.removeAll(around: claim.prefix)
@@ -83,6 +85,7 @@ extension Directory {
       var isChanged =
         state.withdrawsEarlier
         && state.table.withdraw(host: backplane.host, besides: client.kernel, wallClock)
+      if state.table.restamp(client.kernel, wallClock) { isChanged = true }
       if state.table.forget(after: state.forgetsAfter, at: now, wallClock) { isChanged = true }
       if isChanged { state.changedAt = wallClock }
       // Since when others are silent is kept too, to the day.
