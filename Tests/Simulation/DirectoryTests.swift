@@ -20,7 +20,8 @@ final class ClaimingHost: Sendable {
 
   init(
     _ host: String, in simulator: Simulator, prefixes: [String]? = nil,
-    claims: Shared<[UInt8]>? = nil, disk: MemoryStore? = nil, node: Node? = nil
+    claims: Shared<[UInt8]>? = nil, disk: MemoryStore? = nil, node: Node? = nil,
+    notes: Shared<[String]>? = nil
   ) throws {
     let prefixes = prefixes ?? ["storage/\(host)"]
     self.node = node ?? simulator.start(host)
@@ -29,7 +30,7 @@ final class ClaimingHost: Sendable {
       self.node,
       store: claims.map { claims in
         ClaimStore(load: { claims.value }, save: { claims.value = $0 })
-      })
+      }, note: { notes?.value.append($0) })
     let store = try disk ?? Self.disk(["hello": Array(host.utf8)])
     fileServer = try FileServer(
       self.node, store: store, users: FixedUsers(),

@@ -31,7 +31,8 @@ private func versionText(_ host: String) -> String {
 }
 
 /// The prefix cache: how many lookups of the mount found what they needed in it, how many questions
-/// to all hosts they cost, and every known prefix with its manager.
+/// to all hosts they cost, and every known prefix with its manager; and how full the directory's
+/// table is.
 private func namingText(_ names: NameCache, _ directory: Directory) -> String {
   let counters = names.counters
   var text = """
@@ -41,6 +42,9 @@ private func namingText(_ names: NameCache, _ directory: Directory) -> String {
     multicasts \(counters.multicasts + directory.questions)
 
     """
+  let claims = directory.claimCounts
+  text += "claims \(claims.known) of \(claims.most)\n"
+  for left in directory.leftOut { text += "left_out \(left.prefix) \(left.why)\n" }
   for prefix in names.prefixes {
     text += "prefix \(String(decoding: prefix.name, as: UTF8.self)) \(prefix.manager)\n"
   }

@@ -127,28 +127,16 @@ final class Running {
     self.servers = servers
     machine.run(node)
     if node.isSealing { Self.settleName(of: node) }
-    let directory = Directory(node, store: claimStore(in: Self.stateDirectory)) {
+    let directory = Directory(
+      node, store: claimStore(in: Self.stateDirectory), note: { log.warning("\($0)") }
+    ) {
       node.makeServer(discriminator: EntityID.directoryDiscriminator, knowsPrincipals: true, $0)
     }
     self.directory = directory
     // Every host has one more prefix: that of its kernel servers.
-    let unclaimed = Mutex(servers.prefixCount + 1)
-    let refused = Mutex<Set<String>>([])
-    @Sendable func noteClaim(of prefix: String, _ path: String?, _ code: ReplyCode) {
-      unclaimed.withLock { $0 -= 1 }
-      let place = path.map { " from \($0)" } ?? ""
-      guard !code.isOK else {
-        if refused.withLock({ $0.remove(prefix) }) != nil {
-          log.info("\(prefix) is served\(place) now: the name is free again")
-        }
-        return
-      }
-      refused.withLock { _ = $0.insert(prefix) }
-      let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
-      log.error("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
-    }
+    let claims = ClaimNotes(servers.prefixCount + 1, directory)
     directory.setForgetting(after: .seconds(Int64(configuration.forgetDays) * 86_400))
-    servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
+    servers.claim(in: directory.server) { claims.note($0, $1, $2) }
     let place = address.map { "\(IPv4.text(of: $0)):\(machine.port ?? 0)" }
     let attachServer = try Self.listen(node, configuration, nodeUsers, directory)
     self.attachServer = attachServer
@@ -160,11 +148,11 @@ final class Running {
         node, machine, configuredPeers: shownPeers.texts, attached: attachServer)
     }
     kernelServers.tree.manager.claim(in: directory.server) {
-      noteClaim(of: "host/\(configuration.host)", nil, $0)
+      claims.note("host/\(configuration.host)", nil, $0)
     }
     // The node is ready when this host's own names exist. A claim takes half a second, or 2 s more
     // if a host that had the prefix is silent.
-    for _ in 0..<300 where unclaimed.withLock({ $0 > 0 }) { usleep(10_000) }
+    for _ in 0..<300 where claims.left > 0 { usleep(10_000) }
     directory.withdrawEarlierClaims()
     node.watchName { [weak node] holder in
       guard let node else { return }

@@ -11,6 +11,10 @@ extension Directory {
       backplane.serve(ClaimName.self, request) { claim($0, caller, request) }
     case ForgetName.code:
       backplane.serve(ForgetName.self, request) { forget($0, caller, request) }
+    case QueryClaims.code:
+      backplane.serve(QueryClaims.self, request) { query in
+        backplane.reply(state.withLock { $0.table.answer(query) }, to: request)
+      }
     case QueryName.code...QueryStore.code, QueryAttribute.code...ChangeAttribute.code:
       serveName(request, caller)
     default: backplane.refuse(.illegalRequest, request)
