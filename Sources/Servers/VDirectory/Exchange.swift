@@ -16,11 +16,9 @@ struct Exchange: Sendable {
     var isDue = false
     /// Whether only this host can give it.
     var isOwn = false
-    /// Whether another host has given the same one since this one was asked, or `othersMax` have
-    /// given some.
-    var isGiven: Bool { hasEqual || others >= Exchange.othersMax }
-    var hasEqual = false
+    /// How many others have spread their digests since this one was asked.
     var others = 0
+    var isGiven: Bool { others >= Exchange.othersMax }
   }
 
   /// The fetching of claims that this table lacks.
@@ -44,8 +42,9 @@ struct Exchange: Sendable {
   private static let spanMax: Int64 = 1_000_000_000
   /// How often a host that asks all others is answered, and what lacks is asked for.
   static let interval = TimeSpan.seconds(1)
-  /// While many hosts start, hardly two have the same; whoever has asked hears all of them in time.
-  private static let othersMax = 3
+  /// Whoever has asked fetches from these, and hears all others in time. In a small cluster it
+  /// hears every host at once, and so learns every address.
+  private static let othersMax = 4
   /// Where fetching brings nothing, because tables are full or the other one is older, it is tried
   /// ever more rarely, at last every minute.
   private static let doublingsMax = 6
@@ -66,7 +65,7 @@ struct Exchange: Sendable {
   ) -> TimeSpan? {
     answer.isOwn = answer.isOwn || own
     guard !answer.isDue else { return nil }
-    (answer.isDue, answer.hasEqual, answer.others) = (true, false, 0)
+    (answer.isDue, answer.others) = (true, 0)
     let pause = answer.givenAt.map { ($0 + Self.interval - now).nanoseconds } ?? 0
     return TimeSpan(nanoseconds: max(pause, 0) + (own ? 0 : Self.span(hosts, random)))
   }
@@ -87,11 +86,8 @@ struct Exchange: Sendable {
     _ digest: ClaimDigest, of directory: EntityID, _ own: ClaimDigest, hosts: Int, _ random: UInt64
   ) -> TimeSpan? {
     hasHeard = true
-    if digest == own {
-      answer.hasEqual = true
-      // What was lacking when another digest was heard is here by now.
-      fetch.source = nil
-    }
+    // What was lacking when another digest was heard is here by now.
+    if digest == own { fetch.source = nil }
     answer.others += 1
     guard own.buckets(missing: digest) != 0 else { return nil }
     fetch.source = (directory, digest)
