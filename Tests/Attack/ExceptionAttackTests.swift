@@ -22,6 +22,7 @@ struct ExceptionAttackTests {
     case ClaimName.code: try claims()
     case ForgetName.code: try forgetting()
     case SpreadClaims.code: try news()
+    case SpreadDigest.code: try digests()
     case CancelWait.code: try waits()
     case MeasureSends.code: try measuring()
     case WakeUp.code: try delays()
@@ -66,6 +67,28 @@ struct ExceptionAttackTests {
     let other = host.kea.makeServer(knowsPrincipals: true) { _ in }
     let giveUp = ForgetName(prefix: name, manager: other).message
     #expect(host.send(giveUp, host.directory.server, as: .root).code == .notOwner)
+    #expect(host.directory.holder(of: name) == "kea")
+  }
+
+  /// No process is heard as a directory: not by the server, and not from the own host; of another
+  /// host, nobody sends as its directory but its node.
+  private func digests() throws {
+    let host = try AttackedHost()
+    let name = Array("pipe/kea".utf8)
+    let claim = Claim(
+      prefix: name, manager: host.moa.makeServer(knowsPrincipals: true) { _ in },
+      context: ContextID(rawValue: 1), host: "moa", clock: 1, state: .present)
+    var digest = ClaimDigest()
+    digest.add(claim)
+    let spread = SpreadDigest(claim.manager, digest, [claim]).message
+    for who in Who.allCases {
+      #expect(host.send(spread, host.directory.server, as: who).code == .illegalRequest, "\(who)")
+      guard who.host == "kea" else { continue }
+      let client = host.kea.makeClient(who.user)
+      host.kea.sendDatagram(spread, from: client, to: .nameHandlingGroup)
+      host.simulator.run(for: .milliseconds(100))
+      host.kea.retire(client)
+    }
     #expect(host.directory.holder(of: name) == "kea")
   }
 

@@ -79,6 +79,8 @@ public struct RequestTargets: Sendable {
             prefix: name.name, manager: manager, context: object, host: host, clock: 1,
             state: .present)
         ], wantsAnswer: false)
+    case SpreadDigest.code: SpreadDigest(manager, ClaimDigest(), [])
+    case QueryClaims.code: QueryClaims(.max)
     case QueryAttribute.code: QueryAttribute(name, attribute: attribute)
     case ListAttributes.code: ListAttributes(name)
     case ChangeAttribute.code: ChangeAttribute(name, attribute: attribute, .set([1]))

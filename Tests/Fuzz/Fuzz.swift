@@ -69,6 +69,8 @@ enum Fuzz {
     let messages: [Message] = [
       ModifyInstance(InstanceID(rawValue: 1), modification).message,
       SpreadClaims([claim, claim], wantsAnswer: true).message,
+      SpreadDigest(claim.manager, ClaimDigest(), [claim]).message,
+      QueryClaims.Answer(next: 1, claims: [claim, claim]).message,
       ClaimName(prefix: claim.prefix, context: .none, manager: .managerGroup).message,
       FindNode.Answer(server: .managerGroup, host: "desk", wallClock: 1).message,
       MeasureSends(target: .host("desk"), count: 3, limitMilliseconds: 9).message,

@@ -26,8 +26,10 @@ struct Parser: Sendable {
 
   private static let answers: [any OperationAnswer.Type] = [
     Done.self, Descriptor.self, ProbeEntity.EntityState.self, CreateInstance.Answer.self,
-    ReadInstance.Answer.self, WriteInstance.Answer.self, AwaitInstance.Answer.self,
-    QueryName.Answer.self, QueryStore.Answer.self, FindNode.Answer.self, QueryNode.Answer.self,
+    ReadInstance.Answer.self, ListInstances.Answer.self, WriteInstance.Answer.self,
+    AwaitInstance.Answer.self,
+    QueryName.Answer.self, QueryClaims.Answer.self, QueryStore.Answer.self, FindNode.Answer.self,
+    QueryNode.Answer.self,
     MeasureSends.Answer.self, EchoSegment.Answer.self, LockInstance.Answer.self,
     QueryLock.Answer.self, Nanoseconds.self, GroupMessage.Answer.self, QueryGroup.Answer.self,
     SelectHost.Answer.self,

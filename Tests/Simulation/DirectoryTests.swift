@@ -15,10 +15,13 @@ final class ClaimingHost: Sendable {
   let fileServer: FileServer
   let clients: ClientPool
   let refusals = Shared<[ReplyCode]>([])
+  /// How often a claim was accepted.
+  let claimed = Shared(0)
 
   init(
     _ host: String, in simulator: Simulator, prefixes: [String]? = nil,
-    claims: Shared<[UInt8]>? = nil, disk: MemoryStore? = nil, node: Node? = nil
+    claims: Shared<[UInt8]>? = nil, disk: MemoryStore? = nil, node: Node? = nil,
+    notes: Shared<[String]>? = nil
   ) throws {
     let prefixes = prefixes ?? ["storage/\(host)"]
     self.node = node ?? simulator.start(host)
@@ -27,7 +30,7 @@ final class ClaimingHost: Sendable {
       self.node,
       store: claims.map { claims in
         ClaimStore(load: { claims.value }, save: { claims.value = $0 })
-      })
+      }, note: { notes?.value.append($0) })
     let store = try disk ?? Self.disk(["hello": Array(host.utf8)])
     fileServer = try FileServer(
       self.node, store: store, users: FixedUsers(),
@@ -37,8 +40,8 @@ final class ClaimingHost: Sendable {
     clients = ClientPool(self.node)
     let left = Shared(prefixes.count)
     if prefixes.isEmpty { directory.withdrawEarlierClaims() }
-    fileServer.claim(in: directory.server) { [refusals, directory] _, code in
-      if !code.isOK { refusals.value.append(code) }
+    fileServer.claim(in: directory.server) { [refusals, claimed, directory] _, code in
+      if code.isOK { claimed.value += 1 } else { refusals.value.append(code) }
       left.value -= 1
       if left.value == 0 { directory.withdrawEarlierClaims() }
     }

@@ -1,5 +1,6 @@
 import Testing
 import VDirectory
+import VKernel
 import VKernelServers
 import VNode
 import VObjects
@@ -44,7 +45,9 @@ private final class KernelServing: Sendable {
       })
     let elsewhere = node.makeServer(knowsPrincipals: false) { [node, listings] request in
       listings.value += 1
-      node.after(.milliseconds(100)) { node.serveInstances(["9 elsewhere"], request) }
+      node.after(.milliseconds(100)) {
+        node.serveInstances(request) { $0 == 0 ? [(next: 1, line: "9 elsewhere")] : [] }
+      }
     }
     tree = HostTree(
       node, nodeServer,
@@ -136,6 +139,40 @@ struct HostTreeTests {
       #expect(kea.list("host/\(host)/net", simulator) == ["stats", "map", "peers", "trace"])
     }
     #expect(kea.list("host/moa/status", simulator) == nil)
+  }
+
+  @Test("a dead peer delays no answer about the node, but the first that finds it so")
+  func deadPeer() throws {
+    func query() -> (answer: String, took: TimeSpan, sent: Int) {
+      let (start, sent) = (simulator.now, moa.node.counters.requestsSent)
+      guard
+        case .done(let state, _)? = kea.ask(
+          QueryNode(), of: moa.nodeServer.server, simulator)
+      else { return ("", .seconds(10), 0) }
+      return (state.text, simulator.now - start, moa.node.counters.requestsSent - sent)
+    }
+    let tui = KernelServing("tui", in: simulator)
+    simulator.run(for: .seconds(5))
+    let healthy = query()
+    #expect(healthy.took < .milliseconds(2))
+    simulator.crash("tui")
+    simulator.run(for: .seconds(3))
+    #expect(query().took <= .milliseconds(210))
+    for _ in 0..<10 {
+      let state = query()
+      #expect(state.took < .milliseconds(2))
+      #expect(state.answer.contains(" tui 10.77.0.3:61044 "))
+      #expect(state.answer.contains("peer \(kea.node.id) ") && state.answer.contains(" silent "))
+      simulator.run(for: .milliseconds(20))
+    }
+    // A question that is under way is not asked once more.
+    #expect((0..<10).reduce(0) { sent, _ in sent + query().sent } <= 12)
+    let back = KernelServing("tui", in: simulator)
+    simulator.run(for: .seconds(3))
+    let state = query()
+    #expect(state.took < .milliseconds(2))
+    #expect(state.answer.contains("\(back.node.id) tui 10.77.0.3:61044 "))
+    _ = tui
   }
 
   @Test("a live text has the size that it shows, and does not change while it is open")

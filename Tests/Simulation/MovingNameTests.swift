@@ -122,6 +122,54 @@ struct MovingNameTests {
     _ = early
   }
 
+  @Test("a claim with a clock at the end of its range takes no prefix, and keeps none from others")
+  func absurdClock() throws {
+    let simulator = Simulator(seed: 28)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(5))
+    let broken = simulator.start("tui")
+    let manager = broken.makeServer(knowsPrincipals: true) { _ in }
+    for clock in [.max, .max - 1, .max / 2, 1_800_000_000_000_000_000] as [UInt64] {
+      for prefix in ["src", "doc"] {
+        let claim = Claim(
+          prefix: Array(prefix.utf8), manager: manager, context: ContextID(rawValue: 1),
+          host: "tui", clock: clock, state: .present)
+        broken.sendDatagram(
+          SpreadClaims([claim], wantsAnswer: false).message, from: broken.makeClient(user: "root"),
+          to: .nameHandlingGroup)
+      }
+      simulator.run(for: .seconds(1))
+    }
+    #expect(moa.refusals.value.isEmpty)
+    #expect(server(of: "src", from: kea, simulator) == .success(moa.node.id))
+    // The clocks of the directories have not moved: a new claim is newer than all others.
+    let rob = try ClaimingHost("rob", in: simulator, prefixes: ["doc"])
+    // Until rob has heard all of them: packets are not sealed here.
+    simulator.run(for: .seconds(35))
+    for host in [kea, moa, rob] {
+      let found = server(of: "doc", from: host, simulator)
+      #expect(found == .success(rob.node.id), "\(host.node.host)")
+      #expect(host.directory.holder(of: Array("doc".utf8)) == "rob")
+    }
+  }
+
+  @Test("a host whose clock was a year ahead for a while is heard again when it is right")
+  func clockSetBack() throws {
+    let simulator = Simulator(seed: 29)
+    let kea = try ClaimingHost("kea", in: simulator)
+    simulator.clockOffsets["moa"] = 365 * TimeSpan.seconds(86_400).nanoseconds
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: ["src"])
+    simulator.run(for: .seconds(5))
+    #expect(kea.directory.holder(of: Array("src".utf8)) == nil)
+    simulator.clockOffsets["moa"] = 0
+    simulator.run(for: .seconds(65))
+    for host in [kea, moa] {
+      #expect(host.directory.holder(of: Array("src".utf8)) == "moa")
+      #expect(host.directory.holder(of: Array("storage/kea".utf8)) == "kea")
+    }
+  }
+
   @Test("a host that lost its table learns from others of hosts that are away")
   func lostTable() throws {
     let simulator = Simulator(seed: 22)
@@ -182,83 +230,64 @@ struct MovingNameTests {
     _ = moa
   }
 
-  @Test("a host has a share of others' tables; its further prefixes are found by asking")
+  @Test("a host is refused more prefixes than its share, in words; they are found by asking")
   func fullShare() throws {
     let simulator = Simulator(seed: 24)
     let share = DirectoryLimits.claimsOfOneMax
-    let moa = try ClaimingHost("moa", in: simulator, prefixes: (0..<100).map { "p\($0)" })
+    let moa = try ClaimingHost("moa", in: simulator, prefixes: (0..<share + 8).map { "p\($0)" })
     simulator.run(for: .seconds(5))
-    #expect(moa.refusals.value.isEmpty)
-    #expect(outcome(simulator) { moa.list("", $0) }?.count == 100)
+    #expect(moa.refusals.value == [ReplyCode](repeating: .noServerResources, count: 8))
+    #expect(moa.claimed.value == share)
+    let claim = ClaimName(
+      prefix: Array("src".utf8), context: ContextID(rawValue: 9), manager: moa.directory.server)
+    let answer = outcome(simulator) {
+      moa.clients.send(claim, as: "root", to: moa.directory.server, completion: $0)
+    }
+    guard case .refused(let refusal) = answer else {
+      Issue.record("the share has no bound")
+      return
+    }
+    #expect(refusal.code == .noServerResources)
+    #expect(refusal.words == "moa has 72 prefixes, and a host has no more")
     let kea = try ClaimingHost("kea", in: simulator, prefixes: [])
     simulator.run(for: .seconds(5))
-    #expect(outcome(simulator) { kea.list("", $0) }?.count == share)
-    let claim = ClaimName(
-      prefix: Array("src".utf8), context: ContextID(rawValue: 9), manager: kea.directory.server)
-    #expect(kea.code(of: claim, simulator) == .ok)
+    for host in [kea, moa] { #expect(outcome(simulator) { host.list("", $0) }?.count == share) }
+    #expect(kea.code(of: self.claim(by: kea), simulator) == .ok)
     #expect(outcome(simulator) { kea.list("", $0) }?.count == share + 1)
-    for number in [0, 99] {
+    for number in [0, share + 7] {
       let found = server(of: "p\(number)", from: kea, simulator)
       #expect(found == .success(moa.node.id), "p\(number)")
     }
-    // Another host that has spread nothing to kea has a share of its own.
-    let tui = try ClaimingHost("tui", in: simulator)
-    simulator.run(for: .seconds(5))
-    #expect(outcome(simulator) { kea.list("storage", $0) }?.contains("tui") == true)
-    _ = tui
   }
 
-  @Test("a full table has room for a new claim when a host is away, and not before")
-  func fullTable() throws {
+  private func claim(by host: ClaimingHost) -> ClaimName {
+    ClaimName(
+      prefix: Array("src".utf8), context: ContextID(rawValue: 9), manager: host.directory.server)
+  }
+
+  @Test("claims beyond a host's share are not listed elsewhere, which is said once")
+  func leftOut() throws {
     let simulator = Simulator(seed: 27)
-    let share = DirectoryLimits.claimsOfOneMax
-    let kea = try ClaimingHost("kea", in: simulator, prefixes: [])
-    // As many as fill the part that is not reserved for the own host, without servers.
-    let others = (0...((Claim.claimsMax - share) / share)).map { Claimant("h\($0)", simulator) }
-    func tellForHalfAMinute(_ claimants: some Sequence<Claimant>) {
-      for claimant in claimants { claimant.tell() }
-      simulator.run(for: .seconds(30))
+    let notes = Shared<[String]>([])
+    let kea = try ClaimingHost("kea", in: simulator, prefixes: [], notes: notes)
+    let node = simulator.start("moa")
+    node.announce()
+    let manager = node.makeServer(knowsPrincipals: true) { _ in }
+    let claims = (0..<80).map { number in
+      Claim(
+        prefix: Array("p\(number)".utf8), manager: manager, context: ContextID(rawValue: 1),
+        host: "moa", clock: 1, state: .present)
     }
-    tellForHalfAMinute(others)
-    let tui = try ClaimingHost("tui", in: simulator, prefixes: ["src"])
-    let name = Array("src".utf8)
-    tellForHalfAMinute(others)
-    #expect(kea.directory.holder(of: name) == nil)
-    #expect(server(of: "src", from: kea, simulator) == .success(tui.node.id), "found by asking")
-    // The first one is silent from now on; it was heard half a minute ago.
-    simulator.crash("h0")
-    tellForHalfAMinute(others.dropFirst())
-    #expect(kea.directory.holder(of: name) == nil)
-    for _ in 0..<2 { tellForHalfAMinute(others.dropFirst()) }
-    #expect(kea.directory.holder(of: name) == "tui")
-    for claimant in others.dropFirst() {
-      #expect(kea.directory.holder(of: claimant.claims[0].prefix) == claimant.node.host)
-    }
-  }
-
-  /// A host that spreads a whole share of claims.
-  private struct Claimant {
-    let node: Node
-    let claims: [Claim]
-
-    init(_ host: String, _ simulator: Simulator) {
-      node = simulator.start(host)
-      node.announce()
-      let manager = node.makeServer(knowsPrincipals: true) { _ in }
-      claims = (0..<DirectoryLimits.claimsOfOneMax).map { number in
-        Claim(
-          prefix: Array("\(host)-\(number)".utf8), manager: manager,
-          context: ContextID(rawValue: 1), host: host, clock: 1, state: .present)
-      }
-    }
-
-    func tell() {
+    for _ in 0..<3 {
       let client = node.makeClient(user: "root")
-      for message in SpreadClaims.messages(claims, wantsAnswer: false) {
+      for message in SpreadClaims.messages(claims) {
         node.sendDatagram(message.message, from: client, to: .nameHandlingGroup)
       }
-      node.retire(client)
+      simulator.run(for: .seconds(1))
     }
+    #expect(kea.directory.leftOut.map(\.prefix) == (72..<80).map { "p\($0)" })
+    #expect(
+      notes.value == ["p72 of moa is not listed here: moa has 72 prefixes, and a host has no more"])
   }
 
   @Test("a silent host that is up again is found before anybody asks for it")

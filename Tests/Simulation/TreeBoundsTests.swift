@@ -76,11 +76,30 @@ struct TreeBoundsTests {
     let second = CreateInstance(ann.name(""), mode: [.read, .directory])
     #expect(ann.code(long) == .ok && ann.code(second) == .ok)
     var lines: [Substring] = []
-    while case .done(let page, _) = ann.ask(ListInstances(from: UInt32(lines.count))),
-      !page.data.isEmpty
-    {
+    var start: UInt64 = 0
+    while case .done(let page, _) = ann.ask(ListInstances(from: start)), !page.data.isEmpty {
+      start = page.next
       lines += String(decoding: page.data, as: UTF8.self).split(separator: "\n")
     }
     #expect(lines.count == 2 && lines.last?.hasSuffix(" .") == true)
+  }
+
+  @Test("a list of open instances misses nothing that stays open, whatever is closed meanwhile")
+  func pages() throws {
+    let file = TreeObject.text(TreeText { "short" })
+    let manager = TreeManager(moa, TreeContext([(Name(Array(repeating: 0x6E, count: 255)), file)]))
+    let ann = TreeAsker(kea, of: manager.server, simulator)
+    let long = String(repeating: "n", count: 255)
+    let instances = (0..<200).compactMap { _ in ann.open(long, .read) }
+    #expect(instances.count == 200)
+    var (lines, start) = (0, UInt64(0))
+    while case .done(let page, _) = ann.ask(ListInstances(from: start)), !page.data.isEmpty {
+      #expect(page.next > start)
+      start = page.next
+      lines += page.data.count { $0 == 0x0A }
+      // All that was listed is closed before the next question.
+      for instance in instances[..<lines] { #expect(ann.code(ReleaseInstance(instance)) == .ok) }
+    }
+    #expect(lines == 200)
   }
 }

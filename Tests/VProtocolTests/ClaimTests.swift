@@ -115,10 +115,50 @@ struct ClaimTests {
   func cut(count: Int) {
     let claims = claims(count)
     let messages = SpreadClaims.messages(claims, wantsAnswer: true)
-    #expect(!messages.isEmpty)
+    #expect(messages.isEmpty == claims.isEmpty)
     #expect(messages.flatMap(\.claims) == claims)
     #expect(messages.allSatisfy { $0.message.segment.count <= 1024 && $0.wantsAnswer })
-    #expect(count == 0 || messages.allSatisfy { !$0.claims.isEmpty })
+    #expect(messages.allSatisfy { !$0.claims.isEmpty })
+    var rest = claims[...]
+    let first = SpreadDigest.filled(Samples.entity, ClaimDigest(), from: &rest)
+    #expect(first.claims + Array(rest) == claims && first.message.segment.count <= 1024)
+    #expect(count == 0 || !first.claims.isEmpty)
+  }
+
+  @Test("tables with the same claims have equal digests, whatever the order and the past")
+  func digests() {
+    let many = claims(500)
+    var (one, other) = (ClaimDigest(), ClaimDigest())
+    for claim in many { one.add(claim) }
+    for claim in many.reversed() + [claim("gone")] { other.add(claim) }
+    let bit = UInt64(1) << UInt64(claim("gone").bucket)
+    #expect(one.buckets(missing: other) == bit && other.buckets(missing: one) == bit)
+    other.remove(claim("gone"))
+    #expect(one == other && one.buckets(missing: other) == 0)
+    // One octet of one claim.
+    for change in [
+      { $0.clock -= 1 }, { $0.state = .present }, { $0.host = "kez" }, { $0.context = .none },
+    ] as [(inout Claim) -> Void] {
+      var changed = many[7]
+      change(&changed)
+      other.remove(many[7])
+      other.add(changed)
+      #expect(one.buckets(missing: other) == 1 << UInt64(changed.bucket))
+      other.remove(changed)
+      other.add(many[7])
+    }
+    // Nothing lacks where the other has nothing.
+    #expect(one.buckets(missing: ClaimDigest()) == 0)
+    #expect(ClaimDigest().buckets(missing: one).nonzeroBitCount > 40)
+  }
+
+  @Test("the hash of a claim and its bucket are those of the page")
+  func hash() {
+    let claim = Claim(
+      prefix: Array("storage/kea".utf8), manager: EntityID(rawValue: 0x1122_3344_5566_7788),
+      context: ContextID(rawValue: 0x99), host: "kea", clock: 0x1234_5678, state: .present)
+    #expect(claim.hash == 0x7DCB_96F4_C704_565B)
+    #expect(claim.bucket == 18)
   }
 
   private func parse(_ claims: [Claim]) throws -> [Claim] {

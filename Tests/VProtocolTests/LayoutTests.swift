@@ -182,20 +182,21 @@ struct LayoutTests {
 extension Samples {
   /// Lists, which a truncation makes shorter.
   static let more: [any Operation] = [
-    SpreadClaims(
-      [
-        Claim(
-          prefix: Array("a/b".utf8), manager: entity, context: ContextID(rawValue: 7), host: "kea",
-          clock: 9, state: .present)
-      ], wantsAnswer: false),
+    SpreadClaims([claim], wantsAnswer: false),
+    SpreadDigest(entity, ClaimDigest(), [claim]),
     WriteInstance(InstanceID(rawValue: 0), position: 0, data: [0x61]),
   ]
 
+  private static let claim = Claim(
+    prefix: Array("a/b".utf8), manager: entity, context: ContextID(rawValue: 7), host: "kea",
+    clock: 9, state: .present)
+
   static let moreAnswers: [any OperationAnswer] = [
+    QueryClaims.Answer(next: 1, claims: [claim]),
     {
       var answer = QueryGroup.Answer(host: "kea")
       answer.members = [QueryGroup.Member("moa:1.a", owner: "ann")]
       return answer
-    }()
+    }(),
   ]
 }

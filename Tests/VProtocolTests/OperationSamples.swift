@@ -118,6 +118,16 @@ enum Samples {
       operation(CancelWait(all)), operation(ListInstances(from: .max)),
     ]
 
+  /// Of one claim.
+  private static let digest: ClaimDigest = {
+    var digest = ClaimDigest()
+    digest.add(
+      Claim(
+        prefix: Array("a".utf8), manager: entity, context: .none, host: "kea", clock: 1,
+        state: .present))
+    return digest
+  }()
+
   private static let node: [Sample<any Operation>] = [
     operation(
       ClaimName(
@@ -125,6 +135,8 @@ enum Samples {
         yields: true)),
     operation(ForgetName(prefix: Array("a/b".utf8), manager: all)),
     operation(SpreadClaims([], wantsAnswer: true)),
+    operation(SpreadDigest(entity, digest, [])),
+    operation(QueryClaims(.max, from: .max)),
     operation(PingNode()),
     operation(FindNode(host: ""), "least"),
     operation(FindNode(host: String(repeating: "h", count: 255)), tail: 255),
@@ -227,6 +239,8 @@ enum Samples {
     answer(Octets(data: everyOctet), tail: 256),
     answer(
       ReadInstance.Answer(data: [UInt8](repeating: 1, count: 16_384)), tail: 16_384),
+    answer(ListInstances.Answer(next: .max, data: []), "least"),
+    answer(ListInstances.Answer(next: 1, data: [0x61]), tail: 1),
     answer(LockInstance.Answer(grant: .max)),
     answer(QueryLock.Answer(lock: lock)),
     answer(AwaitInstance.Answer(ready: Readiness(rawValue: .max))),
@@ -237,6 +251,7 @@ enum Samples {
     ),
     answer(
       QueryName.Answer(manager: entity, context: .none, prefixBytes: 0, kind: .context), "least"),
+    answer(QueryClaims.Answer(next: .max, claims: [])),
     answer(FindNode.Answer(server: all, host: "kea", wallClock: .min), tail: 3),
     answer(EchoSegment.Answer(data: everyOctet), tail: 256),
     answer(QueryNode.Answer(text: "host kea\n"), tail: 9),

@@ -33,7 +33,8 @@ public struct ServerEntry: Sendable {
 
 /// A running server: the prefixes that it claims, and how.
 public struct RunningServer {
-  /// Called with the result of a claim; once more with `duplicateName` for one that is lost later.
+  /// Called with the result of a claim; once more with `duplicateName` for one that is lost later,
+  /// and with `ok` when it is held again.
   public typealias Told = @Sendable (_ prefix: String, ReplyCode) -> Void
 
   /// Each with its directory of this host, if it has one.

@@ -247,6 +247,8 @@ extension Serve {
     }
     var heard: Set<String> = []
     var served: Set<String> = []
+    // A prefix that was lost is claimed again when its new manager is gone.
+    var hasServed = false
     while true {
       guard signals.wait() else {
         running.end()
@@ -257,12 +259,14 @@ extension Serve {
         heard.insert(prefix)
         if code.isOK {
           served.insert(prefix)
+          hasServed = true
           say("v: \(what): serving \(prefix)", to: 2)
           continue
         }
         served.remove(prefix)
         let refusal = refusal(of: prefix, code, node, client)
-        if served.isEmpty && heard.count == running.prefixes.count { throw refusal }
+        let isRefused = served.isEmpty && heard.count == running.prefixes.count
+        if isRefused && !hasServed { throw refusal }
         say("v: \(refusal)", to: 2)
       }
     }

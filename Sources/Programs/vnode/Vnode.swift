@@ -127,21 +127,16 @@ final class Running {
     self.servers = servers
     machine.run(node)
     if node.isSealing { Self.settleName(of: node) }
-    let directory = Directory(node, store: claimStore(in: Self.stateDirectory)) {
+    let directory = Directory(
+      node, store: claimStore(in: Self.stateDirectory), note: { log.warning("\($0)") }
+    ) {
       node.makeServer(discriminator: EntityID.directoryDiscriminator, knowsPrincipals: true, $0)
     }
     self.directory = directory
     // Every host has one more prefix: that of its kernel servers.
-    let unclaimed = Mutex(servers.prefixCount + 1)
-    @Sendable func noteClaim(of prefix: String, _ path: String?, _ code: ReplyCode) {
-      unclaimed.withLock { $0 -= 1 }
-      guard !code.isOK else { return }
-      let holder = code == .duplicateName ? directory.holder(of: Array(prefix.utf8)) : nil
-      let place = path.map { " from \($0)" } ?? ""
-      log.error("\(prefix) is not served\(place): \(code)\(holder.map { ", by \($0)" } ?? "")")
-    }
+    let claims = ClaimNotes(servers.prefixCount + 1, directory)
     directory.setForgetting(after: .seconds(Int64(configuration.forgetDays) * 86_400))
-    servers.claim(in: directory.server) { noteClaim(of: $0, $1, $2) }
+    servers.claim(in: directory.server) { claims.note($0, $1, $2) }
     let attachServer = try Self.listen(node, configuration, nodeUsers, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
@@ -152,11 +147,11 @@ final class Running {
         node, machine, configuredPeers: shownPeers.texts, attached: attachServer)
     }
     kernelServers.tree.manager.claim(in: directory.server) {
-      noteClaim(of: "host/\(configuration.host)", nil, $0)
+      claims.note("host/\(configuration.host)", nil, $0)
     }
     // The node is ready when this host's own names exist. A claim takes half a second, or 2 s more
     // if a host that had the prefix is silent.
-    for _ in 0..<300 where unclaimed.withLock({ $0 > 0 }) { usleep(10_000) }
+    for _ in 0..<300 where claims.left > 0 { usleep(10_000) }
     directory.withdrawEarlierClaims()
     node.watchName { [weak node] holder in
       guard let node else { return }
@@ -171,7 +166,7 @@ final class Running {
       try Mount(
         node, directory.nameSpace, mountPoint: mountPoint(path), source: configuration.host,
         names: names, clients: clients, users: nodeUsers,
-        serveOwnFiles: { ownFiles(node, names, uio: $0) })
+        serveOwnFiles: { ownFiles(node, directory, names, uio: $0) })
     }
     let place = machine.places.first.map { "at \($0)" } ?? "on no network yet"
     summary =

@@ -115,6 +115,12 @@ public enum OperationTable {
     Entry(
       ForgetName.self,
       .ownRoot(because: "a forgotten name is gone for the users of all hosts")),
+    Entry(
+      SpreadDigest.self,
+      .nodes(because: "only the directories of the hosts speak for what they know")),
+    Entry(
+      QueryClaims.self,
+      .everybody(because: "which hosts serve which prefixes is listed for everybody")),
   ]
 
   private static let instances: [Entry] = [

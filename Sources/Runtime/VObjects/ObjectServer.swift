@@ -207,8 +207,10 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 
   @usableFromInline
   func list(_ request: Request, _ handlers: Handlers) {
-    let lines = instances.all.lazy.map(line(for: identify(request), handlers))
-    backplane.serveInstances(lines, request)
+    let line = line(for: identify(request), handlers)
+    backplane.serveInstances(request) { start in
+      instances.opened(after: start).lazy.map { (next: $0.order, line: line($0)) }
+    }
   }
 
   /// An owner is a process of the client's own kernel, or, if it is left out, the client itself.

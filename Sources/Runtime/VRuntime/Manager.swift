@@ -18,16 +18,19 @@ extension Backplane {
     reply(answer.message, to: request)
   }
 
-  /// Answers ListInstances from all lines, without their newlines; from a lazy collection it makes
-  /// only the lines of the answer.
-  public func serveInstances(_ lines: some Collection<String>, _ request: Request) {
+  /// Answers ListInstances from the lines behind a start, without their newlines, each with the
+  /// start of the next; from a lazy sequence it makes only the lines of the answer.
+  public func serveInstances<Lines: Sequence>(
+    _ request: Request, _ lines: (_ start: UInt64) -> Lines
+  ) where Lines.Element == (next: UInt64, line: String) {
     serve(ListInstances.self, request) { operation in
-      var octets: [UInt8] = []
-      for line in lines.dropFirst(Int(operation.start)) {
-        guard octets.count + line.utf8.count < Message.segmentBytesMax else { break }
-        octets += Array(line.utf8) + [UInt8(ascii: "\n")]
+      var answer = ListInstances.Answer(next: operation.start, data: [])
+      for (next, line) in lines(operation.start) {
+        guard answer.data.count + line.utf8.count < Message.segmentBytesMax else { break }
+        answer.data += Array(line.utf8) + [UInt8(ascii: "\n")]
+        answer.next = next
       }
-      reply(ReadInstance.Answer(data: octets), to: request)
+      reply(answer, to: request)
     }
   }
 

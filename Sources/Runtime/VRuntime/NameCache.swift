@@ -13,13 +13,15 @@ public final class NameCache: Sendable {
     public var descriptor: Descriptor
   }
 
-  /// What the cache has counted since it was made.
+  /// What was counted since the cache was made: each lookup of a name is one of the first three.
   public struct Counters: Equatable, Sendable {
-    /// Prefixes found in the cache.
+    /// The manager was known, and answered.
     public var hits = 0
-    /// Prefixes that the directory was asked for.
+    /// What was known was stale, or was the manager of a shorter prefix only.
+    public var nearMisses = 0
+    /// Nothing was known.
     public var misses = 0
-    /// Prefixes that the name handling group was asked for.
+    /// Questions to the name handling group.
     public var multicasts = 0
   }
 
@@ -88,20 +90,36 @@ public final class NameCache: Sendable {
     }
   }
 
-  /// The root of the prefix `name`, if it is known; that counts as a hit.
+  /// Looks up the root of the prefix `name`, and counts the lookup.
   public func root(of name: [UInt8]) -> Root? {
     state.withLock { state in
-      guard let root = state.roots[name], root.isCurrent else { return nil }
-      state.counters.hits += 1
-      return root.last
+      let root = state.roots[name]
+      if let root, root.isCurrent {
+        state.counters.hits += 1
+        return root.last
+      }
+      let isNear =
+        root != nil
+        || name.indices.contains {
+          name[$0] == UInt8(ascii: "/") && state.roots[Array(name[..<$0])]?.isCurrent == true
+        }
+      if isNear { state.counters.nearMisses += 1 } else { state.counters.misses += 1 }
+      return nil
     }
   }
 
-  /// Stores the directory's answer; counts a miss.
+  /// Counts a lookup below an object whose manager was known: stale if the manager did not answer
+  /// for it.
+  public func countLookup(isStale: Bool) {
+    state.withLock { state in
+      if isStale { state.counters.nearMisses += 1 } else { state.counters.hits += 1 }
+    }
+  }
+
+  /// Stores the directory's answer.
   public func remember(_ descriptor: Descriptor, of manager: EntityID, for name: [UInt8]) {
     state.withLock { state in
       if state.roots.count >= Self.rootsMax { state.roots.removeAll() }
-      state.counters.misses += 1
       state.roots[name] = (Root(manager: manager, descriptor: descriptor), isCurrent: true)
     }
   }

@@ -5,7 +5,8 @@ public import VProtocol
 /// handling group.
 ///
 /// The manager has a prefix until another host has it (`duplicateName`): when it is claimed, or
-/// when the directory tells of a newer claim. Then the manager stops answering for it.
+/// when the directory tells of a newer claim. Then the manager stops answering for it, and claims
+/// it again after a while, and again: the directory refuses as long as the other manager answers.
 public final class PrefixClaims: Sendable {
   private struct State: Sendable {
     var prefixes: [(name: [UInt8], context: ContextID)]
@@ -15,6 +16,11 @@ public final class PrefixClaims: Sendable {
     var givenUp: Set<Int> = []
     /// Prefixes that another host has, by their place in the list.
     var lost: Set<Int> = []
+    /// Prefixes that were refused or lost, and will be claimed again.
+    var wanted: Set<Int> = []
+    /// How often each was refused or lost since it was held for long; since when each is held.
+    var failures: [Int: Int] = [:]
+    var heldSince: [Int: Time] = [:]
     /// Called with the result of each claim.
     var observer: (@Sendable (Int, ReplyCode) -> Void)?
   }
@@ -46,8 +52,8 @@ public final class PrefixClaims: Sendable {
   }
 
   /// Claims every prefix in this host's directory; `completion` is called for each, with its place
-  /// in the list, and once more with `duplicateName` for a prefix that is lost later to a newer
-  /// claim.
+  /// in the list, once more with `duplicateName` for a prefix that is lost later to a newer claim,
+  /// and with `ok` when a prefix that was refused or lost is held after all.
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (Int, ReplyCode) -> Void
   ) {
@@ -95,23 +101,66 @@ public final class PrefixClaims: Sendable {
     send(ForgetName(prefix: prefix, manager: manager), to: directory) { _ in }
   }
 
-  private func claim(_ number: Int) {
+  private func claim(_ number: Int, isAgain: Bool = false) {
     let (prefix, directory, manager) = state.withLock {
       ($0.prefixes[number], $0.directory, $0.manager)
     }
     send(
       ClaimName(prefix: prefix.name, context: prefix.context, manager: manager), to: directory
     ) { [self] code in
+      let now = backplane.now
       let (observer, isGivenUp) = state.withLock { state in
-        if code.isOK { state.lost.remove(number) }
+        if code.isOK {
+          state.lost.remove(number)
+          state.heldSince[number] = now
+        }
         if code == .duplicateName { state.lost.insert(number) }
         return (state.observer, state.givenUp.contains(number))
       }
       // It was given up while the directory was asking whether it is free.
       if code.isOK && isGivenUp { withdraw(number) }
-      observer?(number, code)
+      if Self.isPassing(code) { claimAgainLater(number) }
+      if code.isOK || !isAgain { observer?(number, code) }
     }
   }
+
+  /// Claims a prefix again after a time that doubles with each refusal and loss.
+  ///
+  /// It is short again only when the prefix was held for long: two managers that cannot hear each
+  /// other's answers take a prefix from each other ever more rarely.
+  private func claimAgainLater(_ number: Int) {
+    let now = backplane.now
+    let wait = state.withLock { state -> TimeSpan? in
+      if let since = state.heldSince.removeValue(forKey: number), now - since >= Self.heldLong {
+        state.failures[number] = 0
+      }
+      guard !state.givenUp.contains(number), state.wanted.insert(number).inserted else {
+        return nil
+      }
+      let failures = state.failures[number, default: 0]
+      state.failures[number] = min(failures + 1, Self.doublingsMax)
+      return TimeSpan(nanoseconds: Self.firstWait.nanoseconds << failures)
+    }
+    guard let wait else { return }
+    backplane.after(wait) { [weak self] in
+      guard let self else { return }
+      let isWanted = state.withLock { state in
+        state.wanted.remove(number) != nil && !state.givenUp.contains(number)
+          && state.heldSince[number] == nil
+      }
+      if isWanted { claim(number, isAgain: true) }
+    }
+  }
+
+  /// Whether a claim that was refused with `code` may be accepted later.
+  private static func isPassing(_ code: ReplyCode) -> Bool {
+    [.duplicateName, .noServerResources, .busy, .retransmissionTimeout].contains(code)
+  }
+
+  /// Each such claim is a probe of the other manager, at last one a minute.
+  private static let firstWait = TimeSpan.seconds(4)
+  private static let doublingsMax = 4
+  private static let heldLong = TimeSpan.seconds(600)
 
   private func send<Op: Operation>(
     _ operation: Op, to directory: EntityID, _ done: @escaping @Sendable (ReplyCode) -> Void
@@ -166,7 +215,9 @@ public final class PrefixClaims: Sendable {
         else { return nil }
         return (number, state.observer)
       }
-      if let (number, observer) = told { observer?(number, .duplicateName) }
+      guard let (number, observer) = told else { continue }
+      observer?(number, .duplicateName)
+      claimAgainLater(number)
     }
   }
 

@@ -17,59 +17,76 @@ extension Directory {
     guard caller.isLocal, caller.principal.isFullRoot,
       !operation.manager.isGroup, operation.manager.kernel == client.kernel
     else { return backplane.refuse(.noPermission, request) }
-    if Self.localPrefixes.contains(operation.name.name) {
-      return claim(operation, request, heldBy: .none)
+    guard let known = knownHolder(against: operation) else { return ask(operation, request) }
+    // A holder that answers is asked alone: managers claim again and again what it has.
+    probe(known, of: operation.name.name) { [self] isAlive in
+      if isAlive { return backplane.refuse(.duplicateName, request) }
+      ask(operation, request, dead: known)
     }
-    // The table may be as new as this node, so the name handling group is asked for the prefix.
+  }
+
+  /// The manager that has the prefix as far as this directory knows, if another one cannot just
+  /// take it.
+  private func knownHolder(against operation: ClaimName) -> EntityID? {
+    let prefix = operation.name.name
+    let (known, stand) = state.withLock { state in
+      (state.local.claim(on: prefix) ?? state.table.claim(on: prefix), state.yielding[prefix])
+    }
+    guard let known, known.state == .present, known.manager != operation.manager,
+      known.manager != stand,
+      known.host != backplane.host || known.manager.kernel == client.kernel
+    else { return nil }
+    return known.manager
+  }
+
+  /// Asks whether a manager lives, and notes its host as that of the prefix.
+  private func probe(
+    _ holder: EntityID, of prefix: [UInt8], _ told: @escaping @Sendable (_ isAlive: Bool) -> Void
+  ) {
+    clients.send(
+      ProbeEntity(holder), as: "root", to: .manager(of: holder.kernel), at: .kernelManager
+    ) { [self] answer in
+      guard case .done(let holder, _) = answer else { return told(false) }
+      // A server acts for no user: its principal is `@host`.
+      let host = holder.host
+      state.withLock { state in
+        if state.holders.count >= DirectoryLimits.holdersMax { state.holders = [:] }
+        state.holders[prefix] = host
+      }
+      told(true)
+    }
+  }
+
+  /// Asks the name handling group for the prefix, because the table may be as new as this node;
+  /// accepts the claim if nobody answers, nor whom the table has by then.
+  ///
+  /// `dead` did not answer just now.
+  private func ask(_ operation: ClaimName, _ request: Request, dead: EntityID? = nil) {
+    let prefix = operation.name.name
+    if Self.localPrefixes.contains(prefix) { return accept(operation, request) }
     let holder = Mutex(EntityID.none)
     let asker = backplane.makeClient(user: "root")
     backplane.send(
-      QueryName(ContextName(.none, operation.name.name)).message,
+      QueryName(ContextName(.none, prefix)).message,
       PartySend(.directory, to: .memory), from: asker,
       to: .nameHandlingGroup,
       options: SendOptions(timeLimit: Self.claimTimeLimit, collectsResponses: true)
     ) { [self, client] response in
-      guard response.code.isOK else {
-        backplane.retire(asker)
-        return claim(operation, request, heldBy: holder.withLock { $0 })
+      if response.code.isOK {
+        guard let found = try? QueryName.Answer(parsing: response.message),
+          found.kind == .context, found.prefixBytes == prefix.count,
+          found.manager.kernel != client.kernel
+        else { return }
+        return holder.withLock { $0 = found.manager }
       }
-      guard let found = try? QueryName.Answer(parsing: response.message),
-        found.kind == .context, found.prefixBytes == operation.name.name.count,
-        found.manager.kernel != client.kernel
-      else { return }
-      holder.withLock { $0 = found.manager }
-    }
-  }
-
-  /// `found` answered just now for the prefix; if it is `none`, the prefix is free unless its
-  /// manager is alive and keeps it.
-  private func claim(_ operation: ClaimName, _ request: Request, heldBy found: EntityID) {
-    let prefix = operation.name.name
-    var holder = found
-    if found == .none {
-      let (known, stand) = state.withLock { state in
-        (state.local.claim(on: prefix) ?? state.table.claim(on: prefix), state.yielding[prefix])
+      backplane.retire(asker)
+      let found = holder.withLock { $0 }
+      let known = found == .none ? knownHolder(against: operation) : found
+      guard let known, known != dead else { return accept(operation, request) }
+      probe(known, of: prefix) { [self] isAlive in
+        if isAlive || found != .none { return backplane.refuse(.duplicateName, request) }
+        accept(operation, request)
       }
-      guard let known, known.state == .present, known.manager != operation.manager,
-        known.manager != stand,
-        known.host != backplane.host || known.manager.kernel == client.kernel
-      else { return accept(operation, request) }
-      holder = known.manager
-    }
-    clients.send(
-      ProbeEntity(holder), as: "root", to: .manager(of: holder.kernel), at: .kernelManager
-    ) { [self] answer in
-      if case .done(let holder, _) = answer {
-        // A server acts for no user: its principal is `@host`.
-        let host = holder.host
-        state.withLock { state in
-          if state.holders.count >= DirectoryLimits.holdersMax { state.holders = [:] }
-          state.holders[prefix] = host
-        }
-      } else if found == .none {
-        return accept(operation, request)
-      }
-      backplane.refuse(.duplicateName, request)
     }
   }
 
@@ -85,13 +102,18 @@ extension Directory {
       state.yielding[claim.prefix] = operation.yields ? claim.manager : nil
       state.changedAt = wallClock
       state.absent.removeAll(around: claim.prefix)
-      if isLocal { return state.local.merge(claim, from: nil, at: now) }
-      return state.table.merge(claim, from: nil, at: now)
+      if isLocal { return state.local.merge(claim, from: nil, at: now, wallClock) }
+      return state.table.merge(claim, from: nil, at: now, wallClock)
     }
-    guard outcome != .refused else { return backplane.refuse(.noServerResources, request) }
-    backplane.reply(Done(), to: request)
+    switch outcome {
+    case .refused: return backplane.refuse(.noServerResources, request)
+    case .noRoom(let bound):
+      let words = Self.words(bound, of: backplane.host)
+      return objects.refuse(Refusal(.noServerResources, words), request)
+    case .known, .news: backplane.reply(Done(), to: request)
+    }
     if isLocal { return }
     saveLater()
-    spreadSoon()
+    spreadSoon([operation.name.name])
   }
 }

@@ -8,7 +8,7 @@ public import VRuntime
 /// Every node has one. It keeps the table of claims, answers for the shared contexts from it
 /// without a packet, and forwards a request for a claimed prefix to its manager, whatever the
 /// operation is. If the table is lost, names are still found: by QueryName, which asks the managers
-/// themselves, and from the tables of other hosts, which spread everything they know.
+/// themselves, and from the tables of other hosts, which answer for everything they know.
 public final class Directory: Sendable {
   struct State: Sendable {
     var table: ClaimTable
@@ -17,6 +17,8 @@ public final class Directory: Sendable {
     var absent: AbsentNames
     /// Names that are being asked for.
     var searches: Shares
+    /// Questions to the name handling group for names that are not in the table.
+    var questions = 0
     var changedAt: Int64
     /// The hosts that had a prefix when a manager of this host was refused it.
     var holders: [[UInt8]: String] = [:]
@@ -24,10 +26,12 @@ public final class Directory: Sendable {
     /// stand-ins.
     var yielding: [[UInt8]: EntityID] = [:]
     var withdrawsEarlier = false
-    /// When the claims were last spread to a host that asked, and whether that is about to happen
-    /// again.
-    var answeredAt: Time?
-    var isAnswerDue = false
+    var exchange = Exchange()
+    /// Prefixes whose claims have changed and are spread again, and the number of changes.
+    var changed: Set<[UInt8]> = []
+    var changes = 0
+    /// Claims that found no room in the table.
+    var leftOut: [[UInt8]: LeftOut] = [:]
     /// Whether the table on the disk is older, and is being written.
     var isUnsaved = false
     var isSaving = false
@@ -49,6 +53,8 @@ public final class Directory: Sendable {
   let client: EntityID
   let clients: ClientPool
   let store: ClaimStore?
+  /// Tells people of bounds that are met.
+  let note: @Sendable (String) -> Void
   var backplane: any Backplane { objects.backplane }
 
   /// Names of hosts that were silent for this long are forgotten, unless `setForgetting` sets
@@ -61,12 +67,14 @@ public final class Directory: Sendable {
   /// `store` keeps the table from one boot to the next.
   ///
   /// `register` makes the server that every node has under `directoryDiscriminator`; without it,
-  /// the server has an ordinary identifier.
+  /// the server has an ordinary identifier. `note` tells people of bounds that are met.
   public init(
     _ backplane: any Backplane, store: ClaimStore? = nil,
+    note: @escaping @Sendable (String) -> Void = { _ in },
     register: ((@escaping Procedure) -> EntityID)? = nil
   ) {
     self.store = store
+    self.note = note
     let host = backplane.host
     state = Mutex(
       State(
@@ -87,7 +95,7 @@ public final class Directory: Sendable {
       register: register)
     let listener = backplane.makeServer(knowsPrincipals: false) { [weak self] in self?.hear($0) }
     backplane.join(listener, group: .nameHandlingGroup)
-    spreadSoon(wantsAnswer: true)
+    askOthers()
     spreadLater()
   }
 
@@ -121,6 +129,9 @@ public final class Directory: Sendable {
   public func holder(of prefix: [UInt8]) -> String? {
     state.withLock { $0.holders[prefix] ?? $0.table.claim(on: prefix)?.host }
   }
+
+  /// How often the name handling group was asked for a name that is not in the table.
+  public var questions: Int { state.withLock { $0.questions } }
 
   func isOwn(_ claim: Claim) -> Bool {
     claim.state == .present && claim.manager.kernel == client.kernel

@@ -6,9 +6,11 @@ package enum DirectoryLimits {
   /// Claims of one kernel, and the part of the table that is reserved for this host: a host's
   /// configuration can have at most 64 exports and eight other servers.
   ///
-  /// Six other kernels can fill the rest; the prefixes of a host that claims more are found by
-  /// asking.
+  /// A host refuses its own managers more, and others do not list more of it.
   package static let claimsOfOneMax = 72
+  /// Claims on other hosts' managers that are known from one kernel only: those of 1,000 hosts, for
+  /// a table that was lost, and no more than half of the table.
+  package static let hearsayOfOneMax = 4096
   /// Unknown names that are asked for at once.
   ///
   /// Each is a packet to every host, repeated until it is answered or 200 ms have passed. One
@@ -18,7 +20,6 @@ package enum DirectoryLimits {
   package static let absentMax = 1024
   /// Hosts that had a prefix which was refused; people read that once.
   static let holdersMax = 128
-  /// How often a host that asks all others for their claims is answered: the answer of every host
-  /// is as long as its table.
-  static let answerInterval = TimeSpan.seconds(1)
+  /// Prefixes without room that are remembered, for people.
+  static let leftOutMax = 64
 }

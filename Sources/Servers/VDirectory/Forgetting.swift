@@ -45,6 +45,6 @@ extension Directory {
     }
     backplane.reply(Done(), to: request)
     saveLater()
-    spreadSoon()
+    spreadSoon(claims.map(\.prefix))
   }
 }

@@ -124,11 +124,11 @@ extension Directory {
   }
 
   private func links(in components: [(position: Int, component: [UInt8])]) -> [[UInt8]] {
-    let hosts = state.withLock { Set($0.table.claims.map { Array($0.host.utf8) }) }
     // Only if the components are hosts: a context of other prefixes has no "this host".
-    guard !components.isEmpty, components.allSatisfy({ hosts.contains($0.component) }) else {
-      return []
+    let areHosts = state.withLock { state in
+      components.allSatisfy { state.table.index.isHost($0.component) }
     }
+    guard !components.isEmpty, areHosts else { return [] }
     let own = Array(backplane.host.utf8)
     let isServing = components.contains { $0.component == own }
     return isServing ? [Self.selfName, Self.anyName] : [Self.anyName]

@@ -11,6 +11,10 @@ extension Directory {
       backplane.serve(ClaimName.self, request) { claim($0, caller, request) }
     case ForgetName.code:
       backplane.serve(ForgetName.self, request) { forget($0, caller, request) }
+    case QueryClaims.code:
+      backplane.serve(QueryClaims.self, request) { query in
+        backplane.reply(state.withLock { $0.table.answer(query) }, to: request)
+      }
     case QueryName.code...QueryStore.code, QueryAttribute.code...ChangeAttribute.code:
       serveName(request, caller)
     default: backplane.refuse(.illegalRequest, request)
@@ -169,7 +173,12 @@ extension Directory {
     guard Claim.isPrefix(name), !state.withLock({ $0.absent.contains(name, at: now) }) else {
       return found(.success(nil))
     }
-    guard state.withLock({ $0.searches.take(asker) }) else {
+    let isAsked = state.withLock { state in
+      guard state.searches.take(asker) else { return false }
+      state.questions += 1
+      return true
+    }
+    guard isAsked else {
       return found(
         .failure(Refusal(.noServerResources, "\(asker) asks for too many unknown names at once")))
     }

@@ -2,70 +2,15 @@ import Synchronization
 import VProtocol
 import VRuntime
 
-/// Spreading claims and hearing them.
+/// Spreading claims.
 extension Directory {
-  /// Claims are spread this often even without a change.
+  /// The digest and the own claims are spread this often even without a change.
   static let spreadInterval = TimeSpan.seconds(30)
-  private static let firstSpreads: [TimeSpan] = [.milliseconds(200), .seconds(1), .seconds(4)]
+  /// A changed claim is spread again after these times: one in a lost packet would otherwise be
+  /// missing for half a minute.
+  private static let repetitions: [TimeSpan] = [.milliseconds(200), .seconds(1), .seconds(4)]
 
   private static let savedDaily = TimeSpan.seconds(86_400).nanoseconds
-
-  /// Hears the claims of another node's directory.
-  func hear(_ request: Request) {
-    guard request.message.mcb.code == SpreadClaims.code,
-      let spread = try? SpreadClaims(parsing: request.message),
-      request.client.kernel != client.kernel
-    else { return }
-    var isAsked = spread.wantsAnswer
-    var lost: [(prefix: Claim, to: Claim)] = []
-    for claim in spread.claims {
-      switch take(claim, from: request.client.kernel) {
-      case .news(let replaced?) where isOwn(replaced) && !isOwn(claim):
-        lost.append((replaced, claim))
-      case .news: break
-      case .known: continue
-      // The other host has missed a newer claim of this host.
-      case .refused: isAsked = isAsked || isHeldHere(claim.prefix)
-      }
-    }
-    for (own, claim) in lost {
-      let notice = SpreadClaims([claim], wantsAnswer: false)
-      backplane.sendDatagram(notice.message, from: client, to: own.manager)
-    }
-    if isAsked { answer() }
-  }
-
-  /// Merges a claim of another directory into the table.
-  private func take(_ claim: Claim, from kernel: KernelID) -> ClaimTable.Outcome {
-    let now = backplane.now
-    let wallClock = backplane.wallClock
-    let isOfThisHost = claim.host == backplane.host
-    // Another node has this host's name: its claims cannot be merged.
-    if isOfThisHost && (kernel == claim.manager.kernel || isOwn(claim)) { return .known }
-    // No other host is believed about this host's managers.
-    if !isOfThisHost && claim.manager.kernel == client.kernel { return .known }
-    let (outcome, isChanged) = state.withLock { state in
-      let own = state.table.claim(on: claim.prefix)
-      if isOfThisHost, var own, isOwn(own), claim.isNewer(than: own) {
-        // An earlier boot of this host, whose clock was ahead.
-        _ = state.table.tick(Int64(clamping: claim.clock))
-        own.clock = state.table.tick(wallClock)
-        _ = state.table.merge(own, from: nil, at: now)
-        return (ClaimTable.Outcome.refused, true)
-      }
-      let outcome = state.table.merge(claim, from: kernel, at: now)
-      guard case .news = outcome else { return (outcome, false) }
-      state.changedAt = wallClock
-      state.absent.removeAll(around: claim.prefix)
-      return (outcome, true)
-    }
-    if isChanged { saveLater() }
-    return outcome
-  }
-
-  private func isHeldHere(_ prefix: [UInt8]) -> Bool {
-    state.withLock { $0.table.claim(on: prefix) }.map(isOwn) ?? false
-  }
 
   /// Withdraws claims of this host's earlier boots that were not made again: called once its
   /// managers have made their claims, and from then on done at every spreading.
@@ -74,50 +19,81 @@ extension Directory {
     spread()
   }
 
-  /// Spreads the claims of the table to all directories.
-  func spread(wantsAnswer: Bool = false) {
+  /// Spreads the digest of the table and the claims of this host to all directories.
+  func spread() {
     let now = backplane.now
     let wallClock = backplane.wallClock
-    let (claims, isChanged) = state.withLock { state in
+    let (claims, digest, withdrawn, isChanged) = state.withLock { state in
       state.table.refresh(client.kernel, at: now)
-      var isChanged =
+      let withdrawn =
         state.withdrawsEarlier
-        && state.table.withdraw(host: backplane.host, besides: client.kernel, wallClock)
+        ? state.table.withdraw(host: backplane.host, besides: client.kernel, wallClock) : []
+      var isChanged = !withdrawn.isEmpty
+      if state.table.restamp(client.kernel, wallClock) { isChanged = true }
       if state.table.forget(after: state.forgetsAfter, at: now, wallClock) { isChanged = true }
       if isChanged { state.changedAt = wallClock }
       // Since when others are silent is kept too, to the day.
-      return (state.table.claims, isChanged || wallClock - state.savedAt > Self.savedDaily)
+      let isSaved = !isChanged && wallClock - state.savedAt <= Self.savedDaily
+      return (state.table.claims(of: client.kernel), state.table.digest, withdrawn, !isSaved)
     }
     if isChanged { saveLater() }
-    for message in SpreadClaims.messages(claims, wantsAnswer: wantsAnswer) {
+    var rest = claims[...]
+    let first = SpreadDigest.filled(server, digest, from: &rest)
+    backplane.sendDatagram(first.message, from: client, to: .nameHandlingGroup)
+    tell(Array(rest))
+    if !withdrawn.isEmpty { spreadSoon(withdrawn) }
+  }
+
+  private func tell(_ claims: [Claim]) {
+    for message in SpreadClaims.messages(claims) {
       backplane.sendDatagram(message.message, from: client, to: .nameHandlingGroup)
     }
   }
 
-  /// Spreads the claims to hosts that asked: once in a while, however many ask and however often.
-  private func answer() {
-    let now = backplane.now
-    let wait = state.withLock { state -> TimeSpan? in
-      guard !state.isAnswerDue else { return nil }
-      state.isAnswerDue = true
-      guard let last = state.answeredAt else { return TimeSpan(nanoseconds: 0) }
-      return max(last + DirectoryLimits.answerInterval - now, TimeSpan(nanoseconds: 0))
+  /// Spreads the claims on prefixes that have changed, now and again soon.
+  ///
+  /// Changes that come meanwhile are repeated together with them.
+  func spreadSoon(_ prefixes: [[UInt8]]) {
+    tell(state.withLock { state in prefixes.compactMap { state.table.claim(on: $0) } })
+    let change = state.withLock { state in
+      state.changed.formUnion(prefixes)
+      state.changes += 1
+      return state.changes
     }
-    guard let wait else { return }
-    let tell: @Sendable () -> Void = { [weak self] in
-      guard let self else { return }
-      let now = backplane.now
-      state.withLock { ($0.isAnswerDue, $0.answeredAt) = (false, now) }
-      spread()
+    for (number, span) in Self.repetitions.enumerated() {
+      backplane.after(span) { [weak self] in
+        self?.repeatChanges(upTo: change, isLast: number == Self.repetitions.count - 1)
+      }
     }
-    if wait.nanoseconds == 0 { tell() } else { backplane.after(wait, tell) }
   }
 
-  /// Spreads them again soon: claims in lost packets would otherwise be missing for half a minute.
-  func spreadSoon(wantsAnswer: Bool = false) {
-    spread(wantsAnswer: wantsAnswer)
-    for span in Self.firstSpreads {
-      backplane.after(span) { [weak self] in self?.spread(wantsAnswer: wantsAnswer) }
+  private func repeatChanges(upTo change: Int, isLast: Bool) {
+    let claims = state.withLock { state -> [Claim] in
+      guard state.changes == change else { return [] }
+      defer { if isLast { state.changed = [] } }
+      return state.changed.sorted { $0.lexicographicallyPrecedes($1) }.compactMap {
+        state.table.claim(on: $0)
+      }
+    }
+    tell(claims)
+  }
+
+  /// Asks the other directories what they have, until one has answered.
+  func askOthers() {
+    let question = SpreadClaims([], wantsAnswer: true)
+    backplane.sendDatagram(question.message, from: client, to: .nameHandlingGroup)
+    for span in Self.repetitions {
+      backplane.after(span) { [weak self] in
+        guard let self, !state.withLock({ $0.exchange.hasHeard }) else { return }
+        backplane.sendDatagram(question.message, from: client, to: .nameHandlingGroup)
+      }
+    }
+  }
+
+  func spreadLater() {
+    backplane.after(Self.spreadInterval) { [weak self] in
+      self?.spread()
+      self?.spreadLater()
     }
   }
 
@@ -132,18 +108,25 @@ extension Directory {
       ) { [self] answer in
         guard case .refused(.nonexistentEntity) = answer else { return }
         let wallClock = backplane.wallClock
-        let isShared = state.withLock { state in
+        let prefixes = state.withLock { state in
           _ = state.local.markAway(manager, wallClock)
           return state.table.markAway(manager, wallClock)
         }
-        guard isShared else { return }
+        guard !prefixes.isEmpty else { return }
         saveLater()
-        spreadSoon()
+        spreadSoon(prefixes)
       }
     }
   }
+}
 
-  /// Writes the table, unless another thread is about to.
+// MARK: - The table on a disk
+
+extension Directory {
+  /// At least this time is between two writings of the table, which may have half a megabyte.
+  private static let saveInterval = TimeSpan.seconds(1)
+
+  /// Writes the table, now or, if it was written just now, soon.
   func saveLater() {
     guard let store else { return }
     let begins = state.withLock { state in
@@ -153,29 +136,27 @@ extension Directory {
     }
     guard begins else { return }
     backplane.disk { [self] in
-      while let octets = unsaved() { store.save(octets) }
+      if let octets = unsaved() { store.save(octets) }
+      backplane.after(Self.saveInterval) { [weak self] in
+        guard let self else { return }
+        let isUnsaved = state.withLock { state in
+          state.isSaving = false
+          return state.isUnsaved
+        }
+        if isUnsaved { saveLater() }
+      }
     }
   }
 
-  /// The table, if it has changed since it was last written; else no thread writes it from now on.
+  /// The table, if it has changed since it was last written.
   private func unsaved() -> [UInt8]? {
     let now = backplane.now
     let wallClock = backplane.wallClock
     return state.withLock { state in
-      guard state.isUnsaved else {
-        state.isSaving = false
-        return nil
-      }
+      guard state.isUnsaved else { return nil }
       state.isUnsaved = false
       state.savedAt = wallClock
       return state.table.octets(at: now, wallClock)
-    }
-  }
-
-  func spreadLater() {
-    backplane.after(Self.spreadInterval) { [weak self] in
-      self?.spread()
-      self?.spreadLater()
     }
   }
 }

@@ -122,7 +122,8 @@ public final class GroupServer: Sendable {
         // The links self and any lead to hosts that are found anyway.
         if record.kind.isContext { hosts.insert(String(decoding: record.name, as: UTF8.self)) }
       }
-      readHosts(instance, manager, from: next, hosts)
+      // A directory's positions grow; behind the greatest there is nothing.
+      readHosts(instance, manager, from: next > position ? next : .max, hosts)
     }
   }
 

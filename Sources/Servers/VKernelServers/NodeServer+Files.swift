@@ -3,7 +3,7 @@ import VRuntime
 
 /// The texts of a node's files below `host/<host>`: lines of a word and its values.
 extension NodeServer {
-  /// Asks the peers that were not heard lately, for at most 200 ms, then calls its argument.
+  /// Asks the peers, waits for those that can be expected to answer, then calls its argument.
   var askingPeers: @Sendable (@escaping @Sendable () -> Void) -> Void {
     { [self] body in askPeers(completion: body) }
   }

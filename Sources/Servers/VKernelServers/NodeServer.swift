@@ -8,11 +8,18 @@ public import VRuntime
 /// A host's name leads to its node by a question to the node group, so there is no table of hosts
 /// that could be wrong: the kernel's own list of its peers' names is only for people.
 public final class NodeServer: Sendable {
-  private struct State: Sendable {
+  fileprivate struct State: Sendable {
     /// How far the clocks of other hosts are ahead of this one's.
     var clocks: [KernelID: TimeSpan] = [:]
+    /// When each kernel was asked that has not answered since.
+    var asked: [KernelID: Question] = [:]
     /// Samples of all measurements under way.
     var samples: Shares
+  }
+
+  fileprivate struct Question: Sendable {
+    var askedAt: Time
+    var isUnderWay: Bool
   }
 
   public let server: EntityID
@@ -154,25 +161,42 @@ public final class NodeServer: Sendable {
   /// Asks the other kernels for the time of their hosts, once for all callers that want it; the
   /// answers also show which kernels are alive.
   ///
-  /// Then calls `completion`.
+  /// Then calls `completion`. Only a kernel that can be expected to answer is waited for. One that
+  /// is known to be silent, or left the last question unanswered and was not heard since, is asked
+  /// too.
   func askPeers(completion: @escaping @Sendable () -> Void) {
     asking.join(completion) { [self] in askAll($0) }
   }
 
   private func askAll(_ completion: @escaping @Sendable () -> Void) {
-    let peers = snapshot().peers.map(\.kernel)
-    let known = Set(peers)
-    state.withLock { state in state.clocks = state.clocks.filter { known.contains($0.key) } }
-    let asked = peers.prefix(Self.questionsMax)
-    guard !asked.isEmpty else { return completion() }
-    let left = Countdown(asked.count, completion)
-    for kernel in asked {
+    let now = backplane.now
+    let peers = snapshot().peers
+    let known = Set(peers.map(\.kernel))
+    let asked = state.withLock { state in
+      state.clocks = state.clocks.filter { known.contains($0.key) }
+      state.asked = state.asked.filter { known.contains($0.key) }
+      return peers.prefix(Self.questionsMax).compactMap { peer in
+        state.ask(peer, at: now).map { (kernel: peer.kernel, isAwaited: $0) }
+      }
+    }
+    let awaited = asked.count { $0.isAwaited }
+    if awaited == 0 { completion() }
+    let left = Countdown(awaited, completion)
+    for (kernel, isAwaited) in asked {
       clients.send(
         FindNode(host: ""), as: "nobody", to: .nodeServer(of: kernel), at: .memory,
         options: SendOptions(timeLimit: Self.askTimeLimit)
       ) { [self] answer in
         if case .done(let found, _) = answer { noteClock(found.wallClock, of: kernel) }
-        left.countDown()
+        let isAnswered = if case .done = answer { true } else { false }
+        state.withLock { state in
+          if isAnswered {
+            state.asked[kernel] = nil
+          } else {
+            state.asked[kernel]?.isUnderWay = false
+          }
+        }
+        if isAwaited { left.countDown() }
       }
     }
   }
@@ -259,6 +283,18 @@ public final class NodeServer: Sendable {
 
   private static func isQuiet(_ peer: NodeSnapshot.Peer) -> Bool {
     peer.isSilent || peer.age > quietLimit
+  }
+}
+
+extension NodeServer.State {
+  /// Notes that a kernel is asked now, and returns whether its answer is waited for; nil where the
+  /// last question is still under way.
+  fileprivate mutating func ask(_ peer: NodeSnapshot.Peer, at now: Time) -> Bool? {
+    let last = asked[peer.kernel]
+    if last?.isUnderWay == true { return nil }
+    asked[peer.kernel] = NodeServer.Question(askedAt: now, isUnderWay: true)
+    guard let last else { return !peer.isSilent }
+    return !peer.isSilent && peer.age < now - last.askedAt
   }
 }
 

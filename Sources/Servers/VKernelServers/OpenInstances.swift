@@ -34,7 +34,7 @@ final class OpenInstances: Sendable {
   }
 
   private func ask(
-    _ managers: ArraySlice<EntityID>, _ text: String, from start: UInt32,
+    _ managers: ArraySlice<EntityID>, _ text: String, from start: UInt64, answers: Int = 0,
     _ then: @escaping @Sendable (String) -> Void
   ) {
     guard let manager = managers.first else { return then(text) }
@@ -45,9 +45,15 @@ final class OpenInstances: Sendable {
       guard case .done(let lines, _) = answer, !lines.data.isEmpty else {
         return ask(managers.dropFirst(), text, from: 0, then)
       }
-      let count = lines.data.count { $0 == UInt8(ascii: "\n") }
       let more = text + String(decoding: lines.data, as: UTF8.self)
-      ask(managers, more, from: start + UInt32(count), then)
+      guard lines.next > start, answers < Self.answersMax else {
+        return ask(
+          managers.dropFirst(), more + "- \(manager) lists without end\n", from: 0, then)
+      }
+      ask(managers, more, from: lines.next, answers: answers + 1, then)
     }
   }
+
+  /// Twice as many as a full table of instances makes with long names.
+  private static let answersMax = 2048
 }

@@ -36,7 +36,8 @@ struct AttachRights: Sendable {
     if server == .managerGroup || server == .manager(of: server.kernel) {
       return code == Management.probeEntity
     }
-    if !isOwner && (code == SpreadClaims.code || code == ClaimName.code) { return false }
+    let ofDirectories = [SpreadClaims.code, SpreadDigest.code, ClaimName.code]
+    if !isOwner && ofDirectories.contains(code) { return false }
     return Self.owner(in: message).map(namesOwner) ?? true
   }
 

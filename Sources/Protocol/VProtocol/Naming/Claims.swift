@@ -88,8 +88,8 @@ public struct Claim: Equatable, Sendable {
 
   public static let prefixBytesMax = 255
   public static let hostBytesMax = 64
-  /// Claims of one cluster: four of each host, and some exports.
-  public static let claimsMax = 512
+  /// Claims of one cluster: four of each of 1,000 hosts, and as many again.
+  public static let claimsMax = 8192
 }
 
 extension EntityID {
@@ -154,52 +154,4 @@ public struct ForgetName: Operation {
     guard Claim.isPrefix(name.name) else { throw .badField(.claim) }
   }
   public var message: Message { name.message(Self.request.pair(4, manager.rawValue)) }
-}
-
-/// Spreads claims among directories: a datagram of at most 1,024 octets, so one packet.
-///
-/// With `wantsAnswer` it is from a directory that has just started and asks for the claims of the
-/// others.
-public struct SpreadClaims: Operation {
-  public static let code: UInt32 = 0x00100C
-  public static let isIdempotent = true
-
-  public var claims: [Claim]
-  public var wantsAnswer: Bool
-
-  public init(_ claims: [Claim], wantsAnswer: Bool) {
-    self.claims = claims
-    self.wantsAnswer = wantsAnswer
-  }
-  public init(parsing message: Message) throws(WireError) {
-    wantsAnswer = message.mcb[1] & 1 != 0
-    var reader = SegmentReader(message.segment)
-    claims = []
-    // A segment has room for fewer claims than a table has.
-    while reader.remaining > 0 { claims.append(try Claim(parsing: &reader)) }
-  }
-  public var message: Message {
-    var writer = SegmentWriter()
-    for claim in claims { claim.emit(into: &writer) }
-    return Message(Self.request.word(1, wantsAnswer ? 1 : 0), segment: writer.bytes)
-  }
-
-  /// Splits the claims into messages of one packet each; at least one message.
-  public static func messages(_ claims: [Claim], wantsAnswer: Bool) -> [SpreadClaims] {
-    var messages: [SpreadClaims] = []
-    var current: [Claim] = []
-    var bytes = 0
-    for claim in claims {
-      if bytes + claim.byteCount > bytesMax, !current.isEmpty {
-        messages.append(SpreadClaims(current, wantsAnswer: wantsAnswer))
-        current = []
-        bytes = 0
-      }
-      current.append(claim)
-      bytes += claim.byteCount
-    }
-    return messages + [SpreadClaims(current, wantsAnswer: wantsAnswer)]
-  }
-
-  private static let bytesMax = 1024
 }

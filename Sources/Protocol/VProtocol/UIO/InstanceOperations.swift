@@ -277,13 +277,28 @@ public struct ChangeOwner: Operation {
 
 /// Lists what is open at a manager, in whole lines, one for each instance; no lines after the last.
 public struct ListInstances: Operation {
-  public typealias Answer = Octets
   public static let code: UInt32 = 0x00110B
   public static let isIdempotent = true
 
-  /// How many lines to skip.
-  public var start: UInt32
-  public init(from start: UInt32) { self.start = start }
-  public init(parsing message: Message) throws(WireError) { start = message.mcb[1] }
-  public var message: Message { Message(Self.request.word(1, start)) }
+  /// Where the lines start: `next` of the answer before, 0 for the first ones.
+  public var start: UInt64
+  public init(from start: UInt64) { self.start = start }
+  public init(parsing message: Message) throws(WireError) { start = message.mcb.pair(1) }
+  public var message: Message { Message(Self.request.pair(1, start)) }
+
+  public struct Answer: OperationAnswer {
+    /// Where the lines behind these start: greater than `start` where there are lines.
+    public var next: UInt64
+    public var data: [UInt8]
+
+    public init(next: UInt64, data: [UInt8]) {
+      self.next = next
+      self.data = data
+    }
+    public init(parsing message: Message) throws(WireError) {
+      next = message.mcb.pair(1)
+      data = message.segment
+    }
+    public var message: Message { Message(Self.answer.pair(1, next), segment: data) }
+  }
 }

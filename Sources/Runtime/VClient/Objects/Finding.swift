@@ -20,7 +20,18 @@ extension Call {
     if object.kind == .sharedContext {
       return findPrefix(name, below: parent, object, then: then)
     }
-    ask(about: parent, name, { QueryObject($0.name) }, then: then)
+    ask(about: parent, name) {
+      QueryObject($0.name)
+    } then: { [client] answer in
+      let now = client.objects[parent]?.object
+      var isStale = now?.manager != object.manager || now?.context != object.context
+      if case .refused(let refusal) = answer {
+        let isLost = refusal.code == .invalidFileID || Client.asksForRebinding(refusal.code)
+        isStale = isStale || isLost
+      }
+      client.names.countLookup(isStale: isStale)
+      then(answer)
+    }
   }
 
   /// A prefix in the cache needs no question: its attributes have no validity time, so a caller
@@ -30,6 +41,7 @@ extension Call {
     then: @escaping @Sendable (Answer<Descriptor>) -> Void
   ) {
     if parent == ObjectTable.root, let own = client.ownName, name == own.name {
+      client.names.countLookup(isStale: false)
       return send(QueryObject(ContextName(own.context)), to: own.manager, then: then)
     }
     let fullName = client.fullName(parent, name)

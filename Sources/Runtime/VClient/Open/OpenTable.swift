@@ -22,6 +22,8 @@ struct OpenObject: Sendable {
   var blocksWritten: UInt64 = 0
   /// Where the object is thought to end: it may have changed since.
   var expectedEnd: UInt64
+  /// Of a context that is read.
+  var listing = ListingProgress()
 
   /// Whether positions are octet offsets; else they are counted here.
   var isPositional: Bool { attributes.contains(.randomAccess) && !attributes.contains(.stream) }
@@ -102,6 +104,11 @@ final class OpenTable: Sendable {
   /// A read or a write has told something of where the object ends.
   func noteEnd(_ id: OpenID, at position: UInt64) {
     state.withLock { $0.opens[id]?.expectedEnd = position }
+  }
+
+  /// Notes records that were read; false if the manager's positions do not advance.
+  func note(_ records: [Descriptor], from position: UInt64, _ id: OpenID) -> Bool {
+    state.withLock { $0.opens[id]?.listing.note(records, from: position) ?? true }
   }
 
   func countBlockRead(_ id: OpenID) { state.withLock { $0.opens[id]?.blocksRead += 1 } }

@@ -174,13 +174,16 @@ extension Call {
   }
 
   /// A block of records of a context that is open as a directory, from a position on.
+  ///
+  /// `deviceError` where the manager's positions lead back to where the listing has been: it would
+  /// have no end.
   public func readRecords(
     _ id: OpenID, from position: UInt64,
     then: @escaping @Sendable (Answer<[Descriptor]>) -> Void
   ) {
     use(id) {
       ReadInstance($0, position: position, count: Message.segmentBytesMax)
-    } then: { answer in
+    } then: { [client] answer in
       switch answer {
       case .done(let block, let manager):
         var records: [Descriptor] = []
@@ -190,6 +193,9 @@ extension Call {
             return then(.refused(.vmtpError))
           }
           records.append(record)
+        }
+        guard client.opens.note(records, from: position, id) else {
+          return then(.refused(Refusal(.deviceError, "the listing leads back to its own records")))
         }
         then(.done(records, by: manager))
       case .refused(.endOfFile): then(.done([], by: .none))

@@ -12,19 +12,22 @@ public final class Instance<Content: Sendable>: Sendable {
   public let caller: Caller
   /// Nanoseconds since 1970.
   public let openedAt: Int64
+  /// Its place among all that its manager has opened.
+  @usableFromInline let order: UInt64
   @usableFromInline let process: Atomic<UInt64>
   @usableFromInline let lost = Atomic(false)
 
   @inlinable
   init(
     _ id: InstanceID, _ content: Content, mode: OpenMode, _ caller: Caller, owner: EntityID,
-    openedAt: Int64
+    openedAt: Int64, order: UInt64
   ) {
     self.id = id
     self.content = content
     self.mode = mode
     self.caller = caller
     self.openedAt = openedAt
+    self.order = order
     process = Atomic(owner.rawValue)
   }
 

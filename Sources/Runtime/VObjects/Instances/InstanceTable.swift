@@ -13,6 +13,9 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     @usableFromInline var shares: Shares
     @usableFromInline var owners: [EntityID: Set<InstanceID>] = [:]
     @usableFromInline var principals: [Principal: Set<InstanceID>] = [:]
+    /// Instances in the order of opening; half of them at most have ended.
+    @usableFromInline var opened: [(order: UInt64, id: InstanceID)] = []
+    @usableFromInline var openedCount: UInt64 = 0
 
     @inlinable init(shares: Shares) { self.shares = shares }
 
@@ -24,7 +27,17 @@ public final class InstanceTable<Content: Sendable>: Sendable {
       principals[principal]?.remove(id)
       if principals[principal]?.isEmpty == true { principals[principal] = nil }
       forget(id, of: instance.owner)
+      if opened.count > 64, opened.count > 2 * instances.count {
+        opened = opened.filter { instances[$0.id] != nil }
+      }
       return instance
+    }
+
+    /// The number that the next instance has in the order of opening.
+    @inlinable
+    mutating func nextOrder() -> UInt64 {
+      openedCount += 1
+      return openedCount
     }
 
     @inlinable
@@ -73,8 +86,11 @@ public final class InstanceTable<Content: Sendable>: Sendable {
       repeat {
         id = InstanceID(rawValue: backplane.random())
       } while id.rawValue == 0 || state.instances[id] != nil
-      let instance = Instance(id, content, mode: mode, caller, owner: owner, openedAt: now)
+      let order = state.nextOrder()
+      let instance = Instance(
+        id, content, mode: mode, caller, owner: owner, openedAt: now, order: order)
       state.instances[id] = instance
+      state.opened.append((order, id))
       state.owners[owner, default: []].insert(id)
       state.principals[caller.principal, default: []].insert(id)
       return instance
@@ -132,11 +148,22 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     return own.filter { predicate($0.content) }.max { $0.openedAt < $1.openedAt }
   }
 
-  /// All instances in the order of opening.
-  @inlinable
-  public var all: [Instance<Content>] {
-    state.withLock { Array($0.instances.values) }
-      .sorted { ($0.openedAt, $0.id.rawValue) < ($1.openedAt, $1.id.rawValue) }
+  /// The next instances in the order of opening, as many as an answer can have lines; the work does
+  /// not grow with the number of the others.
+  func opened(after order: UInt64) -> [Instance<Content>] {
+    state.withLock { state in
+      var (low, high) = (0, state.opened.count)
+      while low < high {
+        let middle = (low + high) / 2
+        if state.opened[middle].order <= order { low = middle + 1 } else { high = middle }
+      }
+      var found: [Instance<Content>] = []
+      while low < state.opened.count, found.count < InstanceLimits.linesMax {
+        if let instance = state.instances[state.opened[low].id] { found.append(instance) }
+        low += 1
+      }
+      return found
+    }
   }
 
   package var count: Int { state.withLock { $0.instances.count } }
@@ -149,6 +176,8 @@ public enum InstanceLimits {
   public static let instancesMax = 16_384
   /// Waiting requests of one manager: each keeps its message, and a record of its client.
   public static let waitsMax = 8192
+  /// Lines of one answer to ListInstances: more than a segment has room for.
+  static let linesMax = 300
   /// Contexts of one manager beside its roots; a client whose context was dropped finds it by name.
   public static let contextsMax = 8192
 }
