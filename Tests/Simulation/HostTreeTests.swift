@@ -161,7 +161,7 @@ struct HostTreeTests {
     for _ in 0..<10 {
       let state = query()
       #expect(state.took < .milliseconds(2))
-      #expect(state.answer.contains(" tui 10.77.0.3:61044 "))
+      #expect(state.answer.contains(" 10.77.0.3:61044 "))
       #expect(state.answer.contains("peer \(kea.node.id) ") && state.answer.contains(" silent "))
       simulator.run(for: .milliseconds(20))
     }
