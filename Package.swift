@@ -50,6 +50,7 @@ let argumentParser = Target.Dependency.product(
 let system: [Target] = [
   room("Protocol", "VProtocol"),
   room("Kernel", "VTransport", ["VProtocol"]),
+  room("Kernel", "VSealing", ["VProtocol"]),
   room("Kernel", "VKernel", ["VTransport", "VProtocol"]),
   room("Runtime", "VRuntime", ["VProtocol"]),
   room("Runtime", "VObjects", ["VRuntime", "VProtocol"]),
@@ -58,7 +59,8 @@ let system: [Target] = [
   .target(name: "CVLinux", path: "Sources/Linux/CVLinux"),
   room("Linux", "VLoop", ["CVLinux"]),
   room(
-    "Linux", "VNode", ["VKernel", "VTransport", "VRuntime", "VProtocol", "VLoop", "CVLinux"],
+    "Linux", "VNode",
+    ["VKernel", "VTransport", "VSealing", "VRuntime", "VProtocol", "VLoop", "CVLinux"],
     linkerSettings: [.linkedLibrary("crypto")]),
   room("Linux", "VAttach", ["VRuntime", "VProtocol", "VLoop", "CVLinux"]),
   room("Linux", "VLinuxStore", ["VStore", "VRuntime", "VProtocol", "VLoop", "CVLinux"]),
@@ -99,12 +101,15 @@ let programs: [Target] = [
       argumentParser,
     ]),
   program(
-    "vbench", ["VCommand", "VAttach", "VClient", "VRuntime", "VProtocol", argumentParser]),
+    "vbench",
+    ["VCommand", "VAttach", "VClient", "VObjects", "VRuntime", "VProtocol", argumentParser]),
   program(
     "vnode",
     [
-      "VNode", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer", "VLinuxStore",
-      "VTeamServer", "VMount", "VFuse", "VAttach", "VRuntime", "VProtocol", argumentParser,
+      "VNode", "VSealing", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer",
+      "VLinuxStore",
+      "VTeamServer", "VMount", "VFuse", "VAttach", "VClient", "VRuntime", "VProtocol",
+      argumentParser,
       .product(name: "TOMLKit", package: "TOMLKit"),
       .product(name: "Logging", package: "swift-log"),
     ]),
@@ -124,11 +129,11 @@ let testing: [Target] = [
   tests("VProtocolTests", ["VProtocol", "Fixtures"]),
   tests("VTransportTests", ["VTransport", "VProtocol", "NetworkFaults"]),
   tests("VKernelTests", ["VKernel", "VTransport", "VProtocol"]),
+  tests("VSealingTests", ["VSealing"]),
   tests("VNodeTests", ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"]),
   tests(
     "VMountTests",
     ["VMount", "VFuse", "VClient", "VNode", "VDirectory", "VRuntime", "VProtocol"]),
-  tests("VRuntimeTests", ["VRuntime"]),
   tests("VClientTests", ["VClient", "VRuntime", "VProtocol"]),
   tests(
     "VFileServerTests",

@@ -16,9 +16,9 @@ extension LabTests {
       let instances = "cat /v/host/moa/uio"
       _ = try shell.run(
         """
-        mkdir /tmp/follow; cd /tmp/follow; rm -f /v/storage/moa/go
+        mkdir /tmp/follow; cd /tmp/follow
         name=$(v run --host moa --detach sh -c \\
-          'echo one; until [ -e /srv/storage/go ]; do sleep 0.05; done; echo two; exit 6')
+          'rm -f /run/go; mkfifo /run/go; echo one; read -r _ </run/go; echo two; exit 6')
         v logs -f $name >logs 2>logs.said & logs=$!
         v attach $name </dev/null >attach 2>attach.said & attach=$!
         v wait $name >wait 2>wait.said & wait=$!
@@ -33,10 +33,10 @@ extension LabTests {
       try await lab.command(trouble == .cable ? "join" : "start", ["moa"])
       let outcome = try shell.run(
         """
-        await ': 2>/dev/null >/v/storage/moa/go'
+        await 'v run --host moa sh -c "echo >/run/go" 2>/dev/null'
         for p in $logs $attach $wait; do wait $p; echo $?; done
         cat logs; echo; cat attach; echo; cat wait; grep -c 'moa is back' *.said
-        cd /; rm -r /tmp/follow; rm /v/storage/moa/go
+        cd /; rm -r /tmp/follow
         """, limit: .seconds(40))
       #expect(
         outcome.output == """
@@ -77,13 +77,12 @@ extension LabTests {
       let outcome = try await lab.bash(
         on: "kea",
         """
-        rm -f /v/storage/moa/go
-        v run --host moa sh -c 'nohup sh -c "until [ -e /srv/storage/go ]; do sleep 0.05; done
+        v run --host moa sh -c 'rm -f /run/left; mkfifo /run/left; nohup sh -c "read -r _ </run/left
           echo left; echo fault >&2; exec sleep 3631" 2>&1 & echo said' 2>/dev/null
         name=$(v ps moa | awk '/exited 0, . left/ { print $1 }')
-        v logs $name; : >/v/storage/moa/go
+        v logs $name; v run --host moa sh -c 'echo >/run/left'
         await '(($(v logs $name | wc -l) == 3))'; echo; v logs $name; v logs -f $name | tail -1
-        v kill $name; await '! v ps moa | grep -q $name'; echo $?; rm /v/storage/moa/go
+        v kill $name; await '! v ps moa | grep -q $name'; echo $?
         """, limit: .seconds(30))
       #expect(
         outcome.output == "said\nsaid\n\nsaid\nleft\nfault\nfault\n0\n", "\(outcome.summary)")

@@ -102,7 +102,7 @@ final class Lab: Sendable {
   /// COMMAND` until that succeeds, 15 s at most; `asks PID` whether that process waits for an
   /// answer of V; `locks PATTERN` whether the newest process whose command line matches waits so
   /// for a lock, in fcntl or flock (their numbers on x86 and on ARM).
-  private static let functions = """
+  static let functions = """
     await() { local i
       for ((i = 0; i < 300; i++)); do eval "$*" && return; sleep 0.05; done; false; }
     asks() { grep -qs request_wait_answer "/proc/$1/wchan"; }

@@ -233,10 +233,14 @@ extension LabTests {
       let lab = try await Lab.shared()
       let started = try await bash(
         """
-        start moa 'i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line $i; sleep 0.02; done; exit 7'
+        start moa 'mkfifo /run/go; seq 100; read -r _ </run/go; rm /run/go; seq 101 200; exit 7'
+        await '(($(cat $p/out | wc -l) == 100))'
         echo $p
         """)
       try await lab.command("kill", ["moa"])
+      // The rest is written, and the program ends, while there is no node.
+      expectSuccess(
+        try await lab.bash(on: "moa", "echo >/run/go; await '! [[ -e /run/go ]]'"))
       try await lab.command("start", ["moa"])
       let path = started.output.trimmingCharacters(in: .newlines)
       let outcome = try await bash(

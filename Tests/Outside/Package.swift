@@ -14,5 +14,5 @@ let package = Package(
   targets: [
     program("board", ["VAttach", "VObjects", "VRuntime", "VProtocol"]),
     program("post", ["VAttach", "VClient", "VRuntime", "VProtocol"]),
-    program("tickets", ["VAttach", "VRuntime", "VProtocol"]),
+    program("tickets", ["VAttach", "VObjects", "VRuntime", "VProtocol"]),
   ])

@@ -147,6 +147,34 @@ struct DirectoryRightsTests {
     _ = moa
   }
 
+  @Test("a host whose claims never end is asked for a whole table at most, and ever more rarely")
+  func endlessClaims() throws {
+    let simulator = Simulator(seed: 57)
+    let kea = try ClaimingHost("kea", in: simulator)
+    simulator.run(for: .seconds(5))
+    let liar = simulator.start("tui")
+    let asked = Shared(0)
+    let server = liar.makeServer(knowsPrincipals: false) { [unowned liar] request in
+      guard let query = try? QueryClaims(parsing: request.message) else { return }
+      asked.value += 1
+      liar.reply(QueryClaims.Answer(next: query.start + 1, claims: []), to: request)
+    }
+    var digest = ClaimDigest()
+    digest.add(
+      Claim(
+        prefix: Array("src".utf8), manager: server, context: ContextID(rawValue: 1), host: "tui",
+        clock: 1, state: .present))
+    let client = liar.makeClient(user: "root")
+    for _ in 0..<60 {
+      liar.sendDatagram(
+        SpreadDigest(server, digest, []).message, from: client, to: .nameHandlingGroup)
+      simulator.run(for: .seconds(1))
+    }
+    // After 0, 1, 2, 4, 8, 16 and 32 s.
+    #expect(200...1400 ~= asked.value)
+    _ = kea
+  }
+
   @Test("a host that asks for claims all the time is answered once in a while")
   func askedForClaims() throws {
     let simulator = Simulator(seed: 55)

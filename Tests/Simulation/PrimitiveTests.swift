@@ -2,6 +2,7 @@ import NetworkFaults
 import Testing
 import VKernel
 import VNode
+import VObjects
 import VProtocol
 import VRuntime
 

@@ -1,5 +1,6 @@
 import NetworkFaults
 import Testing
+import VClient
 import VFileServer
 import VNode
 import VProtocol

@@ -8,7 +8,8 @@ struct ImportTable {
 
   /// None of these imports a server, and no server imports one of them, except the rows below.
   static let named: Set = [
-    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VKernel", "VRuntime", "VObjects", "VClient",
+    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VSealing", "VKernel", "VRuntime", "VObjects",
+    "VClient",
     "VStore", "VLoop", "VNode", "VAttach", "VLinuxStore", "VKeeping", "VLinuxPrograms", "VFuse",
     "VMount", "VServers", "VCommand", "VDoctor", "vnode", "vkeep", "v", "vbench",
   ]
@@ -23,14 +24,14 @@ struct ImportTable {
     let system = core.union(["Glibc"])
     switch target {
     case "VProtocol": return core
-    case "VTransport": return core.union(["VProtocol"])
+    case "VTransport", "VSealing": return core.union(["VProtocol"])
     case "VKernel": return core.union(["VTransport", "VProtocol"])
     case "VRuntime": return core.union(["VProtocol"])
     case "VObjects", "VClient", "VStore": return core.union(["VRuntime", "VProtocol"])
     case "VLoop": return system.union(["CVLinux"])
     case "VNode":
       return system.union(
-        ["VKernel", "VTransport", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
+        ["VKernel", "VTransport", "VSealing", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
     case "VAttach": return system.union(["VRuntime", "VProtocol", "VLoop", "CVLinux"])
     case "VLinuxStore":
       return system.union(["VStore", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
@@ -42,8 +43,8 @@ struct ImportTable {
     case "VMount": return core.union(["VFuse", "VClient", "VRuntime", "VProtocol"])
     case "vnode":
       return system.union([
-        "VNode", "VLinuxStore", "VServers", "VFuse", "VMount", "VAttach", "VObjects", "VStore",
-        "VRuntime", "VProtocol",
+        "VNode", "VSealing", "VLinuxStore", "VServers", "VFuse", "VMount", "VAttach", "VObjects",
+        "VClient", "VStore", "VRuntime", "VProtocol",
       ])
       .union(servers).union(Self.packages)
     case "VServers":
@@ -53,9 +54,13 @@ struct ImportTable {
       .union(servers)
     case "VCommand":
       return system.union(["VAttach", "VClient", "VRuntime", "VProtocol", "ArgumentParser"])
-    case "VDoctor", "vbench":
+    case "VDoctor":
       return system.union([
         "VCommand", "VAttach", "VClient", "VRuntime", "VProtocol", "ArgumentParser",
+      ])
+    case "vbench":
+      return system.union([
+        "VCommand", "VAttach", "VClient", "VObjects", "VRuntime", "VProtocol", "ArgumentParser",
       ])
     // A composition root too: it runs servers as processes of their own.
     case "v":

@@ -224,6 +224,16 @@ struct ClaimTableTests {
     #expect(table.merge(gone, from: kernel, at: Self.now, Self.wall) != .refused)
     #expect(tell(&table, 3, "b", of: kernel, from: kernel) == 1)
     #expect(table.place(of: Array("a5".utf8)) == .unknown)
+    // And by which a prefix of another kernel is taken over.
+    let other = Self.claim("c", of: KernelID(3))
+    _ = table.merge(other, from: KernelID(3), at: Self.now, Self.wall)
+    let newer = Self.claim("c", of: kernel, clock: 9)
+    #expect(table.merge(newer, from: kernel, at: Self.now, Self.wall) == .noRoom(.shareOfHost))
+    let next = Self.claim("a6", of: kernel, clock: 2, state: .withdrawn)
+    _ = table.merge(next, from: kernel, at: Self.now, Self.wall)
+    #expect(
+      table.merge(newer, from: kernel, at: Self.now, Self.wall) == .news(replaced: other))
+    #expect(table.place(of: Array("a6".utf8)) == .unknown)
   }
 }
 

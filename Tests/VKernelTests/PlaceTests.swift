@@ -96,7 +96,7 @@ struct PlaceTests {
     let asked = try #require(sent(actions).last { $0.destination == .peer(next, first) })
     test.answerProbe(asked.header.transaction, of: next, host: "moa", from: first)
     // The boot before does not answer there.
-    test.run(for: .milliseconds(200)) { _, _ in }
+    test.run(for: .milliseconds(250)) { _, _ in }
     #expect(test.completions() == [client: .outcomeUnknown])
     // The boot before is known to have ended, wherever its host goes.
     test.answerProbe(of: next, host: "moa", from: second)

@@ -1,6 +1,7 @@
 import Foundation
 import Synchronization
 import Testing
+import VClient
 import VDirectory
 import VMount
 import VNode

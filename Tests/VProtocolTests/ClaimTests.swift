@@ -114,10 +114,10 @@ struct ClaimTests {
   @Test("a table is cut into messages of one packet each, in order", arguments: 0...128)
   func cut(count: Int) {
     let claims = claims(count)
-    let messages = SpreadClaims.messages(claims, wantsAnswer: true)
+    let messages = SpreadClaims.messages(claims)
     #expect(messages.isEmpty == claims.isEmpty)
     #expect(messages.flatMap(\.claims) == claims)
-    #expect(messages.allSatisfy { $0.message.segment.count <= 1024 && $0.wantsAnswer })
+    #expect(messages.allSatisfy { $0.message.segment.count <= 1024 && !$0.wantsAnswer })
     #expect(messages.allSatisfy { !$0.claims.isEmpty })
     var rest = claims[...]
     let first = SpreadDigest.filled(Samples.entity, ClaimDigest(), from: &rest)

@@ -1,5 +1,5 @@
 public import VProtocol
-public import VTransport
+import VTransport
 
 /// Which kernel has the name of this host: this one, or another one that started earlier.
 ///

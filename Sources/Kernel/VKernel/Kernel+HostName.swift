@@ -1,5 +1,5 @@
 public import VProtocol
-public import VTransport
+import VTransport
 
 /// Host names: a kernel has one host name, and a host name has one kernel.
 ///

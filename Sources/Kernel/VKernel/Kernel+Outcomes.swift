@@ -9,11 +9,9 @@ extension Kernel {
   /// Keeps the latest outcomes of a kernel's requests for the kernel that has taken its place, at
   /// that one's cost, and drops all other records of it.
   mutating func keepOutcomes(of kernel: KernelID, for successor: KernelID, at now: Time) {
-    let keys = (peers[kernel]?.records ?? []).sorted {
-      (records[$0]?.wakeAt ?? now) > (records[$1]?.wakeAt ?? now)
-    }
+    let entries = (peers[kernel]?.records ?? []).map { ($0, records[$0]?.wakeAt ?? now) }
     var kept = 0
-    for key in keys {
+    for (key, _) in entries.sorted(by: { $0.1 > $1.1 }) {
       guard kept < Limits.outcomes, key.member == .none, key.client.kernel == kernel,
         records[key]?.handleClientEnded(successor: successor, at: now) == true
       else {
@@ -33,15 +31,8 @@ extension Kernel {
     let query = QueryOutcome(parsing: header.mcb)
     let key = RecordKey(client: query.client, member: .none)
     guard let record = records[key], let host = record.principal?.host,
-      host == peers[peer]?.host
+      host == peers[peer]?.host, let locator = peers[peer]?.locator
     else { return refuse(header, .outcomeUnknown, to: peer, &step) }
-    switch records[key]!.outcome(of: query.transaction) {
-    case .done(let response):
-      guard let locator = peers[peer]?.locator else { return }
-      answer(header, response, to: peer, at: locator, &step)
-    case .underWay: refuse(header, .busy, to: peer, &step)
-    case .neverSeen: refuse(header, .nonexistentEntity, to: peer, &step)
-    case .unknown: refuse(header, .outcomeUnknown, to: peer, &step)
-    }
+    answer(header, records[key]!.outcome(of: query.transaction), to: peer, at: locator, &step)
   }
 }

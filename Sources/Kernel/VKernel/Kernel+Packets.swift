@@ -1,5 +1,5 @@
 public import VProtocol
-public import VTransport
+import VTransport
 
 /// The entry for packets.
 extension Kernel {

@@ -57,7 +57,7 @@ extension Kernel {
     }
     // Hosts have several addresses, and a packet may leave with any.
     guard isAnswer || known == nil || placedAt + Timing.placed <= step.now else { return }
-    if let candidate, step.now < candidate.askedAt + Timing.retransmissionCap { return }
+    guard peers[kernel]?.mayBeChallenged(at: step.now) ?? true else { return }
     challenge(kernel, at: locator, &step)
   }
 
@@ -74,7 +74,7 @@ extension Kernel {
     }
     let old = places[locator]?.kernel
     places[locator, default: Place(kernel: kernel)].kernel = kernel
-    if let old, old != kernel { contest(old, &step) }
+    if let old, old != kernel { handleReplaced(old, &step) }
     for boot in earlier { noteEarlier(boot, at: locator) }
     for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
       guard let roundTrip = peers[kernel]?.roundTrip else { return }
@@ -83,28 +83,13 @@ extension Kernel {
     }
   }
 
-  /// Asks a kernel whether it is still at its place, from which another one answers.
-  ///
-  /// If it answers none of some such probes, it has ended.
-  mutating func contest(_ kernel: KernelID, _ step: inout Step) {
-    guard let locator = peers[kernel]?.locator else { return }
-    peers[kernel]!.contests += 1
-    guard peers[kernel]!.contests <= Limits.contests else {
-      return handleReboot(of: kernel, at: locator, &step)
-    }
-    challenge(kernel, at: locator, &step)
-    pushTimer(.contest(kernel), at: step.now + Timing.contest)
-  }
-
   /// A kernel has answered a request or a probe: it is alive, and hears this one.
   mutating func noteAnswer(of kernel: KernelID, at now: Time) {
     peers[kernel]?.handleAnswer(at: now)
   }
 
   /// Another kernel is at a locator: the one before it has ended, and its entities with it.
-  private mutating func handleReboot(
-    of kernel: KernelID, at locator: Locator, _ step: inout Step
-  ) {
+  mutating func handleReboot(of kernel: KernelID, at locator: Locator, _ step: inout Step) {
     for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
       finish(entry.client, server: .none, Message(reply: .outcomeUnknown), &step)
     }

@@ -13,7 +13,9 @@ extension Kernel {
   ) -> Bool {
     guard header.server != .managerGroup, let peer = peers[kernel], peer.locator != nil
     else { return false }
-    if peer.placedAt + Timing.placed <= step.now { challenge(kernel, at: locator, &step) }
+    if peer.placedAt + Timing.placed <= step.now, peer.mayBeChallenged(at: step.now) {
+      challenge(kernel, at: locator, &step)
+    }
     return true
   }
 
@@ -32,8 +34,11 @@ extension Kernel {
   /// If it answers there too, the other has ended.
   mutating func seekEarlierBoots(of kernel: KernelID, on host: String, _ step: inout Step) {
     let own = peers[kernel]?.locator
-    for (other, peer) in peers where other != kernel && peer.host == host {
-      if let place = peer.locator, place != own { challenge(kernel, at: place, &step) }
+    let earlier = peers.filter { other, peer in
+      other != kernel && peer.host == host && peer.locator != nil && peer.locator != own
     }
+    // The last one is enough: those before it have ended.
+    let last = earlier.values.max { $0.heardAt < $1.heardAt }
+    if let place = last?.locator { challenge(kernel, at: place, &step) }
   }
 }

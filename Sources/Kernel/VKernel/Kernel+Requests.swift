@@ -37,7 +37,7 @@ extension Kernel {
     // What a kernel of an earlier boot at this place had done is not known here.
     guard header.server.kernel == id else { return handleStray(header, from: peer, &step) }
     guard entities[header.server]?.serverKind != nil else {
-      if !header.packetFlags.contains(.multicast) {
+      if !header.packetFlags.contains(.multicast) && !header.mcb.flags.contains(.datagram) {
         let known = records[RecordKey(client: header.client, member: .none)]?.id
         notifyClient(
           header.client, header.transaction, [],
@@ -113,6 +113,8 @@ extension Kernel {
     {
       action = records[key]!.start(at: step.now, roundTrip: roundTrip)
     } else {
+      // Nothing tells the sender of a datagram.
+      if isDatagram { return }
       notifyClient(
         header.client, header.transaction, [], .busy,
         retransmitCount: header.retransmitCount, to: peer, &step)

@@ -1,5 +1,5 @@
 public import VProtocol
-public import VTransport
+import VTransport
 
 /// The status of another kernel, for people: how long ago its last valid packet came, how long its
 /// manager takes to answer (nil before the first sample), whether it owes an answer and is silent,

@@ -12,7 +12,6 @@ extension Kernel {
       case .record(let key): handleRecordTimer(key, queued: time, &step)
       case .probe(let transaction): _ = takeProbe(transaction)
       case .silence(let kernel): watchSilence(of: kernel, &step)
-      case .contest(let kernel): if peers[kernel]?.contests ?? 0 > 0 { contest(kernel, &step) }
       case .doubt(let kernel): handleDoubtTimer(kernel, &step)
       case .peerName(let kernel): handlePeerNameTimer(kernel, &step)
       case .ownName: handleNameTimer(&step)
@@ -41,7 +40,6 @@ extension Kernel {
       records[key].map { $0.queuedAt != time && $0.queuedLaterAt != time } ?? true
     case .probe(let transaction): probes[transaction] == nil
     case .silence(let kernel): peers[kernel]?.isSilent != true
-    case .contest(let kernel): (peers[kernel]?.contests ?? 0) == 0
     case .doubt(let kernel): peers[kernel]?.doubt == nil
     case .peerName(let kernel): peers[kernel] == nil
     case .ownName: false

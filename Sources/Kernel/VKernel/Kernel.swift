@@ -133,9 +133,7 @@ enum TimerKey: Sendable {
   case record(RecordKey)
   case probe(TransactionID)
   case silence(KernelID)
-  /// A kernel from whose place another one answers.
-  case contest(KernelID)
-  /// A kernel that does not receive its packets, as the network reports.
+  /// A kernel that may not be at its place.
   case doubt(KernelID)
   /// A kernel whose host name is not known yet.
   case peerName(KernelID)

@@ -16,8 +16,6 @@ enum Limits {
   /// Kernels probed in one second because their packets could not be opened: a restarted node is
   /// found by it, and a flood of such packets costs little.
   static let strangersAsked = 10
-  /// How often a kernel is asked at a place from which another one answers, before it has ended.
-  static let contests = 4
   /// Requests of a kernel that has ended whose outcomes are kept for its successor: a mount has at
   /// most so many that are not idempotent under way.
   static let outcomes = 256

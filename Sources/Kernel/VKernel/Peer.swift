@@ -18,8 +18,6 @@ struct Peer: Sendable {
   /// When it was last heard there.
   private(set) var placedAt: Time
   var candidate: Candidate?
-  /// How often it was asked at its locator since another kernel answered from there.
-  var contests = 0
   var roundTrip = RoundTrip()
   /// When its last valid packet came, and when it last answered a request or a probe.
   private(set) var heardAt: Time
@@ -30,8 +28,8 @@ struct Peer: Sendable {
   private(set) var isSilent = false
   /// When a silent or unlocated peer was last asked for a sign of life.
   var askedAt: Time?
-  /// Cast by what the network reports, until it is heard.
-  private(set) var doubt: Doubt?
+  /// Why it is asked whether it is at its place, until it answers.
+  var doubt: Doubt?
   private var doubtedAt: Time?
   /// Those transactions that wait for it.
   var waiting = Backlog<Waiting>()
@@ -58,6 +56,11 @@ struct Peer: Sendable {
   /// Whether it is silent, but heard: what is sent to it is lost on the way.
   func isDeaf(at now: Time) -> Bool { isSilent && now < heardAt + Timing.silence }
 
+  /// Whether the last question at another place has had its time.
+  func mayBeChallenged(at now: Time) -> Bool {
+    candidate.map { $0.askedAt + Timing.retransmissionCap <= now } ?? true
+  }
+
   /// Whether this kernel has nothing under way with it.
   var isIdle: Bool { pending == 0 && probes == 0 && records.isEmpty }
 
@@ -69,7 +72,6 @@ struct Peer: Sendable {
   mutating func handleAnswer(at now: Time) {
     answeredAt = now
     isSilent = false
-    contests = 0
     doubt = nil
   }
 
@@ -83,14 +85,19 @@ struct Peer: Sendable {
     if doubt != nil {
       doubt!.reports += 1
     } else if now >= doubtedAt.map({ $0 + Timing.doubtInterval }) ?? now {
-      (doubt, doubtedAt) = (Doubt(), now)
+      (doubt, doubtedAt) = (Doubt(reports: 1), now)
       return true
     }
     return false
   }
 
-  /// Counts one more probe of a doubted kernel.
-  mutating func countDoubtProbe() { doubt?.probes += 1 }
+  /// Another kernel answers from its place; true if that is news.
+  mutating func noteReplaced() -> Bool {
+    defer { doubt!.isReplaced = true }
+    guard doubt == nil else { return false }
+    doubt = Doubt()
+    return true
+  }
 
   /// It has answered none of the probes: it is silent if there were several reports.
   mutating func endDoubt() {
@@ -118,12 +125,15 @@ struct Peer: Sendable {
   func isLost(at now: Time) -> Bool { heardAt + Timing.orphan <= now }
 }
 
-/// What the network has reported of a kernel since it was heard.
+/// Why a kernel may not be at its place, since it has answered.
 struct Doubt: Sendable {
-  var reports = 1
+  /// What the network has reported.
+  var reports = 0
+  /// Another kernel answers from there.
+  var isReplaced = false
   var probes = 0
 
-  /// Unanswered probes in a row after which it is silent.
+  /// Unanswered probes in a row after which it is not there.
   static let probesMax = 4
   /// One report may be late, or come from anybody; Linux sends six at once, then one in a second.
   static let reportsMin = 3

@@ -65,8 +65,8 @@ public enum Timing {
   public static let search = TimeSpan.milliseconds(800)
   /// The same for one that is silent, and may never come back.
   public static let slowSearch = TimeSpan.seconds(5)
-  /// The time after the first probe of a kernel that nobody receives for, as the network reports;
-  /// it doubles, so that a busy machine has time enough to answer one of them.
+  /// The time after the first probe of a kernel that may not be at its place; it doubles, so that a
+  /// busy machine has time enough to answer one of them.
   public static let doubt = TimeSpan.milliseconds(10)
   /// How soon reports are heeded again after a kernel has answered: anybody can forge them.
   public static let doubtInterval = TimeSpan.milliseconds(250)
@@ -78,8 +78,6 @@ public enum Timing {
   public static let signIntervalCap = TimeSpan.seconds(5)
   /// A kernel that was silent for a day is asked no more: if it comes back, it is heard.
   public static let signsEnd = TimeSpan.seconds(86_400)
-  /// How soon a kernel is asked again whether it is still at a place from which another answers.
-  public static let contest = TimeSpan.milliseconds(25)
   /// A block is missing although a later one came.
   public static let hole = TimeSpan.microseconds(250)
   /// The rest of a group is late.

@@ -117,15 +117,6 @@ public struct ServerTransaction: Sendable {
     wakeAt = now + Timing.begunKept
   }
 
-  /// What became of a request of a kernel that has ended.
-  public enum Outcome: Equatable, Sendable {
-    case done(Message)
-    case underWay
-    /// The request has not come, and will not be taken any more.
-    case neverSeen
-    case unknown
-  }
-
   /// The client's kernel has ended, and perhaps has a successor; false if there is nothing to keep.
   public mutating func handleClientEnded(successor: KernelID, at now: Time) -> Bool {
     switch state {
@@ -138,18 +129,18 @@ public struct ServerTransaction: Sendable {
     return true
   }
 
-  /// The answer to a successor of the client's kernel.
-  public mutating func outcome(of transaction: TransactionID) -> Outcome {
-    guard isClientGone else { return .unknown }
-    if transaction.isNewer(than: id) {
-      guard state != .processing else { return .unknown }
+  /// The answer to a successor of the client's kernel that asks what became of a request.
+  public mutating func outcome(of transaction: TransactionID) -> Message {
+    guard isClientGone else { return Message(reply: .outcomeUnknown) }
+    if transaction.isNewer(than: id), state != .processing {
+      // It has not come, and will not be taken any more.
       id = transaction
       state = .discarded
-      return .neverSeen
+      return Message(reply: .nonexistentEntity)
     }
-    guard transaction == id else { return .unknown }
-    if state == .processing { return .underWay }
-    return response.map { .done($0) } ?? .unknown
+    guard transaction == id else { return Message(reply: .outcomeUnknown) }
+    if state == .processing { return Message(reply: .busy) }
+    return response ?? Message(reply: .outcomeUnknown)
   }
 
   /// Its client has exchanged a message with a server that needs no record: the record stays as

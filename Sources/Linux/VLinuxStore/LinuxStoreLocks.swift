@@ -1,7 +1,6 @@
 import CVLinux
 import Glibc
 public import VProtocol
-public import VRuntime
 public import VStore
 
 /// Locks and extended attributes.

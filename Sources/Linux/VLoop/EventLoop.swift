@@ -5,7 +5,7 @@ import Synchronization
 /// One epoll set and one timer, shared by the threads that wait for them.
 ///
 /// Whichever thread is woken does the whole work of an event where it is. Times are nanoseconds of
-/// the monotonic clock.
+/// Linux's boot clock, which runs while the machine is suspended.
 ///
 /// `@unchecked Sendable`: `state` is touched only inside `monitor`, everything else is constant.
 package final class EventLoop: @unchecked Sendable {

@@ -1,16 +1,17 @@
 import CVLinux
 import VProtocol
+import VSealing
 
 /// The ciphers of one thread: no other thread uses libcrypto's working memory meanwhile.
 final class Ciphers {
-  private var known: [KeyTable.ID: Cipher] = [:]
+  private var known: [KeyID: Cipher] = [:]
 
   /// Peers whose ciphers a thread keeps at once; beyond it all are dropped and set up again.
   private static let ciphersMax = 1024
 
-  subscript(id: KeyTable.ID) -> Cipher? { known[id] }
+  subscript(id: KeyID) -> Cipher? { known[id] }
 
-  func add(_ id: KeyTable.ID, _ cipher: Cipher) -> Cipher {
+  func add(_ id: KeyID, _ cipher: Cipher) -> Cipher {
     if known.count >= Self.ciphersMax { known.removeAll() }
     known[id] = cipher
     return cipher

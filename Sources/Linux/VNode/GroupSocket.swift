@@ -15,14 +15,15 @@ final class GroupSocket: Sendable {
     _ network: Network, family: Int32, port: UInt16, groups: Set<UInt32>
   ) throws(SocketError) {
     self.network = network
-    descriptor = v_udp_open(family, v_address(IPAddress.any, port: port), 1)
-    guard descriptor >= 0 else {
-      throw SocketError("cannot listen to groups on port \(port)", descriptor)
+    let opened = v_udp_open(family, v_address(IPAddress.any, port: port), 1)
+    guard opened >= 0 else {
+      throw SocketError("cannot listen to groups on port \(port)", opened)
     }
+    descriptor = opened
     for number in groups { join(number) }
   }
 
-  deinit { if descriptor >= 0 { close(descriptor) } }
+  deinit { close(descriptor) }
 
   func join(_ number: UInt32) {
     guard network.hasMulticast else { return }

@@ -1,5 +1,6 @@
 import CVLinux
 import Glibc
+import Synchronization
 import VLoop
 public import VProtocol
 public import VTransport
@@ -17,31 +18,24 @@ public final class LinuxMachine: Machine {
   private let worker: pthread_key_t
   private let rejected = KernelLock<[Rejection: (count: Int, last: Time)]>([:])
   private let networkWatch = KernelLock<(@Sendable () -> Void)?>(nil)
+  /// Held while the networks are asked for and followed: an older answer must not replace a newer
+  /// one, on another worker.
+  private let following = Mutex(())
   private let multicasts = KernelLock<(own: Int, others: Int)>((0, 0))
-
-  /// An address and a UDP port.
-  ///
-  /// A tuple, so that its users need not import the transport.
-  public typealias Place = (address: IPAddress, port: UInt16)
 
   /// Opens the sockets of a node that has the cluster key: at one address of its host or, without
   /// `named`, at all of them.
   ///
   /// Multicasts are also sent to each of `peers`.
   public convenience init(
-    named: IPAddress?, port: UInt16, groupPort: UInt16, peers: [Place] = []
+    named: IPAddress?, port: UInt16, groupPort: UInt16, peers: [Locator] = []
   ) throws(SocketError) {
     try self.init(
-      sockets: Sockets(
-        named: named, port: port, groupPort: groupPort, peers: Self.locators(peers)))
+      sockets: Sockets(named: named, port: port, groupPort: groupPort, peers: peers))
   }
 
   /// From now on multicasts are also sent to each of these; has no effect without sockets.
-  public func setPeers(_ peers: [Place]) { sockets?.setPeers(Self.locators(peers)) }
-
-  private static func locators(_ places: [Place]) -> [Locator] {
-    places.map { Locator($0.address, port: $0.port) }
-  }
+  public func setPeers(_ peers: [Locator]) { sockets?.setPeers(peers) }
 
   /// The machine of a node without a network: it opens no network socket.
   public convenience init() throws(SocketError) { try self.init(sockets: nil) }
@@ -127,16 +121,24 @@ public final class LinuxMachine: Machine {
   /// Others learn from an announcement where the node is now; a second one is for a network that
   /// loses packets at first.
   private func follow(_ sockets: Sockets, for node: Node) {
-    let (old, new) = sockets.follow()
-    guard !old.isEmpty || !new.isEmpty else { return }
-    for socket in old { unwatch(socket.descriptor) }
-    for socket in new { watch(socket, of: sockets, for: node) }
+    let isChanged: Bool? = following.withLock { _ in
+      guard let (old, new) = sockets.follow() else { return nil }
+      for socket in old { unwatch(socket.descriptor) }
+      for socket in new { watch(socket, of: sockets, for: node) }
+      return !old.isEmpty || !new.isEmpty
+    }
+    guard let isChanged else {
+      return after(Self.askedAgain) { [self] in follow(sockets, for: node) }
+    }
+    guard isChanged else { return }
     node.announce()
     after(Self.announcedAgain) { node.announce() }
     networkWatch.withLock { $0 }?()
   }
 
   private static let announcedAgain = TimeSpan.seconds(1)
+  /// When Linux is asked again that could not tell which networks there are.
+  private static let askedAgain = TimeSpan.seconds(1)
 
   private func receive(
     from socket: Int32, isGroups: Bool = false, of sockets: Sockets, for node: Node

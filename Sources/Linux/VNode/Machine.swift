@@ -6,7 +6,7 @@ public import VTransport
 /// `LinuxMachine` is the real one; the simulator gives each node a simulated one, so that the node
 /// and its servers are the same code in both.
 public protocol Machine: AnyObject, Sendable {
-  /// A monotonic clock.
+  /// A clock that is never set, and runs while the machine is suspended.
   var now: Time { get }
   /// Nanoseconds since 1970.
   var wallClock: Int64 { get }

@@ -35,38 +35,13 @@ package struct Network: Hashable, Sendable {
   var hasIPv6: Bool { addresses.contains { $0.ipv4 == nil } }
 }
 
-/// The networks that a node takes part in: those of all interfaces that are up, or, if the
-/// configuration names an address, the one network that has it.
-package struct Networks: Sendable {
-  /// Networks to leave, and to enter: one whose addresses have changed is left and entered anew,
-  /// because Linux may have dropped its memberships.
-  package struct Change: Equatable {
-    package var left: [Network]
-    package var entered: [Network]
-
-    package init(left: [Network] = [], entered: [Network] = []) {
-      (self.left, self.entered) = (left, entered)
-    }
-  }
-
-  package private(set) var list: [Network] = []
-  /// The address that the configuration names.
-  let named: IPAddress?
-
+extension Network {
   /// Each costs a socket and a copy of every multicast; interfaces beyond it are not used.
-  static let countMax = 16
+  private static let countMax = 16
 
-  package init(named: IPAddress?) { self.named = named }
-
-  package mutating func update(_ addresses: [HostAddress]) -> Change {
-    let found = Self.usable(addresses, named: named)
-    let change = Change(
-      left: list.filter { !found.contains($0) }, entered: found.filter { !list.contains($0) })
-    list = found
-    return change
-  }
-
-  private static func usable(_ addresses: [HostAddress], named: IPAddress?) -> [Network] {
+  /// The networks that a node takes part in: those of all interfaces that are up, or, if the
+  /// configuration names an address, the one network that has it.
+  package static func usable(_ addresses: [HostAddress], named: IPAddress?) -> [Network] {
     let good = addresses.filter { one in
       guard one.isRunning, !one.isTentative else { return false }
       guard let named else { return !one.isLoopback }
@@ -84,11 +59,12 @@ package struct Networks: Sendable {
 }
 
 extension HostAddress {
-  /// The addresses of all interfaces.
-  static func all() -> [HostAddress] {
+  /// The addresses of all interfaces; nil if Linux cannot say now.
+  static func all() -> [HostAddress]? {
     var found = [v_interface_address](repeating: v_interface_address(), count: countMax)
     let count = unsafe v_interface_addresses(&found, Int32(countMax))
-    return found.prefix(max(0, Int(count))).map { one in
+    guard count >= 0 else { return nil }
+    return found.prefix(Int(count)).map { one in
       var address = HostAddress(IPAddress(one.address), on: one.interface)
       address.isRunning = one.is_running != 0
       address.isLoopback = one.is_loopback != 0

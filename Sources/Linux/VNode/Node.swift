@@ -2,7 +2,7 @@ import Glibc
 public import VKernel
 public import VProtocol
 public import VRuntime
-public import VTransport
+import VTransport
 
 /// One node: the message kernel in its lock, and the code that carries out its actions.
 ///

@@ -1,5 +1,6 @@
 import Synchronization
 public import VProtocol
+import VSealing
 
 /// Seals and opens packets with keys derived from the cluster key: AES-128-GCM in place.
 ///
@@ -12,7 +13,7 @@ public final class Sealer: Sendable {
   }
 
   private struct State: Sendable {
-    var keys: KeyTable
+    var keys: KeyTable<DerivedKey>
     var windows: [Window: ReplayWindow] = [:]
   }
 
@@ -29,7 +30,7 @@ public final class Sealer: Sendable {
   /// `secret`: at least 16 octets, the same on every host of the cluster.
   public init(secret: [UInt8], kernel: KernelID, wallClock: Int64) {
     self.kernel = kernel
-    state = KernelLock(State(keys: KeyTable(secret: secret, own: kernel)))
+    state = KernelLock(State(keys: KeyTable(own: kernel) { DerivedKey(secret, $0) }))
     nextNumber = Atomic(UInt64(wallClock))
   }
 
@@ -47,7 +48,7 @@ public final class Sealer: Sendable {
     _ packet: UnsafeMutableRawBufferPointer, bodyBytes: Int, for receiver: KernelID?,
     with ciphers: Ciphers, at now: @autoclosure () -> Time
   ) -> Int? {
-    let id = receiver.map { KeyTable.ID.sending($0) } ?? .sendingMulticast
+    let id = receiver.map { KeyID.sending($0) } ?? .sendingMulticast
     guard let cipher = try? ciphers[id] ?? ciphers.add(id, makeCipher(id, at: now()))
     else { return nil }
     let number = nextNumber.wrappingAdd(1, ordering: .relaxed).oldValue
@@ -72,7 +73,7 @@ public final class Sealer: Sendable {
     let isMulticast = SealedPacket.isMulticast(span)
     // Its own multicasts come back to a host; its other packets only if they are reflected.
     guard trailer.sender != kernel else { throw isMulticast ? .ownMulticast : .badSeal }
-    let id = isMulticast ? KeyTable.ID.receivingMulticast : .receiving(trailer.sender)
+    let id = isMulticast ? KeyID.receivingMulticast : .receiving(trailer.sender)
     let known = ciphers[id]
     let cipher = if let known { known } else { try makeCipher(id, at: now()) }
     guard unsafe cipher.open(packet, from: trailer.sender, trailer.number) else {
@@ -94,7 +95,7 @@ public final class Sealer: Sendable {
     return trailer.sender
   }
 
-  private func makeCipher(_ id: KeyTable.ID, at now: Time) throws(WireError) -> Cipher {
+  private func makeCipher(_ id: KeyID, at now: Time) throws(WireError) -> Cipher {
     let derived: Result<DerivedKey, WireError> = state.withLock { state in
       do throws(WireError) {
         return .success(try state.keys.key(id, at: now))

@@ -24,8 +24,8 @@ extension SocketError {
 /// choose the one that a packet leaves with.
 final class Sockets: Sendable {
   private struct State {
-    var networks: Networks
-    var groups: [UInt32: GroupSocket] = [:]
+    /// One for each network that the node takes part in.
+    var groups: [GroupSocket] = []
     /// The numbers of the addresses of all groups that were joined.
     var joined: Set<UInt32> = []
     /// Kernels that multicast does not reach, and that get each multicast by unicast.
@@ -35,12 +35,10 @@ final class Sockets: Sendable {
   let unicast: Int32
   let port: UInt16
   private let family: Int32
-  /// 0 if the node uses all addresses of its host.
-  private let ownIPv4: UInt32
+  /// The address that the configuration names; without one the node uses all of its host.
+  private let named: IPAddress?
   private let groupPort: UInt16
   private let state: Mutex<State>
-  /// Set when the device has refused a segmented send.
-  private let sendsSingly = Atomic(false)
 
   /// Without `named` the node uses all addresses of its host; a port of 0 takes any free one.
   init(
@@ -48,8 +46,8 @@ final class Sockets: Sendable {
   ) throws(SocketError) {
     self.groupPort = groupPort
     family = v_udp_family()
-    ownIPv4 = named?.ipv4 ?? 0
-    state = Mutex(State(networks: Networks(named: named), peers: peers))
+    self.named = named
+    state = Mutex(State(peers: peers))
     let own = named ?? .any
     // A node that was just killed may hold the port until its last thread has ended.
     var opened = v_udp_open(family, v_address(own, port: port), 0)
@@ -57,12 +55,12 @@ final class Sockets: Sendable {
       usleep(100_000)
       opened = v_udp_open(family, v_address(own, port: port), 0)
     }
+    guard opened >= 0 else {
+      throw SocketError("cannot use \(Locator(own, port: port))", opened)
+    }
     unicast = opened
     self.port = UInt16(max(0, v_udp_port(unicast)))
     v_udp_report_errors(unicast, family)
-    guard unicast >= 0 else {
-      throw SocketError("cannot use \(Locator(own, port: port))", unicast)
-    }
     // So that a port which cannot be used is found now, whatever networks there are.
     _ = try GroupSocket(
       Network(interface: 0, addresses: [], hasMulticast: false), family: family, port: groupPort,
@@ -70,39 +68,46 @@ final class Sockets: Sendable {
     _ = follow()
   }
 
-  deinit { if unicast >= 0 { close(unicast) } }
+  deinit { close(unicast) }
 
   func setPeers(_ new: [Locator]) { state.withLock { $0.peers = new } }
 
   /// The addresses of the node: the one that is named, or all that this host has now.
   var places: [Locator] {
-    state.withLock { state in
-      let all = state.networks.named.map { [$0] } ?? state.networks.list.flatMap(\.addresses)
-      return all.map { Locator($0, port: port) }
-    }
+    let all = named.map { [$0] } ?? groups.flatMap(\.network.addresses)
+    return all.map { Locator($0, port: port) }
   }
 
-  var groups: [GroupSocket] { state.withLock { Array($0.groups.values) } }
+  var groups: [GroupSocket] { state.withLock { $0.groups } }
 
   func listen(to group: EntityID) {
     let number = GroupAddress.number(of: group)
     state.withLock { state in
       guard state.joined.insert(number).inserted else { return }
-      for socket in state.groups.values { socket.join(number) }
+      for socket in state.groups { socket.join(number) }
     }
   }
 
   /// Takes part in the networks that this host has now; returns the sockets that are not used any
-  /// more, and the new ones.
-  func follow() -> (old: [GroupSocket], new: [GroupSocket]) {
-    state.withLock { state in
-      let change = state.networks.update(HostAddress.all())
-      let old = change.left.compactMap { state.groups.removeValue(forKey: $0.interface) }
-      let new = change.entered.compactMap { network in
-        try? GroupSocket(network, family: family, port: groupPort, groups: state.joined)
+  /// more, and the new ones; nil if Linux cannot say which networks there are.
+  ///
+  /// One whose addresses have changed is entered anew, because Linux may have dropped its
+  /// memberships.
+  func follow() -> (old: [GroupSocket], new: [GroupSocket])? {
+    guard let addresses = HostAddress.all() else { return nil }
+    let found = Network.usable(addresses, named: named)
+    return state.withLock { state in
+      let before = state.groups
+      // One that cannot be opened now is tried again at the next change.
+      state.groups = found.compactMap { network in
+        before.first { $0.network == network }
+          ?? (try? GroupSocket(network, family: family, port: groupPort, groups: state.joined))
       }
-      for socket in new { state.groups[socket.network.interface] = socket }
-      return (old, new)
+      let after = state.groups
+      return (
+        before.filter { one in !after.contains { $0 === one } },
+        after.filter { one in !before.contains { $0 === one } }
+      )
     }
   }
 
@@ -115,9 +120,9 @@ final class Sockets: Sendable {
       unsafe send(packets, stride: stride, to: locator)
     case .group(let group):
       let number = GroupAddress.number(of: group)
-      let (networks, peers) = state.withLock { ($0.networks.list, $0.peers) }
+      let (groups, peers) = state.withLock { ($0.groups, $0.peers) }
       // Who hears it twice refuses the second copy by its number.
-      for network in networks where network.hasMulticast {
+      for network in groups.lazy.map(\.network) where network.hasMulticast {
         for address in GroupAddress.addresses(number, in: network) {
           let locator = Locator(address, port: groupPort)
           unsafe send(packets, stride: stride, to: locator, by: network.interface)
@@ -131,16 +136,14 @@ final class Sockets: Sendable {
     _ packets: UnsafeRawBufferPointer, stride: Int, to locator: Locator, by interface: UInt32 = 0
   ) {
     let name = v_address(locator.address, port: locator.port)
-    if packets.count <= stride || !sendsSingly.load(ordering: .relaxed) {
-      let result = unsafe v_udp_send(
-        unicast, family, name, interface, ownIPv4, packets.baseAddress, packets.count, stride)
-      guard packets.count > stride else { return }
-      switch result {
-      case -EIO: sendsSingly.store(true, ordering: .relaxed)
-      // On this way each of them must be fragmented.
-      case -EINVAL, -EMSGSIZE: break
-      default: return
-      }
+    let ownIPv4 = named?.ipv4 ?? 0
+    let result = unsafe v_udp_send(
+      unicast, family, name, interface, ownIPv4, packets.baseAddress, packets.count, stride)
+    guard packets.count > stride else { return }
+    switch result {
+    // The device cannot divide a group, or on this way each of them must be fragmented.
+    case -EIO, -EINVAL, -EMSGSIZE: break
+    default: return
     }
     var start = 0
     while start < packets.count {
@@ -174,7 +177,7 @@ final class Sockets: Sendable {
         failures += 1
         continue
       }
-      guard count > 0 else { return (packetCount, true) }
+      guard count > 0 else { return (packetCount, count == -EAGAIN) }
       for index in 0..<Int(count) {
         let piece = received[index]
         let stride = max(1, Int(piece.stride))
@@ -194,7 +197,7 @@ final class Sockets: Sendable {
   /// Passes on the destinations of earlier packets that the network reports as unreachable.
   func readReports(_ body: (Locator) -> Void) {
     var destination = v_address()
-    while true {
+    for _ in 0..<Self.reportsMax {
       let result = unsafe v_udp_error(unicast, &destination)
       guard result >= 0 else { return }
       if result == 1 { body(Locator(IPAddress(destination), port: destination.port)) }
@@ -205,7 +208,10 @@ final class Sockets: Sendable {
   private static let pieceBytes = 65_536
   static let receiveBytes = pieceBytes * Int(V_RECEIVED_MAX)
 
+  /// Errors in a row after which other work comes first: each was a report of the network.
   private static let failuresMax = 8
+  /// Anybody can send reports: what is left is read with the next one, or is lost.
+  private static let reportsMax = 64
 
   /// Tenths of a second.
   private static let bindTries = 20

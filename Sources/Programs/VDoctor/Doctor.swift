@@ -213,7 +213,10 @@ struct Checkup {
     if isAlone { return add(.ok, "port", "none: without a cluster key the node opens no socket") }
     let named = effective["listen"] ?? ""
     let address = named.isEmpty ? "0.0.0.0" : named
-    let place = report?.values["address"] ?? "\(address):\(effective["port"] ?? "")"
+    let configured = UInt16(effective["port"] ?? "").flatMap { port in
+      IPAddress(address).map { $0.text(withPort: port) }
+    }
+    let place = report?.values["address"] ?? configured ?? "\(address):\(effective["port"] ?? "")"
     guard let port = place.split(separator: ":").last.flatMap({ UInt16($0) }) else { return }
     if report != nil { return add(.ok, "port", "the node has \(place)/udp") }
     guard let problem = prober.portProblem(address, port) else {

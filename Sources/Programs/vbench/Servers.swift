@@ -1,6 +1,7 @@
 import ArgumentParser
 import VAttach
 import VCommand
+import VObjects
 import VProtocol
 import VRuntime
 

@@ -1,5 +1,5 @@
 import Glibc
-import VNode
+import VSealing
 
 /// The cluster key, if there is one: the octets of a file of root, or of the user who runs the
 /// node, that nobody else may read.

@@ -21,7 +21,7 @@ func namedAddress(_ configuration: Configuration) throws -> IPAddress? {
 private let needsKey = "needs a key_file: without a cluster key a node opens no network socket"
 
 /// The addresses of the configured peers: `ADDRESS` or `ADDRESS:PORT`.
-func peerAddresses(_ configuration: Configuration) throws -> [LinuxMachine.Place] {
+func peerAddresses(_ configuration: Configuration) throws -> [Locator] {
   try configuration.peers.map { text in
     guard let (address, ownPort) = IPAddress.withPort(text, interface: interfaceNumber),
       let port = ownPort ?? UInt16(exactly: configuration.port), port > 0,
@@ -34,7 +34,7 @@ func peerAddresses(_ configuration: Configuration) throws -> [LinuxMachine.Place
     guard configuration.keyFile != nil else {
       throw configuration.error("peers", text, needsKey)
     }
-    return (address, port)
+    return Locator(address, port: port)
   }
 }
 

@@ -1,3 +1,4 @@
+import VClient
 import VDirectory
 import VNode
 import VObjects

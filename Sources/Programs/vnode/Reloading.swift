@@ -51,17 +51,11 @@ extension Configuration.Export {
 final class ShownPeers: Sendable {
   private let state: Mutex<[String]>
 
-  init(_ peers: [LinuxMachine.Place]) { state = Mutex(Self.texts(peers)) }
+  init(_ peers: [Locator]) { state = Mutex(peers.map(\.description)) }
 
   var texts: [String] { state.withLock { $0 } }
 
-  func set(_ peers: [LinuxMachine.Place]) {
-    state.withLock { $0 = Self.texts(peers) }
-  }
-
-  private static func texts(_ peers: [LinuxMachine.Place]) -> [String] {
-    peers.map { $0.address.text(withPort: $0.port) }
-  }
+  func set(_ peers: [Locator]) { state.withLock { $0 = peers.map(\.description) } }
 }
 
 /// By this time systemd matches the notification with its reload.

@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import Synchronization
 import VAttach
+import VClient
 import VDirectory
 import VKernelServers
 import VLinuxStore
@@ -197,7 +198,7 @@ final class Running {
 
   /// With sockets, or without them if there is no cluster key.
   private static func machine(
-    _ named: IPAddress?, _ configuration: Configuration, _ peers: [LinuxMachine.Place]
+    _ named: IPAddress?, _ configuration: Configuration, _ peers: [Locator]
   ) throws -> LinuxMachine {
     guard configuration.keyFile != nil else { return try LinuxMachine() }
     return try LinuxMachine(

@@ -1,4 +1,4 @@
-/// A point on a node's monotonic clock, in nanoseconds; virtual in the simulator.
+/// A point on a node's clock, in nanoseconds since its machine started; virtual in the simulator.
 public struct Time: Hashable, Comparable, Sendable {
   public var nanoseconds: Int64
   public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }

@@ -60,7 +60,7 @@ public struct ClientUser: Hashable, Sendable, ExpressibleByStringLiteral {
 public protocol Backplane: AnyObject, Sendable {
   /// The name of this host in `/v`.
   var host: String { get }
-  /// The node's monotonic clock.
+  /// The node's clock, which is never set, and runs while the machine is suspended.
   var now: Time { get }
   /// Nanoseconds since 1970 on the host's clock.
   var wallClock: Int64 { get }

@@ -1,5 +1,4 @@
 public import VProtocol
-public import VRuntime
 
 /// The disk as the file server uses it: objects in directories, by handles.
 ///

@@ -10,11 +10,17 @@ extension Directory {
     public var prefix: String
     public var host: String
     public var why: String
+    /// When it was told last; its host tells it every 30 s.
+    var toldAt: Time
   }
 
   /// Prefixes that others claim and that are not in the table; they are found by asking.
   public var leftOut: [LeftOut] {
-    state.withLock { $0.leftOut.values.sorted { $0.prefix < $1.prefix } }
+    let now = backplane.now
+    return state.withLock { state in
+      state.leftOut.values.filter { now - $0.toldAt < ClaimTable.awayAfter }
+        .sorted { $0.prefix < $1.prefix }
+    }
   }
 
   /// How many claims the table has, and may have.
@@ -32,18 +38,19 @@ extension Directory {
   }
 
   func noteLeftOut(_ claim: Claim, _ bound: ClaimTable.Bound) {
-    let prefix = String(decoding: claim.prefix, as: UTF8.self)
+    let now = backplane.now
     let left = LeftOut(
-      prefix: prefix, host: claim.host, why: Self.words(bound, of: claim.host))
+      prefix: String(decoding: claim.prefix, as: UTF8.self), host: claim.host,
+      why: Self.words(bound, of: claim.host), toldAt: now)
     let isFirst = state.withLock { state in
-      guard state.leftOut[claim.prefix] == nil,
-        state.leftOut.count < DirectoryLimits.leftOutMax
-      else { return false }
+      state.leftOut = state.leftOut.filter { now - $0.value.toldAt < ClaimTable.awayAfter }
       let isFirst = !state.leftOut.values.contains { $0.host == claim.host && $0.why == left.why }
+      state.leftOut[claim.prefix] = nil
+      guard claim.isListed, state.leftOut.count < DirectoryLimits.leftOutMax else { return false }
       state.leftOut[claim.prefix] = left
       return isFirst
     }
-    if isFirst { note("\(prefix) of \(claim.host) is not listed here: \(left.why)") }
+    if isFirst { note("\(left.prefix) of \(left.host) is not listed here: \(left.why)") }
   }
 
   static func words(_ bound: ClaimTable.Bound, of host: String) -> String {

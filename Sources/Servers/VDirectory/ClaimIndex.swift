@@ -21,8 +21,8 @@ package struct ClaimIndex: Sendable {
   package init() {}
 
   var count: Int { places.count }
-  /// Kernels that have claims, or had them.
-  var kernelCount: Int { placesOfKernels.count }
+  /// Hosts with claims, withdrawn ones too.
+  var hostCount: Int { hosts.count }
 
   func leadsOn(_ name: [UInt8]) -> Bool { name.isEmpty || fronts[name] != nil }
   func isHost(_ name: [UInt8]) -> Bool { hosts[name] != nil }

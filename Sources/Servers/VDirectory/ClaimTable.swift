@@ -70,6 +70,9 @@ package struct ClaimTable: Sendable {
   /// people look at differ by a day, and a name whose clock nobody can pass would be lost for good.
   package static let aheadMax = TimeSpan.seconds(86_400)
 
+  /// The next reading of the own clock is later than this one, which is believed.
+  mutating func see(_ clock: UInt64) { self.clock = max(self.clock, clock) }
+
   /// A clock reading later than every claim seen so far that is believed.
   package mutating func tick(_ wallClock: Int64) -> UInt64 {
     if !Self.isBelieved(clock, wallClock) {
@@ -95,7 +98,7 @@ package struct ClaimTable: Sendable {
     _ claim: Claim, from teller: KernelID?, at now: Time, _ wallClock: Int64
   ) -> Outcome {
     guard Self.isBelieved(claim.clock, wallClock) else { return .refused }
-    clock = max(clock, claim.clock)
+    see(claim.clock)
     let isByHolder = teller == nil || teller == claim.manager.kernel
     let new = Entry(claim: claim, teller: teller, heardAt: isByHolder ? now : nil)
     guard let place = index.places[claim.prefix], let entry = entries[place] else {
@@ -114,8 +117,14 @@ package struct ClaimTable: Sendable {
     let isBack = isByHolder && claim.state == .present && known.state == .forgotten
     let isNewer = claim.isNewer(than: known) || !Self.isBelieved(known.clock, wallClock)
     guard isNewer || isNewBoot || isBack else { return .refused }
-    guard claim.manager.kernel == known.manager.kernel || hasShare(claim.manager.kernel) else {
-      return .noRoom(.shareOfHost)
+    let kernel = claim.manager.kernel
+    if kernel != known.manager.kernel, !hasShare(kernel) {
+      // What nobody stands by of the share gives way, as for a new prefix.
+      let share = index.placesOfKernels[kernel] ?? []
+      guard isByHolder, let spare = sparePlace(among: share, at: now) else {
+        return .noRoom(.shareOfHost)
+      }
+      set(spare, to: nil)
     }
     set(place, to: new)
     return .news(replaced: known)

@@ -106,7 +106,8 @@ extension Directory {
       return state.table.merge(claim, from: nil, at: now, wallClock)
     }
     switch outcome {
-    case .refused: return backplane.refuse(.noServerResources, request)
+    // This host's clock is set to and fro: the next try has a newer reading.
+    case .refused: return backplane.refuse(.busy, request)
     case .noRoom(let bound):
       let words = Self.words(bound, of: backplane.host)
       return objects.refuse(Refusal(.noServerResources, words), request)

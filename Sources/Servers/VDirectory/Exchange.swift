@@ -18,7 +18,7 @@ struct Exchange: Sendable {
     var isOwn = false
     /// How many others have spread their digests since this one was asked.
     var others = 0
-    var isGiven: Bool { others >= Exchange.othersMax }
+    var isGivenByOthers: Bool { others >= Exchange.othersMax }
   }
 
   /// The fetching of claims that this table lacks.
@@ -37,9 +37,9 @@ struct Exchange: Sendable {
 
   init() {}
 
-  /// A host is waited for so much longer with each host that is known.
-  private static let spanOfOne: Int64 = 1_000_000
-  private static let spanMax: Int64 = 1_000_000_000
+  /// The longest random time grows by this with each host that is known, in nanoseconds.
+  private static let spanOfOneNanoseconds: Int64 = 1_000_000
+  private static let spanMaxNanoseconds: Int64 = 1_000_000_000
   /// How often a host that asks all others is answered, and what lacks is asked for.
   static let interval = TimeSpan.seconds(1)
   /// Whoever has asked fetches from these, and hears all others in time.
@@ -47,11 +47,15 @@ struct Exchange: Sendable {
   /// In a small cluster it hears every host at once, and so learns every address.
   private static let othersMax = 4
   /// Where fetching brings nothing, because tables are full or the other one is older, it is tried
-  /// ever more rarely, at last every minute.
+  /// ever more rarely: after 1 s, at last after 32 s.
   private static let doublingsMax = 6
+  /// Answers to one fetch: 8,192 claims of 351 octets at most fill some 180.
+  ///
+  /// Whoever gives more would be asked for ever.
+  static let answersMax = 200
 
   private static func span(_ hosts: Int, _ random: UInt64) -> Int64 {
-    let longest = min(Int64(clamping: hosts) * spanOfOne, spanMax)
+    let longest = min(Int64(clamping: hosts) * spanOfOneNanoseconds, spanMaxNanoseconds)
     return longest == 0 ? 0 : Int64(random % UInt64(longest))
   }
 
@@ -73,10 +77,10 @@ struct Exchange: Sendable {
 
   /// Whether the answer is to be given now.
   mutating func takeAnswer(at now: Time) -> Bool {
-    let isGiven = answer.isOwn || !answer.isGiven
+    let isWanted = answer.isOwn || !answer.isGivenByOthers
     (answer.isDue, answer.isOwn) = (false, false)
-    if isGiven { answer.givenAt = now }
-    return isGiven
+    if isWanted { answer.givenAt = now }
+    return isWanted
   }
 
   // MARK: fetching
@@ -87,8 +91,8 @@ struct Exchange: Sendable {
     _ digest: ClaimDigest, of directory: EntityID, _ own: ClaimDigest, hosts: Int, _ random: UInt64
   ) -> TimeSpan? {
     hasHeard = true
-    // What was lacking when another digest was heard is here by now.
-    if digest == own { fetch.source = nil }
+    // Its newer digest replaces the older one.
+    if fetch.source?.directory == directory { fetch.source = nil }
     answer.others += 1
     guard own.buckets(missing: digest) != 0 else { return nil }
     fetch.source = (directory, digest)

@@ -70,7 +70,7 @@ extension Directory {
       {
         // An earlier boot of this host, whose clock was ahead; or another host has withdrawn or
         // forgotten what it knew of the prefix, which nobody else has.
-        _ = state.table.tick(Int64(clamping: claim.clock))
+        state.table.see(claim.clock)
         own.clock = state.table.tick(wallClock)
         _ = state.table.merge(own, from: nil, at: now, wallClock)
         return (ClaimTable.Outcome.refused, true)
@@ -98,7 +98,7 @@ extension Directory {
     let now = backplane.now
     let random = backplane.random()
     let wait = state.withLock { state in
-      state.exchange.want(own: own, hosts: state.table.index.kernelCount, random, at: now)
+      state.exchange.want(own: own, hosts: state.table.index.hostCount, random, at: now)
     }
     guard let wait else { return }
     let tell: @Sendable () -> Void = { [weak self] in
@@ -116,7 +116,7 @@ extension Directory {
     let wait = state.withLock { state in
       state.exchange.hear(
         spread.digest, of: spread.directory, state.table.digest,
-        hosts: state.table.index.kernelCount, random)
+        hosts: state.table.index.hostCount, random)
     }
     guard let wait else { return }
     backplane.after(wait) { [weak self] in self?.fetch() }
@@ -129,16 +129,18 @@ extension Directory {
   }
 
   private func fetch(
-    _ buckets: UInt64, from directory: EntityID, at start: UInt64, isFruitful: Bool
+    _ buckets: UInt64, from directory: EntityID, at start: UInt64, isFruitful: Bool,
+    answers: Int = 1
   ) {
     clients.send(
       QueryClaims(buckets, from: start), as: "root", to: directory, at: .memory
     ) { [weak self] answer in
       guard let self else { return }
       guard case .done(let answer, _) = answer else { return endFetch(isFruitful) }
-      let isNews = take(answer.claims, from: directory.kernel).isNews
-      guard answer.next > start else { return endFetch(isFruitful || isNews) }
-      fetch(buckets, from: directory, at: answer.next, isFruitful: isFruitful || isNews)
+      let isFruitful = take(answer.claims, from: directory.kernel).isNews || isFruitful
+      guard answer.next > start, answers < Exchange.answersMax else { return endFetch(isFruitful) }
+      fetch(
+        buckets, from: directory, at: answer.next, isFruitful: isFruitful, answers: answers + 1)
     }
   }
 

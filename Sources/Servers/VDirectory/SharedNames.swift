@@ -85,7 +85,6 @@ extension Directory {
   ///
   /// A whole prefix cannot be changed by these operations. The manager is `none` if it has ended:
   /// its names then fail like those of a silent host.
-  /// served is as that of a host that is silent.
   private func handOn(
     _ request: Request, _ name: ContextName, leaving: Int, to manager: EntityID,
     _ context: ContextID

@@ -23,7 +23,7 @@ extension Directory {
   func spread() {
     let now = backplane.now
     let wallClock = backplane.wallClock
-    let (claims, digest, withdrawn, isChanged) = state.withLock { state in
+    let (claims, digest, withdrawn, isToSave) = state.withLock { state in
       state.table.refresh(client.kernel, at: now)
       let withdrawn =
         state.withdrawsEarlier
@@ -33,10 +33,10 @@ extension Directory {
       if state.table.forget(after: state.forgetsAfter, at: now, wallClock) { isChanged = true }
       if isChanged { state.changedAt = wallClock }
       // Since when others are silent is kept too, to the day.
-      let isSaved = !isChanged && wallClock - state.savedAt <= Self.savedDaily
-      return (state.table.claims(of: client.kernel), state.table.digest, withdrawn, !isSaved)
+      let isToSave = isChanged || wallClock - state.savedAt > Self.savedDaily
+      return (state.table.claims(of: client.kernel), state.table.digest, withdrawn, isToSave)
     }
-    if isChanged { saveLater() }
+    if isToSave { saveLater() }
     var rest = claims[...]
     let first = SpreadDigest.filled(server, digest, from: &rest)
     backplane.sendDatagram(first.message, from: client, to: .nameHandlingGroup)
@@ -54,12 +54,12 @@ extension Directory {
   ///
   /// Changes that come meanwhile are repeated together with them.
   func spreadSoon(_ prefixes: [[UInt8]]) {
-    tell(state.withLock { state in prefixes.compactMap { state.table.claim(on: $0) } })
-    let change = state.withLock { state in
+    let (claims, change) = state.withLock { state in
       state.changed.formUnion(prefixes)
       state.changes += 1
-      return state.changes
+      return (prefixes.compactMap { state.table.claim(on: $0) }, state.changes)
     }
+    tell(claims)
     for (number, span) in Self.repetitions.enumerated() {
       backplane.after(span) { [weak self] in
         self?.repeatChanges(upTo: change, isLast: number == Self.repetitions.count - 1)

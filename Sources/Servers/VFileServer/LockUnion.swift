@@ -1,5 +1,4 @@
 package import VProtocol
-package import VRuntime
 
 /// The locks of all owners on one object, and the lock that Linux must hold for them together.
 ///

@@ -108,22 +108,22 @@ public final class GroupServer: Sendable {
       ReadInstance(instance, position: position, count: Message.segmentBytesMax), as: "root",
       to: manager, at: .node
     ) { [self] answer in
-      guard case .done(let block, _) = answer, !block.data.isEmpty,
-        found.count < Self.hostsMax
-      else {
-        groupServers.expect(found)
+      var (hosts, next) = (found, position)
+      if case .done(let block, _) = answer, found.count < Self.hostsMax {
+        var reader = SegmentReader(block.data)
+        while reader.remaining > 0, let record = try? Descriptor(parsing: &reader) {
+          next = record.nextPosition
+          // The links self and any lead to hosts that are found anyway.
+          if record.kind.isContext { hosts.insert(String(decoding: record.name, as: UTF8.self)) }
+        }
+      }
+      // The end, or positions that do not grow.
+      guard next > position else {
+        groupServers.expect(hosts)
         clients.send(ReleaseInstance(instance), as: "root", to: manager, at: .node) { _ in }
         return
       }
-      var (hosts, next) = (found, position)
-      var reader = SegmentReader(block.data)
-      while reader.remaining > 0, let record = try? Descriptor(parsing: &reader) {
-        next = record.nextPosition
-        // The links self and any lead to hosts that are found anyway.
-        if record.kind.isContext { hosts.insert(String(decoding: record.name, as: UTF8.self)) }
-      }
-      // A directory's positions grow; behind the greatest there is nothing.
-      readHosts(instance, manager, from: next > position ? next : .max, hosts)
+      readHosts(instance, manager, from: next, hosts)
     }
   }
 

@@ -11,7 +11,7 @@ public final class NodeServer: Sendable {
   fileprivate struct State: Sendable {
     /// How far the clocks of other hosts are ahead of this one's.
     var clocks: [KernelID: TimeSpan] = [:]
-    /// When each kernel was asked that has not answered since.
+    /// The last question to each kernel that has not answered it.
     var asked: [KernelID: Question] = [:]
     /// Samples of all measurements under way.
     var samples: Shares
@@ -187,14 +187,11 @@ public final class NodeServer: Sendable {
         FindNode(host: ""), as: "nobody", to: .nodeServer(of: kernel), at: .memory,
         options: SendOptions(timeLimit: Self.askTimeLimit)
       ) { [self] answer in
-        if case .done(let found, _) = answer { noteClock(found.wallClock, of: kernel) }
-        let isAnswered = if case .done = answer { true } else { false }
-        state.withLock { state in
-          if isAnswered {
-            state.asked[kernel] = nil
-          } else {
-            state.asked[kernel]?.isUnderWay = false
-          }
+        if case .done(let found, _) = answer {
+          noteClock(found.wallClock, of: kernel)
+          state.withLock { $0.asked[kernel] = nil }
+        } else {
+          state.withLock { $0.asked[kernel]?.isUnderWay = false }
         }
         if isAwaited { left.countDown() }
       }

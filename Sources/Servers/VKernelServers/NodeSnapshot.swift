@@ -23,8 +23,9 @@ public struct NodeSnapshot: Sendable {
     public var age: TimeSpan
     /// How long its manager takes to answer; nil before the first sample.
     public var roundTrip: TimeSpan?
-    /// Whether it owes an answer and is silent, and whether it is heard nevertheless.
+    /// Whether it owes an answer and is silent.
     public var isSilent: Bool
+    /// Whether it is silent although packets of it are heard: it does not hear this host.
     public var isDeaf: Bool
     /// The name of its host, if known.
     public var host: String?

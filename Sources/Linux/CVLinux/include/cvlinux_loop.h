@@ -46,7 +46,7 @@ static inline int v_timer_create(void) {
   return timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 }
 
-// Fires once at an absolute time of the monotonic clock.
+// Fires once at an absolute time of the boot clock.
 static inline int v_timer_set(int timer, int64_t nanoseconds) {
   if (nanoseconds < 1) nanoseconds = 1;
   struct itimerspec when = {

@@ -348,21 +348,22 @@ static inline int v_interface_addresses(struct v_interface_address *out, int max
     char bytes[16384];
     struct nlmsghdr align;
   } answer;
-  int is_done = send(fd, &request, sizeof request, 0) < 0;
-  while (!is_done) {
+  int error = send(fd, &request, sizeof request, 0) < 0 ? errno : 0, is_done = 0;
+  while (!error && !is_done) {
     ssize_t size = recv(fd, answer.bytes, sizeof answer.bytes, 0);
     if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) break;
-    int left = (int)size;
+    if (size <= 0) error = size < 0 ? errno : EIO;
+    int left = size > 0 ? (int)size : 0;
     for (struct nlmsghdr *part = &answer.align; NLMSG_OK(part, left);
          part = NLMSG_NEXT(part, left)) {
-      is_done = is_done || part->nlmsg_type == NLMSG_DONE || part->nlmsg_type == NLMSG_ERROR;
+      if (part->nlmsg_type == NLMSG_ERROR) error = EIO;
+      is_done = is_done || part->nlmsg_type == NLMSG_DONE;
       if (part->nlmsg_type == RTM_NEWADDR && count < max)
         count += v_route_address(fd, part, &out[count]);
     }
   }
   close(fd);
-  return count;
+  return error ? -error : count;
 }
 
 // ---- what the network reports ----

@@ -17,7 +17,9 @@ public struct ClaimDigest: Equatable, Sendable {
     for sum in sums { writer.integer(sum) }
   }
 
+  /// Counts a claim of the table, each once.
   public mutating func add(_ claim: Claim) { sums[claim.bucket] &+= claim.hash }
+  /// Takes a claim out that was counted.
   public mutating func remove(_ claim: Claim) { sums[claim.bucket] &-= claim.hash }
 
   /// The buckets in which `other` has claims, and not the same ones as this: bit N for bucket N.

@@ -25,12 +25,12 @@ public struct SpreadClaims: Operation {
   }
 
   /// Splits the claims into messages of one packet each; none without claims.
-  public static func messages(_ claims: [Claim], wantsAnswer: Bool = false) -> [SpreadClaims] {
+  public static func messages(_ claims: [Claim]) -> [SpreadClaims] {
     var messages: [SpreadClaims] = []
     var rest = claims[...]
     while !rest.isEmpty {
       messages.append(
-        SpreadClaims(Claim.take(from: &rest, bytesMax: bytesMax), wantsAnswer: wantsAnswer))
+        SpreadClaims(Claim.take(from: &rest, bytesMax: bytesMax), wantsAnswer: false))
     }
     return messages
   }

@@ -13,7 +13,7 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     @usableFromInline var shares: Shares
     @usableFromInline var owners: [EntityID: Set<InstanceID>] = [:]
     @usableFromInline var principals: [Principal: Set<InstanceID>] = [:]
-    /// Instances in the order of opening; half of them at most have ended.
+    /// Instances in the order of opening; of more than `endedMin`, half at most have ended.
     @usableFromInline var opened: [(order: UInt64, id: InstanceID)] = []
     @usableFromInline var openedCount: UInt64 = 0
 
@@ -27,17 +27,10 @@ public final class InstanceTable<Content: Sendable>: Sendable {
       principals[principal]?.remove(id)
       if principals[principal]?.isEmpty == true { principals[principal] = nil }
       forget(id, of: instance.owner)
-      if opened.count > 64, opened.count > 2 * instances.count {
+      if opened.count > InstanceLimits.endedMin, opened.count > 2 * instances.count {
         opened = opened.filter { instances[$0.id] != nil }
       }
       return instance
-    }
-
-    /// The number that the next instance has in the order of opening.
-    @inlinable
-    mutating func nextOrder() -> UInt64 {
-      openedCount += 1
-      return openedCount
     }
 
     @inlinable
@@ -86,7 +79,8 @@ public final class InstanceTable<Content: Sendable>: Sendable {
       repeat {
         id = InstanceID(rawValue: backplane.random())
       } while id.rawValue == 0 || state.instances[id] != nil
-      let order = state.nextOrder()
+      state.openedCount += 1
+      let order = state.openedCount
       let instance = Instance(
         id, content, mode: mode, caller, owner: owner, openedAt: now, order: order)
       state.instances[id] = instance
@@ -148,8 +142,9 @@ public final class InstanceTable<Content: Sendable>: Sendable {
     return own.filter { predicate($0.content) }.max { $0.openedAt < $1.openedAt }
   }
 
-  /// The next instances in the order of opening, as many as an answer can have lines; the work does
-  /// not grow with the number of the others.
+  /// The next instances in the order of opening, as many as an answer can have lines.
+  ///
+  /// Ended ones between them are passed over: in all, no more than are open.
   func opened(after order: UInt64) -> [Instance<Content>] {
     state.withLock { state in
       var (low, high) = (0, state.opened.count)
@@ -176,7 +171,9 @@ public enum InstanceLimits {
   public static let instancesMax = 16_384
   /// Waiting requests of one manager: each keeps its message, and a record of its client.
   public static let waitsMax = 8192
-  /// Lines of one answer to ListInstances: more than a segment has room for.
+  /// So few places are not worth a search for ended instances.
+  @usableFromInline static let endedMin = 64
+  /// Instances looked up for one answer to ListInstances.
   static let linesMax = 300
   /// Contexts of one manager beside its roots; a client whose context was dropped finds it by name.
   public static let contextsMax = 8192

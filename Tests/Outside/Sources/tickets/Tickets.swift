@@ -1,6 +1,7 @@
 import Glibc
 import Synchronization
 import VAttach
+import VObjects
 import VProtocol
 import VRuntime
 

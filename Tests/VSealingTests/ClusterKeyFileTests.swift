@@ -1,5 +1,5 @@
 import Testing
-import VNode
+import VSealing
 
 @Suite("The file of the cluster key")
 struct ClusterKeyFileTests {

@@ -1,11 +1,11 @@
 /// The conditions for a file with the cluster key.
-public enum ClusterKeyFile {
+package enum ClusterKeyFile {
   /// The reason why a file with this mode and owner is not allowed for a node that runs as `user`;
   /// nil if it is.
   ///
   /// Another owner or writer could choose the key, and another reader could act as everybody in the
   /// cluster.
-  public static func refusal(path: String, mode: UInt32, owner: UInt32, user: UInt32) -> String? {
+  package static func refusal(path: String, mode: UInt32, owner: UInt32, user: UInt32) -> String? {
     guard owner == 0 || owner == user else {
       return "belongs to user number \(owner); allowed is root, or the user who runs the node: "
         + "chown root \(path)"

@@ -1,5 +1,3 @@
-public import VProtocol
-
 /// At most a number of events in any second; it remembers the times of the last ones.
 public struct RateLimit: Sendable {
   private let count: Int

@@ -1,5 +1,6 @@
 import Synchronization
 public import VProtocol
+public import VRuntime
 
 /// The prefix cache of one program: longest prefix -> manager and context (CACM 1988).
 ///

@@ -56,7 +56,7 @@ public enum Party: String, CaseIterable, Sendable {
   }
 
   /// Nobody waits for it, so it may wait for anybody.
-  var isOutermost: Bool { self == .program || self == .mount }
+  package var isOutermost: Bool { self == .program || self == .mount }
 }
 
 /// A Send of one party to another, which the table allows.

@@ -1,10 +1,12 @@
-import VProtocol
-public import VTransport
+public import VProtocol
+import VTransport
 
-/// What the network reports about other kernels: ICMP's "destination unreachable".
+/// Kernels that are asked, a few times in a short while, whether they are at their place.
 ///
-/// Anybody can send such a report, so none is believed. It makes this kernel ask at once, a few
-/// times in a short while; only if nothing answers is the other one silent, long before its time.
+/// One reason is what the network reports: ICMP's "destination unreachable". Anybody can send such
+/// a report, so none is believed; only if nothing answers is the kernel silent, long before its
+/// time. The other is that another kernel answers from there: then one that does not answer has
+/// ended.
 extension Kernel {
   /// The network reports that nobody receives packets at a locator.
   public mutating func handleUnreachable(at locator: Locator, _ step: inout Step) {
@@ -15,12 +17,18 @@ extension Kernel {
     probeDoubted(kernel, at: locator, &step)
   }
 
+  /// Another kernel answers from the place of this one.
+  mutating func handleReplaced(_ kernel: KernelID, _ step: inout Step) {
+    guard let locator = peers[kernel]?.locator, peers[kernel]!.noteReplaced() else { return }
+    probeDoubted(kernel, at: locator, &step)
+  }
+
   private mutating func probeDoubted(
     _ kernel: KernelID, at locator: Locator, _ step: inout Step
   ) {
     guard let peer = peers[kernel], let doubt = peer.doubt else { return }
     let wait = max(Timing.doubt * (1 << Int64(doubt.probes)), peer.roundTrip.retransmission)
-    peers[kernel]!.countDoubtProbe()
+    peers[kernel]!.doubt!.probes += 1
     challenge(kernel, at: locator, &step)
     pushTimer(.doubt(kernel), at: step.now + wait)
   }
@@ -32,6 +40,7 @@ extension Kernel {
     guard doubt.probes >= Doubt.probesMax else {
       return probeDoubted(kernel, at: locator, &step)
     }
+    if doubt.isReplaced { return handleReboot(of: kernel, at: locator, &step) }
     peers[kernel]!.endDoubt()
     guard peers[kernel]!.isSilent else { return }
     pushTimer(.silence(kernel), at: step.now + Timing.signInterval)

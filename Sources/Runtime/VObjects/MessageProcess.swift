@@ -1,5 +1,6 @@
 import Synchronization
 public import VProtocol
+public import VRuntime
 
 /// A server that receives its requests one at a time, as V's processes do; clients cannot tell it
 /// from a procedure.

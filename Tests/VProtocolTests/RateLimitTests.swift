@@ -1,6 +1,5 @@
 import Testing
 import VProtocol
-import VTransport
 
 @Suite("Rate limit")
 struct RateLimitTests {

@@ -1,5 +1,6 @@
 import Synchronization
 public import VProtocol
+public import VRuntime
 
 /// Asks regularly whether the processes live that something is kept for: in V, a process that dies
 /// sends no message.

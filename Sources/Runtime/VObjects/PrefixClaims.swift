@@ -1,5 +1,6 @@
 import Synchronization
 public import VProtocol
+public import VRuntime
 
 /// The prefixes of one manager: claimed in this host's directory, and answered for in the name
 /// handling group.
@@ -18,8 +19,9 @@ public final class PrefixClaims: Sendable {
     var lost: Set<Int> = []
     /// Prefixes that were refused or lost, and will be claimed again.
     var wanted: Set<Int> = []
-    /// How often each was refused or lost since it was held for long; since when each is held.
+    /// How often each was refused or lost since it was last held for `heldLong`.
     var failures: [Int: Int] = [:]
+    /// Since when each is held.
     var heldSince: [Int: Time] = [:]
     /// Called with the result of each claim.
     var observer: (@Sendable (Int, ReplyCode) -> Void)?

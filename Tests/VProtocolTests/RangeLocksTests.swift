@@ -1,6 +1,5 @@
 import Testing
 import VProtocol
-import VRuntime
 
 @Suite("Locks on ranges")
 struct RangeLocksTests {

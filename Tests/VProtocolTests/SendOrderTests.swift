@@ -1,5 +1,5 @@
 import Testing
-import VRuntime
+import VProtocol
 
 @Suite("Order of Sends")
 struct SendOrderTests {

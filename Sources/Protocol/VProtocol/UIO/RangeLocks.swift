@@ -1,5 +1,3 @@
-public import VProtocol
-
 /// The locks of one owner on one object: ranges in order; neighbours of one kind are merged.
 public struct RangeLocks: Equatable, Sendable {
   public struct Span: Equatable, Sendable {

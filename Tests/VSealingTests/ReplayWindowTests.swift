@@ -1,5 +1,5 @@
 import Testing
-import VNode
+import VSealing
 
 @Suite("Replay window")
 struct ReplayWindowTests {

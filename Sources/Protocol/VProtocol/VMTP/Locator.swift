@@ -1,5 +1,3 @@
-public import VProtocol
-
 /// Where a kernel receives its packets: an address of the Internet and a UDP port.
 public struct Locator: Hashable, Sendable {
   public var address: IPAddress

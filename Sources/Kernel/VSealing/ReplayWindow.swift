@@ -2,16 +2,16 @@
 ///
 /// It covers 1,024 numbers down from the highest; older ones may be repeated ones and are refused.
 /// The first number seen opens the window.
-public struct ReplayWindow: Sendable {
+package struct ReplayWindow: Sendable {
   private var highest: UInt64?
   private var bits = [UInt64](repeating: 0, count: Self.size / 64)
 
-  public static let size = 1024
+  package static let size = 1024
 
-  public init() {}
+  package init() {}
 
   /// Accepts `number` if it is new; else returns false.
-  public mutating func accept(_ number: UInt64) -> Bool {
+  package mutating func accept(_ number: UInt64) -> Bool {
     if let highest, number <= highest {
       guard highest - number < UInt64(Self.size), !isMarked(number) else { return false }
     } else {
