@@ -74,7 +74,8 @@ extension LabTests {
       let host = try await Lab.shared().shell(on: "moa")
       let outcome = try host.run(
         """
-        start() { v serve --prefix ram/moa -- v serve ram 2>/run/ram.log & serve=$!
+        start() { rm -f /run/ram.log
+          v serve --prefix ram/moa -- v serve ram 2>/run/ram.log & serve=$!
           await grep -q ready /run/ram.log; ls /v/ram/moa && pid=$(pgrep -P $serve); }
         gone() { await '! kill -0 $pid' && echo gone; } 2>/dev/null
         start; kill -9 $serve; wait $serve 2>/dev/null; gone

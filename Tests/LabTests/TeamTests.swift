@@ -233,10 +233,10 @@ extension LabTests {
       let lab = try await Lab.shared()
       let started = try await bash(
         """
-        start moa 'mkfifo /run/go; seq 100; read -r _ </run/go; rm /run/go; seq 101 200; exit 7'
-        await '(($(cat $p/out | wc -l) == 100))'
+        start moa 'seq 100; mkfifo /run/go; read -r _ </run/go; rm /run/go; seq 101 200; exit 7'
         echo $p
         """)
+      expectSuccess(try await lab.bash(on: "moa", "await '[[ -p /run/go ]]'"))
       try await lab.command("kill", ["moa"])
       // The rest is written, and the program ends, while there is no node.
       expectSuccess(
