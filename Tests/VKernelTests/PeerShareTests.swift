@@ -79,6 +79,7 @@ struct PeerShareTests {
     for kernel: UInt32 in 1...1000 { test.boot(0x0B00_0000 + kernel, to: server, at: 7) }
     _ = test.taken()
     test.send(from: client, to: gone)
+    test.run(for: .milliseconds(250)) { _, _ in }
     #expect(test.completions() == [client: .nonexistentEntity])
   }
 
@@ -99,6 +100,7 @@ struct PeerShareTests {
     test.boot(moa + 100, to: server)
     let told = test.completions()
     #expect(Set(told.keys) == Set(clients[10..<100]))
-    #expect(told.values.allSatisfy { $0 == .outcomeUnknown })
+    // None was sent: they were to be begun.
+    #expect(told.values.allSatisfy { $0 == .nonexistentEntity })
   }
 }

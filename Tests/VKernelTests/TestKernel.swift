@@ -111,7 +111,7 @@ struct TestKernel: ~Copyable {
   /// Another kernel sends a request from a place and answers there; the one before it does not.
   mutating func boot(_ kernel: UInt32, to server: EntityID, at port: UInt16 = 61044) {
     receive(from: kernel, to: server, at: port)
-    run(for: .milliseconds(250)) { test, sent in
+    run(for: .milliseconds(450)) { test, sent in
       if Self.probed(sent)?.kernel == KernelID(kernel) {
         test.answer(sent, transaction: TransactionID(7), at: port)
       }

@@ -24,20 +24,27 @@ extension Kernel {
     _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, _ step: inout Step
   ) {
     guard header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize)),
-      let begin = try? BeginTransaction(parsing: wholeMessage(header, packet))
+      var begin = try? BeginTransaction(parsing: wholeMessage(header, packet))
     else {
       counters.packetsIgnored += 1
       return
     }
-    guard believes(begin.state, from: peer, &step) else {
+    guard isConfirmed(begin.client, on: peer, &step) else {
+      return notifyClient(
+        begin.client, begin.transaction, [], .busy, retransmitCount: header.retransmitCount,
+        to: peer, &step)
+    }
+    guard let state = believed(begin.state, from: peer, &step) else {
       counters.principalsRefused += 1
       return
     }
+    begin.state = state
     let key = RecordKey(client: begin.client, member: .none)
     var code = ReplyCode.retryAll
     if let known = records[key]?.id {
-      // A late copy: the request has come.
-      guard begin.transaction.isNewer(than: known) else { return }
+      // A late copy: the request has come, perhaps with its server from another kernel.
+      if begin.transaction == known { code = .ok }
+      guard begin.transaction == known || begin.transaction.isNewer(than: known) else { return }
       records[key]!.handleBegin(begin, at: step.now)
     } else if !addRecord(
       ServerTransaction(begin, from: peer, at: step.now), key, of: peer, at: step.now)

@@ -30,7 +30,10 @@ extension Kernel {
     var number = wellKnown
     if number == nil {
       var numbers = self.numbers
-      number = numbers.take { entities[EntityID(kernel: id, discriminator: $0)] != nil }
+      number = numbers.take {
+        let entity = EntityID(kernel: id, discriminator: $0)
+        return entities[entity] != nil || whereabouts.departure(of: entity, from: id) != nil
+      }
       self.numbers = numbers
     }
     guard let number else { return .none }
@@ -47,7 +50,11 @@ extension Kernel {
   /// wait for it end.
   public mutating func retire(_ entity: EntityID, _ step: inout Step) {
     guard let removed = entities.removeValue(forKey: entity) else { return }
-    numbers.giveBack(entity.discriminator, at: step.now)
+    if entity.kernel == id {
+      numbers.giveBack(entity.discriminator, at: step.now)
+    } else {
+      whereabouts.forget(entity)
+    }
     if let current = removed.current { endPending(current) }
     guard removed.serverKind != nil else { return }
     let works = working.removeValue(forKey: entity)?.entries ?? []
@@ -94,7 +101,7 @@ extension Kernel {
     waiting[target]!.keep(alive)
   }
 
-  private func isWaiting(_ entry: Waiting, for target: EntityID) -> Bool {
+  func isWaiting(_ entry: Waiting, for target: EntityID) -> Bool {
     guard isWaiting(entry.client, for: entry.transaction),
       let current = entities[entry.client]?.current
     else { return false }

@@ -12,12 +12,12 @@ extension Kernel {
     _ request: Request, _ message: Message, to target: EntityID, _ step: inout Step
   ) {
     let client = request.client
-    let isLocal = target.kernel == id
+    let isLocal = kernel(of: target) == id
     var refusal: ReplyCode?
     if isLocal && entities[target]?.serverKind == nil { refusal = .nonexistentEntity }
     if request.forwardCount >= Self.forwardsMax { refusal = .vmtpError }
     if let refusal { return reply(Message(reply: refusal), to: request, &step) }
-    if client.kernel == id {
+    if isHere(client) {
       guard isWaiting(client, for: request.transaction) else { return }
       if isLocal {
         entities[client]!.current!.holder = target
@@ -54,7 +54,8 @@ extension Kernel {
     _ step: inout Step
   ) {
     guard let (request, target) = record.forwarded else { return }
-    let answeredAt = peers[target.kernel]?.answeredAt
+    let kernel = kernel(of: target)
+    let answeredAt = peers[kernel]?.answeredAt
     if let asked = record.targetAskedAt,
       max(asked, answeredAt ?? asked) + Timing.silence <= step.now
     {
@@ -66,10 +67,12 @@ extension Kernel {
         record.client, record.id, request.blocks, .ok,
         retransmitCount: record.echoedRetransmitCount, to: record.peer, &step)
       // A kernel that never heard this one cannot tell which kernel forwards a clear packet.
-      askForSign(of: target.kernel, &step)
+      askForSign(of: kernel, &step)
     }
-    guard peers[target.kernel]?.locator != nil else {
-      return locate(target, &step)
+    // It goes once its server has arrived there.
+    if frozen[target] != nil { return }
+    guard peers[kernel]?.locator != nil else {
+      return locate(target.kernel == kernel ? target : .manager(of: kernel), &step)
     }
     var header = PacketHeader(
       function: .request, client: record.client, transaction: record.id, server: target,
@@ -77,7 +80,7 @@ extension Kernel {
     header.forwardCount = record.forwardCount + 1
     header.retransmitCount = record.echoedRetransmitCount
     header.control.insert(.acknowledge)
-    transmit(to: target.kernel, header, segment: request.segment, mask: mask, &step)
+    transmit(to: kernel, header, segment: request.segment, mask: mask, &step)
   }
 
   /// Redirects the transaction of a local client to a server of another kernel.
@@ -86,7 +89,8 @@ extension Kernel {
     _ step: inout Step
   ) {
     guard let old = entities[client]?.current else { return }
-    let route = ClientTransaction.Route.peer(target.kernel)
+    let kernel = kernel(of: target)
+    let route = ClientTransaction.Route.peer(kernel)
     if let code = refusal(of: target, by: route, &step) {
       finish(client, server: .none, Message(reply: code), &step)
       return
@@ -97,7 +101,7 @@ extension Kernel {
       forwardCount: forwardCount, begins: isUnknown(client, to: target, by: route, at: step.now),
       at: step.now, roundTrip: roundTrip(by: route))
     entities[client]!.current = next
-    addPending(client, old.id, on: target.kernel, at: step.now)
+    addPending(client, old.id, on: kernel, at: step.now)
     counters.requestsSent += 1
     transmitRequest(of: client, message.blocks, acknowledge: false, &step)
     armClient(client)
@@ -111,7 +115,7 @@ extension Kernel {
     var message = message
     message.mcb.flags.insert(.datagram)
     let members =
-      server.isGroup ? groups[server]?.members ?? [] : server.kernel == id ? [server] : []
+      server.isGroup ? groups[server]?.members ?? [] : isHere(server) ? [server] : []
     for member in members where entities[member]?.serverKind != nil {
       deliverLocally(message, from: client, transaction, to: server, member, &step)
     }
@@ -121,8 +125,8 @@ extension Kernel {
     if server.isGroup {
       counters.multicastsSent += 1
       dispatch(Transmission(to: .group(server), header, segment: message.segment), &step)
-    } else if server.kernel != id {
-      transmit(to: server.kernel, header, segment: message.segment, &step)
+    } else if !isHere(server) {
+      transmit(to: kernel(of: server), header, segment: message.segment, &step)
     }
   }
 

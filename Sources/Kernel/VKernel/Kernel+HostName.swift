@@ -44,23 +44,24 @@ extension Kernel {
     }
   }
 
-  /// Checks what a kernel says about one of its entities.
+  /// What is believed of what a kernel says about one of its entities; nil if nothing is.
   ///
   /// The host must be the one of the kernel's first answer, and not this one; host and user must be
   /// names. A server acts for no user: its principal is `@host`.
-  mutating func believes(
+  mutating func believed(
     _ state: ProbeEntity.EntityState, from peer: KernelID, _ step: inout Step
-  ) -> Bool {
-    guard state.entity.kernel == peer, let host = state.host else { return false }
+  ) -> ProbeEntity.EntityState? {
+    guard kernel(of: state.entity) == peer, let host = state.host else { return nil }
+    if state.entity.kernel != peer { return movedState(state, from: peer) }
     let (known, isNew) = withPeer(peer, at: step.now) { peer in
       defer { if peer.host == nil { peer.host = host } }
       return (peer.host ?? host, peer.host == nil)
     }
-    guard known == host else { return false }
+    guard known == host else { return nil }
     if isNew { seekEarlierBoots(of: peer, on: host, &step) }
-    guard host == self.host else { return true }
+    guard host == self.host else { return state }
     noteNamesake(peer, startedAt: state.startedAt, isNew: isNew, &step)
-    return false
+    return nil
   }
 
   private mutating func noteNamesake(
@@ -105,7 +106,7 @@ extension Kernel {
       guard case .peer? = entity.current?.route else { continue }
       finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
     }
-    for key in Array(records.keys) where key.client.kernel != id { dropRecord(key) }
+    for key in Array(records.keys) where !isHere(key.client) { dropRecord(key) }
   }
 
   // MARK: the names of others

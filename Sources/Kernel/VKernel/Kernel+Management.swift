@@ -37,6 +37,9 @@ extension Kernel {
         current.route == .peer(peer)
       else { return }
       if entities[notify.client]!.current!.isNews(notify) { noteAnswer(of: peer, at: step.now) }
+      if let kernel = notify.movedTo {
+        return handleMigrated(notify.client, current.server, from: peer, to: kernel, &step)
+      }
       var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
       let action =
         entities[notify.client]?.current?.handleNotify(
@@ -48,6 +51,9 @@ extension Kernel {
       let key = RecordKey(client: notify.client, member: .none)
       guard records[key] != nil else { return }
       if records[key]!.targetAskedAt != nil { noteAnswer(of: peer, at: step.now) }
+      if let target = records[key]!.forwarded?.target, let kernel = notify.movedTo {
+        handleMoved(ProbeEntity.Moved(target, to: kernel), from: peer, &step)
+      }
       let action = records[key]!.handleRemoteNotify(notify, at: step.now)
       perform(action, of: key, &step)
     case Management.notifyServer:
@@ -69,9 +75,33 @@ extension Kernel {
   func answerProbe(
     _ header: PacketHeader, from peer: KernelID, at locator: Locator, _ step: inout Step
   ) {
-    guard let probe = try? ProbeEntity(parsing: Message(header.mcb)), probe.process.kernel == id
+    guard let probe = try? ProbeEntity(parsing: Message(header.mcb))
     else { return refuse(header, .nonexistentEntity, to: peer, &step) }
-    answer(header, state(of: probe.process), to: peer, at: locator, &step)
+    let entity = probe.process
+    if kernel(of: entity) == id {
+      return answer(header, state(of: entity), to: peer, at: locator, &step)
+    }
+    guard let departed = whereabouts.departure(of: entity, from: id)
+    else { return refuse(header, .nonexistentEntity, to: peer, &step) }
+    guard header.server != manager
+    else { return passOn(header, to: departed.kernel, &step) }
+    if frozen[entity] != nil {
+      // It answers soon, here or there.
+      return answer(header, Message(reply: .busy), to: peer, at: locator, &step)
+    }
+    let moved = ProbeEntity.Moved(
+      entity, to: departed.kernel, principal: departed.principal?.description ?? "")
+    answer(header, moved.message, to: peer, at: locator, &step)
+  }
+
+  /// Sends a process's question about an entity on to the kernel where that is; it answers itself.
+  private func passOn(_ header: PacketHeader, to kernel: KernelID, _ step: inout Step) {
+    guard header.forwardCount < Self.forwardsMax else { return }
+    var header = header
+    header.forwardCount += 1
+    header.server = .manager(of: kernel)
+    header.packetFlags = []
+    transmit(to: kernel, header, &step)
   }
 
   /// Refuses a request to this manager alone; a request to all managers is for another one.
@@ -86,11 +116,12 @@ extension Kernel {
     _ header: PacketHeader, _ message: Message, to peer: KernelID, at locator: Locator,
     _ step: inout Step
   ) {
-    guard !header.mcb.flags.contains(.datagram), header.client.kernel != id else { return }
+    guard !header.mcb.flags.contains(.datagram), !isHere(header.client) else { return }
     var response = PacketHeader(
       function: .response, client: header.client, transaction: header.transaction,
       server: manager, mcb: message.mcb)
     response.retransmitCount = header.retransmitCount
+    response.forwardCount = header.forwardCount
     dispatch(
       Transmission(to: .peer(peer, locator), response, segment: message.segment), &step)
   }
@@ -117,13 +148,13 @@ extension Kernel {
     guard known != nil || entity == manager else { return nil }
     return ProbeEntity.EntityState(
       transaction: known?.lastTransaction ?? TransactionID(0), entity: entity,
-      isAwaitingResponse: known?.current != nil, principal: "\(known?.user ?? "")@\(host)",
+      isAwaitingResponse: known?.current != nil, principal: "\(known?.user ?? "")@\(known?.origin ?? host)",
       marks: known?.marks ?? [], startedAt: conflict.own.startedAt)
   }
 
   /// Probes the manager of a new client for its principal and its transaction.
   mutating func probe(_ key: RecordKey, _ record: ServerTransaction, _ step: inout Step) {
-    let kernel = record.client.kernel
+    let kernel = kernel(of: record.client)
     if kernel == id {
       // The request was forwarded back to the client's host: the client is local.
       guard let state = entityState(of: record.client) else { return }
@@ -149,14 +180,22 @@ extension Kernel {
     noteAnswer(of: peer, at: step.now)
     let message = wholeMessage(header, packet)
     let state = message.reply.isOK ? try? ProbeEntity.EntityState(parsing: message) : nil
-    let isBelieved = state.map { believes($0, from: peer, &step) } ?? false
+    if message.reply == .entityMigrated, let moved = try? ProbeEntity.Moved(parsing: message) {
+      handleMoved(moved, from: peer, &step)
+    }
+    if let state { handleFound(state, on: peer, header.transaction, &step) }
+    let told = state.flatMap { believed($0, from: peer, &step) }
     // Only the kernel of a client is believed about it.
-    guard probes[header.transaction]?.record.client.kernel == peer,
-      let probe = takeProbe(header.transaction)
-    else { return }
+    guard let probe = takeProbe(header.transaction, from: peer) else { return }
     withPeer(peer, at: step.now) { $0.roundTrip.addNetworkSample(step.now - probe.sentAt) }
-    guard records[probe.record] != nil else { return }
-    guard let state, isBelieved, state.entity == probe.record.client else {
+    guard let record = records[probe.record] else { return }
+    if message.reply == .entityMigrated {
+      guard self.kernel(of: record.client) != peer else { return dropRecord(probe.record) }
+      return self.probe(probe.record, record, &step)
+    }
+    // The client is about to move, and cannot be asked now.
+    if message.reply == .busy { return records[probe.record]!.handleProbeBusy() }
+    guard let state = told, state.entity == probe.record.client else {
       // The client has ended, and does not wait for an answer; or its principal is not believed.
       if message.reply.isOK { counters.principalsRefused += 1 }
       dropRecord(probe.record)
@@ -169,8 +208,7 @@ extension Kernel {
   /// Asks all kernels for the one with `entity`; its answer also tells where it is.
   mutating func locate(_ entity: EntityID, _ step: inout Step) {
     withPeer(entity.kernel, at: step.now) { $0.askedAt = step.now }
-    counters.multicastsSent += 1
-    sendProbe(of: entity, randomTransaction(), to: .group(.managerGroup), &step)
+    seek(entity, &step)
   }
 
   /// Asks a kernel whether it is at `locator`; it is if it answers.
@@ -207,7 +245,7 @@ extension Kernel {
     challenge(kernel, at: locator, &step)
   }
 
-  private mutating func sendProbe(
+  mutating func sendProbe(
     of entity: EntityID, _ transaction: TransactionID, to destination: Destination,
     flags: PacketFlags = [], _ step: inout Step
   ) {
@@ -220,14 +258,16 @@ extension Kernel {
 
   mutating func notifyClient(
     _ client: EntityID, _ transaction: TransactionID, _ received: DeliveryMask, _ code: ReplyCode,
-    retransmitCount: UInt8, forwardCount: UInt8 = 0, to peer: KernelID, _ step: inout Step
+    retransmitCount: UInt8, forwardCount: UInt8 = 0, movedTo: KernelID? = nil, to peer: KernelID,
+    _ step: inout Step
   ) {
     counters.notifiesSent += 1
     let notify = NotifyClient(
       client: client, transaction: transaction, delivery: received, code: code,
-      retransmitCount: retransmitCount, forwardCount: forwardCount)
+      retransmitCount: retransmitCount, forwardCount: forwardCount, movedTo: movedTo)
     // A forwarder gets another code, because it does not have the client.
-    let mcb = peer == client.kernel ? notify.mcb : notify.remoteMCB
+    let isClients = forwardCount == 0 || peer == kernel(of: client)
+    let mcb = isClients ? notify.mcb : notify.remoteMCB
     transmit(to: peer, managementHeader(mcb), &step)
   }
 

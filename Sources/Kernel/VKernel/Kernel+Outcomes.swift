@@ -12,7 +12,7 @@ extension Kernel {
     let entries = (peers[kernel]?.records ?? []).map { ($0, records[$0]?.wakeAt ?? now) }
     var kept = 0
     for (key, _) in entries.sorted(by: { $0.1 > $1.1 }) {
-      guard kept < Limits.outcomes, key.member == .none, key.client.kernel == kernel,
+      guard kept < Limits.outcomes, key.member == .none, self.kernel(of: key.client) == kernel,
         records[key]?.handleClientEnded(successor: successor, at: now) == true
       else {
         records[key] = nil

@@ -29,7 +29,8 @@ extension Kernel {
       return
     }
     switch header.function {
-    case .request: handleRequest(header, packet, from: peer, &step)
+    case .request:
+      handleRequest(header, packet, from: peer, isSealed: sender != nil, &step)
     case .response: handleResponse(header, packet, from: peer, &step)
     }
   }
@@ -37,8 +38,8 @@ extension Kernel {
   /// The sender of a clear packet: the kernel of its client or server, or, for a forwarded request,
   /// the kernel last heard at its locator.
   private func clearSender(_ header: PacketHeader, _ locator: Locator) -> KernelID? {
-    if header.function == .response { return header.server.kernel }
-    return header.forwardCount == 0 ? header.client.kernel : places[locator]?.kernel
+    if header.function == .response { return kernel(of: header.server) }
+    return header.forwardCount == 0 ? kernel(of: header.client) : places[locator]?.kernel
   }
 
   /// A packet came that cannot be opened, because nothing of its sender has been opened before: the

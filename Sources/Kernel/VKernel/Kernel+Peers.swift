@@ -26,6 +26,7 @@ extension Kernel {
   private mutating func dropPeer(_ kernel: KernelID) {
     guard let locator = peers.removeValue(forKey: kernel)?.locator else { return }
     for earlier in leave(locator, kernel) { dead.remove(earlier) }
+    whereabouts.forgetAll(on: kernel)
   }
 
   /// A kernel is no longer at a locator; returns the earlier boots of its host.
@@ -90,12 +91,32 @@ extension Kernel {
 
   /// Another kernel is at a locator: the one before it has ended, and its entities with it.
   mutating func handleReboot(of kernel: KernelID, at locator: Locator, _ step: inout Step) {
-    for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
-      finish(entry.client, server: .none, Message(reply: .outcomeUnknown), &step)
-    }
+    let waiting = (peers[kernel]?.waiting.entries ?? []).filter { isPending($0, on: kernel) }
     keepOutcomes(of: kernel, for: places[locator]?.kernel ?? kernel, at: step.now)
     peers[kernel] = nil
     noteEarlier(kernel, at: locator)
+    whereabouts.forgetAll(on: kernel)
+    for entry in waiting { goOn(entry, without: kernel, &step) }
+  }
+
+  /// The kernel that was asked has ended: its server has moved before that, or has ended with it.
+  private mutating func goOn(
+    _ entry: Waiting, without kernel: KernelID, _ step: inout Step
+  ) {
+    guard let server = entities[entry.client]?.current?.holder else { return }
+    addPending(entry.client, entry.transaction, on: kernel, at: step.now)
+    guard Self.isMovable(server) else {
+      return finish(entry.client, server: .none, Message(reply: .outcomeUnknown), &step)
+    }
+    if peers[kernel]?.askedAt != step.now { seek(server, &step) }
+    peers[kernel]?.askedAt = step.now
+    armClient(entry.client)
+  }
+
+  /// Whether a server has ended with its kernel: all kernels were asked for it, or it cannot move.
+  func hasEnded(_ server: EntityID, with kernel: KernelID, at now: Time) -> Bool {
+    guard dead.contains(kernel) else { return false }
+    return !Self.isMovable(server) || peers[kernel]?.isAbsent(server, at: now) == true
   }
 
   private mutating func noteEarlier(_ kernel: KernelID, at locator: Locator) {
@@ -143,9 +164,16 @@ extension Kernel {
   ) -> Bool {
     let own = withPeer(peer, at: now) { $0.records.count }
     guard Limits.hasRoom(own, used: records.count, of: Limits.records) else { return false }
-    records[key] = record()
-    peers[peer]!.records.insert(key)
+    setRecord(record(), key, of: peer, at: now)
     return true
+  }
+
+  /// Adds a record that another kernel has had room for, with its server.
+  mutating func setRecord(
+    _ record: ServerTransaction, _ key: RecordKey, of peer: KernelID, at now: Time
+  ) {
+    records[key] = record
+    withPeer(peer, at: now) { _ = $0.records.insert(key) }
   }
 
   /// Moves a record to its new sender, when a client's request came through another kernel than the
@@ -170,9 +198,15 @@ extension Kernel {
     guard Limits.hasRoom(own, used: probes.count, of: Limits.probes) else { return nil }
     let transaction = randomTransaction()
     guard probes[transaction] == nil else { return nil }
-    probes[transaction] = Probe(record: key, payer: payer, sentAt: now)
+    probes[transaction] = Probe(
+      record: key, asked: kernel(of: key.client), payer: payer, sentAt: now)
     peers[payer]!.probes += 1
     return transaction
+  }
+
+  /// The probe that a kernel has answered; nil if it was not asked.
+  mutating func takeProbe(_ transaction: TransactionID, from kernel: KernelID) -> Probe? {
+    probes[transaction]?.asked == kernel ? takeProbe(transaction) : nil
   }
 
   mutating func takeProbe(_ transaction: TransactionID) -> Probe? {

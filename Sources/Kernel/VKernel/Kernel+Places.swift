@@ -19,14 +19,16 @@ extension Kernel {
     return true
   }
 
-  /// Asks on all networks for a kernel that was found before, but does not answer now.
-  mutating func seekElsewhere(_ kernel: KernelID, _ step: inout Step) {
+  /// Asks on all networks for a kernel that was found before, but does not answer now, and for a
+  /// server that may have moved from there.
+  mutating func seekElsewhere(_ kernel: KernelID, for server: EntityID, _ step: inout Step) {
     guard let peer = peers[kernel], peer.locator != nil,
       peer.silentAt(since: wokeAt) + Timing.search <= step.now + Timing.silence
     else { return }
     let interval = peer.isSilent ? Timing.slowSearch : Timing.search
     if let asked = peer.askedAt, step.now < asked + interval { return }
     locate(.manager(of: kernel), &step)
+    if Self.isMovable(server) { seek(server, &step) }
   }
 
   /// Asks for a kernel, whose host is known now, where another kernel of that host was.

@@ -5,7 +5,8 @@ import VTransport
 extension Kernel {
   /// A Request packet from another kernel.
   mutating func handleRequest(
-    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, _ step: inout Step
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, isSealed: Bool,
+    _ step: inout Step
   ) {
     if header.server == .managerGroup || header.server == manager {
       handleManagement(header, packet, from: peer, &step)
@@ -13,7 +14,7 @@ extension Kernel {
     }
     // A request of a local client is our own multicast looped back (RFC 1045 4.7, rule 6), or was
     // forwarded back here, if the client still waits for it.
-    if header.client.kernel == id,
+    if kernel(of: header.client) == id,
       header.forwardCount == 0 || entities[header.client]?.current?.id != header.transaction
     {
       counters.packetsIgnored += 1
@@ -34,9 +35,12 @@ extension Kernel {
       }
       return
     }
+    let hasLeft = whereabouts.departure(of: header.server, from: id) != nil
+    if hasLeft && !hasPart(in: header) { return answerForDeparted(header, from: peer, &step) }
     // What a kernel of an earlier boot at this place had done is not known here.
-    guard header.server.kernel == id else { return handleStray(header, from: peer, &step) }
-    guard entities[header.server]?.serverKind != nil else {
+    guard isSealed || kernel(of: header.server) == id
+    else { return handleStray(header, from: peer, &step) }
+    guard hasLeft || entities[header.server]?.serverKind != nil else {
       if !header.packetFlags.contains(.multicast) && !header.mcb.flags.contains(.datagram) {
         let known = records[RecordKey(client: header.client, member: .none)]?.id
         notifyClient(
@@ -47,6 +51,12 @@ extension Kernel {
       return
     }
     handleRequest(header, packet, for: header.server, from: peer, &step)
+  }
+
+  /// Whether a server had passed this request on before it left this kernel.
+  private func hasPart(in header: PacketHeader) -> Bool {
+    let record = records[RecordKey(client: header.client, member: .none)]
+    return record?.id == header.transaction && record?.isDiscarded == false
   }
 
   /// A request to an entity of another kernel came here, of one that was at this place before this
@@ -95,13 +105,19 @@ extension Kernel {
     }
     let key = RecordKey(
       client: header.client, member: header.server.isGroup ? server : .none)
+    guard header.forwardCount > 0 || isConfirmed(header.client, on: peer, &step) else {
+      if isDatagram || header.server.isGroup { return }
+      return notifyClient(
+        header.client, header.transaction, [], .busy, retransmitCount: header.retransmitCount,
+        to: peer, &step)
+    }
     let roundTrip = withPeer(peer, at: step.now) { $0.roundTrip }
     let action: ServerTransaction.Action
     let isNews = records[key]?.isMissing(header) ?? true
     if let old = records[key]?.peer {
       action = records[key]!.handleRequest(header, packet, from: peer, at: step.now)
       if old != peer { moveRecord(key, from: old, at: step.now) }
-    } else if header.retransmitCount > 0, peer == header.client.kernel, !header.server.isGroup {
+    } else if header.retransmitCount > 0, header.forwardCount == 0, !header.server.isGroup {
       // Perhaps the record is gone of the time when it was done: the client's clock may have stood
       // still, so no time tells. A forwarder has a record of its own.
       notifyClient(
@@ -160,7 +176,7 @@ extension Kernel {
   public mutating func reply(_ message: Message, to request: Request, _ step: inout Step) {
     let (client, server) = (request.client, request.server)
     let key = RecordKey(request)
-    if client.kernel == id {
+    if kernel(of: client) == id {
       // A request that was forwarded back here has a record; its work is done.
       if records[key]?.id == request.transaction { dropRecord(key) }
       guard isWaiting(client, for: request.transaction) else { return }
@@ -181,7 +197,7 @@ extension Kernel {
       counters.responsesSent += 1
       let header = responseHeader(
         message, client, request.transaction, by: server, 0, request.forwardCount)
-      transmit(to: client.kernel, header, segment: message.segment, &step)
+      transmit(to: kernel(of: client), header, segment: message.segment, &step)
     }
   }
 
@@ -194,7 +210,7 @@ extension Kernel {
       record.forwardCount)
     if acknowledge { header.control.insert(.acknowledge) }
     // The response goes to the client's own kernel, whichever kernel forwarded the request.
-    transmit(to: record.client.kernel, header, segment: response.segment, mask: mask, &step)
+    transmit(to: kernel(of: record.client), header, segment: response.segment, mask: mask, &step)
   }
 
   private func responseHeader(

@@ -25,7 +25,8 @@ extension Kernel {
       return transaction
     }
     let route = route(to: server, message)
-    if let code = refusal(of: server, by: route, &step) {
+    let isHeldBack = frozen[server] != nil
+    if !isHeldBack, let code = refusal(of: server, by: route, &step) {
       step.append(.complete(client: client, server: .none, Message(reply: code)))
       return transaction
     }
@@ -41,6 +42,10 @@ extension Kernel {
       for member in groups[server]?.members ?? [] where route == .local || isMeant(message.mcb) {
         deliverLocally(message, from: client, transaction, to: server, member, &step)
       }
+    } else if isHeldBack {
+      noteWaiting(client, transaction, for: server)
+      frozen[server]!.undelivered.append(
+        Undelivered(client: client, transaction: transaction, isVouched: true))
     } else {
       noteWaiting(client, transaction, for: server)
       deliverLocally(message, from: client, transaction, to: server, server, &step)
@@ -54,7 +59,7 @@ extension Kernel {
   }
 
   /// Whether this kernel has a server, or a member of a group.
-  private func isHere(_ server: EntityID) -> Bool {
+  func serves(_ server: EntityID) -> Bool {
     server.isGroup ? groups[server] != nil : entities[server]?.serverKind != nil
   }
 
@@ -63,12 +68,13 @@ extension Kernel {
   ///
   /// Where another group qualifies, each kernel knows its own members.
   func route(to server: EntityID, _ message: Message) -> ClientTransaction.Route {
-    var kernel = server.kernel
+    if frozen[server] != nil { return .local }
+    var kernel = kernel(of: server)
     if server.isGroup {
       guard message.mcb.flags.contains(.coResident) else { return .multicast }
       let near = message.mcb.coResident
       if near.isGroup { return .multicast }
-      kernel = near == .none ? id : near.kernel
+      kernel = near == .none ? id : self.kernel(of: near)
     }
     return kernel == id ? .local : .peer(kernel)
   }
@@ -100,12 +106,13 @@ extension Kernel {
   ) -> ReplyCode? {
     switch route {
     case .multicast: return nil
-    case .local: return isHere(server) ? nil : .nonexistentEntity
+    case .local: return serves(server) ? nil : .nonexistentEntity
     case .peer(let kernel):
-      if dead.contains(kernel) { return .nonexistentEntity }
+      if hasEnded(server, with: kernel, at: step.now) { return .nonexistentEntity }
       if conflict.holder != nil { return .retransmissionTimeout }
       guard withPeer(kernel, at: step.now, { $0.isSilent }) else { return nil }
       askForSign(of: kernel, &step)
+      seekElsewhere(kernel, for: server, &step)
       return .retransmissionTimeout
     }
   }
@@ -126,7 +133,7 @@ extension Kernel {
   func principal(of client: EntityID) -> Principal? {
     entities[client].flatMap { known in
       known.serverKind == nil
-        ? Principal(user: known.user, host: host, marks: known.marks) : nil
+        ? Principal(user: known.user, host: known.origin ?? host, marks: known.marks) : nil
     }
   }
 
@@ -146,8 +153,11 @@ extension Kernel {
       // A group's members keep no partial requests, so it always gets the whole request.
       dispatch(Transmission(to: .group(server), header, segment: segment), &step)
     case .peer(let kernel):
+      // It goes once its server has arrived there.
+      if frozen[server] != nil { return }
       guard peers[kernel]?.locator != nil else {
-        return locate(server.isGroup ? .manager(of: kernel) : server, &step)
+        if dead.contains(kernel) && !server.isGroup { return seek(server, &step) }
+        return locate(server.kernel == kernel ? server : .manager(of: kernel), &step)
       }
       if entities[client]?.current?.isBeginning == true {
         return transmitBegin(of: client, header.retransmitCount, to: kernel, &step)
@@ -168,7 +178,8 @@ extension Kernel {
     if header.client == manager { return handleProbeAnswer(header, packet, from: peer, &step) }
     guard entities[header.client]?.current?.isAnswered(by: header) == true else {
       counters.packetsIgnored += 1
-      if header.control.contains(.acknowledge) {
+      // One that has moved asks for it from where it is.
+      if header.control.contains(.acknowledge), kernel(of: header.client) == id {
         notifyServer(
           header.server, of: header.client, header.transaction, [], .responseDiscarded,
           to: peer, &step)
@@ -198,7 +209,8 @@ extension Kernel {
       armClient(client)
     case .notifyServer(let received, let code):
       if let current = entities[client]?.current, let server = current.responder {
-        notifyServer(server, of: client, current.id, received, code, to: server.kernel, &step)
+        notifyServer(
+          server, of: client, current.id, received, code, to: kernel(of: server), &step)
       }
       armClient(client)
     case .collect(let message, let server):

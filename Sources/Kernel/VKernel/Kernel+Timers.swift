@@ -50,15 +50,35 @@ extension Kernel {
     guard entities[client]?.queuedAt == queued else { return }
     entities[client]!.queuedAt = nil
     guard let route = entities[client]?.current?.route else { return }
+    if hasSearchEnded(for: client, by: route, at: step.now) {
+      let wasSent = entities[client]!.current!.wasSent
+      return finish(
+        client, server: .none,
+        Message(reply: wasSent ? .outcomeUnknown : .nonexistentEntity), &step)
+    }
     if isGivenUp(client, route, at: step.now) {
       finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
       return
     }
-    if case .peer(let kernel) = route { seekElsewhere(kernel, &step) }
+    if case .peer(let kernel) = route, let server = entities[client]?.current?.server {
+      seekElsewhere(kernel, for: server, &step)
+    }
     let roundTrip = roundTrip(by: route)
     let action =
       entities[client]!.current!.handleTimeout(at: step.now, roundTrip: roundTrip)
     perform(action, of: client, responding: nil, from: nil, &step)
+  }
+
+  /// Whether a server's kernel has ended, and no other one has the server.
+  private mutating func hasSearchEnded(
+    for client: EntityID, by route: ClientTransaction.Route, at now: Time
+  ) -> Bool {
+    guard case .peer(let kernel) = route, dead.contains(kernel),
+      let current = entities[client]?.current,
+      peers[kernel].map({ $0.searchEnd(since: current.startedAt) <= now }) ?? true
+    else { return false }
+    peers[kernel]?.noteAbsent(current.holder, at: now)
+    return true
   }
 
   /// Whether its kernel has fallen silent, or no member of a group has answered in that time.
@@ -90,7 +110,7 @@ extension Kernel {
     let age = step.now - peer.answeredAt
     guard age < Timing.signsEnd else { return }
     challenge(kernel, at: locator, &step)
-    seekElsewhere(kernel, &step)
+    seekElsewhere(kernel, for: .none, &step)
     // As long again as it has been silent for, divided by the signs at first.
     let parts = age.nanoseconds / Timing.signsAtFirst.nanoseconds + 1
     let interval = min(Timing.signInterval * parts, Timing.signIntervalCap)
@@ -103,8 +123,8 @@ extension Kernel {
     let peer = withPeer(record.peer, at: step.now) { $0 }
     // If its request is being worked on, perhaps only the forwarder hears from it.
     let isClientLost =
-      !record.isProcessing && record.client.kernel != id
-      && withPeer(record.client.kernel, at: step.now) { $0.isLost(at: step.now) }
+      !record.isProcessing && !isHere(record.client)
+      && withPeer(kernel(of: record.client), at: step.now) { $0.isLost(at: step.now) }
     let action = records[key]!.handleTimeout(
       at: step.now, roundTrip: peer.roundTrip, isPeerLost: peer.isLost(at: step.now) || isClientLost
     )
@@ -134,7 +154,12 @@ extension Kernel {
         wakeAt = min(wakeAt, max(current.startedAt, wokeAt) + Timing.silence)
       }
     case .peer(let kernel):
-      if let peer = peers[kernel] { wakeAt = min(wakeAt, peer.silentAt(since: wokeAt)) }
+      if let peer = peers[kernel] {
+        wakeAt = min(wakeAt, peer.silentAt(since: wokeAt))
+        if dead.contains(kernel) {
+          wakeAt = min(wakeAt, peer.searchEnd(since: current.startedAt))
+        }
+      }
     }
     if let limit = current.limit { wakeAt = min(wakeAt, limit) }
     if let queued = entities[client]?.queuedAt, queued <= wakeAt { return }

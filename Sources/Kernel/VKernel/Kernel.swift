@@ -40,6 +40,11 @@ public struct Kernel: ~Copyable {
   var places: [Locator: Place] = [:]
   /// Earlier boots of hosts that have been heard since: their entities no longer exist.
   var dead: Set<KernelID> = []
+  var whereabouts = Whereabouts()
+  /// Entities that are about to leave this kernel.
+  var frozen: [EntityID: Frozen] = [:]
+  /// The entities that all kernels were asked for last, the oldest first.
+  var sought: [(transaction: TransactionID, entity: EntityID)] = []
   var probes: [TransactionID: Probe] = [:]
   var timers = TimerQueue<TimerKey>()
   /// How many entries there may be before stale ones are dropped.
@@ -85,6 +90,8 @@ public struct Kernel: ~Copyable {
 /// A local process as the kernel sees it: client, server, or both.
 struct Entity: Sendable {
   var user: String
+  /// The host of its principal, if it came from another kernel.
+  var origin: String?
   var marks: Principal.Marks = []
   /// The number of the last transaction it started.
   var lastTransaction: TransactionID
@@ -144,6 +151,7 @@ enum TimerKey: Sendable {
 /// A probe of a client's manager, for a record.
 struct Probe: Sendable {
   var record: RecordKey
+  var asked: KernelID
   /// The kernel that sent the request.
   var payer: KernelID
   var sentAt: Time

@@ -22,6 +22,17 @@ enum Limits {
   /// Dead boots remembered for one locator: transactions that waited for older ones have long
   /// ended.
   static let earlierBoots = 8
+  /// Entities that have come to this kernel or left it, which it knows while it runs: more programs
+  /// than move in a year.
+  static let moves = 65_536
+  /// Entities known to be on other kernels than their own: each is asked for again if forgotten.
+  static let whereabouts = 8192
+  /// Clients of one kernel about which others are asked whether they have moved there.
+  static let questions = 256
+  /// Entities for which all kernels were asked, while answers may come.
+  static let sought = 64
+  /// Entities of a kernel that has ended which are known to be nowhere else.
+  static let absent = 64
   /// Groups of one entity: a server is in one, or in a few if it serves for others.
   static let groupsOfEntity = 16
   /// Members of one group on one kernel: each of them is given every message to the group.

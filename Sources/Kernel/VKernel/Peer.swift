@@ -38,6 +38,10 @@ struct Peer: Sendable {
   var probes = 0
   /// The name of its host, from its first answer to a probe on.
   var host: String?
+  /// Clients that seem to have moved to it, about which their own kernels are asked.
+  var questions: [EntityID: Question] = [:]
+  /// If it has ended: entities that no kernel had when all were asked, and when that was.
+  private var absent: [EntityID: Time] = [:]
 
   init(at now: Time) {
     heardAt = now
@@ -121,8 +125,50 @@ struct Peer: Sendable {
     return isSilent
   }
 
+  /// Whether it has been asked for `span`, and has answered nothing since.
+  func owesAnswer(for span: TimeSpan, at now: Time, woken: Time) -> Bool {
+    pending > 0 && max(answeredAt, pendingSince, woken) + span <= now
+  }
+
+  /// Counts one more question about a client; nil if there are too many.
+  mutating func ask(_ client: EntityID, at now: Time) -> Question? {
+    guard var question = questions[client] else {
+      guard questions.count < Limits.questions else {
+        questions.removeAll()
+        return nil
+      }
+      questions[client] = Question(firstAt: now, lastAt: now)
+      return questions[client]
+    }
+    if question.lastAt + Timing.beforeAnySample <= now {
+      question.count += 1
+      question.lastAt = now
+      questions[client] = question
+    }
+    return question
+  }
+
+  /// If it has ended: when the search of all kernels for an entity ends that is wanted since `time`.
+  func searchEnd(since time: Time) -> Time { max(time, pendingSince) + Timing.absence }
+
+  mutating func noteAbsent(_ entity: EntityID, at now: Time) {
+    if absent.count == Limits.absent { absent = [:] }
+    absent[entity] = now
+  }
+
+  func isAbsent(_ entity: EntityID, at now: Time) -> Bool {
+    absent[entity].map { now < $0 + Timing.absenceKept } ?? false
+  }
+
   /// Whether it has been silent for so long that its requests are orphans.
   func isLost(at now: Time) -> Bool { heardAt + Timing.orphan <= now }
+}
+
+/// Asked of another kernel: has this client moved?
+struct Question: Sendable {
+  var firstAt: Time
+  var lastAt: Time
+  var count = 1
 }
 
 /// Why a kernel may not be at its place, since it has answered.

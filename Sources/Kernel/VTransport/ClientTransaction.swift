@@ -38,21 +38,23 @@ public struct ClientTransaction: Sendable {
   }
 
   public let id: TransactionID
-  public let server: EntityID
+  public private(set) var server: EntityID
   /// Where the request goes.
-  public let route: Route
+  public private(set) var route: Route
   public let request: Message
   /// Times that the request was forwarded before it left this kernel.
-  public let forwardCount: UInt8
-  public let startedAt: Time
+  public private(set) var forwardCount: UInt8
+  public private(set) var startedAt: Time
   /// The local server that has the request now, after forwards inside this kernel.
   public var holder: EntityID
   /// When the user's time limit ends it.
-  public let limit: Time?
+  public private(set) var limit: Time?
   public private(set) var retransmitCount: UInt8 = 0
   /// The server's kernel must know of the transaction before the request is sent: it may have no
   /// record of the client, and then takes no request that was sent before.
   public private(set) var isBeginning: Bool
+  /// A server may have the request.
+  public private(set) var wasSent: Bool
   /// When `handleTimeout` wants to be called to retransmit.
   public private(set) var repeatAt: Time
   public private(set) var transmittedAt: Time
@@ -84,6 +86,7 @@ public struct ClientTransaction: Sendable {
     self.limit = limit
     self.forwardCount = forwardCount
     isBeginning = begins
+    wasSent = !begins
     answered = collects ? [] : nil
     startedAt = now
     transmittedAt = now
@@ -206,6 +209,11 @@ public struct ClientTransaction: Sendable {
     sample(notify.retransmitCount, at: now) { roundTrip.addNetworkSample($0) }
     silentAttempts = 0
     switch notify.code {
+    case .ok where isBeginning:
+      // It has the request already, from before its server came there.
+      (isBeginning, wasSent) = (false, true)
+      repeatAt = now + roundTrip.firstRetransmission
+      return countTransmission(.transmit([], acknowledge: true), at: now)
     case .ok, .busy:
       // It has taken nothing, and had no room to remember that: the request must be announced.
       if notify.code == .busy && retransmitCount == 0 { isBeginning = true }
@@ -219,7 +227,7 @@ public struct ClientTransaction: Sendable {
       return countTransmission(.transmit(missing, acknowledge: false), at: now)
     case .retryAll:
       guard isBeginning else { return sendAnew(at: now, roundTrip: roundTrip) }
-      isBeginning = false
+      (isBeginning, wasSent) = (false, true)
       (retransmitCount, pings, echoed) = (0, 0, nil)
       transmittedAt = now
       repeatAt = now + roundTrip.firstRetransmission
@@ -232,6 +240,37 @@ public struct ClientTransaction: Sendable {
   public mutating func sendAnew(at now: Time, roundTrip: RoundTrip) -> Action {
     repeatAt = now + roundTrip.firstRetransmission
     return countTransmission(.transmit(request.blocks, acknowledge: false), at: now)
+  }
+
+  /// The server is on another kernel than was asked: the request goes there.
+  ///
+  /// With `isVouched` the kernel that was asked has not taken it, and will not, so it is begun at
+  /// the other one. Without that only a kernel with a record of the client takes it. `holder`, if
+  /// it is not the server that was asked, was given the request by that one.
+  public mutating func redirect(
+    to route: Route, holder: EntityID, isVouched: Bool, at now: Time, roundTrip: RoundTrip
+  ) -> Action {
+    self.route = route
+    if holder != server { (server, forwardCount) = (holder, max(1, forwardCount)) }
+    self.holder = holder
+    if isVouched { (isBeginning, wasSent) = (true, false) }
+    reception = nil
+    (retries, pings, silentAttempts, echoed) = (0, 0, 0, nil)
+    return sendAnew(at: now, roundTrip: roundTrip)
+  }
+
+  /// No server has been given the request after all.
+  public mutating func takeBack() { wasSent = false }
+
+  /// It is known where it goes only when it is redirected.
+  public mutating func forgetRoute() { route = .local }
+
+  /// Its client goes on at another kernel, whose clock is ahead by `span`.
+  public mutating func shift(by span: TimeSpan) {
+    startedAt = startedAt + span
+    limit = limit.map { $0 + span }
+    repeatAt = repeatAt + span
+    transmittedAt = transmittedAt + span
   }
 
   private mutating func countTransmission(_ action: Action, at now: Time) -> Action {

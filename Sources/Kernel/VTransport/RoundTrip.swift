@@ -65,6 +65,10 @@ public enum Timing {
   public static let search = TimeSpan.milliseconds(800)
   /// The same for one that is silent, and may never come back.
   public static let slowSearch = TimeSpan.seconds(5)
+  /// How long all kernels are asked for an entity whose kernel has ended, and how long it is then
+  /// taken to be nowhere: most servers end with their kernel.
+  public static let absence = TimeSpan.milliseconds(200)
+  public static let absenceKept = TimeSpan.seconds(5)
   /// The time after the first probe of a kernel that may not be at its place; it doubles, so that a
   /// busy machine has time enough to answer one of them.
   public static let doubt = TimeSpan.milliseconds(10)

@@ -36,30 +36,30 @@ public struct ServerTransaction: Sendable {
 
   public let client: EntityID
   public private(set) var id: TransactionID
-  public private(set) var forwardCount: UInt8
+  public internal(set) var forwardCount: UInt8
   /// The kernel that sent the request: where notifications and the response go.
-  public private(set) var peer: KernelID
+  public internal(set) var peer: KernelID
   /// The entity that the request was addressed to.
-  public private(set) var addressee: EntityID
+  public internal(set) var addressee: EntityID
   /// The server that answered, once there is an answer.
   public private(set) var responder: EntityID = .none
   /// The client's principal, once probed.
-  public private(set) var principal: Principal?
-  public private(set) var wakeAt: Time
+  public internal(set) var principal: Principal?
+  public internal(set) var wakeAt: Time
   /// The earliest entry of this record in the timer queue, kept by the kernel.
   public var queuedAt: Time?
   /// A later entry that is still in the queue.
   public var queuedLaterAt: Time?
   private var retransmitCount: UInt8
-  private var state = State.awaitingProbe
+  var state = State.awaitingProbe
   /// The request so far, while awaiting a probe or receiving.
-  private var reception: PacketGroupReception?
+  var reception: PacketGroupReception?
   /// The response kept for repetition, while responded.
-  public private(set) var response: Message?
+  public internal(set) var response: Message?
   /// The request as it was sent on to another kernel, while forwarded.
-  public private(set) var forwarded: (request: Message, target: EntityID)?
+  public internal(set) var forwarded: (request: Message, target: EntityID)?
   /// Since when that kernel owes an answer.
-  public private(set) var targetAskedAt: Time?
+  public internal(set) var targetAskedAt: Time?
   private var probes = 0
   /// A client that is still there has answered one of so many: about a second.
   private static let probesMax = 12
@@ -74,32 +74,31 @@ public struct ServerTransaction: Sendable {
   /// The client's kernel has ended; what became of the request is kept for its successor.
   private var isClientGone = false
   /// How often one server of this kernel passed the request to another.
-  private var forwardsHere: UInt8 = 0
+  var forwardsHere: UInt8 = 0
   /// The server of this kernel that the request was forwarded to; `none` before that.
-  public private(set) var holder: EntityID = .none
+  public internal(set) var holder: EntityID = .none
 
   /// A request of a client without a record.
   ///
   /// It needs the client's principal and current transaction first.
   public init(_ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time) {
-    client = header.client
-    id = header.transaction
-    forwardCount = header.forwardCount
-    addressee = header.server
-    retransmitCount = header.retransmitCount
-    self.peer = peer
-    wakeAt = now
+    self.init(client: header.client, header.transaction, from: peer, at: now)
     takeUp(header, packet, from: peer)
+  }
+
+  init(client: EntityID, _ id: TransactionID, from peer: KernelID, at now: Time) {
+    self.client = client
+    self.id = id
+    self.peer = peer
+    forwardCount = 0
+    addressee = .none
+    retransmitCount = 0
+    wakeAt = now
   }
 
   /// The record of a client that has begun a transaction before it sends the request.
   public init(_ begin: BeginTransaction, from peer: KernelID, at now: Time) {
-    client = begin.client
-    id = begin.transaction.previous
-    forwardCount = 0
-    addressee = .none
-    retransmitCount = 0
-    self.peer = peer
+    self.init(client: begin.client, begin.transaction.previous, from: peer, at: now)
     state = .discarded
     principal = begin.state.client
     wakeAt = now + Timing.begunKept
@@ -150,6 +149,8 @@ public struct ServerTransaction: Sendable {
   }
 
   public var isProcessing: Bool { state == .processing }
+  /// Whether its server has not been given the request yet, or works on it.
+  public var isOpen: Bool { state == .processing || state == .receiving || state == .awaitingProbe }
   /// Whether a packet has something new: a newer request, or missing blocks of this one.
   public func isMissing(_ header: PacketHeader) -> Bool {
     if header.transaction != id { return header.transaction.isNewer(than: id) }
@@ -181,7 +182,7 @@ public struct ServerTransaction: Sendable {
     if header.transaction == id {
       if header.forwardCount < forwardCount - forwardsHere { return .nothing }
       if header.forwardCount <= forwardCount {
-        return handleRepeated(header, packet, at: now)
+        return handleRepeated(header, packet, from: peer, at: now)
       }
     } else if !header.transaction.isNewer(than: id) {
       return .nothing
@@ -214,6 +215,9 @@ public struct ServerTransaction: Sendable {
     return deliverOrWait(at: now)
   }
 
+  /// The client is about to move to another kernel: it has not ended, and is asked again.
+  public mutating func handleProbeBusy() { probes = 0 }
+
   /// The request was forwarded to another server of this kernel, which will respond.
   public mutating func handleForwardedHere(to target: EntityID) {
     holder = target
@@ -238,10 +242,13 @@ public struct ServerTransaction: Sendable {
     guard state == .forwarded, notify.transaction == id, let forwarded else { return .nothing }
     targetAskedAt = nil
     switch notify.code {
-    case .ok: return .nothing
+    case .ok, .busy: return .nothing
     case .retry:
       let whole = forwarded.request.blocks
       return .forward(whole.subtracting(notify.delivery), tellsClient: false)
+    case .entityMigrated:
+      targetAskedAt = now
+      return .forward(forwarded.request.blocks, tellsClient: false)
     default: return failForward(notify.code, at: now)
     }
   }
@@ -340,9 +347,10 @@ public struct ServerTransaction: Sendable {
   }
 
   private mutating func handleRepeated(
-    _ header: PacketHeader, _ packet: RawSpan, at now: Time
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time
   ) -> Action {
     retransmitCount = header.retransmitCount
+    if header.forwardCount == 0 { self.peer = peer }
     switch state {
     case .awaitingProbe:
       _ = reception?.accept(header, packet)

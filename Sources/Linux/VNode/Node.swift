@@ -276,7 +276,7 @@ public final class Node: Backplane {
   // MARK: entering and leaving the kernel
 
   /// Runs `body` in the kernel, then carries out the actions.
-  private func enter(_ body: (inout State, inout Step) -> Void) {
+  func enter(_ body: (inout State, inout Step) -> Void) {
     let context = contexts.current
     let wakeAt: Time? = state.withLock { state in
       unsafe context.step.now = machine.now

@@ -57,7 +57,8 @@ public final class LifeWatch: Sendable {
     guard !processes.isEmpty else { return }
     for process in processes {
       clients.send(
-        ProbeEntity(process), as: "root", to: .manager(of: process.kernel), at: .kernelManager
+        ProbeEntity(process), as: "root", to: .manager(of: backplane.kernel(of: process)),
+        at: .kernelManager
       ) { [weak self] answer in self?.handle(answer, about: process) }
     }
     watchLater()

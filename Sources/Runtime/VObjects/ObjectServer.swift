@@ -216,7 +216,9 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   /// An owner is a process of the client's own kernel, or, if it is left out, the client itself.
   @inlinable
   static func isOwn(_ owner: EntityID, of request: Request) -> Bool {
-    owner == .none || !owner.isGroup && owner.kernel == request.client.kernel
+    owner == .none
+      || !owner.isGroup
+        && backplane.kernel(of: owner) == backplane.kernel(of: request.client)
   }
 
   @inlinable

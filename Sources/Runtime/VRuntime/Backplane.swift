@@ -74,6 +74,8 @@ public protocol Backplane: AnyObject, Sendable {
   func makeClient(_ user: ClientUser) -> EntityID
   /// Ends an entity: its transaction is abandoned, its identifier is not used again for 15 minutes.
   func retire(_ entity: EntityID)
+  /// The kernel on which an entity is, as far as this host knows; at first the one that made it.
+  func kernel(of entity: EntityID) -> KernelID
   /// A new server entity.
   ///
   /// With `knowsPrincipals` every request has the sender's principal.
@@ -107,6 +109,9 @@ public protocol Backplane: AnyObject, Sendable {
 }
 
 extension Backplane {
+  /// For a backplane that does not learn where entities have moved.
+  public func kernel(of entity: EntityID) -> KernelID { entity.kernel }
+
   /// A new client of the backplane's own process, for `user`.
   public func makeClient(user: String) -> EntityID { makeClient(ClientUser(own: user)) }
 

@@ -77,6 +77,37 @@ public struct ProbeEntity: ProcessOperation {
   }
 }
 
+extension ProbeEntity {
+  /// The answer of a kernel that the entity has left, with the code `entityMigrated`.
+  public struct Moved: Equatable, Sendable {
+    public var entity: EntityID
+    /// The kernel that it has moved to.
+    public var kernel: KernelID
+    /// `user@host`, which stays the same when an entity moves, or `@host`; empty if not known.
+    public var principal: String
+
+    public init(_ entity: EntityID, to kernel: KernelID, principal: String = "") {
+      self.entity = entity
+      self.kernel = kernel
+      self.principal = principal
+    }
+
+    public init(parsing message: Message) throws(WireError) {
+      entity = EntityID(rawValue: message.mcb.pair(2))
+      kernel = KernelID(message.mcb[5])
+      guard message.segment.count <= 255 else { throw .badField(.name) }
+      principal = try message.text()
+    }
+
+    public var message: Message {
+      var message = Message(reply: .entityMigrated)
+      message.mcb.setPair(2, entity.rawValue)
+      message.mcb[5] = kernel.rawValue
+      return Message(message.mcb, segment: Array(principal.utf8))
+    }
+  }
+}
+
 /// Tells a server's kernel that a client is about to send it a request, and who the client is: a
 /// datagram with what the answer to a probe of the client has.
 ///
@@ -137,10 +168,12 @@ public struct NotifyClient: Equatable, Sendable {
   /// Retransmit count and forward count of the request that this is about.
   public var retransmitCount: UInt8
   public var forwardCount: UInt8
+  /// With `entityMigrated`, the kernel that the server has moved to.
+  public var movedTo: KernelID?
 
   public init(
     client: EntityID, transaction: TransactionID, delivery: DeliveryMask, code: ReplyCode,
-    retransmitCount: UInt8, forwardCount: UInt8 = 0
+    retransmitCount: UInt8, forwardCount: UInt8 = 0, movedTo: KernelID? = nil
   ) {
     self.client = client
     self.transaction = transaction
@@ -148,6 +181,7 @@ public struct NotifyClient: Equatable, Sendable {
     self.code = code
     self.retransmitCount = retransmitCount
     self.forwardCount = forwardCount
+    self.movedTo = code == .entityMigrated ? movedTo : nil
   }
 
   public init(parsing mcb: MessageControlBlock) {
@@ -157,6 +191,7 @@ public struct NotifyClient: Equatable, Sendable {
     transaction = TransactionID(mcb[5])
     delivery = DeliveryMask(rawValue: mcb[6])
     code = ReplyCode(rawValue: mcb[7])
+    movedTo = code == .entityMigrated ? KernelID(mcb[4]) : nil
   }
 
   public var mcb: MessageControlBlock {
@@ -164,7 +199,8 @@ public struct NotifyClient: Equatable, Sendable {
     mcb.flags = [.datagram, .coResident, .publicInterface]
     mcb.coResident = client
     return mcb.word(3, UInt32(retransmitCount & 7) << 20 | UInt32(forwardCount & 15) << 16 | 1)
-      .word(5, transaction.rawValue).word(6, delivery.rawValue).word(7, code.rawValue)
+      .word(4, movedTo?.rawValue ?? 0).word(5, transaction.rawValue)
+      .word(6, delivery.rawValue).word(7, code.rawValue)
   }
 
   /// The same for the kernel that forwarded the request: `NotifyRemoteVmtpClient`, without CRE
