@@ -34,10 +34,7 @@ struct PageTests {
   func packets() throws {
     let blocks = ProtocolPage.sections
       .filter { ["Packets in octets", "Test values"].contains($0.heading) }
-      .flatMap { section in
-        section.lines.joined(separator: "\n").components(separatedBy: "```")
-          .enumerated().filter { $0.offset % 2 == 1 }.map(\.element)
-      }
+      .flatMap(\.blocks)
     // The probe is there once more without its checksum, to be sealed.
     let golden = Fixture.all.map(\.bytes) + [Fixture.named("c16").body]
     var kinds: Set<String> = []
