@@ -54,6 +54,16 @@ struct PageTests {
     #expect(wanted.isSubset(of: kinds), "\(kinds.sorted())")
   }
 
+  @Test("the pages name the bounds of the table of claims")
+  func boundsOfClaims() {
+    let text = { (page: String) in
+      ProtocolPage.sections.filter { $0.page == page }.map(\.text).joined(separator: " ")
+    }
+    #expect(Claim.claimsMax == 8192)
+    #expect(text("Security.md").contains("The table of claims has 8,192 places"))
+    #expect(text("Naming.md").contains("A table has 8,192 claims"))
+  }
+
   @Test("a begun transaction is laid out as on the page")
   func begin() throws {
     let state = ProbeEntity.EntityState(
