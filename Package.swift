@@ -158,7 +158,9 @@ let testing: [Target] = [
       "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer", "VGroupServer",
       "VProtocol", "NetworkFaults", "Fixtures",
     ]),
-  tests("VAttachTests", ["VAttach", "VNode", "VKernelServers", "VRuntime", "VProtocol"]),
+  tests(
+    "VAttachTests",
+    ["VAttach", "VNode", "VKernelServers", "VRuntime", "VProtocol", "Fixtures"]),
   tests(
     "VLinuxProgramsTests",
     [

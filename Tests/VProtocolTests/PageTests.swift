@@ -34,10 +34,7 @@ struct PageTests {
   func packets() throws {
     let blocks = ProtocolPage.sections
       .filter { ["Packets in octets", "Test values"].contains($0.heading) }
-      .flatMap { section in
-        section.lines.joined(separator: "\n").components(separatedBy: "```")
-          .enumerated().filter { $0.offset % 2 == 1 }.map(\.element)
-      }
+      .flatMap(\.blocks)
     // The probe is there once more without its checksum, to be sealed.
     let golden = Fixture.all.map(\.bytes) + [Fixture.named("c16").body]
     var kinds: Set<String> = []
@@ -55,6 +52,16 @@ struct PageTests {
       "request 120",
     ]
     #expect(wanted.isSubset(of: kinds), "\(kinds.sorted())")
+  }
+
+  @Test("the pages name the bounds of the table of claims")
+  func boundsOfClaims() {
+    let text = { (page: String) in
+      ProtocolPage.sections.filter { $0.page == page }.map(\.text).joined(separator: " ")
+    }
+    #expect(Claim.claimsMax == 8192)
+    #expect(text("Security.md").contains("The table of claims has 8,192 places"))
+    #expect(text("Naming.md").contains("A table has 8,192 claims"))
   }
 
   @Test("a begun transaction is laid out as on the page")

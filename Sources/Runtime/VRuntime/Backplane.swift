@@ -78,7 +78,8 @@ public protocol Backplane: AnyObject, Sendable {
   func kernel(of entity: EntityID) -> KernelID
   /// A new server entity.
   ///
-  /// With `knowsPrincipals` every request has the sender's principal.
+  /// With `knowsPrincipals` every request is given once, with the sender's principal. Without,
+  /// copies of a request may be given: every operation may be repeated.
   func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID
   /// Adds a server to a group: it gets the messages to the group.
   func join(_ server: EntityID, group: EntityID)

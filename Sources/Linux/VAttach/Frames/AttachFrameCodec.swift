@@ -1,21 +1,9 @@
 public import VProtocol
 import VRuntime
 
-/// The octets of a frame, big-endian.
+/// The octets of a frame, as the page `Attach.md` of the protocol has them.
 ///
-/// ```
-///  0  version 1 | kind 1 | flags 1 (of a principal: its marks, then 128 if it is local) |
-///       forward count 1
-///  4  transaction, or the token of a question    4
-///  8  the process's own entity                   8
-/// 16  the other entity                           8
-/// 24  the addressee                              8
-/// 32  time limit in nanoseconds, 0 for none      8
-/// 40  octets of text 2 | zero 6
-/// 48  message                                   32
-/// 80  segment, at most 16,384; then the text: user, or user@host
-/// ```
-/// Fields that a kind does not use are zero. Parsing accepts exactly what `emit` writes.
+/// Parsing accepts exactly what `emit` writes.
 extension AttachFrame {
   public static let headerBytes = 80
   /// A principal has at most 255 octets.

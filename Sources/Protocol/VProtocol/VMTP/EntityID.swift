@@ -77,7 +77,6 @@ public struct EntityID: Hashable, Sendable {
 /// Dictionary's default, SipHash against chosen keys, took a tenth of the time of this process.
 /// Identifiers come from kernels that hold the cluster key, and the table's seed is still hashed
 /// in.
-/// goes in.
 @inline(__always)
 private func mixed(_ value: UInt64, _ seed: Int) -> Int {
   let product = (value ^ UInt64(bitPattern: Int64(seed))) &* 0x9E37_79B9_7F4A_7C15

@@ -93,7 +93,9 @@ public struct CodeFlags: OptionSet, Sendable {
   public static let conditional = CodeFlags(rawValue: 0x80)
   /// DGM in a request: no reply is wanted and nothing is retransmitted.
   public static let datagram = CodeFlags(rawValue: 0x40)
-  /// DGM in a response: the operation may be repeated, so the response is not kept.
+  /// DGM in a response: the operation may be repeated.
+  ///
+  /// Without effect here: each server says so of itself.
   public static let idempotent = CodeFlags(rawValue: 0x40)
   /// MDM: word 6 is the mask of blocks.
   public static let deliveryMask = CodeFlags(rawValue: 0x20)

@@ -1,24 +1,30 @@
 import Foundation
 
-/// One page of the protocol's documentation, as far as its operations are read by tests.
-struct ProtocolPage {
+/// The pages of the protocol's documentation, as far as tests read them.
+public struct ProtocolPage {
   /// A row of a table, without the spaces around its cells.
-  typealias Row = [String]
+  public typealias Row = [String]
 
   /// What is between a heading of any depth and the next one.
-  struct Section {
-    let page: String
-    let heading: String
-    let lines: [String]
+  public struct Section: Sendable {
+    public let page: String
+    public let heading: String
+    public let lines: [String]
 
     /// The prose, each run of white space one space.
-    var text: String {
+    public var text: String {
       lines.filter { !$0.hasPrefix("|") }.joined(separator: " ").split(separator: " ")
         .joined(separator: " ")
     }
 
+    /// The blocks between lines of three backquotes.
+    public var blocks: [String] {
+      lines.joined(separator: "\n").components(separatedBy: "```")
+        .enumerated().filter { $0.offset % 2 == 1 }.map(\.element)
+    }
+
     /// The rows below a table's heading cells and its rule; nil where there is no such table.
-    func rows(under heading: Row) -> [Row]? {
+    public func rows(under heading: Row) -> [Row]? {
       guard let start = lines.firstIndex(where: { cells($0) == heading }) else { return nil }
       return lines[start...].dropFirst(2).prefix { $0.hasPrefix("|") }.map(cells)
     }
@@ -31,10 +37,10 @@ struct ProtocolPage {
   }
 
   /// The sections of all pages.
-  static let sections: [Section] = load()
+  public static let sections: [Section] = load()
 
   /// Sections whose heading is a name, a comma and six hexadecimal digits.
-  static let operations: [(name: String, code: UInt32, section: Section)] =
+  public static let operations: [(name: String, code: UInt32, section: Section)] =
     sections.compactMap { section in
       let parts = section.heading.components(separatedBy: ", ")
       guard parts.count == 2, parts[1].count == 6, let code = UInt32(parts[1], radix: 16) else {
@@ -43,12 +49,12 @@ struct ProtocolPage {
       return (parts[0], code, section)
     }
 
-  static func section(_ heading: String) -> Section? {
+  public static func section(_ heading: String) -> Section? {
     sections.first { $0.heading == heading }
   }
 
   /// The properties that a cell starts with: words in code with commas between them.
-  static func properties(_ cell: String) -> Set<String> {
+  public static func properties(_ cell: String) -> Set<String> {
     var properties: Set<String> = []
     var rest = Substring(cell)
     while rest.hasPrefix("`"), let end = rest.dropFirst().firstIndex(of: "`") {
