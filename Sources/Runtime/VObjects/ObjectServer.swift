@@ -164,7 +164,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
   func create(_ request: Request, _ handlers: Handlers) {
     backplane.serve(CreateInstance.self, request) { operation in
       guard operation.mode.isPossible else { return refuse(Refusal(.modeNotSupported), request) }
-      guard Self.isOwn(operation.owner, of: request) else {
+      guard isOwn(operation.owner, of: request) else {
         return refuse(Self.foreignOwner, request)
       }
       var operation = operation
@@ -189,7 +189,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
       end(instance) { [backplane] in backplane.reply(Done(), to: request) }
     case ChangeOwner.code:
       backplane.serve(ChangeOwner.self, request) { operation in
-        guard Self.isOwn(operation.owner, of: request) else {
+        guard isOwn(operation.owner, of: request) else {
           return refuse(Self.foreignOwner, request)
         }
         instances.change(instance, to: operation.owner)
@@ -215,7 +215,7 @@ public final class ObjectServer<Content: Sendable>: Sendable {
 
   /// An owner is a process of the client's own kernel, or, if it is left out, the client itself.
   @inlinable
-  static func isOwn(_ owner: EntityID, of request: Request) -> Bool {
+  func isOwn(_ owner: EntityID, of request: Request) -> Bool {
     owner == .none
       || !owner.isGroup
         && backplane.kernel(of: owner) == backplane.kernel(of: request.client)
