@@ -156,17 +156,55 @@ struct ForwardLossTests {
     }
   }
 
-  @Test("W5: a sealed request, and one to a group, are forwarded like any other", arguments: seeds)
-  func sealedAndGroup(seed: UInt64) {
+  @Test("W3: a call that was forwarded back is worked on for long, and its client goes on waiting")
+  func thereAndBackSlowly() {
+    let simulator = Simulator(seed: 4)
+    let (kea, moa, tui) = (
+      simulator.start("kea"), simulator.start("moa"), simulator.start("tui")
+    )
+    let there = Shared(EntityID.none)
+    let visits = Shared(0)
+    let middle = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+      visits.value += 1
+      guard request.forwardCount > 0 else {
+        return moa.forward(request, request.message, to: there.value)
+      }
+      moa.after(.seconds(8)) { moa.reply(Message(reply: .ok), to: request) }
+    }
+    there.value = tui.makeServer(knowsPrincipals: true) { [unowned tui] request in
+      tui.forward(request, request.message, to: middle)
+    }
+    let response: Response? = outcome(simulator) { completion in
+      kea.send(
+        Message(MessageControlBlock(code: 1)), from: kea.makeClient(user: "ann"), to: middle,
+        options: SendOptions(), completion: completion)
+    }
+    #expect(response?.code == .ok)
+    #expect(visits.value == 2)
+  }
+
+  @Test("W5: a sealed request is forwarded like any other", arguments: seeds)
+  func sealed(seed: UInt64) {
     let chain = Chain(seed: seed, secret: [UInt8](repeating: 7, count: 32))
+    chain.simulator.faults = Faults(loss: 10, duplication: 5, reordering: 10)
+    for call in 1...3 {
+      let response = outcome(chain.simulator, chain.start(3000))
+      #expect(response?.server == chain.last, "V_SEED=\(seed)")
+      #expect(response?.message.mcb[3] == 3000, "V_SEED=\(seed)")
+      #expect(chain.executions.value == call, "V_SEED=\(seed)")
+    }
+  }
+
+  @Test("W5: a member of a group forwards a request to it, and the client has one answer")
+  func ofGroup() {
+    let chain = Chain(seed: 5)
     let group = EntityID(group: 77, low: 7, isUnrestricted: true)
     chain.moa.join(chain.first, group: group)
-    chain.simulator.faults = Faults(loss: 10, duplication: 5, reordering: 10)
-    for (call, target) in [chain.first, group].enumerated() {
-      let response = outcome(chain.simulator, chain.start(3000, to: target))
-      #expect(response?.server == chain.last, "\(target), V_SEED=\(seed)")
-      #expect(response?.message.mcb[3] == 3000, "\(target), V_SEED=\(seed)")
-      #expect(chain.executions.value == call + 1, "\(target), V_SEED=\(seed)")
+    for call in 1...3 {
+      let response = outcome(chain.simulator, chain.start(3000, to: group))
+      #expect(response?.server == chain.last)
+      #expect(response?.message.mcb[3] == 3000)
+      #expect(chain.executions.value == call)
     }
   }
 

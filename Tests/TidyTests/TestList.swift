@@ -28,7 +28,7 @@ enum TestList {
   /// The numbers at the front of the display names of a file's tests.
   static func numbers(in source: String) -> Set<String> {
     var numbers: Set<String> = []
-    for test in source.split(separator: "@Test(").dropFirst() {
+    for test in source.split(separator: "@Test(", omittingEmptySubsequences: false).dropFirst() {
       let name = test.drop { $0.isWhitespace }
       guard name.first == "\"", let end = name.firstRange(of: ": ")?.lowerBound else { continue }
       let front = name[..<end].dropFirst().split(separator: ",").map { $0.trimmed }

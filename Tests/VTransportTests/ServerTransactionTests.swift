@@ -447,7 +447,13 @@ struct ServerTransactionTests {
     for forwards: UInt8 in 0..<2 {
       let packet = try packets(
         .request, Self.id, retransmitCount: 1, forwardCount: forwards)[0]
-      #expect(take(&record, packet, at: after(1)) == .nothing)
+      let (header, bytes) = (packet.header, packet.bytes)
+      #expect(
+        record.handleRequest(header, bytes.span.bytes, from: kernelN, at: after(1)) == .nothing)
+      // The client's own kernel asks, which does not know of the forwards.
+      #expect(
+        take(&record, packet, at: after(1))
+          == .notifyClient(.ok, received: [], retransmitCount: 1))
     }
   }
 }
