@@ -19,7 +19,7 @@ private struct Chain {
   init(
     seed: UInt64, secret: [UInt8]? = nil, takes span: TimeSpan = .microseconds(1),
     isKnown: Bool = true
-  ) {
+  ) throws {
     simulator = Simulator(seed: seed)
     kea = simulator.start("kea", secret: secret)
     moa = simulator.start("moa", secret: secret)
@@ -39,7 +39,8 @@ private struct Chain {
     }
     client = kea.makeClient(user: "ann")
     guard isKnown else { return }
-    #expect(outcome(simulator, start(9))?.message.mcb[3] == 9)
+    let response = try #require(outcome(simulator, start(9)))
+    #expect(response.message.mcb[3] == 9)
     executions.value = 0
   }
 
@@ -58,41 +59,41 @@ private struct Chain {
 @Suite("Forward over a bad network, in the simulator")
 struct ForwardLossTests {
   @Test("W1: a forwarded call is three packets, and the second server answers in its own name")
-  func threePackets() {
-    let chain = Chain(seed: 1)
+  func threePackets() throws {
+    let chain = try Chain(seed: 1)
     let seen = Shared<[PacketHeader]>([])
     chain.simulator.dropsPacket = { packet in
       if let header = header(of: packet) { seen.value.append(header) }
       return false
     }
-    let response = outcome(chain.simulator, chain.start(0))
-    #expect(response?.server == chain.last)
+    let response = try #require(outcome(chain.simulator, chain.start(0)))
+    #expect(response.server == chain.last)
     #expect(seen.value.map(\.function) == [.request, .request, .response])
     #expect(seen.value.map(\.server) == [chain.first, chain.last, chain.last])
     #expect(seen.value.map(\.forwardCount) == [0, 1, 1])
   }
 
   @Test("W2: any one packet of a forwarded call is lost: it is answered, and done once")
-  func eachPacketLost() {
+  func eachPacketLost() throws {
     for (isKnown, lost) in (0..<20).flatMap({ [(false, $0), (true, $0)] }) {
-      let chain = Chain(seed: 2, isKnown: isKnown)
+      let chain = try Chain(seed: 2, isKnown: isKnown)
       let count = Shared(0)
       chain.simulator.dropsPacket = { _ in
         count.value += 1
         return count.value == lost + 1
       }
       for call in 1...3 {
-        let response = outcome(chain.simulator, chain.start(700))
-        #expect(response?.message.mcb[3] == 700, "packet \(lost), \(isKnown)")
+        let response = try #require(outcome(chain.simulator, chain.start(700)))
+        #expect(response.message.mcb[3] == 700, "packet \(lost), \(isKnown)")
         #expect(chain.executions.value == call, "packet \(lost), \(isKnown)")
       }
     }
   }
 
   @Test("W7: a 16 KB request is forwarded with APG, and the forwarder sends what is lost of it")
-  func largeRequest() {
+  func largeRequest() throws {
     var generator = SeededGenerator(seed: 3)
-    let chain = Chain(seed: 3)
+    let chain = try Chain(seed: 3)
     for call in 1...100 {
       let lost = generator.next()
       let counts = Shared([Int](repeating: 0, count: 16))
@@ -107,8 +108,8 @@ struct ForwardLossTests {
         counts.value[index] += 1
         return counts.value[index] == 1 && lost >> UInt64(index) & 1 == 1
       }
-      let response = outcome(chain.simulator, chain.start(16_384))
-      #expect(response?.message.mcb[3] == 16_384)
+      let response = try #require(outcome(chain.simulator, chain.start(16_384)))
+      #expect(response.message.mcb[3] == 16_384)
       #expect(chain.executions.value == call)
       #expect(isAsking.value)
       for (index, count) in counts.value.enumerated() {
@@ -121,7 +122,7 @@ struct ForwardLossTests {
   @Test(
     "W3: a call may be forwarded to a server that had it before, and to the client's own host",
     arguments: seeds)
-  func thereAndBack(seed: UInt64) {
+  func thereAndBack(seed: UInt64) throws {
     let simulator = Simulator(seed: seed)
     let (kea, moa, tui) = (
       simulator.start("kea"), simulator.start("moa"), simulator.start("tui")
@@ -146,12 +147,13 @@ struct ForwardLossTests {
     for loss in [0, 10, 10, 10] {
       simulator.faults = Faults(loss: loss, duplication: loss, reordering: loss)
       visits.value = []
-      let response: Response? = outcome(simulator) { completion in
+      let answer: Response? = outcome(simulator) { completion in
         kea.send(
           Message(MessageControlBlock(code: 1)), from: client, to: middle, options: SendOptions(),
           completion: completion)
       }
-      #expect(response?.code == .ok, "V_SEED=\(seed)")
+      let response = try #require(answer, "V_SEED=\(seed)")
+      #expect(response.code == .ok, "V_SEED=\(seed)")
       #expect(visits.value == ["moa 0", "tui 1", "moa 2", "kea 3"], "V_SEED=\(seed)")
     }
   }
@@ -184,26 +186,26 @@ struct ForwardLossTests {
   }
 
   @Test("W5: a sealed request is forwarded like any other", arguments: seeds)
-  func sealed(seed: UInt64) {
-    let chain = Chain(seed: seed, secret: [UInt8](repeating: 7, count: 32))
+  func sealed(seed: UInt64) throws {
+    let chain = try Chain(seed: seed, secret: [UInt8](repeating: 7, count: 32))
     chain.simulator.faults = Faults(loss: 10, duplication: 5, reordering: 10)
     for call in 1...3 {
-      let response = outcome(chain.simulator, chain.start(3000))
-      #expect(response?.server == chain.last, "V_SEED=\(seed)")
-      #expect(response?.message.mcb[3] == 3000, "V_SEED=\(seed)")
+      let response = try #require(outcome(chain.simulator, chain.start(3000)))
+      #expect(response.server == chain.last, "V_SEED=\(seed)")
+      #expect(response.message.mcb[3] == 3000, "V_SEED=\(seed)")
       #expect(chain.executions.value == call, "V_SEED=\(seed)")
     }
   }
 
   @Test("W5: a member of a group forwards a request to it, and the client has one answer")
-  func ofGroup() {
-    let chain = Chain(seed: 5)
+  func ofGroup() throws {
+    let chain = try Chain(seed: 5)
     let group = EntityID(group: 77, low: 7, isUnrestricted: true)
     chain.moa.join(chain.first, group: group)
     for call in 1...3 {
-      let response = outcome(chain.simulator, chain.start(3000, to: group))
-      #expect(response?.server == chain.last)
-      #expect(response?.message.mcb[3] == 3000)
+      let response = try #require(outcome(chain.simulator, chain.start(3000, to: group)))
+      #expect(response.server == chain.last)
+      #expect(response.message.mcb[3] == 3000)
       #expect(chain.executions.value == call)
     }
   }
@@ -211,8 +213,8 @@ struct ForwardLossTests {
   @Test(
     "W6: the forwarder crashes: its client has one result, which is right or says what is known",
     arguments: [false, true])
-  func forwarderCrashes(isLost: Bool) {
-    let chain = Chain(seed: 6, takes: .milliseconds(300))
+  func forwarderCrashes(isLost: Bool) throws {
+    let chain = try Chain(seed: 6, takes: .milliseconds(300))
     let codes = Shared<[ReplyCode]>([])
     let isForwarded = Shared(false)
     chain.simulator.dropsPacket = { packet in
