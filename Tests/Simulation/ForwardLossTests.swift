@@ -158,7 +158,7 @@ struct ForwardLossTests {
     }
   }
 
-  @Test("W3: a call that was forwarded back is worked on for long, and its client goes on waiting")
+  @Test("W3: a call that was forwarded back is worked on for long, and its client is told so")
   func thereAndBackSlowly() {
     let simulator = Simulator(seed: 4)
     let (kea, moa, tui) = (
@@ -176,6 +176,11 @@ struct ForwardLossTests {
     there.value = tui.makeServer(knowsPrincipals: true) { [unowned tui] request in
       tui.forward(request, request.message, to: middle)
     }
+    let told = Shared(0)
+    simulator.dropsPacket = { packet in
+      if notification(in: packet) == .ok { told.value += 1 }
+      return false
+    }
     let response: Response? = outcome(simulator) { completion in
       kea.send(
         Message(MessageControlBlock(code: 1)), from: kea.makeClient(user: "ann"), to: middle,
@@ -183,6 +188,8 @@ struct ForwardLossTests {
     }
     #expect(response?.code == .ok)
     #expect(visits.value == 2)
+    // It asks the kernel that it knows, every 0.5 s in the end.
+    #expect(told.value > 10)
   }
 
   @Test("W5: a sealed request is forwarded like any other", arguments: seeds)
