@@ -130,7 +130,9 @@ let testing: [Target] = [
   tests("VTransportTests", ["VTransport", "VProtocol", "NetworkFaults"]),
   tests("VKernelTests", ["VKernel", "VTransport", "VProtocol"]),
   tests("VSealingTests", ["VSealing"]),
-  tests("VNodeTests", ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures"]),
+  tests(
+    "VNodeTests",
+    ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures", "NetworkFaults"]),
   tests(
     "VMountTests",
     ["VMount", "VFuse", "VClient", "VNode", "VDirectory", "VRuntime", "VProtocol"]),

@@ -13,7 +13,9 @@ extension LabTests {
       var rejected: [Rejected]
     }
 
-    @Test("damaged, replayed, reflected, unsealed and cut packets are listed by reason and source")
+    @Test(
+      "F2: damaged, replayed, reflected, unsealed and cut packets are listed by reason and source"
+    )
     func packets() async throws {
       let lab = try await Lab.shared()
       let directory = try await lab.makeDirectory(on: "kea", "under-fire")

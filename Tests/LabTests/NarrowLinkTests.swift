@@ -5,7 +5,8 @@ extension LabTests {
   @Suite("A link of 576 octets", .tags(.mount))
   struct NarrowLinkTests {
     @Test(
-      "carries files whole, in both directions", arguments: [["kea"], ["moa"], ["kea", "moa"]])
+      "M2, M3: carries files whole, in both directions",
+      arguments: [["kea"], ["moa"], ["kea", "moa"]])
     func files(narrow: [String]) async throws {
       let lab = try await Lab.shared()
       let directory = try await lab.makeDirectory(on: "moa", "narrow-\(narrow.joined())")

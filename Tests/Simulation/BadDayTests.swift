@@ -177,7 +177,7 @@ struct BadDayTests {
     }
   }
 
-  @Test("without room for another record a request waits, and is done once there is room")
+  @Test("O1: without room for another record a request waits, and is done once there is room")
   func busy() {
     let simulator = Simulator(seed: 13)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))

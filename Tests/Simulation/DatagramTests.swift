@@ -31,7 +31,7 @@ struct DatagramTests {
     #expect(heard.value == (1...6).map { "\($0) ann@kea" })
   }
 
-  @Test("a lost datagram is not repeated, and its client goes on")
+  @Test("G1: a lost datagram is not repeated, and its client goes on")
   func lost() {
     let simulator = Simulator(seed: 42)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))

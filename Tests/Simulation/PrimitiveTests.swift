@@ -35,7 +35,7 @@ struct ForwardTests {
   }
 
   @Test(
-    "a request forwarded to a third host is answered by it, once, as the client's principal",
+    "W2: a request forwarded to a third host is answered by it, once, as the client's principal",
     arguments: seeds)
   func thirdHost(seed: UInt64) {
     let simulator = Simulator(seed: seed)
@@ -106,7 +106,7 @@ struct ForwardTests {
 struct GroupTests {
   static let group = EntityID(group: 77, low: 0xE000_0100, isUnrestricted: true)
 
-  @Test("every member of a group answers once, those of this host as well", arguments: seeds)
+  @Test("G3: every member of a group answers once, those of this host as well", arguments: seeds)
   func collect(seed: UInt64) {
     let simulator = Simulator(seed: seed)
     simulator.faults = Faults(duplication: 30, reordering: 10)
@@ -141,7 +141,7 @@ struct GroupTests {
     #expect(Set(heard.value) == members && heard.value.count == members.count, "V_SEED=\(seed)")
   }
 
-  @Test("the co-resident qualifier reaches the members of one kernel and no others")
+  @Test("G7: the co-resident qualifier reaches the members of one kernel and no others")
   func coResident() {
     let simulator = Simulator(seed: 4)
     let nodes = ["kea", "moa", "tui"].map { simulator.start($0) }
@@ -176,7 +176,7 @@ struct GroupTests {
     #expect(ask(near: someone) == .retransmissionTimeout)
   }
 
-  @Test("a group without members ends after 2.0 s; a time limit ends it earlier")
+  @Test("G1: a group without members ends after 2.0 s; a time limit ends it earlier")
   func noMembers() {
     let simulator = Simulator(seed: 1)
     let kea = simulator.start("kea")
@@ -263,7 +263,7 @@ struct KernelCornerTests {
     #expect(isLost)
   }
 
-  @Test("a request forwarded back to the client's own host is answered there", arguments: seeds)
+  @Test("W3: a request forwarded back to the client's own host is answered there", arguments: seeds)
   func forwardHome(seed: UInt64) {
     let simulator = Simulator(seed: seed)
     simulator.faults = Faults(loss: 10, duplication: 10, reordering: 10)

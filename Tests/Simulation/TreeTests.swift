@@ -81,7 +81,7 @@ struct TreeTests {
     #expect(bell.closed.withLock { $0 } == 1 && manager.instanceCount == 0)
   }
 
-  @Test("ends the instances and waits of a dead process, and of a host that fell silent")
+  @Test("C5: ends the instances and waits of a dead process, and of a host that fell silent")
   func owners() throws {
     let bell = Bell()
     let manager = TreeManager(moa, TreeContext([("bell", .file(bell))]))

@@ -19,20 +19,22 @@ struct CoResidentTests {
     return test.taken().count { if case .invoke = $0 { true } else { false } }
   }
 
-  @Test("with no entity it means the client's own kernel, and no other answers")
+  @Test("G7: with no entity it means the client's own kernel, and no other answers")
   func noEntity() {
     #expect(deliveries(near: .none) == 0)
     #expect(deliveries(near: .manager(of: TestKernel.id)) == 1)
     #expect(deliveries(near: .manager(of: KernelID(moa))) == 0)
   }
 
-  @Test("with a group it means the kernels that have members of it")
+  @Test("G8: with a group it means the kernels that have members of it")
   func group() {
     #expect(deliveries(near: Self.jobs) == 0)
     #expect(deliveries(near: Self.jobs, joinsJobs: true) == 1)
   }
 
-  @Test("a request qualified by a group goes to all kernels, and here only beside a member of it")
+  @Test(
+    "G8: a request qualified by a group goes to all kernels, and here only beside a member of it"
+  )
   func groupSent() {
     for joinsJobs in [false, true] {
       var test = TestKernel()

@@ -37,7 +37,9 @@ struct ManagementTests {
     return test.completions()[client]
   }
 
-  @Test("the end of a transaction is believed of the manager of the kernel that was asked, alone")
+  @Test(
+    "Q3: the end of a transaction is believed of the manager of the kernel that was asked, alone"
+  )
   func notifications() {
     let tui = KernelID(0x0A4D_0003)
     #expect(end(told: .manager(of: moa), through: moa, at: 61044) == .nonexistentEntity)

@@ -22,7 +22,7 @@ struct RepetitionTests {
     #expect(test.kernel.clientStatus().isEmpty)
   }
 
-  @Test("a client that never says whether its response came is asked for half a minute")
+  @Test("C6: a client that never says whether its response came is asked for half a minute")
   func unconfirmedResponse() {
     var test = TestKernel()
     let server = test.kernel.makeServer(.atMostOnce)

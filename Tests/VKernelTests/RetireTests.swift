@@ -122,7 +122,7 @@ struct NumberTests {
     #expect(numbers == [last - 1, last, 16, 17])
   }
 
-  @Test("that were given back come again after 15 minutes and not before")
+  @Test("I1: that were given back come again after 15 minutes and not before")
   func quarantine() {
     func time(_ seconds: Int64) -> Time { Time(nanoseconds: seconds * 1_000_000_000) }
     var numbers = EntityNumbers(start: last)

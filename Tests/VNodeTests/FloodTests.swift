@@ -18,7 +18,7 @@ struct FloodTests {
     return packet
   }
 
-  @Test("costs no key, however many senders it invents, and is hardly answered")
+  @Test("Q4: costs no key, however many senders it invents, and is hardly answered")
   func strangers() {
     let derived = kea.node.keyDerivations
     for sender: UInt32 in 1...20_000 {

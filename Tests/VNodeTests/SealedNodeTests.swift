@@ -75,7 +75,7 @@ struct SealedNodeTests {
   private let answer = Fixture.named("s2").bytes
   private let announcement = Fixture.named("s3").bytes
 
-  @Test("a sealed probe is answered with exactly the sealed golden answer")
+  @Test("F1: a sealed probe is answered with exactly the sealed golden answer")
   func golden() throws {
     let bench = Bench()
     #expect(bench.node.id == Self.kernelN)
@@ -111,7 +111,7 @@ struct SealedNodeTests {
     #expect(sent[1].destination == .group(.managerGroup))
   }
 
-  @Test("a sealed packet with any flipped bit is refused and has no effect")
+  @Test("Q1: a sealed packet with any flipped bit is refused and has no effect")
   func flips() {
     let bench = Bench()
     for fixture in [probe, announcement] {
@@ -157,7 +157,7 @@ struct SealedNodeTests {
     #expect(bench.refusal(of: packet) == nil)
   }
 
-  @Test("a packet is accepted once")
+  @Test("Q1: a packet is accepted once")
   func replay() {
     let bench = Bench()
     for packet in [probe, announcement] {
@@ -175,7 +175,7 @@ struct SealedNodeTests {
     #expect(bench.refusal(of: probe) == nil)
   }
 
-  @Test("a packet that comes back to its sender is refused")
+  @Test("Q1: a packet that comes back to its sender is refused")
   func reflected() {
     let bench = Bench()
     #expect(bench.refusal(of: probe) == nil)
@@ -200,7 +200,7 @@ struct SealedNodeTests {
     }
   }
 
-  @Test("a sealed node accepts no clear packet", arguments: Fixture.clear)
+  @Test("Q2: a sealed node accepts no clear packet", arguments: Fixture.clear)
   func clearPacket(fixture: Fixture) {
     // c09 has the EPG bit set, and so is treated as a sealed one.
     let looksSealed = fixture.name.hasPrefix("c09")
@@ -209,7 +209,7 @@ struct SealedNodeTests {
       "clear")
   }
 
-  @Test("a clear node accepts no sealed packet", arguments: Fixture.sealed)
+  @Test("Q2: a clear node accepts no sealed packet", arguments: Fixture.sealed)
   func sealedPacket(fixture: Fixture) {
     Bench(secret: nil).expectRefusal(of: fixture.bytes, .unexpectedSealing, "sealed")
   }

@@ -6,7 +6,7 @@ import VProtocol
 struct ChecksumTests {
   private static let summed = Fixture.clear.filter { $0.bytes.suffix(4) != [0, 0, 0, 0] }
 
-  @Test("a flip of any one bit is noticed", arguments: summed)
+  @Test("F2: a flip of any one bit is noticed", arguments: summed)
   func singleBits(fixture: Fixture) {
     let isHeaderOnly = fixture.name.hasPrefix("c11")
     for bit in 0..<(fixture.bytes.count * 8) {
@@ -20,7 +20,7 @@ struct ChecksumTests {
     }
   }
 
-  @Test("two words of one cluster may change places unnoticed")
+  @Test("F3: two words of one cluster may change places unnoticed")
   func swappedWithin() {
     var bytes = Fixture.named("v3").bytes
     bytes.swapAt(0, 4)
@@ -29,7 +29,7 @@ struct ChecksumTests {
     #expect(isSound(bytes))
   }
 
-  @Test("words of neighbouring clusters may not")
+  @Test("F3: words of neighbouring clusters may not")
   func swappedAcross() {
     var bytes = Fixture.named("v3").bytes
     bytes.swapAt(4, 44)
@@ -38,14 +38,14 @@ struct ChecksumTests {
     #expect(!isSound(bytes))
   }
 
-  @Test("four zero octets mean that there is none")
+  @Test("F5: four zero octets mean that there is none")
   func absent() {
     for fixture in Self.summed {
       #expect(isSound(fixture.body + [0, 0, 0, 0]))
     }
   }
 
-  @Test("with HCO, damage to the data passes and damage to the header does not")
+  @Test("F5: with HCO, damage to the data passes and damage to the header does not")
   func headerOnly() {
     let packet = Fixture.named("c11").bytes
     for index in packet.indices.dropLast(4) {
@@ -78,7 +78,7 @@ struct ChecksumTests {
 @Suite("Delivery mask")
 struct DeliveryMaskTests {
   @Test(
-    "the whole mask of a segment",
+    "F6: the whole mask of a segment",
     arguments: [
       (0, 0), (1, 1), (511, 1), (512, 1), (513, 3), (1024, 3), (1025, 7), (15_872, 0x7FFF_FFFF),
       (15_873, UInt32.max), (16_383, .max), (16_384, .max),

@@ -4,7 +4,7 @@ import VProtocol
 
 @Suite("Golden packets")
 struct GoldenPacketTests {
-  @Test("a header is emitted exactly as it was read", arguments: Fixture.clear)
+  @Test("F1: a header is emitted exactly as it was read", arguments: Fixture.clear)
   func bitExact(fixture: Fixture) throws {
     let header = try parse(fixture.body)
     let data = Array(fixture.body.dropFirst(PacketHeader.byteCount))
@@ -12,7 +12,7 @@ struct GoldenPacketTests {
     #expect(header.dataBytes == data.count)
   }
 
-  @Test("the checksum is the one in the packet", arguments: Fixture.clear)
+  @Test("F1: the checksum is the one in the packet", arguments: Fixture.clear)
   func checksums(fixture: Fixture) throws {
     let sent = Array(fixture.bytes.suffix(Checksum.byteCount))
     let isHeaderOnly = try parse(fixture.body).packetFlags.contains(.headerChecksumOnly)

@@ -98,7 +98,7 @@ struct EntityIDTests {
 @Suite("Transaction identifier")
 struct TransactionIDTests {
   @Test(
-    "newer is 1 to 2^31 - 1 ahead, also across the wrap",
+    "R6: newer is 1 to 2^31 - 1 ahead, also across the wrap",
     arguments: [0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x1234_5678] as [UInt32])
   func serial(start: UInt32) {
     let id = TransactionID(start)

@@ -104,14 +104,14 @@ struct PacketHeaderTests {
     #expect(try parse(bytes) == plain)
   }
 
-  @Test("only this protocol's version is accepted", arguments: 0..<8)
+  @Test("F8: only this protocol's version is accepted", arguments: 0..<8)
   func version(number: UInt8) {
     var bytes = emit(plain)
     bytes[8] = bytes[8] & 0x1F | number << 5
     #expect(refusal(of: bytes) == (number == 1 ? nil : .badVersion(number)))
   }
 
-  @Test("only domains 1 and 0x1045 are ours")
+  @Test("F8: only domains 1 and 0x1045 are ours")
   func domains() throws {
     for domain: UInt16 in 0..<0x2000 {
       var header = plain
@@ -134,21 +134,21 @@ struct PacketHeaderTests {
 
   // MARK: rule 4: the size
 
-  @Test("an odd Length is refused whatever the packet's size is", arguments: [1, 3, 4095])
+  @Test("F4: an odd Length is refused whatever the packet's size is", arguments: [1, 3, 4095])
   func oddLength(words: UInt32) {
     var bytes = emit(plain) + [UInt8](repeating: 0, count: Int(words) * 4)
     store(0x3045_0000 | words, at: 8, in: &bytes)
     #expect(refusal(of: bytes) == .badLength)
   }
 
-  @Test("a Length beyond 4,096 is refused", arguments: [4098, 8190])
+  @Test("F4: a Length beyond 4,096 is refused", arguments: [4098, 8190])
   func longLength(words: UInt32) {
     var bytes = emit(plain) + [UInt8](repeating: 0, count: Int(words) * 4)
     store(0x3045_0000 | words, at: 8, in: &bytes)
     #expect(refusal(of: bytes) == .badLength)
   }
 
-  @Test("a Length that does not match the packet is refused")
+  @Test("F4: a Length that does not match the packet is refused")
   func lengthMismatch() {
     for words: UInt32 in stride(from: 2, through: 4096, by: 2) {
       var bytes = emit(plain)
@@ -167,7 +167,7 @@ struct PacketHeaderTests {
 
   // MARK: rule 5: the blocks
 
-  @Test("a block beyond the segment is refused", arguments: [0, 1, 512, 513, 15_872, 15_873])
+  @Test("F4: a block beyond the segment is refused", arguments: [0, 1, 512, 513, 15_872, 15_873])
   func blocksBeyond(size: Int) throws {
     for block in 0..<32 {
       var header = plain
@@ -180,7 +180,7 @@ struct PacketHeaderTests {
     }
   }
 
-  @Test("blocks and Length must agree", arguments: 0..<8)
+  @Test("F4: blocks and Length must agree", arguments: 0..<8)
   func blocksAndLength(mask: UInt32) {
     let size = 1030
     for words in stride(from: 0, through: 264, by: 2) {
@@ -195,7 +195,7 @@ struct PacketHeaderTests {
     }
   }
 
-  @Test("without SDA there are neither data nor blocks")
+  @Test("F4: without SDA there are neither data nor blocks")
   func dataWithoutSegment() {
     var header = plain
     header.mcb[7] = 8

@@ -59,7 +59,7 @@ struct ClientTransactionTests {
     #expect(transaction.retransmitCount == 0)
   }
 
-  @Test("awaiting: silence repeats the header alone, with APG, doubling up to 100 ms")
+  @Test("L1, L9: awaiting: silence repeats the header alone, with APG, doubling up to 100 ms")
   func awaitingTimeout() {
     var transaction = begin(segment: 3000)
     var gaps: [Int64] = []
@@ -114,7 +114,7 @@ struct ClientTransactionTests {
     #expect(transaction.repeatAt == after(1) + .microseconds(250))
   }
 
-  @Test("awaiting: OK means that the server works; it is asked again after doubling times")
+  @Test("C7: awaiting: OK means that the server works; it is asked again after doubling times")
   func awaitingOK() {
     var transaction = begin()
     #expect(timeOut(&transaction, at: after(50)) == .transmit([], acknowledge: true))
@@ -126,7 +126,7 @@ struct ClientTransactionTests {
     #expect(transaction.repeatAt == after(60 + 500), "at most 500 ms")
   }
 
-  @Test("awaiting: RETRY sends what is missing, and only that")
+  @Test("L4: awaiting: RETRY sends what is missing, and only that")
   func awaitingRetry() {
     for mask: UInt32 in 0..<64 {
       var transaction = begin(segment: 3000)
@@ -155,6 +155,17 @@ struct ClientTransactionTests {
     #expect(transaction.repeatAt == after(3 + 100))
     #expect(
       timeOut(&transaction, at: transaction.repeatAt) == .transmit([], acknowledge: true))
+  }
+
+  @Test("O6: the user's time limit ends it on time, however often the server is BUSY")
+  func busyLimit() {
+    var transaction = begin(limit: .seconds(3))
+    for time: Int64 in stride(from: 10, to: 3000, by: 10) {
+      #expect(tell(&transaction, notify(.busy), at: after(time)) == .nothing)
+    }
+    #expect(transaction.repeatAt > after(3000))
+    #expect(timeOut(&transaction, at: after(2999)) == .nothing)
+    #expect(timeOut(&transaction, at: after(3000)) == .fail(.userTimeout))
   }
 
   @Test(
@@ -189,7 +200,7 @@ struct ClientTransactionTests {
 
   // MARK: receiving response
 
-  @Test("receiving: the last packet completes it, in every order")
+  @Test("R1: receiving: the last packet completes it, in every order")
   func receiving() throws {
     let packets = try packets(.response, Self.id, segment: 2100)
     #expect(packets.count == 3)
@@ -242,7 +253,7 @@ struct ClientTransactionTests {
     }
   }
 
-  @Test("receiving: a packet that does not belong to the group changes nothing")
+  @Test("R8: receiving: a packet that does not belong to the group changes nothing")
   func receivingMismatch() throws {
     let (good, other) = (
       try packets(.response, Self.id, segment: 2100),
@@ -277,7 +288,7 @@ struct ClientTransactionTests {
       collects: true, at: start, roundTrip: RoundTrip())
   }
 
-  @Test("collecting: each member's response counts once, however often it comes")
+  @Test("R7: collecting: each member's response counts once, however often it comes")
   func collectingOnce() throws {
     var transaction = collecting()
     for member: UInt32 in 20..<30 {
@@ -342,7 +353,7 @@ struct ClientTransactionTests {
 
   // MARK: which packets are for it
 
-  @Test("only its own transaction and its own server answer it, unless it was forwarded")
+  @Test("R5: only its own transaction and its own server answer it, unless it was forwarded")
   func answered() throws {
     let other = EntityID(kernel: kernelN, discriminator: 99)
     func header(_ id: UInt32, _ from: EntityID, _ forwards: UInt8) throws -> PacketHeader {

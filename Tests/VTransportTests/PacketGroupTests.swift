@@ -11,7 +11,7 @@ struct TransmissionTests {
     }
   }
 
-  @Test("RFC 1045's example: 14.5 blocks, mask 0x74FF, six packets")
+  @Test("F7: RFC 1045's example: 14.5 blocks, mask 0x74FF, six packets")
   func example() throws {
     #expect(
       try masks(segment: 0x1D00, mask: 0x74FF) == [0x3, 0xC, 0x30, 0xC0, 0x1400, 0x6000])
@@ -104,7 +104,7 @@ struct PacketGroupReceptionTests {
     reception.accept(packet.header, packet.bytes.span.bytes)
   }
 
-  @Test("six packets make one message in each of their 720 orders")
+  @Test("R1: six packets make one message in each of their 720 orders")
   func orders() {
     #expect(six.count == 6)
     let orders = permutations(6)
@@ -123,7 +123,7 @@ struct PacketGroupReceptionTests {
 
   private func blocks(of packet: Int) -> Int { six[packet].header.delivery.blockCount }
 
-  @Test("every packet twice, in any order, changes nothing")
+  @Test("R2: every packet twice, in any order, changes nothing")
   func duplicates() {
     var generator = SeededGenerator(seed: 2)
     for _ in 0..<200 {
@@ -159,7 +159,7 @@ struct PacketGroupReceptionTests {
     #expect(reception.isComplete == (present == 63))
   }
 
-  @Test("a packet of another message is refused and leaves no trace")
+  @Test("R8: a packet of another message is refused and leaves no trace")
   func mismatch() throws {
     let others = [
       try packets(.request, 1, segment: Self.size, code: 0x7702)[1],
@@ -193,11 +193,36 @@ struct PacketGroupReceptionTests {
     #expect(reception.message() == message())
   }
 
-  @Test("data come out as they went in", arguments: [0, 1, 511, 512, 513, 1024, 16_383, 16_384])
+  @Test(
+    "F6: data come out as they went in", arguments: [0, 1, 511, 512, 513, 1024, 16_383, 16_384])
   func data(size: Int) throws {
     let packets = try packets(.request, 1, segment: size)
     var reception = PacketGroupReception(packets[0].header)
     for packet in packets.reversed() { #expect(take(packet, into: &reception)) }
     #expect(reception.message() == message(segment: size))
+  }
+
+  @Test("B3: packets of 1, 2, 17 or 32 blocks, or of all these, make the same message")
+  func packetSizes() {
+    let segment = pattern(16_384)
+    var mcb = MessageControlBlock(code: 0x7701)
+    mcb.setSegmentSize(segment.count)
+    for sizes in [[1], [2], [17], [32], [1, 17, 2, 3, 9]] {
+      var header = PacketHeader(
+        function: .request, client: client, transaction: TransactionID(1), server: server, mcb: mcb)
+      var reception = PacketGroupReception(header)
+      var (first, count) = (0, 0)
+      while first < 32 {
+        let blocks = min(sizes[count % sizes.count], 32 - first)
+        let octets = (first * 512)..<((first + blocks) * 512)
+        header.delivery = DeliveryMask(rawValue: UInt32(((1 << blocks) - 1) << first))
+        let packet = [UInt8](repeating: 0, count: PacketHeader.byteCount) + segment[octets]
+        #expect(!reception.isComplete)
+        let isTaken = reception.accept(header, packet.span.bytes)
+        #expect(isTaken)
+        (first, count) = (first + blocks, count + 1)
+      }
+      #expect(reception.message().segment == segment, "\(sizes)")
+    }
   }
 }

@@ -109,7 +109,7 @@ struct ServerTransactionTests {
     #expect(record.echoedRetransmitCount == 1)
   }
 
-  @Test("awaiting probe: a client that waits for another transaction did not send this request")
+  @Test("R9: awaiting probe: a client that waits for another transaction did not send this request")
   func probeOther() throws {
     for (id, awaiting) in [(5, false), (9, true), (9, false)] as [(UInt32, Bool)] {
       var record = try probing()
@@ -127,7 +127,7 @@ struct ServerTransactionTests {
     #expect(take(&record, try packets(.request, 9)[0], at: after(2)) == .deliver(message()))
   }
 
-  @Test("awaiting probe: a finished transaction is not executed by its own late duplicate")
+  @Test("R9: awaiting probe: a finished transaction is not executed by its own late duplicate")
   func probeThenDuplicate() throws {
     var record = try probing()
     #expect(record.handleProbe(state(9, awaiting: false), at: after(1)) == .nothing)
@@ -154,7 +154,7 @@ struct ServerTransactionTests {
 
   // MARK: receiving
 
-  @Test("receiving: the rest makes it whole, in every order, once")
+  @Test("R1: receiving: the rest makes it whole, in every order, once")
   func receiving() throws {
     let packets = try packets(.request, Self.id, segment: 2100)
     for order in permutations(3) {
@@ -171,7 +171,7 @@ struct ServerTransactionTests {
     }
   }
 
-  @Test("receiving: the rest is waited for 1 ms, 250 us if there is a hole, then asked for")
+  @Test("L4, L7: receiving: the rest is waited for 1 ms, 250 us if there is a hole, then asked for")
   func receivingTimeout() throws {
     var record = try probing(segment: 2100)
     #expect(record.handleProbe(state(), at: start) == .nothing)
@@ -189,7 +189,7 @@ struct ServerTransactionTests {
     #expect(timeOut(&record, at: record.wakeAt) == .drop, "nobody sends the rest")
   }
 
-  @Test("receiving: a bare header with APG is answered at once with the blocks so far")
+  @Test("L8: receiving: a bare header with APG is answered at once with the blocks so far")
   func receivingBareHeader() throws {
     var record = try probing(segment: 2100)
     _ = record.handleProbe(state(), at: start)
@@ -210,7 +210,7 @@ struct ServerTransactionTests {
 
   // MARK: processing
 
-  @Test("processing: one OK for a repeated request, none for a stray copy")
+  @Test("R2: processing: one OK for a repeated request, none for a stray copy")
   func processingRepeated() throws {
     var record = try processing(segment: 1024)
     func ok(_ count: UInt8) -> ServerTransaction.Action {
@@ -234,7 +234,7 @@ struct ServerTransactionTests {
     #expect(answers.count { $0 != .nothing } == 1)
   }
 
-  @Test("processing: it lasts until the reply, unless the client's kernel is lost")
+  @Test("C5: processing: it lasts until the reply, unless the client's kernel is lost")
   func processingTimeout() throws {
     var record = try processing()
     #expect(record.wakeAt == after(10_000))
@@ -243,7 +243,7 @@ struct ServerTransactionTests {
     #expect(timeOut(&record, at: after(20_000), isPeerLost: true) == .drop)
   }
 
-  @Test("processing: a newer request is delivered, and the older one's reply is dropped")
+  @Test("C8: processing: a newer request is delivered, and the older one's reply is dropped")
   func processingNewer() throws {
     var record = try processing()
     #expect(take(&record, try packets(.request, 6)[0], at: after(1)) == .deliver(message()))
@@ -261,7 +261,7 @@ struct ServerTransactionTests {
 
   // MARK: responded
 
-  @Test("responded: the response is kept and its client asked after 5 s whether it came")
+  @Test("C6: responded: the response is kept and its client asked after 5 s whether it came")
   func respondedTimeout() throws {
     var record = try responded()
     #expect(record.response == message(segment: 3000))
@@ -271,7 +271,7 @@ struct ServerTransactionTests {
     #expect(timeOut(&record, at: after(10_000), isPeerLost: true) == .drop)
   }
 
-  @Test("responded: a repeated request gets the kept response, a stray copy does not")
+  @Test("L2, R3: responded: a repeated request gets the kept response, a stray copy does not")
   func respondedRepeated() throws {
     var record = try responded()
     let whole = DeliveryMask(rawValue: 0b111111)
@@ -281,7 +281,7 @@ struct ServerTransactionTests {
     #expect(take(&record, try repeated(control: [], count: 0), at: after(1)) == .nothing)
   }
 
-  @Test("responded: RETRY repeats what is missing, RETRY_ALL everything", arguments: 0..<64)
+  @Test("L5: responded: RETRY repeats what is missing, RETRY_ALL everything", arguments: 0..<64)
   func respondedRetry(mask: UInt32) throws {
     var record = try responded()
     #expect(
@@ -313,7 +313,7 @@ struct ServerTransactionTests {
     }
   }
 
-  @Test("responded: the next request acknowledges the response")
+  @Test("B5: responded: the next request acknowledges the response")
   func respondedNewer() throws {
     var record = try responded()
     #expect(take(&record, try packets(.request, 6)[0], at: after(1)) == .deliver(message()))
@@ -348,7 +348,7 @@ struct ServerTransactionTests {
       code: code, retransmitCount: 0)
   }
 
-  @Test("forwarded: a repeated request is answered OK, and the next server is asked")
+  @Test("W2: forwarded: a repeated request is answered OK, and the next server is asked")
   func forwardedRepeated() throws {
     var record = try passedOn()
     #expect(record.forwarded?.target == other)
@@ -359,7 +359,7 @@ struct ServerTransactionTests {
     #expect(take(&record, try repeated(control: [], count: 0), at: after(1)) == .nothing)
   }
 
-  @Test("forwarded: RETRY of the next server sends it the missing blocks")
+  @Test("W7: forwarded: RETRY of the next server sends it the missing blocks")
   func forwardedRetry() throws {
     var record = try passedOn()
     #expect(record.handleRemoteNotify(remoteNotify(.ok), at: after(1)) == .nothing)
@@ -404,7 +404,7 @@ struct ServerTransactionTests {
     #expect(take(&record, try packets(.request, 6)[0], at: after(1)) == .deliver(message()))
   }
 
-  @Test("discarded: the record goes after 5 s")
+  @Test("C6: discarded: the record goes after 5 s")
   func discardedTimeout() throws {
     var record = try discarded()
     #expect(timeOut(&record, at: after(4999)) == .nothing)
@@ -413,7 +413,7 @@ struct ServerTransactionTests {
 
   // MARK: in every state
 
-  @Test("an older request is dropped in every state, also across the wrap")
+  @Test("R4, R6: an older request is dropped in every state, also across the wrap")
   func older() throws {
     for make in [
       { try self.probing() }, { try self.processing() }, { try self.responded() },
@@ -428,7 +428,7 @@ struct ServerTransactionTests {
     }
   }
 
-  @Test("transaction numbers go on at 0 after the last one")
+  @Test("R6: transaction numbers go on at 0 after the last one")
   func wrap() throws {
     let last = try packets(.request, .max)[0]
     var record = ServerTransaction(last.header, last.bytes.span.bytes, from: kernelS, at: start)
@@ -438,7 +438,7 @@ struct ServerTransactionTests {
     #expect(take(&record, last, at: start) == .nothing)
   }
 
-  @Test("a higher forward count is a request that was forwarded back, a lower one is old")
+  @Test("W3: a higher forward count is a request that was forwarded back, a lower one is old")
   func forwarded() throws {
     var record = try processing()
     let twice = try packets(.request, Self.id, retransmitCount: 1, forwardCount: 2)[0]
@@ -447,7 +447,13 @@ struct ServerTransactionTests {
     for forwards: UInt8 in 0..<2 {
       let packet = try packets(
         .request, Self.id, retransmitCount: 1, forwardCount: forwards)[0]
-      #expect(take(&record, packet, at: after(1)) == .nothing)
+      let (header, bytes) = (packet.header, packet.bytes)
+      #expect(
+        record.handleRequest(header, bytes.span.bytes, from: kernelN, at: after(1)) == .nothing)
+      // The client's own kernel asks, which does not know of the forwards.
+      #expect(
+        take(&record, packet, at: after(1))
+          == .notifyClient(.ok, received: [], retransmitCount: 1))
     }
   }
 }

@@ -180,7 +180,12 @@ public struct ServerTransaction: Sendable {
     _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time
   ) -> Action {
     if header.transaction == id {
-      if header.forwardCount < forwardCount - forwardsHere { return .nothing }
+      if header.forwardCount < forwardCount - forwardsHere {
+        // It has been forwarded back since: the client, which knows only this kernel, asks again.
+        guard header.forwardCount == 0, reception == nil, state != .discarded
+        else { return .nothing }
+        self.peer = peer
+      }
       if header.forwardCount <= forwardCount {
         return handleRepeated(header, packet, from: peer, at: now)
       }
@@ -190,7 +195,8 @@ public struct ServerTransaction: Sendable {
     takeUp(header, packet, from: peer)
     // The answer to a probe under way is about this newer request as well.
     if state == .awaitingProbe { return .nothing }
-    return deliverOrWait(at: now)
+    state = .receiving
+    return askForMissing(header, at: now) ?? deliverOrWait(at: now)
   }
 
   /// The client's kernel answered a probe.
