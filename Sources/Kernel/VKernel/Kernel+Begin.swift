@@ -35,9 +35,9 @@ extension Kernel {
     }
     let key = RecordKey(client: begin.client, member: .none)
     var code = ReplyCode.retryAll
-    if let known = records[key]?.id {
-      // A late copy: the request has come.
-      guard begin.transaction.isNewer(than: known) else { return }
+    if let known = records[key] {
+      // A late copy: the request has come; or it was forwarded from here, and is to come again.
+      guard begin.transaction.isNewer(than: known.id) || known.forwarded != nil else { return }
       records[key]!.handleBegin(begin, at: step.now)
     } else if !addRecord(
       ServerTransaction(begin, from: peer, at: step.now), key, of: peer, at: step.now)

@@ -29,6 +29,17 @@ extension Kernel {
     locate(.manager(of: kernel), &step)
   }
 
+  /// Asks on all networks for the kernel of a client whose request another kernel forwarded.
+  ///
+  /// It may have moved since this kernel heard it, and only the forwarder knows where it is.
+  mutating func seekClient(of record: ServerTransaction, _ step: inout Step) {
+    let kernel = record.client.kernel
+    guard record.peer != kernel, kernel != id, let peer = peers[kernel],
+      max(peer.heardAt, peer.askedAt ?? peer.heardAt) + Timing.search <= step.now
+    else { return }
+    locate(.manager(of: kernel), &step)
+  }
+
   /// Asks for a kernel, whose host is known now, where another kernel of that host was.
   ///
   /// If it answers there too, the other has ended.
