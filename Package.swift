@@ -124,6 +124,12 @@ let testing: [Target] = [
     path: "Tests/Fuzz", swiftSettings: common),
   .target(name: "NetworkFaults", path: "Tests/NetworkFaults", swiftSettings: common),
   .executableTarget(
+    name: "vstorm",
+    dependencies: [
+      "VNode", "VObjects", "VKernel", "VTransport", "VRuntime", "VProtocol", "NetworkFaults",
+    ],
+    path: "Tests/Storm", swiftSettings: common),
+  .executableTarget(
     name: "vswitch", dependencies: ["NetworkFaults"], path: "Tests/Switch",
     swiftSettings: common),
   tests("VProtocolTests", ["VProtocol", "Fixtures"]),
