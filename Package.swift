@@ -120,9 +120,19 @@ let testing: [Target] = [
     name: "Fixtures", dependencies: ["VProtocol"], path: "Tests/Fixtures",
     exclude: ["vmtp", "seal.py"], swiftSettings: common),
   .executableTarget(
-    name: "vfuzz", dependencies: ["VTeamServer", "VObjects", "VProtocol", "Fixtures"],
+    name: "vfuzz",
+    dependencies: [
+      "VAttach", "VKeeping", "VNode", "VTeamServer", "VObjects", "VStore", "VTransport", "VRuntime",
+      "VProtocol", "Fixtures",
+    ],
     path: "Tests/Fuzz", swiftSettings: common),
   .target(name: "NetworkFaults", path: "Tests/NetworkFaults", swiftSettings: common),
+  .executableTarget(
+    name: "vstorm",
+    dependencies: [
+      "VNode", "VObjects", "VKernel", "VTransport", "VRuntime", "VProtocol", "NetworkFaults",
+    ],
+    path: "Tests/Storm", swiftSettings: common),
   .executableTarget(
     name: "vswitch", dependencies: ["NetworkFaults"], path: "Tests/Switch",
     swiftSettings: common),

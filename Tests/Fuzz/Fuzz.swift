@@ -2,11 +2,13 @@ import Fixtures
 import Foundation
 import VProtocol
 
-/// Feeds every parser of VProtocol with mutated packets and messages.
+/// Feeds every parser, and whole nodes, with mutated packets, messages and frames.
 ///
 /// Usage: `vfuzz --seconds N [--seed S]`. Ends with status 1 and the input in hexadecimal if a
 /// parser traps, or if a parsed value changes when it is emitted and parsed again.
-@main
+#if !V_LIBFUZZER
+  @main
+#endif
 enum Fuzz {
   /// The input to report at a trap; there is one thread, so it needs no lock.
   nonisolated(unsafe) static var current: (parser: String, input: [UInt8]) = ("", [])
@@ -60,7 +62,7 @@ enum Fuzz {
   }
 
   /// Whole packets, packets without trailer, messages, segments, and what no fixture has.
-  private static func corpus() -> [[UInt8]] {
+  static func corpus() -> [[UInt8]] {
     var modification = Modification()
     modification.owner = "ann"
     let claim = Claim(
@@ -84,7 +86,8 @@ enum Fuzz {
         + "terminal: 24 80\ngroup: g\n\nmake\0-j8\0",
       "suspend\n", "kill SIGTERM\n", "class guest\n", "size 24 80\n", "join a\n",
     ].map { Array($0.utf8) }
-    return texts + messages.map(Parser.bytes(of:)) + messages.map(\.segment)
+    return texts + Parser.attachSamples + Parser.keeperSamples + Parser.packetSamples
+      + Parser.sealedSamples + messages.map(Parser.bytes(of:)) + messages.map(\.segment)
       + Fixture.all.flatMap { [$0.bytes, $0.body, $0.message, Array($0.message.dropFirst(32))] }
   }
 }

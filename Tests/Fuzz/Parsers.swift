@@ -12,15 +12,26 @@ struct Parser: Sendable {
   let name: String
   let run: @Sendable ([UInt8]) -> Outcome
 
-  static let all: [Parser] =
-    [
+  /// What is fuzzed together, by name.
+  static let targets: [String: [Parser]] = [
+    "packets": [
       Parser(name: "PacketHeader", run: packetHeader), Parser(name: "Checksum", run: checksum),
-      Parser(name: "Trailer", run: trailer), Parser(name: "EntityID", run: entityID),
+      packets,
+    ],
+    "sealed": [Parser(name: "Trailer", run: trailer), sealedPackets],
+    "operations": [Parser(name: "Notify", run: notify)] + operations.map { operation($0) },
+    "answers": answers.map { answer($0) },
+    "attach": [attach],
+    "keeper": [keeper],
+    "texts": [
+      Parser(name: "EntityID", run: entityID),
       Parser(name: "SegmentReader", run: segmentReader),
-      Parser(name: "Notify", run: notify),
       Parser(name: "ProgramRequest", run: programRequest),
       Parser(name: "ControlLine", run: controlLine),
-    ] + operations.map { operation($0) } + answers.map { answer($0) }
+    ],
+  ]
+
+  static let all = targets.sorted { $0.key < $1.key }.flatMap(\.value)
 
   private static let operations = OperationTable.entries.compactMap(\.operation)
 

@@ -74,6 +74,21 @@ struct BadDayTests {
     }
   }
 
+  @Test("that a server has ended says nothing about a request from before the client's host slept")
+  func sleepingClientOfEndedServer() {
+    let pair = Pair(seed: 21)
+    pair.simulator.loseAll(from: "moa", to: "kea")
+    let code = pair.start(1)
+    pair.simulator.run(for: .seconds(1)) { pair.executions.value[1] == 1 }
+    pair.simulator.machine("kea").sleep()
+    pair.simulator.heal()
+    pair.moa.retire(pair.server)
+    pair.simulator.run(for: .seconds(60))
+    pair.simulator.machine("kea").wakeUp()
+    pair.simulator.run(for: .seconds(10)) { code.value != nil }
+    #expect(code.value == .outcomeUnknown)
+  }
+
   @Test("a host that wakes up asks again before it takes another for down")
   func patience() {
     let pair = Pair(seed: 10)

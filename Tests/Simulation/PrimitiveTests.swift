@@ -5,6 +5,7 @@ import VNode
 import VObjects
 import VProtocol
 import VRuntime
+import VTransport
 
 /// Sends one request of a fresh client and returns its response's code and server.
 private func ask(
@@ -280,5 +281,82 @@ struct KernelCornerTests {
     }
     #expect(ask(simulator, kea, there)?.message.segment == Array("ann@kea".utf8), "V_SEED=\(seed)")
     #expect(executions.value == 1, "V_SEED=\(seed)")
+  }
+
+  @Test("a request that is forwarded home, and from there on, leaves no record", arguments: seeds)
+  func forwardHomeAndOn(seed: UInt64) {
+    let simulator = Simulator(seed: seed)
+    simulator.faults = Faults(loss: 10, duplication: 10, reordering: 10)
+    let nodes = ["kea", "moa", "tui"].map { simulator.start($0) }
+    let (kea, moa) = (nodes[0], nodes[1])
+    let executions = Shared(0)
+    for last in nodes {
+      let target = last.makeServer(knowsPrincipals: true) { [unowned last] request in
+        executions.value += 1
+        last.reply(Message(MessageControlBlock(), segment: request.message.segment), to: request)
+      }
+      let here = kea.makeServer(knowsPrincipals: true) { [unowned kea] request in
+        kea.forward(request, request.message, to: target)
+      }
+      let there = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+        moa.forward(request, request.message, to: here)
+      }
+      #expect(ask(simulator, kea, there)?.message.segment.count == 3000, "V_SEED=\(seed)")
+    }
+    #expect(executions.value == 3, "V_SEED=\(seed)")
+    simulator.faults = Faults()
+    simulator.run(for: .seconds(60))
+    #expect(nodes.allSatisfy { $0.clients.isEmpty }, "V_SEED=\(seed)")
+  }
+
+  @Test("a client that has moved hears from a server that only a forwarder has told of it")
+  func movedClient() {
+    let simulator = Simulator(seed: 1)
+    let (kea, moa, tui) = (simulator.start("kea"), simulator.start("moa"), simulator.start("tui"))
+    let (last, executions) = startCounter(tui)
+    let first = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+      moa.forward(request, request.message, to: last)
+    }
+    for node in [kea, moa, tui] { node.announce() }
+    #expect(ask(simulator, kea, last)?.code == .ok)
+    // So that moa knows where tui is, and tui has no record of the client.
+    #expect(ask(simulator, moa, last)?.code == .ok)
+    simulator.run(for: .seconds(60))
+    // tui does not hear of it.
+    simulator.loseAll(from: "kea", to: "tui")
+    simulator.machine("kea").locator = Locator(ipv4: 0x0A4D_0078, port: 61044)
+    kea.announce()
+    simulator.run(for: .seconds(3))
+    simulator.heal()
+    let start = simulator.now
+    #expect(ask(simulator, kea, first)?.code == .ok)
+    #expect(simulator.now - start < .seconds(3))
+    #expect(executions.value == [0: 3])
+  }
+
+  @Test("a response that does not come is kept for as long as a forwarder asks for it")
+  func lostResponse() {
+    let simulator = Simulator(seed: 1)
+    let (kea, moa, tui) = (simulator.start("kea"), simulator.start("moa"), simulator.start("tui"))
+    let executions = Shared(0)
+    let network = Shared(simulator)
+    let last = tui.makeServer(knowsPrincipals: true) { [unowned tui] request in
+      executions.value += 1
+      network.value.loseAll(from: "tui", to: "kea")
+      tui.reply(Message(MessageControlBlock()), to: request)
+    }
+    let first = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
+      moa.forward(request, request.message, to: last)
+    }
+    let code = Shared<ReplyCode?>(nil)
+    kea.send(
+      Message(MessageControlBlock(code: 0x7701)), from: kea.makeClient(user: "ann"), to: first,
+      options: SendOptions()
+    ) { code.value = $0.code }
+    simulator.run(for: .seconds(60))
+    #expect(code.value == nil && executions.value == 1)
+    simulator.heal()
+    simulator.run(for: .seconds(5)) { code.value != nil }
+    #expect(code.value == .ok && executions.value == 1)
   }
 }

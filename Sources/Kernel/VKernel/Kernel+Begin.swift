@@ -41,10 +41,12 @@ extension Kernel {
     begin.state = state
     let key = RecordKey(client: begin.client, member: .none)
     var code = ReplyCode.retryAll
-    if let known = records[key]?.id {
-      // A late copy: the request has come, perhaps with its server from another kernel.
-      if begin.transaction == known { code = .ok }
-      guard begin.transaction == known || begin.transaction.isNewer(than: known) else { return }
+    if let known = records[key] {
+      // A late copy: the request has come, perhaps with its server from another kernel; or it was
+      // forwarded from here, and is to come again.
+      let isKnown = begin.transaction == known.id
+      guard isKnown || begin.transaction.isNewer(than: known.id) else { return }
+      if isKnown && (known.isOpen || known.response != nil) { code = .ok }
       records[key]!.handleBegin(begin, at: step.now)
     } else if !addRecord(
       ServerTransaction(begin, from: peer, at: step.now), key, of: peer, at: step.now)

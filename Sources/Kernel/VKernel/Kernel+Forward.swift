@@ -17,7 +17,15 @@ extension Kernel {
     if isLocal && entities[target]?.serverKind == nil { refusal = .nonexistentEntity }
     if request.forwardCount >= Self.forwardsMax { refusal = .vmtpError }
     if let refusal { return reply(Message(reply: refusal), to: request, &step) }
-    if isHere(client) {
+    let key = RecordKey(request)
+    let record = records[key].flatMap { $0.id == request.transaction && $0.isProcessing ? $0 : nil }
+    // A local client's request has one if another kernel forwarded it back here, and that kernel
+    // asks for its state until this one answers it, or sends it elsewhere itself.
+    if isHere(client) && (record == nil || !isLocal) {
+      if record != nil {
+        records[key]!.sendOn(at: step.now)
+        armRecord(key)
+      }
       guard isWaiting(client, for: request.transaction) else { return }
       if isLocal {
         entities[client]!.current!.holder = target
@@ -30,9 +38,7 @@ extension Kernel {
       }
       return
     }
-    let key = RecordKey(request)
-    guard let record = records[key], record.id == request.transaction, record.isProcessing
-    else { return }
+    guard let record else { return }
     guard isLocal else {
       let action = records[key]!.forward(message, to: target, at: step.now)
       perform(action, of: key, &step)

@@ -43,9 +43,9 @@ extension Kernel {
     guard hasLeft || entities[header.server]?.serverKind != nil else {
       if !header.packetFlags.contains(.multicast) && !header.mcb.flags.contains(.datagram) {
         let known = records[RecordKey(client: header.client, member: .none)]?.id
+        let mayBeDone = known.map { $0 == header.transaction } ?? mayHaveHadRecord(header)
         notifyClient(
-          header.client, header.transaction, [],
-          known == header.transaction ? .outcomeUnknown : .nonexistentEntity,
+          header.client, header.transaction, [], mayBeDone ? .outcomeUnknown : .nonexistentEntity,
           retransmitCount: header.retransmitCount, to: peer, &step)
       }
       return
@@ -117,9 +117,7 @@ extension Kernel {
     if let old = records[key]?.peer {
       action = records[key]!.handleRequest(header, packet, from: peer, at: step.now)
       if old != peer { moveRecord(key, from: old, at: step.now) }
-    } else if header.retransmitCount > 0, header.forwardCount == 0, !header.server.isGroup {
-      // Perhaps the record is gone of the time when it was done: the client's clock may have stood
-      // still, so no time tells. A forwarder has a record of its own.
+    } else if mayHaveHadRecord(header) {
       notifyClient(
         header.client, header.transaction, [], .outcomeUnknown,
         retransmitCount: header.retransmitCount, to: peer, &step)
@@ -140,6 +138,14 @@ extension Kernel {
     perform(action, of: key, &step)
   }
 
+  /// Whether a request without a record is perhaps one that was done, and the record is gone of the
+  /// time when it was: the client's clock may have stood still, so no time tells.
+  ///
+  /// A forwarder has a record of its own.
+  private func mayHaveHadRecord(_ header: PacketHeader) -> Bool {
+    header.retransmitCount > 0 && header.forwardCount == 0 && !header.server.isGroup
+  }
+
   /// Carries out an action of a remote client's record.
   mutating func perform(_ action: ServerTransaction.Action, of key: RecordKey, _ step: inout Step) {
     guard let record = records[key] else { return }
@@ -158,6 +164,7 @@ extension Kernel {
       step.append(.invoke(record.request(message, for: server)))
     case .probe:
       probe(key, record, &step)
+      seekClient(of: record, &step)
     case .notifyClient(let code, let received, let retransmitCount):
       notifyClient(
         record.client, record.id, received, code, retransmitCount: retransmitCount,
@@ -167,6 +174,7 @@ extension Kernel {
     case .respond(let mask, let acknowledge):
       if let response = record.response {
         transmitResponse(response, mask, acknowledge, record, &step)
+        seekClient(of: record, &step)
       }
     }
     armRecord(key)

@@ -55,4 +55,16 @@ extension Kernel {
     }
     .sorted { ($0.age, $0.kernel.rawValue) < ($1.age, $1.kernel.rawValue) }
   }
+
+  /// How many entries each table has.
+  package var tableCounts: [(table: String, count: Int)] {
+    [
+      ("entities", entities.count), ("groups", groups.count), ("records", records.count),
+      ("transactions", entities.values.count { $0.current != nil }),
+      ("waiting", waiting.values.reduce(0) { $0 + $1.entries.count }),
+      ("working", working.values.reduce(0) { $0 + $1.entries.count }),
+      ("peers", peers.count), ("places", places.count), ("dead boots", dead.count),
+      ("probes", probes.count), ("timers", timers.count),
+    ]
+  }
 }

@@ -69,6 +69,8 @@ public struct ServerTransaction: Sendable {
   /// How often the client's kernel was asked whether the response came.
   private var checks = 0
   private static let checksMax = 6
+  /// The client was told to ask another server, so that what its forwarder asks is out of date.
+  private var isSentOn = false
   /// The request is a datagram, which is not answered.
   private var isDatagram = false
   /// The client's kernel has ended; what became of the request is kept for its successor.
@@ -243,6 +245,13 @@ public struct ServerTransaction: Sendable {
     return .forward(request.blocks, tellsClient: false)
   }
 
+  /// The client, which is of this kernel, asks the next server itself: only duplicates still come.
+  public mutating func sendOn(at now: Time) {
+    state = .discarded
+    isSentOn = true
+    wakeAt = now + Timing.recordKept
+  }
+
   /// The next server's kernel sent the state of the forwarded request.
   public mutating func handleRemoteNotify(_ notify: NotifyClient, at now: Time) -> Action {
     guard state == .forwarded, notify.transaction == id, let forwarded else { return .nothing }
@@ -342,6 +351,7 @@ public struct ServerTransaction: Sendable {
     retransmitCount = header.retransmitCount
     isDatagram = header.mcb.flags.contains(.datagram)
     isClientGone = false
+    isSentOn = false
     responder = .none
     self.peer = peer
     response = nil
@@ -377,9 +387,13 @@ public struct ServerTransaction: Sendable {
       return .forward([], tellsClient: true)
     case .responded:
       guard let response, Self.asksAgain(header) else { return .nothing }
+      // Without its record the request would be done again: it stays while a forwarder asks, also
+      // if the client's kernel is not heard here.
+      checks = 0
+      if header.forwardCount > 0 { wakeAt = now + Timing.orphan }
       return .respond(response.blocks, acknowledge: false)
     case .discarded:
-      guard Self.asksAgain(header) else { return .nothing }
+      guard Self.asksAgain(header), !isSentOn else { return .nothing }
       return .notifyClient(
         .responseDiscarded, received: [], retransmitCount: retransmitCount)
     }

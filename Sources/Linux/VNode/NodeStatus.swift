@@ -44,4 +44,14 @@ extension Node {
       return server
     }
   }
+
+  /// How many entries the tables of the kernel and of the node have.
+  package var tableCounts: [(table: String, count: Int)] {
+    state.withLock { state in
+      state.kernel.tableCounts + [
+        ("completions", state.completions.count), ("procedures", state.procedures.count),
+        ("descriptors", state.passed.count),
+      ]
+    }
+  }
 }

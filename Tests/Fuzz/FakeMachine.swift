@@ -1,0 +1,1 @@
+../VNodeTests/FakeMachine.swift
