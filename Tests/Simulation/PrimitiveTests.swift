@@ -86,20 +86,6 @@ struct ForwardTests {
     #expect(ask(simulator, moa, first)?.code == .retransmissionTimeout)
   }
 
-  @Test("a request that is forwarded in a circle ends after 15 forwards")
-  func loop() {
-    let simulator = Simulator(seed: 3)
-    let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
-    let there = Shared(EntityID.none)
-    let forwards = Shared(0)
-    let server = moa.makeServer(knowsPrincipals: true) { [unowned moa] request in
-      forwards.value += 1
-      moa.forward(request, request.message, to: there.value)
-    }
-    there.value = server
-    #expect(ask(simulator, kea, server)?.code == .vmtpError)
-    #expect(forwards.value == 16)
-  }
 }
 
 @Suite("Groups and message processes in the simulator")

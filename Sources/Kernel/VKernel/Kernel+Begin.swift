@@ -36,9 +36,13 @@ extension Kernel {
     let key = RecordKey(client: begin.client, member: .none)
     var code = ReplyCode.retryAll
     if let known = records[key]?.id {
-      // A late copy: the request has come.
-      guard begin.transaction.isNewer(than: known) else { return }
-      records[key]!.handleBegin(begin, at: step.now)
+      if begin.transaction.isNewer(than: known) {
+        records[key]!.handleBegin(begin, at: step.now)
+      } else if begin.transaction != known || records[key]!.forwarded == nil {
+        // A late copy: the request has come. One that was sent on may come again, by its client's
+        // own host.
+        return
+      }
     } else if !addRecord(
       ServerTransaction(begin, from: peer, at: step.now), key, of: peer, at: step.now)
     {

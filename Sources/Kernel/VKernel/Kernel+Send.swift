@@ -21,12 +21,12 @@ extension Kernel {
       preconditionFailure("send from an entity that was retired")
     }
     if server == manager {
-      step.append(.complete(client: client, server: manager, answerOwnManager(message)))
+      complete(client, server: manager, answerOwnManager(message), &step)
       return transaction
     }
     let route = route(to: server, message)
     if let code = refusal(of: server, by: route, &step) {
-      step.append(.complete(client: client, server: .none, Message(reply: code)))
+      complete(client, server: .none, Message(reply: code), &step)
       return transaction
     }
     entities[client]!.current = ClientTransaction(
@@ -119,13 +119,13 @@ extension Kernel {
         Request(
           client: client, transaction: transaction, addressee: addressee, server: server,
           forwardCount: forwardCount, message: message, principal: principal(of: client),
-          isLocal: true)))
+          isLocal: isOfThisHost(client))))
   }
 
-  /// The principal of a local client; a server acts for no user.
+  /// The principal of a local client; a server acts for no user, nor may a nested call.
   func principal(of client: EntityID) -> Principal? {
     entities[client].flatMap { known in
-      known.serverKind == nil
+      known.serverKind == nil && !known.user.isEmpty
         ? Principal(user: known.user, host: host, marks: known.marks) : nil
     }
   }
@@ -233,6 +233,6 @@ extension Kernel {
   ) {
     guard let transaction = entities[client]?.current.take() else { return }
     endPending(transaction)
-    step.append(.complete(client: client, server: server, message))
+    complete(client, server: server, message, &step)
   }
 }

@@ -41,10 +41,15 @@ public struct Kernel: ~Copyable {
   /// Earlier boots of hosts that have been heard since: their entities no longer exist.
   var dead: Set<KernelID> = []
   var probes: [TransactionID: Probe] = [:]
+  /// By their entities: the requests that nested calls are to answer.
+  var nested: [EntityID: Request] = [:]
   var timers = TimerQueue<TimerKey>()
   /// How many entries there may be before stale ones are dropped.
   var timersMax = Limits.timers
   var numbers: EntityNumbers
+  /// Those of the entities that nested calls are made with.
+  var nestedNumbers = EntityNumbers(
+    start: EntityID.nestedFirst, in: EntityID.nestedFirst...EntityID.discriminatorMax)
   /// Whether another kernel has this host's name.
   var conflict: HostNameConflict
   var isNameTimerQueued = false

@@ -254,7 +254,10 @@ public final class Node: Backplane {
     _ message: Message, to request: Request, passing descriptor: PassedDescriptor
   ) {
     state.withLock { state in
-      if state.kernel.isWaiting(request.client, for: request.transaction) {
+      // A nested call has no completion here, and takes none.
+      if state.kernel.isWaiting(request.client, for: request.transaction),
+        state.completions[request.client] != nil
+      {
         state.passed[request.client] = descriptor
       }
     }

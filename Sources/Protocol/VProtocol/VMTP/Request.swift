@@ -9,8 +9,9 @@ public struct Request: Sendable {
   /// Times forwarded; part of the transaction's identity.
   public var forwardCount: UInt8
   public var message: Message
-  /// The client's principal: nil for a server, for a datagram's client on another host, and for
-  /// every remote client of a server that did not ask for principals.
+  /// The client's principal: nil for a server, for a datagram's client on another host, for a
+  /// nested call of another host's client, and for every remote client of a server that did not
+  /// ask for principals.
   public var principal: Principal?
   /// Whether the client is on the server's own host, as the kernel saw the request arrive.
   public var isLocal: Bool
