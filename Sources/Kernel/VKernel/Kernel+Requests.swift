@@ -74,14 +74,8 @@ extension Kernel {
     _ header: PacketHeader, _ packet: RawSpan, for server: EntityID, from peer: KernelID,
     _ step: inout Step
   ) {
-    let isWhole = header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize))
     let isDatagram = header.mcb.flags.contains(.datagram)
-    if isDatagram && !isWhole {
-      // The rest of it would not be sent again.
-      counters.packetsIgnored += 1
-      return
-    }
-    if isWhole && entities[server]?.serverKind == .idempotent {
+    if header.isWholeGroup && entities[server]?.serverKind == .idempotent {
       if !isDatagram {
         records[RecordKey(client: header.client, member: .none)]?.touch(at: step.now)
       }
@@ -158,6 +152,7 @@ extension Kernel {
 
   /// Answers a request of a local server; a late or second answer is dropped.
   public mutating func reply(_ message: Message, to request: Request, _ step: inout Step) {
+    let message = masked(message, for: request)
     let (client, server) = (request.client, request.server)
     let key = RecordKey(request)
     if client.kernel == id {
@@ -213,8 +208,12 @@ extension Kernel {
   func wholeMessage(_ header: PacketHeader, _ packet: RawSpan) -> Message {
     let size = header.mcb.segmentSize
     guard size > 0 else { return Message(header.mcb) }
-    precondition(
-      header.delivery.contains(DeliveryMask(segmentBytes: size)), "the packet holds its group")
+    precondition(header.isWholeGroup, "the packet holds its group")
+    guard header.mcb.delivery == nil else {
+      var group = PacketGroupReception(header)
+      _ = group.accept(header, packet)
+      return group.message()
+    }
     let start = PacketHeader.byteCount
     return Message(header.mcb, segment: packet.copy(start..<(start + size)))
   }

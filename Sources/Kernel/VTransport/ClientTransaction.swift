@@ -121,6 +121,10 @@ public struct ClientTransaction: Sendable {
     if let limit, limit <= now { return .fail(.userTimeout) }
     guard repeatAt <= now else { return .nothing }
     if let reception {
+      if isTakenInPart(reception) {
+        self.reception = nil
+        return .complete(reception.message(), server: reception.header.server)
+      }
       repeatAt = now + max(Timing.reception, roundTrip.retransmission)
       retries = reception.received == receivedAtRetry ? retries + 1 : 1
       receivedAtRetry = reception.received
@@ -138,6 +142,13 @@ public struct ClientTransaction: Sendable {
       : (Timing.collection, Timing.collectionCap)
     repeatAt = now + doubled(first, silentAttempts, cap)
     return countTransmission(.transmit([], acknowledge: true), at: now)
+  }
+
+  /// Whether the rest of a response is left to the client: it asked for some blocks, and the server
+  /// keeps no response that could be asked for the others.
+  private func isTakenInPart(_ response: PacketGroupReception) -> Bool {
+    request.mcb.delivery != nil && response.isUsefulInPart
+      && response.header.mcb.flags.contains(.idempotent)
   }
 
   /// A packet of the response; the caller has matched client, transaction and server.

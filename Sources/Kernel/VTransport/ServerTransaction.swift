@@ -296,6 +296,7 @@ public struct ServerTransaction: Sendable {
       wakeAt = now + min(span, Timing.retransmissionCap)
       return .probe
     case .receiving:
+      if isDatagram { return takePart(at: now) }
       retries += 1
       // The rest has not come for long: a client that still waits repeats its request.
       if retries > Self.retriesMax { return .drop }
@@ -385,6 +386,16 @@ public struct ServerTransaction: Sendable {
     wakeAt = now + Timing.reception
     return .notifyClient(
       .retry, received: reception.received, retransmitCount: retransmitCount)
+  }
+
+  /// The rest of a datagram is not sent again: its server gets the part that came, if that is of
+  /// use.
+  private mutating func takePart(at now: Time) -> Action {
+    let part = reception.take()
+    state = .discarded
+    wakeAt = now + Timing.recordKept
+    guard let part, part.isUsefulInPart else { return .nothing }
+    return .deliver(part.message())
   }
 
   private mutating func deliverOrWait(at now: Time) -> Action {

@@ -63,7 +63,6 @@ extension AttachFrame {
           timeLimit: fields.limit == 0 ? nil : TimeSpan(nanoseconds: fields.limit),
           collectsResponses: fields.flag == 1))
     case .datagram:
-      guard fields.message.segment.count <= datagramBytesMax else { throw .badLength }
       return .datagram(fields.message, client: fields.entity, server: fields.other)
     case .reply:
       return .reply(fields.message, to: fields.requestName)
