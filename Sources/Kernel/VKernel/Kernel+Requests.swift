@@ -79,13 +79,11 @@ extension Kernel {
       if !isDatagram {
         records[RecordKey(client: header.client, member: .none)]?.touch(at: step.now)
       }
-      step.append(
-        .invoke(
-          Request(
-            client: header.client, transaction: header.transaction, addressee: header.server,
-            server: server, forwardCount: header.forwardCount,
-            message: wholeMessage(header, packet), principal: nil, isLocal: false)))
-      return
+      let request = Request(
+        client: header.client, transaction: header.transaction, addressee: header.server,
+        server: server, forwardCount: header.forwardCount,
+        message: wholeMessage(header, packet), principal: nil, isLocal: false)
+      return invoke(request, isSpread: Self.isSpread(header), for: peer, &step)
     }
     let key = RecordKey(
       client: header.client, member: header.server.isGroup ? server : .none)
@@ -115,6 +113,11 @@ extension Kernel {
       return
     }
     if action == .nothing && !isNews { counters.duplicates += 1 }
+    if case .respond = action, Self.isSpread(header),
+      postpone(.answer(key, header.transaction), for: peer, &step)
+    {
+      return
+    }
     perform(action, of: key, &step)
   }
 
@@ -133,7 +136,11 @@ extension Kernel {
         return perform(action, of: key, &step)
       }
       noteWork(of: server, key, record.id)
-      step.append(.invoke(record.request(message, for: server)))
+      let isSpread = record.isDelayed && record.addressee.isGroup
+      invoke(
+        record.request(message, for: server),
+        isSpread: isSpread && message.mcb.flags.contains(.multipleResponses), for: record.peer,
+        &step)
     case .probe:
       probe(key, record, &step)
     case .notifyClient(let code, let received, let retransmitCount):

@@ -8,11 +8,12 @@ extension Kernel {
   /// Exactly one `complete` follows, unless the client is retired. A single `server` of this kernel
   /// costs no packet; a group is asked here and by multicast, and the first answer completes it.
   /// With `collects` every member's answer is a `respond`, and the transaction ends at its limit
-  /// (GetReply of V; MRD of RFC 1045).
+  /// (GetReply of V; MRD of RFC 1045); with `spreads` they come one after another, if there may be
+  /// many (DRT).
   @discardableResult
   public mutating func send(
     _ message: Message, from client: EntityID, to server: EntityID, limit: TimeSpan?,
-    collects: Bool = false, _ step: inout Step
+    collects: Bool = false, spreads: Bool = false, _ step: inout Step
   ) -> TransactionID {
     precondition(!collects || limit != nil, "all responses are waited for up to a limit")
     var message = message
@@ -33,7 +34,7 @@ extension Kernel {
       id: transaction, server: server, route: route, request: message,
       limit: limit.map { step.now + $0 },
       begins: isUnknown(client, to: server, by: route, at: step.now), collects: collects,
-      at: step.now, roundTrip: roundTrip(by: route))
+      spread: spreads ? spread(of: server) : nil, at: step.now, roundTrip: roundTrip(by: route))
     if case .peer(let kernel) = route {
       addPending(client, transaction, on: kernel, at: step.now)
     } else if server.isGroup {

@@ -62,6 +62,8 @@ public struct ClientTransaction: Sendable {
   private var receivedAtRetry: DeliveryMask = []
   /// Members that have answered, where the responses of all are wanted.
   private var answered: Set<EntityID>?
+  /// Over how long the responses of all are to be spread.
+  private let spread: TimeSpan?
   /// Parts of the responses of the others.
   private var others: [EntityID: PacketGroupReception] = [:]
   /// How often in a row the server answered that it is working.
@@ -74,7 +76,7 @@ public struct ClientTransaction: Sendable {
   public init(
     id: TransactionID, server: EntityID, route: Route = .multicast, request: Message,
     limit: Time?, forwardCount: UInt8 = 0, begins: Bool = false, collects: Bool = false,
-    at now: Time, roundTrip: RoundTrip
+    spread: TimeSpan? = nil, at now: Time, roundTrip: RoundTrip
   ) {
     self.id = id
     self.server = server
@@ -85,9 +87,11 @@ public struct ClientTransaction: Sendable {
     self.forwardCount = forwardCount
     isBeginning = begins
     answered = collects ? [] : nil
+    self.spread = collects ? spread : nil
     startedAt = now
     transmittedAt = now
-    repeatAt = now + (collects ? Timing.collection : roundTrip.firstRetransmission)
+    repeatAt = now
+    repeatAt = now + (collects ? collection : roundTrip.firstRetransmission)
   }
 
   /// Whether a response packet belongs to this transaction: a single server must answer itself,
@@ -109,6 +113,7 @@ public struct ClientTransaction: Sendable {
     header.retransmitCount = retransmitCount
     header.forwardCount = forwardCount
     if acknowledge { header.control.insert(.acknowledge) }
+    if spread != nil { header.control.insert(.delayResponse) }
     return (header, request.segment, route)
   }
 
@@ -139,9 +144,14 @@ public struct ClientTransaction: Sendable {
     let (first, cap) =
       answered == nil
       ? (roundTrip.retransmission, Timing.retransmissionCap)
-      : (Timing.collection, Timing.collectionCap)
+      : (collection, Timing.collectionCap)
     repeatAt = now + doubled(first, silentAttempts, cap)
     return countTransmission(.transmit([], acknowledge: true), at: now)
+  }
+
+  /// When a group is asked again, at first: not before its answers may have come.
+  private var collection: TimeSpan {
+    Timing.collection + (spread ?? TimeSpan(nanoseconds: 0))
   }
 
   /// Whether the rest of a response is left to the client: it asked for some blocks, and the server

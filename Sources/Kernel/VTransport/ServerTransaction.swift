@@ -71,6 +71,8 @@ public struct ServerTransaction: Sendable {
   private static let checksMax = 6
   /// The request is a datagram, which is not answered.
   private var isDatagram = false
+  /// The request asks its server's kernel to wait a short random time (DRT).
+  public private(set) var isDelayed = false
   /// The client's kernel has ended; what became of the request is kept for its successor.
   private var isClientGone = false
   /// How often one server of this kernel passed the request to another.
@@ -329,6 +331,7 @@ public struct ServerTransaction: Sendable {
     addressee = header.server
     retransmitCount = header.retransmitCount
     isDatagram = header.mcb.flags.contains(.datagram)
+    isDelayed = header.control.contains(.delayResponse)
     isClientGone = false
     responder = .none
     self.peer = peer

@@ -224,7 +224,8 @@ public final class Node: Backplane {
     enter { state, step in
       let id = state.kernel.send(
         message, from: client, to: server, limit: options.timeLimit,
-        collects: options.collectsResponses, &step)
+        collects: options.collectsResponses,
+        spreads: options.collectsResponses && options.spreadsResponses, &step)
       state.completions[client] = (id, completion)
     }
   }

@@ -31,9 +31,15 @@ public struct SendOptions: Sendable {
   /// For a group: every member's response is delivered, and `userTimeout` ends the transaction at
   /// the time limit, which must be set.
   public var collectsResponses: Bool
-  public init(timeLimit: TimeSpan? = nil, collectsResponses: Bool = false) {
+  /// In a large cluster the collected responses come one after another, in up to 40 ms; without
+  /// it, all at once: then some of large ones are lost, and asked for again.
+  public var spreadsResponses: Bool
+  public init(
+    timeLimit: TimeSpan? = nil, collectsResponses: Bool = false, spreadsResponses: Bool = true
+  ) {
     self.timeLimit = timeLimit
     self.collectsResponses = collectsResponses
+    self.spreadsResponses = spreadsResponses
   }
 }
 
