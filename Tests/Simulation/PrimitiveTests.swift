@@ -172,16 +172,18 @@ struct GroupTests {
     #expect(simulator.now - start == .seconds(2))
   }
 
-  @Test("a message process works on one message at a time, in order, and refuses CMD when busy")
+  @Test("O3: a message process works on one message at a time, and queues no CMD when busy")
   func messageProcess() {
     let simulator = Simulator(seed: 2)
     let (kea, moa) = (simulator.start("kea"), simulator.start("moa"))
     let process = MessageProcess(moa)
     let working = Shared(0)
     let most = Shared(0)
+    let received = Shared<[CodeFlags]>([])
     @Sendable func serve() {
       process.receive { [unowned moa] request in
         working.value += 1
+        received.value.append(request.message.mcb.flags)
         most.value = max(most.value, working.value)
         moa.after(.milliseconds(10)) {
           working.value -= 1
@@ -203,7 +205,23 @@ struct GroupTests {
     simulator.run(for: .seconds(2)) { done.value == 5 }
     #expect(done.value == 5)
     #expect(most.value == 1)
+    // Neither the refused request was queued, nor is a datagram.
+    let datagram = MessageControlBlock(code: 1)
+    kea.send(
+      Message(datagram), from: kea.makeClient(user: "ann"), to: process.entity,
+      options: SendOptions()
+    ) { _ in }
+    simulator.run(for: .milliseconds(5))
+    var conditional = datagram
+    conditional.flags = .conditional
+    kea.sendDatagram(Message(conditional), from: kea.makeClient(user: "ann"), to: process.entity)
+    simulator.run(for: .seconds(1))
+    #expect(received.value.count == 6)
+    #expect(received.value.allSatisfy { !$0.contains(.conditional) })
     #expect(ask(simulator, kea, process.entity, flags: .conditional)?.code == .ok)
+    #expect(received.value.count == 7)
+    // On one host it is the same.
+    #expect(ask(simulator, moa, process.entity, flags: .conditional)?.code == .ok)
   }
 }
 
