@@ -159,6 +159,62 @@ struct GroupRightsTests {
     #expect(refusal(.leave, "kea:box", moa, as: "ann") == .ok)
   }
 
+  /// Asks kea's group server for a change, in a node of kea.
+  private func change(
+    _ kind: ChangeGroup.Change, _ member: Name, of group: Name, as user: ClientUser,
+    _ permissions: UInt8? = nil, owner: String = "", program: EntityID = .none
+  ) -> ReplyCode? {
+    var change = ChangeGroup(kind, group, host: "kea")
+    change.member = member
+    change.owner = owner
+    change.program = program
+    change.permissions = permissions.map { MembershipPermissions(rawValue: $0) }
+    return kea.ask(change, of: .groupManagerGroup, as: user).map { $0.refusal ?? .ok }
+  }
+
+  @Test("G12: an open group takes everybody, with the usual permissions at most")
+  func openGroup() {
+    #expect(kea.make("open", .context, permissions: 0o777) == .ok)
+    #expect(change(.join, "kea:eves", of: "open", as: "eve", 0x80) == .noPermission)
+    #expect(change(.join, "kea:eves", of: "open", as: "eve") == .ok)
+    // It may be removed by its user, but not by another one without the right.
+    #expect(change(.join, "kea:bobs", of: "open", as: "bob", 0x06) == .ok)
+    #expect(change(.leave, "kea:bobs", of: "open", as: "eve") == .notOwner)
+    #expect(change(.leave, "kea:eves", of: "open", as: "bob") == .notOwner)
+    #expect(change(.leave, "kea:eves", of: "open", as: "eve") == .ok)
+    // Not even its user removes one that does not let itself be removed; the group's owner does.
+    #expect(change(.join, "kea:stays", of: "open", as: "eve", 0x40) == .ok)
+    #expect(change(.leave, "kea:stays", of: "open", as: "eve") == .notOwner)
+    #expect(change(.leave, "kea:stays", of: "open", as: "ann") == .ok)
+    #expect(change(.leave, "kea:bobs", of: "open", as: "ann") == .ok)
+    #expect(kea.list("open/members") == [])
+  }
+
+  @Test("G12: in a group that is closed to its user, a member gives what it has and no more")
+  func closedGroup() {
+    #expect(kea.make("team", .context, permissions: 0o700) == .ok)
+    #expect(change(.join, "kea:box", of: "team", as: "ann", 0xFF) == .ok)
+    #expect(change(.join, "kea:eves", of: "team", as: "eve") == .noPermission)
+    let programs = (0..<2).map { _ in kea.node.makeServer(knowsPrincipals: true) { _ in } }
+    func start(_ member: Name, _ owner: String, _ index: Int, _ permissions: UInt8?) -> ReplyCode? {
+      change(
+        .join, member, of: "team", as: "root", permissions, owner: owner, program: programs[index])
+    }
+    // Root of the host may give a user's program any permissions; without that it asks as its user.
+    #expect(start("kea:1.x", "eve", 0, nil) == .noPermission)
+    #expect(start("kea:1.x", "eve", 0, 0x92) == .ok)
+    #expect(change(.join, "kea:eves", of: "team", as: "eve", 0x40) == .noPermission)
+    #expect(change(.join, "kea:eves", of: "team", as: "eve", 0x12) == .ok)
+    #expect(change(.join, "kea:bobs", of: "team", as: "bob", 0x02) == .noPermission)
+    // To remove its own program eve would need 40; others' members that let it, 80.
+    #expect(change(.leave, "kea:1.x", of: "team", as: "eve") == .notOwner)
+    #expect(start("kea:2.y", "bob", 1, 0x02) == .ok)
+    #expect(change(.leave, "kea:2.y", of: "team", as: "eve") == .notOwner)
+    #expect(change(.leave, "kea:box", of: "team", as: "eve") == .ok)
+    #expect(change(.leave, "kea:eves", of: "team", as: "eve") == .ok)
+    #expect(kea.list("team/members") == ["kea:1.x", "kea:2.y"])
+  }
+
   @Test("a group of one host's root belongs neither to another root nor to a container's")
   func rootsGroup() {
     makeSecret(as: "root")

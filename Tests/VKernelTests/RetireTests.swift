@@ -113,7 +113,7 @@ struct TimerTests {
 
 @Suite("Numbers of entities")
 struct NumberTests {
-  private let last: UInt32 = EntityID.discriminatorMax
+  private let last: UInt32 = EntityID.nestedFirst - 1
 
   @Test("start again after the last one, and skip those in use")
   func wrap() {

@@ -180,6 +180,7 @@ enum Samples {
         change.member = member.name
         change.owner = member.owner
         change.program = all
+        change.permissions = .all
         return change
       }()),
   ]

@@ -64,6 +64,23 @@ struct PageTests {
     #expect(text("Naming.md").contains("A table has 8,192 claims"))
   }
 
+  @Test("G12: every permission of a membership has its bit and its name on the page")
+  func membershipPermissions() throws {
+    let section = try #require(ProtocolPage.section("What a membership lets"))
+    let rows = try #require(section.rows(under: ["Bit", "Name", "Lets"]))
+    let expected: [(MembershipPermissions, String)] = [
+      (.manager, "manager"), (.removableByItself, "removableByItself"),
+      (.removableBySamePrincipal, "removableBySamePrincipal"),
+      (.removableByOthers, "removableByOthers"), (.addsSamePrincipal, "addsSamePrincipal"),
+      (.addsOthers, "addsOthers"), (.removesSamePrincipal, "removesSamePrincipal"),
+      (.removesOthers, "removesOthers"),
+    ]
+    #expect(
+      rows.map { Array($0.prefix(2)) }
+        == expected.map { [String(format: "%02X", $0.rawValue), $1] })
+    #expect(MembershipPermissions.usual.rawValue == 0x4E)
+  }
+
   @Test("a begun transaction is laid out as on the page")
   func begin() throws {
     let state = ProbeEntity.EntityState(

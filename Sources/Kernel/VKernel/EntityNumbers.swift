@@ -4,10 +4,11 @@ package import VProtocol
 ///
 /// Numbers are given out in order, round and round. A number that was given back is skipped until T
 /// has passed, at most twice T: then nothing in the cluster refers to its last entity any more. Up
-/// to 149,000 entities a second (2^28 in twice T) there is always one. How fast one user may make
-/// entities is limited elsewhere.
+/// to 139,000 entities a second (15/16 of 2^28 in twice T) there is always one. How fast one user
+/// may make entities is limited elsewhere.
 package struct EntityNumbers: Sendable {
-  private var next = first
+  private var next: UInt32
+  private let range: ClosedRange<UInt32>
   /// Numbers given back since `turnedAt`, and in the span before that: one bit each, by zones, so
   /// that they take 64 MB even if every number was given back.
   private var late: [UInt32: [UInt64]] = [:]
@@ -19,13 +20,18 @@ package struct EntityNumbers: Sendable {
   private static let zoneBits: UInt32 = 16
 
   /// `start` is the first number to be given out.
-  package init(start: UInt32 = first) { next = start }
+  package init(
+    start: UInt32 = first, in range: ClosedRange<UInt32> = first...EntityID.nestedFirst - 1
+  ) {
+    next = start
+    self.range = range
+  }
 
   /// A number that is neither `isUsed` nor was given back lately; nil if none is found soon.
   package mutating func take(isUsed: (UInt32) -> Bool) -> UInt32? {
     for _ in 0..<Limits.numbersTried {
       let number = next
-      next = number == EntityID.discriminatorMax ? Self.first : number + 1
+      next = number == range.upperBound ? range.lowerBound : number + 1
       if isLate(number, in: late) || isLate(number, in: early) || isUsed(number) { continue }
       return number
     }
@@ -33,7 +39,7 @@ package struct EntityNumbers: Sendable {
   }
 
   package mutating func giveBack(_ number: UInt32, at now: Time) {
-    guard number >= Self.first else { return }
+    guard range.contains(number) else { return }
     let age = now - turnedAt
     if age >= Limits.numberQuarantine {
       early = age >= Limits.numberQuarantine * 2 ? [:] : late

@@ -43,7 +43,7 @@ extension Kernel {
     var code = ReplyCode.retryAll
     if let known = records[key] {
       // A late copy: the request has come, perhaps with its server from another kernel; or it was
-      // forwarded from here, and is to come again.
+      // sent on from here, and may come again, by its client's own host.
       let isKnown = begin.transaction == known.id
       guard isKnown || begin.transaction.isNewer(than: known.id) else { return }
       if isKnown && (known.isOpen || known.response != nil) { code = .ok }

@@ -24,6 +24,17 @@ extension Kernel {
     return makeEntity("", kind, discriminator)
   }
 
+  /// A client for one nested call.
+  mutating func makeNestedClient(user: String, marks: Principal.Marks) -> EntityID {
+    var numbers = nestedNumbers
+    let number = numbers.take { entities[EntityID(kernel: id, discriminator: $0)] != nil }
+    nestedNumbers = numbers
+    guard let number else { return .none }
+    let client = addEntity(number, user, nil)
+    entities[client]!.marks = marks
+    return client
+  }
+
   private mutating func makeEntity(
     _ user: String, _ kind: ServerKind?, _ wellKnown: UInt32? = nil
   ) -> EntityID {
@@ -37,6 +48,12 @@ extension Kernel {
       self.numbers = numbers
     }
     guard let number else { return .none }
+    return addEntity(number, user, kind)
+  }
+
+  private mutating func addEntity(
+    _ number: UInt32, _ user: String, _ kind: ServerKind?
+  ) -> EntityID {
     let entity = EntityID(kernel: id, discriminator: number)
     precondition(entities[entity] == nil, "a well-known server is made once")
     entities[entity] = Entity(
@@ -52,6 +69,7 @@ extension Kernel {
     guard let removed = entities.removeValue(forKey: entity) else { return }
     if entity.kernel == id {
       numbers.giveBack(entity.discriminator, at: step.now)
+      nestedNumbers.giveBack(entity.discriminator, at: step.now)
     } else {
       whereabouts.forget(entity)
     }

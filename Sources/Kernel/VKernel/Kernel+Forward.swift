@@ -7,16 +7,18 @@ extension Kernel {
   ///
   /// `message` is the request for the next server. The transaction of a local client is redirected.
   /// A remote client's request goes on to another server of this kernel, or to a third kernel,
-  /// which answers the client directly. At most 15 forwards.
+  /// which answers the client directly. The 16th forward is a nested call.
   public mutating func forward(
     _ request: Request, _ message: Message, to target: EntityID, _ step: inout Step
   ) {
     let client = request.client
     let isLocal = kernel(of: target) == id
-    var refusal: ReplyCode?
-    if isLocal && entities[target]?.serverKind == nil { refusal = .nonexistentEntity }
-    if request.forwardCount >= Self.forwardsMax { refusal = .vmtpError }
-    if let refusal { return reply(Message(reply: refusal), to: request, &step) }
+    if isLocal && entities[target]?.serverKind == nil {
+      return reply(Message(reply: .nonexistentEntity), to: request, &step)
+    }
+    if request.forwardCount >= Self.forwardsMax {
+      return nest(request, message, to: target, &step)
+    }
     let key = RecordKey(request)
     let record = records[key].flatMap { $0.id == request.transaction && $0.isProcessing ? $0 : nil }
     // A local client's request has one if another kernel forwarded it back here, and that kernel

@@ -17,8 +17,7 @@ extension Kernel {
   public mutating func freeze(
     _ entity: EntityID, for kernel: KernelID, _ step: inout Step
   ) -> EntityImage? {
-    guard kernel != id, entity.discriminator >= EntityNumbers.first,
-      let state = entities[entity]
+    guard kernel != id, Self.isMovable(entity), let state = entities[entity]
     else { return nil }
     let principal = Principal(user: state.user, host: state.origin ?? host)
     guard whereabouts.setOwn(entity, on: kernel, principal) else { return nil }

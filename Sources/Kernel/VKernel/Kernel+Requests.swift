@@ -84,24 +84,16 @@ extension Kernel {
     _ header: PacketHeader, _ packet: RawSpan, for server: EntityID, from peer: KernelID,
     _ step: inout Step
   ) {
-    let isWhole = header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize))
     let isDatagram = header.mcb.flags.contains(.datagram)
-    if isDatagram && !isWhole {
-      // The rest of it would not be sent again.
-      counters.packetsIgnored += 1
-      return
-    }
-    if isWhole && entities[server]?.serverKind == .idempotent {
+    if header.isWholeGroup && entities[server]?.serverKind == .idempotent {
       if !isDatagram {
         records[RecordKey(client: header.client, member: .none)]?.touch(at: step.now)
       }
-      step.append(
-        .invoke(
-          Request(
-            client: header.client, transaction: header.transaction, addressee: header.server,
-            server: server, forwardCount: header.forwardCount,
-            message: wholeMessage(header, packet), principal: nil, isLocal: false)))
-      return
+      let request = Request(
+        client: header.client, transaction: header.transaction, addressee: header.server,
+        server: server, forwardCount: header.forwardCount,
+        message: wholeMessage(header, packet), principal: nil, isLocal: false)
+      return invoke(request, isSpread: Self.isSpread(header), for: peer, &step)
     }
     let key = RecordKey(
       client: header.client, member: header.server.isGroup ? server : .none)
@@ -135,6 +127,11 @@ extension Kernel {
       return
     }
     if action == .nothing && !isNews { counters.duplicates += 1 }
+    if case .respond = action, Self.isSpread(header),
+      postpone(.answer(key, header.transaction), for: peer, &step)
+    {
+      return
+    }
     perform(action, of: key, &step)
   }
 
@@ -161,7 +158,11 @@ extension Kernel {
         return perform(action, of: key, &step)
       }
       noteWork(of: server, key, record.id)
-      step.append(.invoke(record.request(message, for: server)))
+      let isSpread = record.isDelayed && record.addressee.isGroup
+      invoke(
+        record.request(message, for: server),
+        isSpread: isSpread && message.mcb.flags.contains(.multipleResponses), for: record.peer,
+        &step)
     case .probe:
       probe(key, record, &step)
       seekClient(of: record, &step)
@@ -182,6 +183,7 @@ extension Kernel {
 
   /// Answers a request of a local server; a late or second answer is dropped.
   public mutating func reply(_ message: Message, to request: Request, _ step: inout Step) {
+    let message = masked(message, for: request)
     let (client, server) = (request.client, request.server)
     let key = RecordKey(request)
     if kernel(of: client) == id {
@@ -237,8 +239,12 @@ extension Kernel {
   func wholeMessage(_ header: PacketHeader, _ packet: RawSpan) -> Message {
     let size = header.mcb.segmentSize
     guard size > 0 else { return Message(header.mcb) }
-    precondition(
-      header.delivery.contains(DeliveryMask(segmentBytes: size)), "the packet holds its group")
+    precondition(header.isWholeGroup, "the packet holds its group")
+    guard header.mcb.delivery == nil else {
+      var group = PacketGroupReception(header)
+      _ = group.accept(header, packet)
+      return group.message()
+    }
     let start = PacketHeader.byteCount
     return Message(header.mcb, segment: packet.copy(start..<(start + size)))
   }

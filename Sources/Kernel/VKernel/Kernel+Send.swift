@@ -8,11 +8,12 @@ extension Kernel {
   /// Exactly one `complete` follows, unless the client is retired. A single `server` of this kernel
   /// costs no packet; a group is asked here and by multicast, and the first answer completes it.
   /// With `collects` every member's answer is a `respond`, and the transaction ends at its limit
-  /// (GetReply of V; MRD of RFC 1045).
+  /// (GetReply of V; MRD of RFC 1045); with `spreads` they come one after another, if there may be
+  /// many (DRT).
   @discardableResult
   public mutating func send(
     _ message: Message, from client: EntityID, to server: EntityID, limit: TimeSpan?,
-    collects: Bool = false, _ step: inout Step
+    collects: Bool = false, spreads: Bool = false, _ step: inout Step
   ) -> TransactionID {
     precondition(!collects || limit != nil, "all responses are waited for up to a limit")
     var message = message
@@ -21,20 +22,20 @@ extension Kernel {
       preconditionFailure("send from an entity that was retired")
     }
     if server == manager {
-      step.append(.complete(client: client, server: manager, answerOwnManager(message)))
+      complete(client, server: manager, answerOwnManager(message), &step)
       return transaction
     }
     let route = route(to: server, message)
     let isHeldBack = frozen[server] != nil
     if !isHeldBack, let code = refusal(of: server, by: route, &step) {
-      step.append(.complete(client: client, server: .none, Message(reply: code)))
+      complete(client, server: .none, Message(reply: code), &step)
       return transaction
     }
     entities[client]!.current = ClientTransaction(
       id: transaction, server: server, route: route, request: message,
       limit: limit.map { step.now + $0 },
       begins: isUnknown(client, to: server, by: route, at: step.now), collects: collects,
-      at: step.now, roundTrip: roundTrip(by: route))
+      spread: spreads ? spread(of: server) : nil, at: step.now, roundTrip: roundTrip(by: route))
     if case .peer(let kernel) = route {
       addPending(client, transaction, on: kernel, at: step.now)
     } else if server.isGroup {
@@ -126,13 +127,13 @@ extension Kernel {
         Request(
           client: client, transaction: transaction, addressee: addressee, server: server,
           forwardCount: forwardCount, message: message, principal: principal(of: client),
-          isLocal: true)))
+          isLocal: isOfThisHost(client))))
   }
 
-  /// The principal of a local client; a server acts for no user.
+  /// The principal of a local client; a server acts for no user, nor may a nested call.
   func principal(of client: EntityID) -> Principal? {
     entities[client].flatMap { known in
-      known.serverKind == nil
+      known.serverKind == nil && !known.user.isEmpty
         ? Principal(user: known.user, host: known.origin ?? host, marks: known.marks) : nil
     }
   }
@@ -245,6 +246,6 @@ extension Kernel {
   ) {
     guard let transaction = entities[client]?.current.take() else { return }
     endPending(transaction)
-    step.append(.complete(client: client, server: server, message))
+    complete(client, server: server, message, &step)
   }
 }

@@ -11,6 +11,7 @@ extension Kernel {
       case .client(let client): handleClientTimer(client, queued: time, &step)
       case .record(let key): handleRecordTimer(key, queued: time, &step)
       case .probe(let transaction): _ = takeProbe(transaction)
+      case .postponed(let number): handlePostponed(number, &step)
       case .silence(let kernel): watchSilence(of: kernel, &step)
       case .doubt(let kernel): handleDoubtTimer(kernel, &step)
       case .peerName(let kernel): handlePeerNameTimer(kernel, &step)
@@ -39,6 +40,7 @@ extension Kernel {
     case .record(let key):
       records[key].map { $0.queuedAt != time && $0.queuedLaterAt != time } ?? true
     case .probe(let transaction): probes[transaction] == nil
+    case .postponed(let number): postponed[number] == nil
     case .silence(let kernel): peers[kernel]?.isSilent != true
     case .doubt(let kernel): peers[kernel]?.doubt == nil
     case .peerName(let kernel): peers[kernel] == nil

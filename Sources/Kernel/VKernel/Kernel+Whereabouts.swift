@@ -14,7 +14,7 @@ extension Kernel {
 
   /// Whether it may move; the manager and the well-known servers of a kernel are part of it.
   static func isMovable(_ entity: EntityID) -> Bool {
-    !entity.isGroup && entity.discriminator >= EntityNumbers.first
+    !entity.isGroup && !entity.isNested && entity.discriminator >= EntityNumbers.first
   }
 
   // MARK: what others say

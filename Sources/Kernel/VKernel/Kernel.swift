@@ -46,10 +46,18 @@ public struct Kernel: ~Copyable {
   /// The entities that all kernels were asked for last, the oldest first.
   var sought: [(transaction: TransactionID, entity: EntityID)] = []
   var probes: [TransactionID: Probe] = [:]
+  /// By their entities: the requests that nested calls are to answer.
+  var nested: [EntityID: Request] = [:]
+  /// What waits for its time since a group was asked for many answers.
+  var postponed: [UInt64: Postponed] = [:]
+  var postponedCount: UInt64 = 0
   var timers = TimerQueue<TimerKey>()
   /// How many entries there may be before stale ones are dropped.
   var timersMax = Limits.timers
   var numbers: EntityNumbers
+  /// Those of the entities that nested calls are made with.
+  var nestedNumbers = EntityNumbers(
+    start: EntityID.nestedFirst, in: EntityID.nestedFirst...EntityID.discriminatorMax)
   /// Whether another kernel has this host's name.
   var conflict: HostNameConflict
   var isNameTimerQueued = false
@@ -139,6 +147,7 @@ enum TimerKey: Sendable {
   case client(EntityID)
   case record(RecordKey)
   case probe(TransactionID)
+  case postponed(UInt64)
   case silence(KernelID)
   /// A kernel that may not be at its place.
   case doubt(KernelID)
@@ -160,6 +169,11 @@ struct Probe: Sendable {
 extension Kernel {
   mutating func randomTransaction() -> TransactionID {
     TransactionID(UInt32(truncatingIfNeeded: generator.next()))
+  }
+
+  /// From 0 to just below `span`.
+  mutating func random(below span: TimeSpan) -> TimeSpan {
+    TimeSpan(nanoseconds: Int64(generator.next() % UInt64(max(span.nanoseconds, 1))))
   }
 
   /// Sends packets to a kernel; packets for an unknown kernel are lost.

@@ -11,6 +11,14 @@ enum Limits {
   static let records = 16_384
   /// Probes under way: one for each new client, and some that are repeated.
   static let probes = 65_536
+  /// Nested calls: one for each client whose request was forwarded 15 times.
+  ///
+  /// Names do not lead so far; a loop of servers does, and then each client that asks it has one
+  /// for a few milliseconds.
+  static let nestedCalls = 256
+  /// Requests that wait a random time because their clients want many answers: what is beyond that
+  /// does not wait.
+  static let postponed = 1024
   /// Kernels known at once: many more than a cluster of this kind has.
   static let peers = 4096
   /// Kernels probed in one second because their packets could not be opened: a restarted node is

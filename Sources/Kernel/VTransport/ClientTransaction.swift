@@ -64,6 +64,8 @@ public struct ClientTransaction: Sendable {
   private var receivedAtRetry: DeliveryMask = []
   /// Members that have answered, where the responses of all are wanted.
   private var answered: Set<EntityID>?
+  /// Over how long the responses of all are to be spread.
+  private let spread: TimeSpan?
   /// Parts of the responses of the others.
   private var others: [EntityID: PacketGroupReception] = [:]
   /// How often in a row the server answered that it is working.
@@ -76,7 +78,7 @@ public struct ClientTransaction: Sendable {
   public init(
     id: TransactionID, server: EntityID, route: Route = .multicast, request: Message,
     limit: Time?, forwardCount: UInt8 = 0, begins: Bool = false, collects: Bool = false,
-    at now: Time, roundTrip: RoundTrip
+    spread: TimeSpan? = nil, at now: Time, roundTrip: RoundTrip
   ) {
     self.id = id
     self.server = server
@@ -88,9 +90,11 @@ public struct ClientTransaction: Sendable {
     isBeginning = begins
     wasSent = !begins
     answered = collects ? [] : nil
+    self.spread = collects ? spread : nil
     startedAt = now
     transmittedAt = now
-    repeatAt = now + (collects ? Timing.collection : roundTrip.firstRetransmission)
+    repeatAt = now
+    repeatAt = now + (collects ? collection : roundTrip.firstRetransmission)
   }
 
   /// Whether a response packet belongs to this transaction: a single server must answer itself,
@@ -112,6 +116,7 @@ public struct ClientTransaction: Sendable {
     header.retransmitCount = retransmitCount
     header.forwardCount = forwardCount
     if acknowledge { header.control.insert(.acknowledge) }
+    if spread != nil { header.control.insert(.delayResponse) }
     return (header, request.segment, route)
   }
 
@@ -124,6 +129,10 @@ public struct ClientTransaction: Sendable {
     if let limit, limit <= now { return .fail(.userTimeout) }
     guard repeatAt <= now else { return .nothing }
     if let reception {
+      if isTakenInPart(reception) {
+        self.reception = nil
+        return .complete(reception.message(), server: reception.header.server)
+      }
       repeatAt = now + max(Timing.reception, roundTrip.retransmission)
       retries = reception.received == receivedAtRetry ? retries + 1 : 1
       receivedAtRetry = reception.received
@@ -138,9 +147,21 @@ public struct ClientTransaction: Sendable {
     let (first, cap) =
       answered == nil
       ? (roundTrip.retransmission, Timing.retransmissionCap)
-      : (Timing.collection, Timing.collectionCap)
+      : (collection, Timing.collectionCap)
     repeatAt = now + doubled(first, silentAttempts, cap)
     return countTransmission(.transmit([], acknowledge: true), at: now)
+  }
+
+  /// When a group is asked again, at first: not before its answers may have come.
+  private var collection: TimeSpan {
+    Timing.collection + (spread ?? TimeSpan(nanoseconds: 0))
+  }
+
+  /// Whether the rest of a response is left to the client: it asked for some blocks, and the server
+  /// keeps no response that could be asked for the others.
+  private func isTakenInPart(_ response: PacketGroupReception) -> Bool {
+    request.mcb.delivery != nil && response.isUsefulInPart
+      && response.header.mcb.flags.contains(.idempotent)
   }
 
   /// A packet of the response; the caller has matched client, transaction and server.

@@ -16,7 +16,7 @@ public struct PacketGroupReception: Sendable {
   }
 
   /// The blocks of the whole group.
-  public var expected: DeliveryMask { DeliveryMask(segmentBytes: segment.count) }
+  public var expected: DeliveryMask { header.mcb.sentBlocks(segmentBytes: segment.count) }
   public var isComplete: Bool { received.contains(expected) }
 
   /// Whether a later block has arrived and an earlier one has not: loss rather than delay.
@@ -49,9 +49,16 @@ public struct PacketGroupReception: Sendable {
     return true
   }
 
-  /// The whole message.
+  /// Whether a part of it is of use (MDM).
+  public var isUsefulInPart: Bool { header.mcb.delivery != nil }
+
+  /// The message: whole, or, with MDM, with a mask of the blocks that have arrived; the others are
+  /// zero.
   public consuming func message() -> Message {
-    precondition(isComplete, "a message is delivered whole")
-    return Message(header.mcb, segment: segment)
+    precondition(isComplete || isUsefulInPart, "without a mask, a message is delivered whole")
+    var mcb = header.mcb
+    // Without a segment it is the mask of the blocks that a client wants.
+    if isUsefulInPart && !segment.isEmpty { mcb.delivery = received }
+    return Message(mcb, segment: segment)
   }
 }

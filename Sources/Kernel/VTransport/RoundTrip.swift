@@ -51,6 +51,15 @@ public enum Timing {
   /// When a group is asked again, if all answers are wanted; then the time doubles.
   public static let collection = TimeSpan.milliseconds(10)
   public static let collectionCap = TimeSpan.milliseconds(500)
+  /// Other kernels from which on the answers of a group are spread: fewer answers than that have
+  /// room at their client, and it would wait for nothing.
+  public static let crowd = 8
+  /// D of RFC 1045 2.13: over how long the answers of a group are spread, if so many kernels may
+  /// answer: 1 ms for each, but at least 10 ms, and at most 40 ms, because some who collect answers
+  /// wait for no more than 50 ms.
+  public static func spread(kernels: Int) -> TimeSpan {
+    .milliseconds(Int64(min(max(kernels, 10), 40)))
+  }
   public static let beforeAnySample = TimeSpan.milliseconds(50)
   /// TC1 doubles up to this while the server answers that it is working.
   public static let pingCap = TimeSpan.milliseconds(500)

@@ -73,6 +73,8 @@ public struct ServerTransaction: Sendable {
   private var isSentOn = false
   /// The request is a datagram, which is not answered.
   private var isDatagram = false
+  /// The request asks its server's kernel to wait a short random time (DRT).
+  public private(set) var isDelayed = false
   /// The client's kernel has ended; what became of the request is kept for its successor.
   private var isClientGone = false
   /// How often one server of this kernel passed the request to another.
@@ -318,6 +320,7 @@ public struct ServerTransaction: Sendable {
       wakeAt = now + min(span, Timing.retransmissionCap)
       return .probe
     case .receiving:
+      if isDatagram { return takePart(at: now) }
       retries += 1
       // The rest has not come for long: a client that still waits repeats its request.
       if retries > Self.retriesMax { return .drop }
@@ -350,6 +353,7 @@ public struct ServerTransaction: Sendable {
     addressee = header.server
     retransmitCount = header.retransmitCount
     isDatagram = header.mcb.flags.contains(.datagram)
+    isDelayed = header.control.contains(.delayResponse)
     isClientGone = false
     isSentOn = false
     responder = .none
@@ -413,6 +417,16 @@ public struct ServerTransaction: Sendable {
     wakeAt = now + Timing.reception
     return .notifyClient(
       .retry, received: reception.received, retransmitCount: retransmitCount)
+  }
+
+  /// The rest of a datagram is not sent again: its server gets the part that came, if that is of
+  /// use.
+  private mutating func takePart(at now: Time) -> Action {
+    let part = reception.take()
+    state = .discarded
+    wakeAt = now + Timing.recordKept
+    guard let part, part.isUsefulInPart else { return .nothing }
+    return .deliver(part.message())
   }
 
   private mutating func deliverOrWait(at now: Time) -> Action {

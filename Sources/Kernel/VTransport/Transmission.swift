@@ -19,7 +19,7 @@ public struct Transmission: Sendable {
   /// The blocks to send; empty sends the header alone.
   public var mask: DeliveryMask
 
-  /// Sends `mask` of `segment`, or the whole of it.
+  /// Sends `mask` of `segment`, or all that the message says is sent.
   public init(
     to destination: Destination, _ header: PacketHeader, segment: [UInt8] = [],
     mask: DeliveryMask? = nil
@@ -27,7 +27,7 @@ public struct Transmission: Sendable {
     self.destination = destination
     self.header = header
     self.segment = segment
-    self.mask = mask ?? DeliveryMask(segmentBytes: segment.count)
+    self.mask = mask ?? header.mcb.sentBlocks(segmentBytes: segment.count)
     if case .group = destination { self.header.packetFlags.insert(.multicast) }
   }
 

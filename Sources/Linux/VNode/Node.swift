@@ -224,7 +224,8 @@ public final class Node: Backplane {
     enter { state, step in
       let id = state.kernel.send(
         message, from: client, to: server, limit: options.timeLimit,
-        collects: options.collectsResponses, &step)
+        collects: options.collectsResponses,
+        spreads: options.collectsResponses && options.spreadsResponses, &step)
       state.completions[client] = (id, completion)
     }
   }
@@ -254,7 +255,10 @@ public final class Node: Backplane {
     _ message: Message, to request: Request, passing descriptor: PassedDescriptor
   ) {
     state.withLock { state in
-      if state.kernel.isWaiting(request.client, for: request.transaction) {
+      // A nested call has no completion here, and takes none.
+      if state.kernel.isWaiting(request.client, for: request.transaction),
+        state.completions[request.client] != nil
+      {
         state.passed[request.client] = descriptor
       }
     }

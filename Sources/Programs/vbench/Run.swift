@@ -9,12 +9,13 @@ import VRuntime
 struct BenchRun: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
-    abstract: "Times starts of programs, choices of a host, and an owner's work beside a guest.",
+    abstract: "Times starts and ends of programs, choices of a host, and work beside a guest.",
     discussion: """
       Example: v bench run moa
 
       start is until the program runs, run until its end is known; spawn is posix_spawn and \
-      waitpid without V. choice is the answer to --any, spread how many of ten choices in a second \
+      waitpid without V. suspend, resume and destroy are one message each, destroy until the end \
+      is known. choice is the answer to --any, spread how many of ten choices in a second \
       each host got. beside guest is hackbench (or perf bench sched messaging) of this process \
       while guests take every processor of this host, as a ratio to itself alone, round by round.
       """)
@@ -38,7 +39,7 @@ struct BenchRun: ParsableCommand {
   }
 
   /// A median and what it is to be seen beside.
-  private struct Row: Encodable {
+  struct Row: Encodable {
     var name: String
     var value: Double
     var unit: String
@@ -64,6 +65,7 @@ struct BenchRun: ParsableCommand {
     let session = Session(try options.attach())
     defer { session.node.close() }
     var rows = try starts(session)
+    rows += try controls(session)
     rows.append(try choices(session))
     rows.append(try spread(session))
     if rounds > 0 { rows += try besideGuest(session) }
@@ -114,7 +116,7 @@ struct BenchRun: ParsableCommand {
     ]
   }
 
-  private func start(
+  func start(
     _ words: [String], on host: String, _ session: Session, class name: String = "foreground"
   ) throws(Failure) -> RemoteProgram {
     var request = RunRequest(words.map { Array($0.utf8) })

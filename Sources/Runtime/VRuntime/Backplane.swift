@@ -31,9 +31,15 @@ public struct SendOptions: Sendable {
   /// For a group: every member's response is delivered, and `userTimeout` ends the transaction at
   /// the time limit, which must be set.
   public var collectsResponses: Bool
-  public init(timeLimit: TimeSpan? = nil, collectsResponses: Bool = false) {
+  /// In a large cluster the collected responses come one after another, in up to 40 ms; without
+  /// it, all at once: then some of large ones are lost, and asked for again.
+  public var spreadsResponses: Bool
+  public init(
+    timeLimit: TimeSpan? = nil, collectsResponses: Bool = false, spreadsResponses: Bool = true
+  ) {
     self.timeLimit = timeLimit
     self.collectsResponses = collectsResponses
+    self.spreadsResponses = spreadsResponses
   }
 }
 
@@ -97,7 +103,10 @@ public protocol Backplane: AnyObject, Sendable {
   /// Forwards a request to another server, which answers its client; `message` is the request that
   /// this server gets.
   func forward(_ request: Request, _ message: Message, to server: EntityID)
-  /// Sends a request that gets no response and may be lost; at most 1,024 octets of segment.
+  /// Sends a request that gets no response and may be lost.
+  ///
+  /// If more than 1,024 octets of segment are sent, a part of them may be lost: then nothing is
+  /// delivered, or, with a mask of blocks (MDM), the part that came.
   func sendDatagram(_ message: Message, from client: EntityID, to server: EntityID)
 
   /// Calls `handler` whenever `descriptor` becomes readable (edge-triggered: read until EAGAIN).

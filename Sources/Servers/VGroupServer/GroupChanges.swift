@@ -40,7 +40,8 @@ extension GroupServer {
       look(for: caller, at: change.group, done) { [self] view in
         let member = table.withLock { $0.groups[change.group]?.members[change.member] }
         guard let view else { return done(Self.noGroup(change.group)) }
-        let isTheirs = caller.isRoot || [member?.owner, view.about.owner].contains(user)
+        let actor = authority(of: caller, in: change.group, view.about)
+        let isTheirs = !actor.isEmpty || member?.owner == user
         guard isTheirs || view.about.mayBePassed(by: caller, at: backplane.host) else {
           return done(
             Refusal(.noPermission, "\(change.group) belongs to \(view.about.owner)"))
@@ -48,7 +49,7 @@ extension GroupServer {
         guard let member else {
           return done(Refusal(.notFound, "\(change.member) is no member of \(change.group)"))
         }
-        guard isTheirs else {
+        guard member.permissions.mayBeRemoved(by: actor, member.relation(to: user)) else {
           return done(Refusal(.notOwner, "\(change.member) belongs to \(member.owner)"))
         }
         removeMember(change.member, of: change.group)
@@ -81,13 +82,17 @@ extension GroupServer {
       guard let about = view?.about ?? (isTold ? newTraits(owner, 0o755) : nil) else {
         return done(Self.noGroup(change.group))
       }
-      guard about.mayBeWritten(by: joiner, at: backplane.host) else {
+      let relation: MembershipPermissions.Relation =
+        isTold || !name.isProgram ? .itself : .samePrincipal
+      // Root of this host says what a program of a user may do.
+      let giver = isTold && change.permissions != nil ? caller : joiner
+      guard let permissions = permissions(of: change, by: giver, about, relation) else {
         return done(Refusal(.noPermission, "\(change.group) belongs to \(about.owner)"))
       }
       let add: @Sendable (GroupMember.Receiver) -> Void = { [self] receiver in
         let member = GroupMember(
-          name: name.whole, owner: owner, payer: joiner.principal, entity: .none,
-          receiver: receiver)
+          name: name.whole, owner: owner, payer: joiner.principal, permissions: permissions,
+          entity: .none, receiver: receiver)
         done(self.add(member, to: change.group, about))
       }
       guard name.isProgram else { return add(.mailbox(Mailbox(host: backplane.host, kept))) }

@@ -216,16 +216,19 @@ package struct GroupMember: Sendable {
   package var owner: String
   /// The principal whose share of this group server it counts in.
   package var payer: Principal
+  package var permissions: MembershipPermissions
   /// The process that has joined the group.
   package var entity: EntityID
   package var receiver: Receiver
 
   package init(
-    name: Name, owner: String, payer: Principal, entity: EntityID, receiver: Receiver
+    name: Name, owner: String, payer: Principal, permissions: MembershipPermissions = .usual,
+    entity: EntityID, receiver: Receiver
   ) {
     self.name = name
     self.owner = owner
     self.payer = payer
+    self.permissions = permissions
     self.entity = entity
     self.receiver = receiver
   }

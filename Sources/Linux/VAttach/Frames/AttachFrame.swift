@@ -59,8 +59,6 @@ public enum AttachFrame: Sendable {
     }
   }
 
-  /// A datagram is one packet: of several, the lost part would be unknown.
-  public static let datagramBytesMax = 1024
   /// One year: a longer limit is no limit, and sums of times cannot overflow.
   public static let timeLimitMax = TimeSpan.seconds(366 * 86_400)
   /// The default socket of a node.

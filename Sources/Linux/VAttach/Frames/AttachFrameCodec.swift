@@ -49,9 +49,8 @@ extension AttachFrame {
         fields.message, client: fields.entity, server: fields.other,
         SendOptions(
           timeLimit: fields.limit == 0 ? nil : TimeSpan(nanoseconds: fields.limit),
-          collectsResponses: fields.flag == 1))
+          collectsResponses: fields.flag != 0, spreadsResponses: fields.flag != 2))
     case .datagram:
-      guard fields.message.segment.count <= datagramBytesMax else { throw .badLength }
       return .datagram(fields.message, client: fields.entity, server: fields.other)
     case .reply:
       return .reply(fields.message, to: fields.requestName)
@@ -92,9 +91,10 @@ extension AttachFrame {
     case .retire(let entity):
       return Fields(kind: .retire, entity: entity)
     case .send(let message, let client, let server, let options):
+      let collecting: UInt8 = options.spreadsResponses ? 1 : 2
       return Fields(
-        kind: .send, flag: options.collectsResponses ? 1 : 0, entity: client, other: server,
-        limit: options.timeLimit?.nanoseconds ?? 0, message: message)
+        kind: .send, flag: options.collectsResponses ? collecting : 0, entity: client,
+        other: server, limit: options.timeLimit?.nanoseconds ?? 0, message: message)
     case .datagram(let message, let client, let server):
       return Fields(kind: .datagram, entity: client, other: server, message: message)
     case .reply(let message, let name):

@@ -40,7 +40,9 @@ package enum TeamHosts {
     defer { node.retire(client) }
     node.send(
       SelectHost(classes[programClass] ?? .foreground).message, from: client,
-      to: .programManagerGroup, options: SendOptions(timeLimit: limit, collectsResponses: true)
+      to: .programManagerGroup,
+      // The first to answer are those that have time.
+      options: SendOptions(timeLimit: limit, collectsResponses: true, spreadsResponses: false)
     ) { response in
       found.note(response.code.isOK ? try? SelectHost.Answer(parsing: response.message) : nil)
     }

@@ -139,6 +139,8 @@ public struct ChangeGroup: Operation {
   public var owner = ""
   /// The program that is the member, if its manager sends the request.
   public var program = EntityID.none
+  /// Of the new member; nil for the usual ones, or those of them that the client can give.
+  public var permissions: MembershipPermissions?
   public init(_ change: Change, _ group: Name, host: String) {
     self.change = change
     self.group = group
@@ -151,10 +153,13 @@ public struct ChangeGroup: Operation {
     member = try reader.name()
     owner = try reader.text()
     program = EntityID(rawValue: message.mcb.pair(3))
+    guard let bits = UInt8(exactly: message.mcb[5]) else { throw .badField(.operation) }
+    permissions = bits == 0 ? nil : MembershipPermissions(rawValue: bits)
   }
   public var message: Message {
     Message(
-      Self.request.word(1, change.rawValue).pair(3, program.rawValue),
+      Self.request.word(1, change.rawValue).pair(3, program.rawValue)
+        .word(5, UInt32(permissions?.rawValue ?? 0)),
       segment: fields([group.octets, host.utf8, member.octets, owner.utf8]))
   }
 }

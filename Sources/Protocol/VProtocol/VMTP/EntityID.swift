@@ -43,6 +43,8 @@ public struct EntityID: Hashable, Sendable {
   public var isNamedGroup: Bool {
     isGroup && !isWellKnownGroup && rawValue & Self.namedBit != 0
   }
+  /// It was made for the nested call of a request that had been forwarded too often.
+  public var isNested: Bool { !isGroup && discriminator >= Self.nestedFirst }
   /// The entity sends its user data least significant octet first.
   public var isLittleEndian: Bool { !isGroup && rawValue & Self.orderBit != 0 }
   public var discriminator: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) & 0x0FFF_FFFF }
@@ -63,6 +65,8 @@ public struct EntityID: Hashable, Sendable {
   }
 
   public static let discriminatorMax: UInt32 = 0x0FFF_FFFF
+  /// Discriminators of entities from here on are those of nested calls.
+  public static let nestedFirst: UInt32 = 0x0F00_0000
   /// The low half of every well-known group: the address 224.0.1.0 (RFC 1045 appendix IV).
   static let wellKnownLow: UInt32 = 0xE000_0100
   /// The top bit of a group's discriminator.

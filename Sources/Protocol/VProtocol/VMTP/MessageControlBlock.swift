@@ -77,6 +77,30 @@ public struct MessageControlBlock: Sendable {
   public static let byteCount = 32
 }
 
+extension MessageControlBlock {
+  /// The mask of blocks in word 6 (MDM), or nil.
+  ///
+  /// Of a message with a segment it has the blocks that are sent, and at the receiver those that
+  /// came; of a request without one, the blocks of the response that are wanted.
+  public var delivery: DeliveryMask? {
+    get { flags.contains(.deliveryMask) ? DeliveryMask(rawValue: words[6]) : nil }
+    set {
+      if let newValue {
+        flags.insert(.deliveryMask)
+        words[6] = newValue.rawValue
+      } else {
+        flags.remove(.deliveryMask)
+      }
+    }
+  }
+
+  /// The blocks that are sent of a segment of at most 16 KB.
+  public func sentBlocks(segmentBytes: Int) -> DeliveryMask {
+    let all = DeliveryMask(segmentBytes: segmentBytes)
+    return delivery.map { all.intersection($0) } ?? all
+  }
+}
+
 extension MessageControlBlock: Equatable {
   public static func == (left: MessageControlBlock, right: MessageControlBlock) -> Bool {
     for index in 0..<8 where left.words[index] != right.words[index] { return false }
@@ -93,11 +117,11 @@ public struct CodeFlags: OptionSet, Sendable {
   public static let conditional = CodeFlags(rawValue: 0x80)
   /// DGM in a request: no reply is wanted and nothing is retransmitted.
   public static let datagram = CodeFlags(rawValue: 0x40)
-  /// DGM in a response: the operation may be repeated.
+  /// DGM in a response: the operation may be repeated, so the response is not kept.
   ///
-  /// Without effect here: each server says so of itself.
+  /// The kernel sets it where some blocks were asked for.
   public static let idempotent = CodeFlags(rawValue: 0x40)
-  /// MDM: word 6 is the mask of blocks.
+  /// MDM: word 6 is the mask of blocks, and some of them may be lost.
   public static let deliveryMask = CodeFlags(rawValue: 0x20)
   /// SDA: a segment is appended and word 7 is its size.
   public static let segmentAppended = CodeFlags(rawValue: 0x10)
@@ -140,8 +164,8 @@ public struct Message: Equatable, Sendable {
   /// The code of a response.
   public var reply: ReplyCode { ReplyCode(rawValue: mcb.code) }
 
-  /// All blocks of the segment.
-  public var blocks: DeliveryMask { DeliveryMask(segmentBytes: segment.count) }
+  /// The blocks of the segment that are sent: all, or with MDM those in the mask.
+  public var blocks: DeliveryMask { mcb.sentBlocks(segmentBytes: segment.count) }
 
   /// One packet group: 32 blocks of 512 octets.
   ///

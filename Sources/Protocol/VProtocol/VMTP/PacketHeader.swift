@@ -46,6 +46,11 @@ public struct PacketHeader: Equatable, Sendable {
     self.mcb = mcb
   }
 
+  /// Whether the packet has every block that is sent of its group.
+  public var isWholeGroup: Bool {
+    delivery.contains(mcb.sentBlocks(segmentBytes: mcb.segmentSize))
+  }
+
   public static let byteCount = 64
   /// The version of this protocol: it rises with every change of a layout.
   ///

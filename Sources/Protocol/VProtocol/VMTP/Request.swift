@@ -9,8 +9,8 @@ public struct Request: Sendable {
   /// Times forwarded; part of the transaction's identity.
   public var forwardCount: UInt8
   public var message: Message
-  /// The client's principal: nil for a server, and perhaps for a remote client of a server that did
-  /// not ask for principals.
+  /// The client's principal: nil for a server, for a nested call of another host's client, and
+  /// perhaps for a remote client of a server that did not ask for principals.
   public var principal: Principal?
   /// Whether the client is on the server's own host, as the kernel saw the request arrive.
   public var isLocal: Bool
