@@ -115,12 +115,13 @@ final class Running {
     let named = try namedAddress(configuration)
     let secret = try readKey(configuration)
     let peers = try peerAddresses(configuration)
-    let machine = try Self.machine(named, configuration, peers)
+    let machine = try Self.machine(named, configuration)
     self.machine = machine
     let shownPeers = ShownPeers(peers)
     self.shownPeers = shownPeers
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
+    node.setPeers(peers)
     let users = LinuxUsers()
     self.users = users
     let nodeUsers = NodeUsers(table: users, backplane: node)
@@ -198,12 +199,12 @@ final class Running {
 
   /// With sockets, or without them if there is no cluster key.
   private static func machine(
-    _ named: IPAddress?, _ configuration: Configuration, _ peers: [Locator]
+    _ named: IPAddress?, _ configuration: Configuration
   ) throws -> LinuxMachine {
     guard configuration.keyFile != nil else { return try LinuxMachine() }
     return try LinuxMachine(
       named: named, port: UInt16(configuration.port),
-      groupPort: UInt16(configuration.groupPort), peers: peers)
+      groupPort: UInt16(configuration.groupPort))
   }
 
   /// Waits until it is known whether another live node has this host's name: before anything is
@@ -241,7 +242,7 @@ final class Running {
     }
     let peers = try peerAddresses(new)
     try servers.change(new.serverOptions(users))
-    machine.setPeers(peers)
+    node.setPeers(peers)
     shownPeers.set(peers)
     directory.setForgetting(after: .seconds(Int64(new.forgetDays) * 86_400))
     LogOutput.shared.level = new.logLevel.loggerLevel
