@@ -51,7 +51,7 @@ extension LabTests {
         toFile: lab.disk("moa") + "/hello", atomically: false, encoding: .utf8)
       try await change(
         """
-        cp \(Self.configuration) /tmp/vnode.toml
+        cp \(Self.configuration) \(Self.configuration).before
         sed -i '1i peers = ["10.77.0.1", "10.77.0.2"]' \(Self.configuration)
         nft 'add table inet v_no_multicast'
         for hook in input output; do
@@ -88,7 +88,8 @@ extension LabTests {
         on: "kea", "nft list table inet v_no_multicast | grep -c 'packets [1-9]'")
       #expect(dropped.output != "0\n", "\(dropped.summary)")
       try await change(
-        "nft delete table inet v_no_multicast; cp /tmp/vnode.toml \(Self.configuration)", on: lab)
+        "nft delete table inet v_no_multicast; "
+          + "mv \(Self.configuration).before \(Self.configuration)", on: lab)
     }
 
     /// Runs `script` on every host and restarts its node.

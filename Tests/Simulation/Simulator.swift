@@ -279,7 +279,7 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
     schedule(after: span) { [self] in if node != nil { body() } }
   }
   /// A disk that takes up to a millisecond, so that answers change their order.
-  func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
+  func disk(_ priority: Priority, mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
     let delay = TimeSpan(nanoseconds: Int64(random() % 1_000_000))
     schedule(after: delay) { [self] in if node != nil { work() } }
   }

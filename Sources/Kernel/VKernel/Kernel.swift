@@ -89,6 +89,8 @@ public struct Kernel: ~Copyable {
 struct Entity: Sendable {
   var user: String
   var marks: Principal.Marks = []
+  /// The highest priority of its messages.
+  var priority = Priority.normal
   /// The number of the last transaction it started.
   var lastTransaction: TransactionID
   var current: ClientTransaction?

@@ -44,6 +44,7 @@ public struct ClientTransaction: Sendable {
   public let request: Message
   /// Times that the request was forwarded before it left this kernel.
   public let forwardCount: UInt8
+  public let priority: Priority
   public let startedAt: Time
   /// The local server that has the request now, after forwards inside this kernel.
   public var holder: EntityID
@@ -74,7 +75,7 @@ public struct ClientTransaction: Sendable {
   public init(
     id: TransactionID, server: EntityID, route: Route = .multicast, request: Message,
     limit: Time?, forwardCount: UInt8 = 0, begins: Bool = false, collects: Bool = false,
-    at now: Time, roundTrip: RoundTrip
+    priority: Priority = .normal, at now: Time, roundTrip: RoundTrip
   ) {
     self.id = id
     self.server = server
@@ -85,6 +86,7 @@ public struct ClientTransaction: Sendable {
     self.forwardCount = forwardCount
     isBeginning = begins
     answered = collects ? [] : nil
+    self.priority = priority
     startedAt = now
     transmittedAt = now
     repeatAt = now + (collects ? Timing.collection : roundTrip.firstRetransmission)
@@ -108,6 +110,7 @@ public struct ClientTransaction: Sendable {
       function: .request, client: client, transaction: id, server: server, mcb: request.mcb)
     header.retransmitCount = retransmitCount
     header.forwardCount = forwardCount
+    header.priority = priority
     if acknowledge { header.control.insert(.acknowledge) }
     return (header, request.segment, route)
   }

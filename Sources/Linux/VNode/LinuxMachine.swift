@@ -223,15 +223,21 @@ public final class LinuxMachine: Machine {
     loop.after(nanoseconds: span.nanoseconds, body)
   }
 
+  /// The priority of other hosts' users.
+  private static let servedHere = Priority.normal.onOtherHost
+
   /// If another worker waits for events, the work runs on this one, because passing it on takes
   /// longer than most of it.
   ///
-  /// Else it goes to the pool.
-  public func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
-    if mayRunHere, loop.isCurrent && loop.hasIdleThread {
+  /// Else it goes to the pool, and so does work that is in the background on its own host: while it
+  /// waits for the disk, a worker would be missing.
+  public func disk(
+    _ priority: Priority, mayRunHere: Bool, _ work: @escaping @Sendable () -> Void
+  ) {
+    if mayRunHere, priority >= Self.servedHere, loop.isCurrent && loop.hasIdleThread {
       work()
     } else {
-      pool.add(work)
+      pool.add(priority, work)
     }
   }
 }

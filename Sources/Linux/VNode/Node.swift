@@ -194,7 +194,9 @@ public final class Node: Backplane {
   public func random() -> UInt64 { machine.random() }
 
   public func makeClient(_ user: ClientUser) -> EntityID {
-    state.withLock { $0.kernel.makeClient(user: user.name, marks: user.marks) }
+    state.withLock {
+      $0.kernel.makeClient(user: user.name, marks: user.marks, priority: user.priority)
+    }
   }
 
   public func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID {
@@ -229,7 +231,7 @@ public final class Node: Backplane {
     enter { state, step in
       let id = state.kernel.send(
         message, from: client, to: server, limit: options.timeLimit,
-        collects: options.collectsResponses, &step)
+        collects: options.collectsResponses, priority: options.priority, &step)
       state.completions[client] = (id, completion)
     }
   }
@@ -274,8 +276,8 @@ public final class Node: Backplane {
     machine.after(span, body)
   }
   /// Not on this thread while other actions of it wait: they would wait for the disk too.
-  public func disk(_ work: @escaping @Sendable () -> Void) {
-    unsafe machine.disk(mayRunHere: contexts.current.step.isEmpty, work)
+  public func disk(_ priority: Priority, _ work: @escaping @Sendable () -> Void) {
+    unsafe machine.disk(priority, mayRunHere: contexts.current.step.isEmpty, work)
   }
 
   // MARK: entering and leaving the kernel

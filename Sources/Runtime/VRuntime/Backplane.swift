@@ -31,9 +31,15 @@ public struct SendOptions: Sendable {
   /// For a group: every member's response is delivered, and `userTimeout` ends the transaction at
   /// the time limit, which must be set.
   public var collectsResponses: Bool
-  public init(timeLimit: TimeSpan? = nil, collectsResponses: Bool = false) {
+  /// It is sent with this priority, or with that of its client if that is lower.
+  public var priority: Priority
+
+  public init(
+    timeLimit: TimeSpan? = nil, collectsResponses: Bool = false, priority: Priority = .urgent
+  ) {
     self.timeLimit = timeLimit
     self.collectsResponses = collectsResponses
+    self.priority = priority
   }
 }
 
@@ -43,10 +49,13 @@ public struct SendOptions: Sendable {
 public struct ClientUser: Hashable, Sendable, ExpressibleByStringLiteral {
   public var name: String
   public var marks: Principal.Marks
+  /// The highest priority of its messages.
+  public var priority: Priority
 
-  public init(_ name: String, marks: Principal.Marks) {
+  public init(_ name: String, marks: Principal.Marks, priority: Priority = .normal) {
     self.name = name
     self.marks = marks
+    self.priority = priority
   }
   public init(own name: String) { self.init(name, marks: name == "root" ? .fullRoot : []) }
   public init(stringLiteral name: String) { self.init(own: name) }
@@ -102,13 +111,16 @@ public protocol Backplane: AnyObject, Sendable {
   func unwatch(_ descriptor: Int32)
   /// Calls `body` once, not before `span` has passed.
   func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void)
-  /// Runs `work` on a plain thread that may block.
-  func disk(_ work: @escaping @Sendable () -> Void)
+  /// Runs `work` on a plain thread that may block; what is more urgent comes first.
+  func disk(_ priority: Priority, _ work: @escaping @Sendable () -> Void)
 }
 
 extension Backplane {
   /// A new client of the backplane's own process, for `user`.
   public func makeClient(user: String) -> EntityID { makeClient(ClientUser(own: user)) }
+
+  /// Runs work of no client.
+  public func disk(_ work: @escaping @Sendable () -> Void) { disk(.normal, work) }
 
   /// For a backplane that passes no descriptors.
   public func reply(
