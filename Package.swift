@@ -57,7 +57,7 @@ let system: [Target] = [
   room("Runtime", "VClient", ["VRuntime", "VProtocol"]),
   room("Runtime", "VStore", ["VRuntime", "VProtocol"]),
   .target(name: "CVLinux", path: "Sources/Linux/CVLinux"),
-  room("Linux", "VLoop", ["CVLinux"]),
+  room("Linux", "VLoop", ["VProtocol", "CVLinux"]),
   room(
     "Linux", "VNode",
     ["VKernel", "VTransport", "VSealing", "VRuntime", "VProtocol", "VLoop", "CVLinux"],
@@ -108,7 +108,7 @@ let programs: [Target] = [
     [
       "VNode", "VSealing", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer",
       "VLinuxStore",
-      "VTeamServer", "VMount", "VFuse", "VAttach", "VClient", "VRuntime", "VProtocol",
+      "VTeamServer", "VMount", "VFuse", "VAttach", "VClient", "VKeeping", "VRuntime", "VProtocol",
       argumentParser,
       .product(name: "TOMLKit", package: "TOMLKit"),
       .product(name: "Logging", package: "swift-log"),
@@ -142,7 +142,7 @@ let testing: [Target] = [
   tests("VSealingTests", ["VSealing"]),
   tests(
     "VNodeTests",
-    ["VNode", "VTransport", "VRuntime", "VProtocol", "Fixtures", "NetworkFaults"]),
+    ["VNode", "VLoop", "VTransport", "VRuntime", "VProtocol", "Fixtures", "NetworkFaults"]),
   tests(
     "VMountTests",
     ["VMount", "VFuse", "VClient", "VNode", "VDirectory", "VRuntime", "VProtocol"]),

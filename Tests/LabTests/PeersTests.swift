@@ -44,6 +44,54 @@ extension LabTests {
       #expect(back.output == "by name\n", "\(back.summary)")
     }
 
+    @Test("on a network that drops all multicasts, names, groups and new prefixes work")
+    func noMulticast() async throws {
+      let lab = try await Lab.shared()
+      try "by name\n".write(
+        toFile: lab.disk("moa") + "/hello", atomically: false, encoding: .utf8)
+      try await change(
+        """
+        cp \(Self.configuration) \(Self.configuration).before
+        sed -i '1i peers = ["10.77.0.1", "10.77.0.2"]' \(Self.configuration)
+        nft 'add table inet v_no_multicast'
+        for hook in input output; do
+          nft "add chain inet v_no_multicast $hook { type filter hook $hook priority 0; }"
+          nft "add rule inet v_no_multicast $hook ip daddr 239.192.0.0/12 counter drop"
+          nft "add rule inet v_no_multicast $hook ip6 daddr ff18::/16 counter drop"
+        done
+        """, on: lab)
+      for host in Lab.hosts {
+        let listed = try await lab.bash(
+          on: host, "await '[[ $(ls /v/storage | xargs) == \"any kea moa self\" ]]'")
+        expectSuccess(listed)
+      }
+      expectSuccess(
+        try await lab.bash(
+          on: "kea", as: "ann", "mkdir -m 777 /v/group/flock; touch /v/group/flock/members/me"))
+      expectSuccess(
+        try await lab.bash(on: "moa", as: "ann", "touch /v/group/flock/members/me"))
+      let sent = try await lab.bash(
+        on: "kea", as: "ann",
+        "v group send flock good day; rm /v/group/flock/members/*; rmdir /v/group/flock")
+      #expect(sent.output == "kea:me: taken\nmoa:me: taken\n", "\(sent.summary)")
+      expectSuccess(
+        try await lab.bash(
+          on: "moa",
+          """
+          printf '[[export]]\\nprefix = "late"\\npath = "/srv/storage"\\n' >>\(Self.configuration)
+          pkill -HUP -x vnode
+          """))
+      let late = try await lab.bash(
+        on: "kea", "await '[[ $(cat /v/late/hello) == \"by name\" ]]'")
+      expectSuccess(late)
+      let dropped = try await lab.bash(
+        on: "kea", "nft list table inet v_no_multicast | grep -c 'packets [1-9]'")
+      #expect(dropped.output != "0\n", "\(dropped.summary)")
+      try await change(
+        "nft delete table inet v_no_multicast; "
+          + "mv \(Self.configuration).before \(Self.configuration)", on: lab)
+    }
+
     /// Runs `script` on every host and restarts its node.
     private func change(_ script: String, on lab: Lab) async throws {
       for host in Lab.hosts {

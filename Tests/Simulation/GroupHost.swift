@@ -18,11 +18,13 @@ final class GroupHost {
   let claims: Shared<[UInt8]>
 
   init(
-    _ host: String, in simulator: Simulator, claims: Shared<[UInt8]> = Shared<[UInt8]>([])
+    _ host: String, in simulator: Simulator, claims: Shared<[UInt8]> = Shared<[UInt8]>([]),
+    peers: [Locator] = []
   ) {
     self.simulator = simulator
     self.claims = claims
     node = simulator.start(host)
+    node.setPeers(peers)
     node.announce()
     directory = Directory(
       node, store: ClaimStore(load: { claims.value }, save: { claims.value = $0 }))

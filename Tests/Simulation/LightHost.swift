@@ -155,7 +155,7 @@ final class LightHost: Backplane, @unchecked Sendable {
   func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
     network.simulator.schedule(after: span, body)
   }
-  func disk(_ work: @escaping @Sendable () -> Void) {
+  func disk(_ priority: Priority, _ work: @escaping @Sendable () -> Void) {
     network.simulator.schedule(after: .milliseconds(1), work)
   }
 }

@@ -24,6 +24,10 @@ final class Simulator {
   var clockOffsets: [String: Int64] = [:]
   /// Drops each packet for which it returns true, whatever the faults are.
   var dropsPacket: (([UInt8]) -> Bool)?
+  /// Whether the network delivers what is sent to a group.
+  var carriesMulticast = true
+  /// How many packets were copies for one place of what went to a group.
+  private(set) var copies = 0
   private(set) var packets = 0
   private(set) var packetsLost = 0
   private(set) var machines: [SimulatedMachine] = []
@@ -101,6 +105,7 @@ final class Simulator {
   }
 
   func carry(_ packet: [UInt8], from sender: SimulatedMachine, to destination: Destination) {
+    if case .copy = destination { copies += 1 }
     for receiver in machines where receiver.hears(destination) {
       packets += 1
       let delays = engine.delays(from: index(sender.host), to: index(receiver.host))
@@ -108,20 +113,20 @@ final class Simulator {
         packetsLost += 1
         continue
       }
-      for delay in delays { deliver(packet, from: sender, to: receiver, after: delay) }
+      for delay in delays { deliver(packet, from: sender, to: receiver, destination, after: delay) }
     }
   }
 
   private func deliver(
     _ packet: [UInt8], from sender: SimulatedMachine, to receiver: SimulatedMachine,
-    after delay: UInt64
+    _ destination: Destination, after delay: UInt64
   ) {
     let onTheWay = TimeSpan(nanoseconds: 20_000 + Int64(random() % 20_000) + Int64(delay))
     schedule(after: onTheWay) { [unowned self] in
       if keepsTrace {
         trace.append("\(now.nanoseconds) \(sender.host)>\(receiver.host) \(packet.count)")
       }
-      receiver.receive(packet, from: sender.locator)
+      receiver.receive(packet, from: sender.locator, isMulticast: destination.isGroup)
     }
   }
 
@@ -146,6 +151,12 @@ final class Simulator {
       events.swapAt(parent, least)
       parent = least
     }
+  }
+}
+
+extension Destination {
+  fileprivate var isGroup: Bool {
+    if case .group = self { true } else { false }
   }
 }
 
@@ -185,8 +196,8 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
 
   func hears(_ destination: Destination) -> Bool {
     switch destination {
-    case .peer(_, let target): target == locator
-    case .group(let group): groups.contains(group)
+    case .peer(_, let target), .copy(let target): target == locator
+    case .group(let group): simulator.carriesMulticast && groups.contains(group)
     }
   }
 
@@ -214,12 +225,12 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
     }
   }
 
-  func receive(_ packet: [UInt8], from source: Locator) {
+  func receive(_ packet: [UInt8], from source: Locator, isMulticast: Bool = false) {
     guard let node, sleepsSince == nil else { return }
     var copy = packet
     copy.withUnsafeMutableBytes { bytes in
       do throws(WireError) {
-        try node.handlePacket(bytes, from: source)
+        try node.handlePacket(bytes, from: source, isMulticast: isMulticast)
       } catch {
         refused.append(error)
         refusedSources.append(source)
@@ -268,7 +279,7 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
     schedule(after: span) { [self] in if node != nil { body() } }
   }
   /// A disk that takes up to a millisecond, so that answers change their order.
-  func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
+  func disk(_ priority: Priority, mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
     let delay = TimeSpan(nanoseconds: Int64(random() % 1_000_000))
     schedule(after: delay) { [self] in if node != nil { work() } }
   }

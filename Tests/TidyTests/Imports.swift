@@ -28,7 +28,7 @@ struct ImportTable {
     case "VKernel": return core.union(["VTransport", "VProtocol"])
     case "VRuntime": return core.union(["VProtocol"])
     case "VObjects", "VClient", "VStore": return core.union(["VRuntime", "VProtocol"])
-    case "VLoop": return system.union(["CVLinux"])
+    case "VLoop": return system.union(["VProtocol", "CVLinux"])
     case "VNode":
       return system.union(
         ["VKernel", "VTransport", "VSealing", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
@@ -43,8 +43,8 @@ struct ImportTable {
     case "VMount": return core.union(["VFuse", "VClient", "VRuntime", "VProtocol"])
     case "vnode":
       return system.union([
-        "VNode", "VSealing", "VLinuxStore", "VServers", "VFuse", "VMount", "VAttach", "VObjects",
-        "VClient", "VStore", "VRuntime", "VProtocol",
+        "VNode", "VSealing", "VKeeping", "VLinuxStore", "VServers", "VFuse", "VMount", "VAttach",
+        "VObjects", "VClient", "VStore", "VRuntime", "VProtocol",
       ])
       .union(servers).union(Self.packages)
     case "VServers":

@@ -174,7 +174,7 @@ struct BoundsTests {
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     s.connect(sys.argv[1])
     def frame(kind, number=0, entity=0, other=0, text=b'', code=0):
-        head = struct.pack('>BBBBIQQQqHHI', 2, kind, 0, 0, number, entity, other, 0, 0,
+        head = struct.pack('>BBBBIQQQqHHI', 3, kind, 0, 0, number, entity, other, 0, 0,
                            len(text), 0, 0)
         return head + struct.pack('>8I', code, *[0] * 7) + text
     def ask(octets):

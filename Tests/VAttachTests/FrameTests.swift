@@ -28,7 +28,7 @@ struct FrameTests {
     .send(message(0), client: client, server: server, SendOptions()),
     .send(
       message(16_384), client: client, server: group,
-      SendOptions(timeLimit: .milliseconds(200), collectsResponses: true)),
+      SendOptions(timeLimit: .milliseconds(200), collectsResponses: true, priority: .guest)),
     .datagram(message(16_384), client: client, server: group),
     .reply(message(5), to: name),
     .forward(message(7), name, to: client),
@@ -45,7 +45,8 @@ struct FrameTests {
     .invoke(
       Request(
         client: client, transaction: TransactionID(9), addressee: server, server: server,
-        forwardCount: 0, message: message(0), principal: nil, isLocal: false)),
+        forwardCount: 0, message: message(0), principal: nil, isLocal: false,
+        priority: .background)),
   ]
 
   static func emit(_ frame: AttachFrame) -> [UInt8] {
@@ -78,7 +79,7 @@ struct FrameTests {
     let frame = AttachFrame.reply(
       Message(MessageControlBlock(code: 0x80_0009), segment: [0xDE, 0xAD]), to: Self.name)
     let expected: [UInt8] =
-      [2, 7, 0, 3, 0, 0, 0, 77]
+      [3, 7, 0, 3, 0, 0, 0, 77]
       + [0, 0, 0, 18, 10, 77, 0, 2] + [0, 0, 0, 17, 10, 77, 0, 1]
       + [UInt8](repeating: 0, count: 24)
       + [0x10, 0x80, 0, 9] + [UInt8](repeating: 0, count: 24) + [0, 0, 0, 2]
@@ -135,7 +136,7 @@ struct FrameTests {
   @Test("reserved octets, unknown kinds and versions and impossible lengths are refused")
   func strictness() {
     let octets = Self.emit(.retire(Self.client))
-    for (index, value) in [(0, 1), (0, 3), (1, 0), (1, 9), (1, 127), (1, 200), (2, 1), (47, 1)] {
+    for (index, value) in [(0, 2), (0, 4), (1, 0), (1, 9), (1, 127), (1, 200), (2, 1), (47, 1)] {
       var changed = octets
       changed[index] = UInt8(value)
       guard case .failure = Self.parse(changed) else {

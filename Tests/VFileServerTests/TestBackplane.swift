@@ -85,7 +85,7 @@ final class TestBackplane: Backplane {
     state.withLock { $0.timers.append(body) }
   }
 
-  func disk(_ work: @escaping @Sendable () -> Void) {
+  func disk(_ priority: Priority, _ work: @escaping @Sendable () -> Void) {
     state.withLock { $0.diskJobs += 1 }
     threads.addOperation(work)
   }

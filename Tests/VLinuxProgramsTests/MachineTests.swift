@@ -22,11 +22,15 @@ struct MachineTests {
     func share() -> String {
       [Self.text(group + "/cpu.shares"), Self.text(group + "/cpu.idle")].joined()
     }
-    #expect(share().hasSuffix("\n1\n"))
+    func priority() -> Priority {
+      ProcessPriorities(shop.resources).priority(of: program.pid, at: Time(nanoseconds: 0))
+    }
+    #expect(share().hasSuffix("\n1\n") && priority() == .guest)
     #expect(await program.control(.setClass(.background)) == nil)
     #expect(share() == "64\n0\n" && program.order.programClass == .background)
+    #expect(priority() == .background)
     #expect(await program.control(.setClass(.foreground)) == nil)
-    #expect(share() == "1024\n0\n")
+    #expect(share() == "1024\n0\n" && priority() == .normal)
     let members = Self.text(group + "/cgroup.procs").split(separator: "\n")
     #expect(members.contains("\(program.pid)"))
     await shop.close(program)
@@ -48,11 +52,18 @@ struct MachineTests {
       return Int((line ?? "").trimmingCharacters(in: .newlines)) ?? -1
     }
     let program = try await shop.start("exec sleep 1000") { $0.programClass = .background }
-    #expect(nice(program) == 10)
+    let priorities = ProcessPriorities(shop.resources)
+    func priority(at seconds: Int64) -> Priority {
+      priorities.priority(of: program.pid, at: Time(nanoseconds: 0) + .seconds(seconds))
+    }
+    #expect(nice(program) == 10 && priority(at: 0) == .background)
     #expect(await program.control(.setClass(.guest)) == nil)
-    #expect(nice(program) == 19)
+    #expect(nice(program) == 19 && priority(at: 1) == .guest)
     #expect(await program.control(.setClass(.foreground)) == nil)
-    #expect(nice(program) == 0)
+    #expect(nice(program) == 0 && priority(at: 2) == .normal)
+    // It is not looked up for every request.
+    #expect(await program.control(.setClass(.guest)) == nil)
+    #expect(priority(at: 2) == .normal && priority(at: 3) == .guest)
     await shop.close(program)
   }
 

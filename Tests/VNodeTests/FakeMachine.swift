@@ -52,5 +52,7 @@ final class FakeMachine: Machine {
   func watch(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {}
   func unwatch(_ descriptor: Int32) {}
   func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {}
-  func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) { work() }
+  func disk(_ priority: Priority, mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
+    work()
+  }
 }

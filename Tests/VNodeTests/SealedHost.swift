@@ -58,7 +58,7 @@ struct SealedHost {
 
   private func hears(_ destination: Destination, of sender: SealedHost) -> Bool {
     switch destination {
-    case .peer(_, let target): target == locator
+    case .peer(_, let target), .copy(let target): target == locator
     case .group: sender.node.id != node.id
     }
   }

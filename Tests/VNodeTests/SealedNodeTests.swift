@@ -32,16 +32,19 @@ struct SealedNodeTests {
       guard hasHeardS else { return }
       let other = FakeMachine(kernel: kernelS, wallClock: 1)
       Node(host: "moa", machine: other, secret: secret).announce()
-      for packet in other.takeSent().flatMap(\.packets) { _ = refusal(of: packet) }
+      for packet in other.takeSent().flatMap(\.packets) {
+        _ = refusal(of: packet, isMulticast: true)
+      }
       _ = machine.takeSent()
     }
 
     /// The error that refuses a packet, or nil.
-    func refusal(of packet: [UInt8]) -> WireError? {
+    func refusal(of packet: [UInt8], isMulticast: Bool = false) -> WireError? {
       var copy = packet
       return copy.withUnsafeMutableBytes { bytes -> WireError? in
         do throws(WireError) {
-          try node.handlePacket(bytes, from: SealedNodeTests.source)
+          try node.handlePacket(
+            bytes, from: SealedNodeTests.source, isMulticast: isMulticast)
           return nil
         } catch {
           return error

@@ -91,7 +91,7 @@ struct PacketHeaderTests {
       header.retransmitCount = value & 7
       header.forwardCount = value & 15
       header.gap = value
-      header.priority = value >> 4
+      header.priority = Priority(bits: value >> 4)
       header.function = value & 1 == 0 ? .request : .response
       #expect(try parse(emit(header)) == header)
     }

@@ -6,12 +6,16 @@ import VTransport
 /// Ending an entity costs time in proportion to its state: it knows its groups, the clients that
 /// wait for it, and the requests that it works on.
 extension Kernel {
-  /// A new client of `user` on this host; `marks` are what the node knows of the user.
+  /// A new client of `user` on this host; `marks` are what the node knows of the user, and no
+  /// message of it has a higher `priority`.
   ///
   /// `none` if all numbers were used in the last T.
-  public mutating func makeClient(user: String, marks: Principal.Marks = []) -> EntityID {
+  public mutating func makeClient(
+    user: String, marks: Principal.Marks = [], priority: Priority = .normal
+  ) -> EntityID {
     let client = makeEntity(user, nil)
     entities[client]?.marks = marks
+    entities[client]?.priority = priority
     return client
   }
 

@@ -87,6 +87,7 @@ extension Kernel {
       mcb: request.mcb)
     header.forwardCount = record.forwardCount + 1
     header.retransmitCount = record.echoedRetransmitCount
+    header.priority = record.priority
     header.control.insert(.acknowledge)
     transmit(to: kernel, header, segment: request.segment, mask: mask, &step)
   }
@@ -107,7 +108,7 @@ extension Kernel {
     let next = ClientTransaction(
       id: old.id, server: target, route: route, request: message, limit: old.limit,
       forwardCount: forwardCount, begins: isUnknown(client, to: target, by: route, at: step.now),
-      at: step.now, roundTrip: roundTrip(by: route))
+      priority: old.priority, at: step.now, roundTrip: roundTrip(by: route))
     entities[client]!.current = next
     addPending(client, old.id, on: kernel, at: step.now)
     counters.requestsSent += 1
@@ -127,9 +128,10 @@ extension Kernel {
     for member in members where entities[member]?.serverKind != nil {
       deliverLocally(message, from: client, transaction, to: server, member, &step)
     }
-    let header = PacketHeader(
+    var header = PacketHeader(
       function: .request, client: client, transaction: transaction, server: server,
       mcb: message.mcb)
+    header.priority = priority(of: client)
     if server.isGroup {
       counters.multicastsSent += 1
       dispatch(Transmission(to: .group(server), header, segment: message.segment), &step)

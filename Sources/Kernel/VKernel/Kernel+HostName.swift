@@ -17,6 +17,8 @@ extension Kernel {
   /// Sends packets; while another kernel has this host's name, only probes.
   func dispatch(_ transmission: Transmission, _ step: inout Step) {
     if conflict.holder != nil && !isAllowedAlone(transmission.header) { return }
+    var transmission = transmission
+    if case .group = transmission.destination { transmission.copies = copies(at: step.now) }
     step.append(.transmit(transmission))
   }
 

@@ -6,14 +6,18 @@ extension Kernel {
   /// Takes in one valid packet.
   ///
   /// `header` has been parsed from `packet`; `sender` is the kernel that sealed it, nil for a clear
-  /// packet, whose sender is the kernel of its client or server.
+  /// packet, whose sender is the kernel of its client or server. `isMulticast` if it came to the
+  /// address of a group.
   public mutating func handlePacket(
     _ packet: RawSpan, _ header: PacketHeader, from locator: Locator, sender: KernelID?,
-    _ step: inout Step
+    isMulticast: Bool = false, _ step: inout Step
   ) {
     guard let peer = sender ?? clearSender(header, locator), peer != id else {
       counters.packetsIgnored += 1
       return
+    }
+    if header.packetFlags.contains(.multicast) {
+      noteMulticast(of: peer, header, isCopy: !isMulticast, at: step.now)
     }
     // A multicast may be an old one, repeated by a stranger without a key: it does not tell where
     // its kernel is until that has answered under the key of this pair.

@@ -92,7 +92,8 @@ extension Kernel {
       let request = Request(
         client: header.client, transaction: header.transaction, addressee: header.server,
         server: server, forwardCount: header.forwardCount,
-        message: wholeMessage(header, packet), principal: nil, isLocal: false)
+        message: wholeMessage(header, packet), principal: nil, isLocal: false,
+        priority: header.priority.onOtherHost)
       return invoke(request, isSpread: Self.isSpread(header), for: peer, &step)
     }
     let key = RecordKey(
@@ -218,6 +219,7 @@ extension Kernel {
     var header = responseHeader(
       response, record.client, record.id, by: record.responder, record.echoedRetransmitCount,
       record.forwardCount)
+    header.priority = record.priority
     if acknowledge { header.control.insert(.acknowledge) }
     // The response goes to the client's own kernel, whichever kernel forwarded the request.
     transmit(to: kernel(of: record.client), header, segment: response.segment, mask: mask, &step)

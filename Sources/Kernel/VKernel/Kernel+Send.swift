@@ -9,11 +9,12 @@ extension Kernel {
   /// costs no packet; a group is asked here and by multicast, and the first answer completes it.
   /// With `collects` every member's answer is a `respond`, and the transaction ends at its limit
   /// (GetReply of V; MRD of RFC 1045); with `spreads` they come one after another, if there may be
-  /// many (DRT).
+  /// many (DRT). It has the client's priority, or a lower `priority`.
   @discardableResult
   public mutating func send(
     _ message: Message, from client: EntityID, to server: EntityID, limit: TimeSpan?,
-    collects: Bool = false, spreads: Bool = false, _ step: inout Step
+    collects: Bool = false, spreads: Bool = false, priority: Priority = .urgent,
+    _ step: inout Step
   ) -> TransactionID {
     precondition(!collects || limit != nil, "all responses are waited for up to a limit")
     var message = message
@@ -35,7 +36,9 @@ extension Kernel {
       id: transaction, server: server, route: route, request: message,
       limit: limit.map { step.now + $0 },
       begins: isUnknown(client, to: server, by: route, at: step.now), collects: collects,
-      spread: spreads ? spread(of: server) : nil, at: step.now, roundTrip: roundTrip(by: route))
+      spread: spreads ? spread(of: server) : nil,
+      priority: min(priority, self.priority(of: client)), at: step.now,
+      roundTrip: roundTrip(by: route))
     if case .peer(let kernel) = route {
       addPending(client, transaction, on: kernel, at: step.now)
     } else if server.isGroup {
@@ -127,7 +130,12 @@ extension Kernel {
         Request(
           client: client, transaction: transaction, addressee: addressee, server: server,
           forwardCount: forwardCount, message: message, principal: principal(of: client),
-          isLocal: isOfThisHost(client))))
+          isLocal: isOfThisHost(client), priority: priority(of: client))))
+  }
+
+  /// The priority of a local client's message, or the highest that it may have.
+  func priority(of client: EntityID) -> Priority {
+    entities[client].map { $0.current?.priority ?? $0.priority } ?? .normal
   }
 
   /// The principal of a local client; a server acts for no user, nor may a nested call.

@@ -17,7 +17,8 @@ public enum ServerKind: Sendable {
 ///
 /// Read next: `Kernel+Send` (the client's side), `Kernel+Requests` (the server's side),
 /// `Kernel+Entities` (making and ending entities), `Kernel+Peers` (other kernels and their shares),
-/// `Kernel+Management` (probes and acknowledgements), `Kernel+Timers`.
+/// `Kernel+Management` (probes and acknowledgements), `Kernel+Copies` (networks without multicast),
+/// `Kernel+Timers`.
 public struct Kernel: ~Copyable {
   public let id: KernelID
   /// The name of this host, part of the principal of its clients.
@@ -35,6 +36,8 @@ public struct Kernel: ~Copyable {
   var working: [EntityID: Backlog<Work>] = [:]
   var records: [RecordKey: ServerTransaction] = [:]
   var peers: [KernelID: Peer] = [:]
+  /// The places of kernels that multicast does not reach, from the configuration.
+  var configured: [Locator] = []
   /// How many peers there may be before idle ones are dropped.
   var peersMax = Limits.peers
   var places: [Locator: Place] = [:]
@@ -101,6 +104,8 @@ struct Entity: Sendable {
   /// The host of its principal, if it came from another kernel.
   var origin: String?
   var marks: Principal.Marks = []
+  /// The highest priority of its messages.
+  var priority = Priority.normal
   /// The number of the last transaction it started.
   var lastTransaction: TransactionID
   var current: ClientTransaction?

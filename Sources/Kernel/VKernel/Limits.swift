@@ -24,6 +24,9 @@ enum Limits {
   /// Kernels probed in one second because their packets could not be opened: a restarted node is
   /// found by it, and a flood of such packets costs little.
   static let strangersAsked = 10
+  /// Kernels that get a copy of a multicast without being configured: a message costs no more
+  /// packets, and a larger cluster has a network with multicast.
+  static let copies = 64
   /// Requests of a kernel that has ended whose outcomes are kept for its successor: a mount has at
   /// most so many that are not idempotent under way.
   static let outcomes = 256

@@ -22,6 +22,10 @@ struct Peer: Sendable {
   /// When its last valid packet came, and when it last answered a request or a probe.
   private(set) var heardAt: Time
   private(set) var answeredAt: Time
+  /// When it was last heard by multicast; before that, since when it is known.
+  private var multicastAt: Time
+  /// Whether its last message to a group came as a copy for this kernel alone.
+  private var sendsCopies = false
   /// Transactions that wait for this peer.
   private(set) var pending = 0
   private var pendingSince: Time
@@ -47,6 +51,7 @@ struct Peer: Sendable {
     heardAt = now
     answeredAt = now
     placedAt = now
+    multicastAt = now
     pendingSince = now
   }
 
@@ -71,6 +76,17 @@ struct Peer: Sendable {
   mutating func handleHeard(from source: Locator, at now: Time) {
     heardAt = now
     if source == locator { placedAt = now }
+  }
+
+  /// A message of it to a group has come, by multicast or as a copy.
+  mutating func handleMulticast(isCopy: Bool, at now: Time) {
+    sendsCopies = isCopy
+    if !isCopy { multicastAt = now }
+  }
+
+  /// Whether it is heard, but not by multicast, which then does not reach it either.
+  func needsCopies(at now: Time) -> Bool {
+    now < heardAt + Timing.copied && (sendsCopies || multicastAt + Timing.multicast <= now)
   }
 
   mutating func handleAnswer(at now: Time) {

@@ -44,6 +44,7 @@ public struct ClientTransaction: Sendable {
   public let request: Message
   /// Times that the request was forwarded before it left this kernel.
   public private(set) var forwardCount: UInt8
+  public let priority: Priority
   public private(set) var startedAt: Time
   /// The local server that has the request now, after forwards inside this kernel.
   public var holder: EntityID
@@ -78,7 +79,7 @@ public struct ClientTransaction: Sendable {
   public init(
     id: TransactionID, server: EntityID, route: Route = .multicast, request: Message,
     limit: Time?, forwardCount: UInt8 = 0, begins: Bool = false, collects: Bool = false,
-    spread: TimeSpan? = nil, at now: Time, roundTrip: RoundTrip
+    spread: TimeSpan? = nil, priority: Priority = .normal, at now: Time, roundTrip: RoundTrip
   ) {
     self.id = id
     self.server = server
@@ -91,6 +92,7 @@ public struct ClientTransaction: Sendable {
     wasSent = !begins
     answered = collects ? [] : nil
     self.spread = collects ? spread : nil
+    self.priority = priority
     startedAt = now
     transmittedAt = now
     repeatAt = now
@@ -115,6 +117,7 @@ public struct ClientTransaction: Sendable {
       function: .request, client: client, transaction: id, server: server, mcb: request.mcb)
     header.retransmitCount = retransmitCount
     header.forwardCount = forwardCount
+    header.priority = priority
     if acknowledge { header.control.insert(.acknowledge) }
     if spread != nil { header.control.insert(.delayResponse) }
     return (header, request.segment, route)

@@ -67,6 +67,12 @@ public enum Timing {
   public static let silence = TimeSpan.seconds(2)
   /// A timer that comes later than this shows that the host slept, or the node was stopped.
   public static let late = TimeSpan.milliseconds(500)
+  /// A kernel that was heard, but not by multicast for this long, does not get multicasts: a
+  /// directory sends one every 30 s, and two in a row may be lost.
+  public static let multicast = TimeSpan.seconds(75)
+  /// One that was not heard at all for this long is not there: it has had several copies, and would
+  /// have sent some too.
+  public static let copied = TimeSpan.seconds(300)
   /// A kernel that was heard at its place so lately is not looked for elsewhere.
   public static let placed = TimeSpan.seconds(1)
   /// When, and how often, all networks are asked for a kernel that owes an answer: more than

@@ -50,6 +50,8 @@ public struct ServerTransaction: Sendable {
   public var queuedAt: Time?
   /// A later entry that is still in the queue.
   public var queuedLaterAt: Time?
+  /// That of the request, as it was sent.
+  public private(set) var priority = Priority.normal
   private var retransmitCount: UInt8
   var state = State.awaitingProbe
   /// The request so far, while awaiting a probe or receiving.
@@ -168,7 +170,8 @@ public struct ServerTransaction: Sendable {
   public func request(_ message: Message, for server: EntityID) -> Request {
     Request(
       client: client, transaction: id, addressee: addressee, server: server,
-      forwardCount: forwardCount, message: message, principal: principal, isLocal: false)
+      forwardCount: forwardCount, message: message, principal: principal, isLocal: false,
+      priority: priority.onOtherHost)
   }
   /// The RetransmitCount of the response.
   public var echoedRetransmitCount: UInt8 { retransmitCount }
@@ -351,6 +354,7 @@ public struct ServerTransaction: Sendable {
     forwardsHere = 0
     holder = .none
     addressee = header.server
+    priority = header.priority
     retransmitCount = header.retransmitCount
     isDatagram = header.mcb.flags.contains(.datagram)
     isDelayed = header.control.contains(.delayResponse)

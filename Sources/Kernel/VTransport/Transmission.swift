@@ -6,6 +6,8 @@ public enum Destination: Equatable, Sendable {
   case peer(KernelID, Locator)
   /// All kernels that listen to a group's address.
   case group(EntityID)
+  /// One place that gets a copy of what goes to a group.
+  case copy(Locator)
 }
 
 /// A packet group, or a part of one, to be sent.
@@ -18,6 +20,8 @@ public struct Transmission: Sendable {
   public var segment: [UInt8]
   /// The blocks to send; empty sends the header alone.
   public var mask: DeliveryMask
+  /// Where the same packets go besides, if they go to a group.
+  public var copies: [Locator] = []
 
   /// Sends `mask` of `segment`, or all that the message says is sent.
   public init(

@@ -1,11 +1,20 @@
+package import VProtocol
+
 /// A few plain threads for work that may block, on a disk or on another machine; they are started
 /// when there is work.
 ///
 /// `@unchecked Sendable`: everything is used only inside `monitor`.
 package final class WorkThreads: @unchecked Sendable {
   private let monitor = Monitor()
-  private var queue: [@Sendable () -> Void] = []
-  private var next = 0
+  private struct Work: Sendable {
+    let priority: Priority
+    let body: @Sendable () -> Void
+    var isBackground: Bool { priority <= .background }
+  }
+
+  private var queue = PriorityQueue<Work>()
+  /// Threads that do work of the background.
+  private var inBackground = 0
   private var threads = 0
   private var idle = 0
   private var isEnded = false
@@ -21,18 +30,22 @@ package final class WorkThreads: @unchecked Sendable {
     self.threadsMax = threadsMax
   }
 
-  /// Runs `work` on one of the threads, in the order of the calls as far as threads are free.
-  package func add(_ work: @escaping @Sendable () -> Void) {
+  /// Runs `work` on one of the threads, as soon as one is free for it.
+  package func add(_ priority: Priority = .normal, _ work: @escaping @Sendable () -> Void) {
     let startsThread = monitor.enter {
-      queue.append(work)
+      queue.add(Work(priority: priority, body: work), priority)
       monitor.signal()
-      guard idle < queue.count - next && threads < threadsMax else { return false }
+      guard idle < queue.count && threads < threadsMax else { return false }
       threads += 1
       return true
     }
     if startsThread {
       Thread.start(name: name) { [self] in
-        while let work = take() { work() }
+        var isBackground = false
+        while let work = take(afterBackground: isBackground) {
+          work.body()
+          isBackground = work.isBackground
+        }
       }
     }
   }
@@ -45,22 +58,26 @@ package final class WorkThreads: @unchecked Sendable {
     }
   }
 
-  private func take() -> (@Sendable () -> Void)? {
+  /// One thread in four is kept for what is more urgent than the background: work that has begun
+  /// cannot be interrupted.
+  private var backgroundMax: Int { threadsMax - threadsMax / 4 }
+  /// The lowest priority above the background.
+  private static let foreground = Priority(bits: Priority.normal.bits | 3)
+
+  private func take(afterBackground wasBackground: Bool) -> Work? {
     monitor.enter {
-      while next == queue.count {
+      if wasBackground { inBackground -= 1 }
+      while true {
+        let isFree = inBackground < backgroundMax
+        if let work = queue.next(atLeast: isFree ? .guest : Self.foreground) {
+          if work.isBackground { inBackground += 1 }
+          return work
+        }
         if isEnded { return nil }
         idle += 1
         monitor.wait()
         idle -= 1
       }
-      let work = queue[next]
-      next += 1
-      // Threads that are never idle would otherwise keep all finished work.
-      if next == queue.count || next >= 64 && next * 2 >= queue.count {
-        queue.removeFirst(next)
-        next = 0
-      }
-      return work
     }
   }
 }

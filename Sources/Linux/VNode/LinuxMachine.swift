@@ -25,17 +25,11 @@ public final class LinuxMachine: Machine {
 
   /// Opens the sockets of a node that has the cluster key: at one address of its host or, without
   /// `named`, at all of them.
-  ///
-  /// Multicasts are also sent to each of `peers`.
   public convenience init(
-    named: IPAddress?, port: UInt16, groupPort: UInt16, peers: [Locator] = []
+    named: IPAddress?, port: UInt16, groupPort: UInt16
   ) throws(SocketError) {
-    try self.init(
-      sockets: Sockets(named: named, port: port, groupPort: groupPort, peers: peers))
+    try self.init(sockets: Sockets(named: named, port: port, groupPort: groupPort))
   }
-
-  /// From now on multicasts are also sent to each of these; has no effect without sockets.
-  public func setPeers(_ peers: [Locator]) { sockets?.setPeers(peers) }
 
   /// The machine of a node without a network: it opens no network socket.
   public convenience init() throws(SocketError) { try self.init(sockets: nil) }
@@ -157,7 +151,9 @@ public final class LinuxMachine: Machine {
       if isGroups {
         multicasts.withLock { $0.others += (packets.count + stride - 1) / stride }
       }
-      unsafe node.handlePackets(packets, stride: stride, from: locator) { error in
+      unsafe node.handlePackets(
+        packets, stride: stride, from: locator, isMulticast: isGroups
+      ) { error in
         guard error != .ownMulticast else {
           if isGroups {
             multicasts.withLock { ($0.own, $0.others) = ($0.own + 1, $0.others - 1) }
@@ -165,8 +161,10 @@ public final class LinuxMachine: Machine {
           return
         }
         refused += 1
-        // Who is in two networks of this host, or has two versions of IP, is heard twice.
-        guard !isGroups || error != .replayed else { return }
+        // Who is in two networks of this host, has two versions of IP, or also sends copies of its
+        // multicasts, is heard twice.
+        let isRepeated = unsafe isGroups || Self.isMulticast(packets)
+        guard !isRepeated || error != .replayed else { return }
         reject(error, locator)
       }
     }
@@ -174,6 +172,10 @@ public final class LinuxMachine: Machine {
       $0.end(socket, packets: packets, refused: refused, isEmptied: isEmptied)
     }
     for socket in again { loop.watchAgain(socket) }
+  }
+
+  private static func isMulticast(_ packet: UnsafeMutableRawBufferPointer) -> Bool {
+    unsafe SealedPacket.isMulticast(RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)))
   }
 
   private func reject(_ error: WireError, _ source: Locator) {
@@ -221,15 +223,21 @@ public final class LinuxMachine: Machine {
     loop.after(nanoseconds: span.nanoseconds, body)
   }
 
+  /// The priority of other hosts' users.
+  private static let servedHere = Priority.normal.onOtherHost
+
   /// If another worker waits for events, the work runs on this one, because passing it on takes
   /// longer than most of it.
   ///
-  /// Else it goes to the pool.
-  public func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void) {
-    if mayRunHere, loop.isCurrent && loop.hasIdleThread {
+  /// Else it goes to the pool, and so does work that is in the background on its own host: while it
+  /// waits for the disk, a worker would be missing.
+  public func disk(
+    _ priority: Priority, mayRunHere: Bool, _ work: @escaping @Sendable () -> Void
+  ) {
+    if mayRunHere, priority >= Self.servedHere, loop.isCurrent && loop.hasIdleThread {
       work()
     } else {
-      pool.add(work)
+      pool.add(priority, work)
     }
   }
 }

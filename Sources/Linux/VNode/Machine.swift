@@ -24,6 +24,7 @@ public protocol Machine: AnyObject, Sendable {
   func unwatch(_ descriptor: Int32)
   func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void)
   /// Runs `work` where it may block: on a thread for that, or at once, if the caller has nothing
-  /// else to do (`mayRunHere`) and the machine has another thread for events.
-  func disk(mayRunHere: Bool, _ work: @escaping @Sendable () -> Void)
+  /// else to do (`mayRunHere`) and the machine has another thread for events. What is more urgent
+  /// comes first.
+  func disk(_ priority: Priority, mayRunHere: Bool, _ work: @escaping @Sendable () -> Void)
 }

@@ -56,6 +56,9 @@ public final class Node: Backplane {
     machine.listen(to: .managerGroup)
   }
 
+  /// From now on each multicast is also sent to these places.
+  public func setPeers(_ places: [Locator]) { state.withLock { $0.kernel.setPeers(places) } }
+
   /// Announces this node to the others.
   public func announce() { enter { state, step in state.kernel.announce(&step) } }
 
@@ -76,15 +79,17 @@ public final class Node: Backplane {
   ///
   /// The kernel is entered once for all of them.
   ///
+  /// `isMulticast` if they came to the address of a group.
+  ///
   /// `refuse` is called for each that is not valid, with the reason; it has no other effect.
   public func handlePackets(
     _ packets: UnsafeMutableRawBufferPointer, stride: Int, from locator: Locator,
-    refuse: (WireError) -> Void
+    isMulticast: Bool = false, refuse: (WireError) -> Void
   ) {
     guard packets.count > stride else {
       // The short message: no list, no allocation.
       do throws(WireError) {
-        unsafe try handlePacket(packets, from: locator)
+        unsafe try handlePacket(packets, from: locator, isMulticast: isMulticast)
       } catch {
         refuse(error)
       }
@@ -109,7 +114,7 @@ public final class Node: Backplane {
         let bytes = unsafe UnsafeRawBufferPointer(rebasing: packets[packet.range])
         state.kernel.handlePacket(
           unsafe RawSpan(_unsafeBytes: bytes), packet.header, from: locator,
-          sender: packet.sender, &step)
+          sender: packet.sender, isMulticast: isMulticast, &step)
       }
     }
   }
@@ -126,13 +131,13 @@ public final class Node: Backplane {
   /// Throws the reason if it is not valid; then nothing has happened, except that an unknown sender
   /// may be probed.
   public func handlePacket(
-    _ packet: UnsafeMutableRawBufferPointer, from locator: Locator
+    _ packet: UnsafeMutableRawBufferPointer, from locator: Locator, isMulticast: Bool = false
   ) throws(WireError) {
     let (header, sender) = unsafe try open(packet, from: locator)
     enter { state, step in
       state.kernel.handlePacket(
         unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)), header, from: locator,
-        sender: sender, &step)
+        sender: sender, isMulticast: isMulticast, &step)
     }
   }
 
@@ -189,7 +194,9 @@ public final class Node: Backplane {
   public func random() -> UInt64 { machine.random() }
 
   public func makeClient(_ user: ClientUser) -> EntityID {
-    state.withLock { $0.kernel.makeClient(user: user.name, marks: user.marks) }
+    state.withLock {
+      $0.kernel.makeClient(user: user.name, marks: user.marks, priority: user.priority)
+    }
   }
 
   public func makeServer(knowsPrincipals: Bool, _ procedure: @escaping Procedure) -> EntityID {
@@ -225,7 +232,8 @@ public final class Node: Backplane {
       let id = state.kernel.send(
         message, from: client, to: server, limit: options.timeLimit,
         collects: options.collectsResponses,
-        spreads: options.collectsResponses && options.spreadsResponses, &step)
+        spreads: options.collectsResponses && options.spreadsResponses,
+        priority: options.priority, &step)
       state.completions[client] = (id, completion)
     }
   }
@@ -273,8 +281,8 @@ public final class Node: Backplane {
     machine.after(span, body)
   }
   /// Not on this thread while other actions of it wait: they would wait for the disk too.
-  public func disk(_ work: @escaping @Sendable () -> Void) {
-    unsafe machine.disk(mayRunHere: contexts.current.step.isEmpty, work)
+  public func disk(_ priority: Priority, _ work: @escaping @Sendable () -> Void) {
+    unsafe machine.disk(priority, mayRunHere: contexts.current.step.isEmpty, work)
   }
 
   // MARK: entering and leaving the kernel
@@ -349,9 +357,12 @@ public final class Node: Backplane {
       if stride == 0 { stride = size }
       end += size
     } while !remaining.isEmpty
-    unsafe machine.transmit(
-      UnsafeRawBufferPointer(rebasing: context.packets[..<end]), stride: stride,
-      to: transmission.destination)
+    let packets = unsafe UnsafeRawBufferPointer(rebasing: context.packets[..<end])
+    unsafe machine.transmit(packets, stride: stride, to: transmission.destination)
+    // The same octets, so that who gets them twice refuses the second ones by their numbers.
+    for place in transmission.copies {
+      unsafe machine.transmit(packets, stride: stride, to: .copy(place))
+    }
   }
 
   /// Adds the trailer; returns the size of the whole packet, or nil if it must not be sent.

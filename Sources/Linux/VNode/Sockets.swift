@@ -28,8 +28,6 @@ final class Sockets: Sendable {
     var groups: [GroupSocket] = []
     /// The numbers of the addresses of all groups that were joined.
     var joined: Set<UInt32> = []
-    /// Kernels that multicast does not reach, and that get each multicast by unicast.
-    var peers: [Locator]
   }
 
   let unicast: Int32
@@ -38,16 +36,13 @@ final class Sockets: Sendable {
   /// The address that the configuration names; without one the node uses all of its host.
   private let named: IPAddress?
   private let groupPort: UInt16
-  private let state: Mutex<State>
+  private let state = Mutex(State())
 
   /// Without `named` the node uses all addresses of its host; a port of 0 takes any free one.
-  init(
-    named: IPAddress?, port: UInt16, groupPort: UInt16, peers: [Locator]
-  ) throws(SocketError) {
+  init(named: IPAddress?, port: UInt16, groupPort: UInt16) throws(SocketError) {
     self.groupPort = groupPort
     family = v_udp_family()
     self.named = named
-    state = Mutex(State(peers: peers))
     let own = named ?? .any
     // A node that was just killed may hold the port until its last thread has ended.
     var opened = v_udp_open(family, v_address(own, port: port), 0)
@@ -69,8 +64,6 @@ final class Sockets: Sendable {
   }
 
   deinit { close(unicast) }
-
-  func setPeers(_ new: [Locator]) { state.withLock { $0.peers = new } }
 
   /// The addresses of the node: the one that is named, or all that this host has now.
   var places: [Locator] {
@@ -116,11 +109,10 @@ final class Sockets: Sendable {
   /// A packet that cannot be sent is lost, as in the network.
   func send(_ packets: UnsafeRawBufferPointer, stride: Int, to destination: Destination) {
     switch destination {
-    case .peer(_, let locator):
+    case .peer(_, let locator), .copy(let locator):
       unsafe send(packets, stride: stride, to: locator)
     case .group(let group):
       let number = GroupAddress.number(of: group)
-      let (groups, peers) = state.withLock { ($0.groups, $0.peers) }
       // Who hears it twice refuses the second copy by its number.
       for network in groups.lazy.map(\.network) where network.hasMulticast {
         for address in GroupAddress.addresses(number, in: network) {
@@ -128,7 +120,6 @@ final class Sockets: Sendable {
           unsafe send(packets, stride: stride, to: locator, by: network.interface)
         }
       }
-      for peer in peers { unsafe send(packets, stride: stride, to: peer) }
     }
   }
 

@@ -28,7 +28,7 @@ public final class FuseRequest: Sendable {
   public let names: RequestNames
   private let isPoll: Bool
   /// The thread that asks; 0 where this node cannot see it.
-  private let process: Int32
+  public let process: Int32
   /// The permissions in a mode that this request may give to a new object.
   private let permissionMask: UInt32
   /// Whether the request must clear set-user and set-group bits (HANDLE_KILLPRIV_V2).

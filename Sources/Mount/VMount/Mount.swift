@@ -29,12 +29,13 @@ public final class Mount: FileSystem {
   public init(
     _ backplane: any Backplane, _ nameSpace: NameSpace, mountPoint: String, source: String,
     names: NameCache, clients: ClientPool, users: some UserNames,
+    priority: @escaping @Sendable (_ process: Int32) -> Priority = { _ in .normal },
     serveOwnFiles: (_ uio: @escaping @Sendable () -> String) -> EntityID
   ) throws(MountError) {
     self.backplane = backplane
     self.users = Users(table: users)
     session = try FuseSession(mountPoint: mountPoint, source: source)
-    client = Client(backplane, nameSpace, names: names, clients: clients)
+    client = Client(backplane, nameSpace, names: names, clients: clients, priority: priority)
     let ownFiles = serveOwnFiles { [client] in client.openText }
     client.ownName = Client.OwnName(
       name: Self.ownName, manager: ownFiles, context: Self.ownRoot)

@@ -4,6 +4,7 @@ import Synchronization
 import VAttach
 import VClient
 import VDirectory
+import VKeeping
 import VKernelServers
 import VLinuxStore
 import VMount
@@ -115,12 +116,13 @@ final class Running {
     let named = try namedAddress(configuration)
     let secret = try readKey(configuration)
     let peers = try peerAddresses(configuration)
-    let machine = try Self.machine(named, configuration, peers)
+    let machine = try Self.machine(named, configuration)
     self.machine = machine
     let shownPeers = ShownPeers(peers)
     self.shownPeers = shownPeers
     let node = Node(host: configuration.host, machine: machine, secret: secret)
     self.node = node
+    node.setPeers(peers)
     let users = LinuxUsers()
     self.users = users
     let nodeUsers = NodeUsers(table: users, backplane: node)
@@ -138,7 +140,11 @@ final class Running {
     let claims = ClaimNotes(servers.prefixCount + 1, directory)
     directory.setForgetting(after: .seconds(Int64(configuration.forgetDays) * 86_400))
     servers.claim(in: directory.server) { claims.note($0, $1, $2) }
-    let attachServer = try Self.listen(node, configuration, nodeUsers, directory)
+    let priorities = ProcessPriorities(HostResources())
+    let priority: @Sendable (Int32) -> Priority = { [unowned node] process in
+      priorities.priority(of: process, at: node.now)
+    }
+    let attachServer = try Self.listen(node, configuration, nodeUsers, priority, directory)
     self.attachServer = attachServer
     kernelServers = KernelServers(
       node, addresses: machine.places.map { "\($0)" }, managers: { directory.managers },
@@ -166,7 +172,7 @@ final class Running {
     mount = try configuration.mount.map { path in
       try Mount(
         node, directory.nameSpace, mountPoint: mountPoint(path), source: configuration.host,
-        names: names, clients: clients, users: nodeUsers,
+        names: names, clients: clients, users: nodeUsers, priority: priority,
         serveOwnFiles: { ownFiles(node, directory, names, uio: $0) })
     }
     let place = machine.places.first.map { "at \($0)" } ?? "on no network yet"
@@ -198,12 +204,12 @@ final class Running {
 
   /// With sockets, or without them if there is no cluster key.
   private static func machine(
-    _ named: IPAddress?, _ configuration: Configuration, _ peers: [Locator]
+    _ named: IPAddress?, _ configuration: Configuration
   ) throws -> LinuxMachine {
     guard configuration.keyFile != nil else { return try LinuxMachine() }
     return try LinuxMachine(
       named: named, port: UInt16(configuration.port),
-      groupPort: UInt16(configuration.groupPort), peers: peers)
+      groupPort: UInt16(configuration.groupPort))
   }
 
   /// Waits until it is known whether another live node has this host's name: before anything is
@@ -241,7 +247,7 @@ final class Running {
     }
     let peers = try peerAddresses(new)
     try servers.change(new.serverOptions(users))
-    machine.setPeers(peers)
+    node.setPeers(peers)
     shownPeers.set(peers)
     directory.setForgetting(after: .seconds(Int64(new.forgetDays) * 86_400))
     LogOutput.shared.level = new.logLevel.loggerLevel
@@ -264,11 +270,14 @@ final class Running {
 
   /// If the default path cannot be used, the node runs without a socket.
   private static func listen(
-    _ node: Node, _ configuration: Configuration, _ users: NodeUsers, _ directory: Directory
+    _ node: Node, _ configuration: Configuration, _ users: NodeUsers,
+    _ priority: @escaping @Sendable (Int32) -> Priority, _ directory: Directory
   ) throws -> AttachServer? {
     guard let path = configuration.socket else { return nil }
     do throws(AttachServerError) {
-      return try AttachServer(node, kernel: node.id, path: path, users: users) {
+      return try AttachServer(
+        node, kernel: node.id, path: path, users: users, priority: priority
+      ) {
         directory.probeManagers()
       }
     } catch {

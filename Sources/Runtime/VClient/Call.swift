@@ -17,6 +17,12 @@ public protocol Caller: AnyObject, Sendable {
   func giveUp() -> Bool
   /// Whether the program still wants an answer.
   var isWaiting: Bool { get }
+  /// The Linux process that calls, if that decides on the priority of the call; else 0.
+  var process: Int32 { get }
+}
+
+extension Caller {
+  public var process: Int32 { 0 }
 }
 
 /// One call of a program on a client: the transactions that it waits for, and the way a signal ends
@@ -64,8 +70,9 @@ public final class Call: Sendable {
 
   private func user(asking manager: EntityID) -> ClientUser {
     if let known = state.withLock({ $0.user }) { return known }
-    let asked = caller.user(asking: client.isStore(manager))
-    return state.withLock { state in
+    var asked = caller.user(asking: client.isStore(manager))
+    if caller.process > 0 { asked.priority = client.priority(caller.process) }
+    return state.withLock { [asked] state in
       let user = state.user ?? asked
       state.user = user
       return user

@@ -23,6 +23,8 @@ public final class Client: Sendable {
   let locks = HeldLocks()
   /// The process that owns all instances: they die with this client.
   let owner: EntityID
+  /// The priority of a Linux process's calls.
+  let priority: @Sendable (_ process: Int32) -> Priority
   /// Managers whose objects are on a disk.
   private let stores = Mutex<Set<EntityID>>([])
   /// Calls that wait until one of them has opened an instance again.
@@ -53,8 +55,10 @@ public final class Client: Sendable {
   /// allowed to be.
   public init(
     _ backplane: any Backplane, _ nameSpace: NameSpace, names: NameCache, clients: ClientPool,
-    owner user: ClientUser = "root"
+    owner user: ClientUser = "root",
+    priority: @escaping @Sendable (_ process: Int32) -> Priority = { _ in .normal }
   ) {
+    self.priority = priority
     self.backplane = backplane
     self.nameSpace = nameSpace
     self.names = names

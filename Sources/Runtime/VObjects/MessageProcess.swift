@@ -6,11 +6,12 @@ public import VRuntime
 /// from a procedure.
 ///
 /// `receive` asks for the next message: it is delivered at once if one is queued, else when one
-/// arrives. A conditional request (CMD) is answered with `notAwaitingMessage` unless the process is
-/// waiting to receive at that moment.
+/// arrives. Of several the most urgent is next, as `PriorityQueue` has it. A conditional request
+/// (CMD) is answered with `notAwaitingMessage` unless the process is waiting to receive at that
+/// moment.
 public final class MessageProcess: Sendable {
   private struct State: Sendable {
-    var queue: [Request] = []
+    var queue = PriorityQueue<Request>()
     var receiver: Procedure?
   }
 
@@ -37,7 +38,7 @@ public final class MessageProcess: Sendable {
   public func receive(_ body: @escaping Procedure) {
     let next: Request? = state.value.withLock { state in
       if state.queue.isEmpty { state.receiver = body }
-      return state.queue.isEmpty ? nil : state.queue.removeFirst()
+      return state.queue.next()
     }
     if let next { body(next) }
   }
@@ -49,7 +50,7 @@ public final class MessageProcess: Sendable {
       if let receiver = state.receiver.take() { return (receiver, nil) }
       if isConditional { return (nil, .notAwaitingMessage) }
       guard state.queue.count < queueMax else { return (nil, .busy) }
-      state.queue.append(request)
+      state.queue.add(request, request.priority)
       return (nil, nil)
     }
     receiver?(request)

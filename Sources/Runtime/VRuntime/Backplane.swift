@@ -34,12 +34,17 @@ public struct SendOptions: Sendable {
   /// In a large cluster the collected responses come one after another, in up to 40 ms; without
   /// it, all at once: then some of large ones are lost, and asked for again.
   public var spreadsResponses: Bool
+  /// It is sent with this priority, or with that of its client if that is lower.
+  public var priority: Priority
+
   public init(
-    timeLimit: TimeSpan? = nil, collectsResponses: Bool = false, spreadsResponses: Bool = true
+    timeLimit: TimeSpan? = nil, collectsResponses: Bool = false, spreadsResponses: Bool = true,
+    priority: Priority = .urgent
   ) {
     self.timeLimit = timeLimit
     self.collectsResponses = collectsResponses
     self.spreadsResponses = spreadsResponses
+    self.priority = priority
   }
 }
 
@@ -49,10 +54,13 @@ public struct SendOptions: Sendable {
 public struct ClientUser: Hashable, Sendable, ExpressibleByStringLiteral {
   public var name: String
   public var marks: Principal.Marks
+  /// The highest priority of its messages.
+  public var priority: Priority
 
-  public init(_ name: String, marks: Principal.Marks) {
+  public init(_ name: String, marks: Principal.Marks, priority: Priority = .normal) {
     self.name = name
     self.marks = marks
+    self.priority = priority
   }
   public init(own name: String) { self.init(name, marks: name == "root" ? .fullRoot : []) }
   public init(stringLiteral name: String) { self.init(own: name) }
@@ -114,8 +122,8 @@ public protocol Backplane: AnyObject, Sendable {
   func unwatch(_ descriptor: Int32)
   /// Calls `body` once, not before `span` has passed.
   func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void)
-  /// Runs `work` on a plain thread that may block.
-  func disk(_ work: @escaping @Sendable () -> Void)
+  /// Runs `work` on a plain thread that may block; what is more urgent comes first.
+  func disk(_ priority: Priority, _ work: @escaping @Sendable () -> Void)
 }
 
 extension Backplane {
@@ -124,6 +132,9 @@ extension Backplane {
 
   /// A new client of the backplane's own process, for `user`.
   public func makeClient(user: String) -> EntityID { makeClient(ClientUser(own: user)) }
+
+  /// Runs work of no client.
+  public func disk(_ work: @escaping @Sendable () -> Void) { disk(.normal, work) }
 
   /// For a backplane that passes no descriptors.
   public func reply(

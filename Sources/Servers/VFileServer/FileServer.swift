@@ -179,7 +179,7 @@ extension FileServer {
   private func attemptOnDisk(_ turn: Turn, _ work: @escaping Try) {
     var turn = turn
     turn.patience = .mayWait
-    backplane.disk { [self, turn] in attemptNow(turn, work) }
+    backplane.disk(turn.request.priority) { [self, turn] in attemptNow(turn, work) }
   }
 
   private func attemptNow(_ turn: Turn, _ work: @escaping Try) {

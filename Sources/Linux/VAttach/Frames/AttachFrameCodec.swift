@@ -10,7 +10,7 @@ extension AttachFrame {
   public static let textBytesMax = 255
   public static let byteCountMax = headerBytes + Message.segmentBytesMax + textBytesMax
   /// Changes with the meaning of any frame.
-  static let version: UInt8 = 2
+  static let version: UInt8 = 3
 
   /// Reads one whole frame.
   public init(parsing packet: RawSpan) throws(WireError) {
@@ -49,7 +49,8 @@ extension AttachFrame {
         fields.message, client: fields.entity, server: fields.other,
         SendOptions(
           timeLimit: fields.limit == 0 ? nil : TimeSpan(nanoseconds: fields.limit),
-          collectsResponses: fields.flag != 0, spreadsResponses: fields.flag != 2))
+          collectsResponses: fields.flag != 0, spreadsResponses: fields.flag != 2,
+          priority: fields.priority))
     case .datagram:
       return .datagram(fields.message, client: fields.entity, server: fields.other)
     case .reply:
@@ -75,7 +76,7 @@ extension AttachFrame {
           client: fields.other, transaction: TransactionID(fields.number),
           addressee: fields.addressee, server: fields.entity, forwardCount: fields.forwardCount,
           message: fields.message, principal: Principal(fields.text, marks: fields.marks),
-          isLocal: fields.flag & Fields.localFlag != 0))
+          isLocal: fields.flag & Fields.localFlag != 0, priority: fields.priority))
     }
   }
 
@@ -94,7 +95,8 @@ extension AttachFrame {
       let collecting: UInt8 = options.spreadsResponses ? 1 : 2
       return Fields(
         kind: .send, flag: options.collectsResponses ? collecting : 0, entity: client,
-        other: server, limit: options.timeLimit?.nanoseconds ?? 0, message: message)
+        other: server, limit: options.timeLimit?.nanoseconds ?? 0, priority: options.priority,
+        message: message)
     case .datagram(let message, let client, let server):
       return Fields(kind: .datagram, entity: client, other: server, message: message)
     case .reply(let message, let name):
@@ -123,7 +125,8 @@ extension AttachFrame {
           | (request.isLocal ? Fields.localFlag : 0),
         forwardCount: request.forwardCount, number: request.transaction.rawValue,
         entity: request.server, other: request.client, addressee: request.addressee,
-        text: request.principal?.description ?? "", message: request.message)
+        priority: request.priority, text: request.principal?.description ?? "",
+        message: request.message)
     }
   }
 }
@@ -145,6 +148,7 @@ private struct Fields: Equatable {
   var other = EntityID.none
   var addressee = EntityID.none
   var limit: Int64 = 0
+  var priority = Priority.normal
   var text = ""
   var message = Message(MessageControlBlock())
 
@@ -184,7 +188,8 @@ extension Fields {
     limit = packet.bigEndian(at: 32)
     let textField = packet.bigEndian(at: 40, as: UInt64.self)
     let textBytes = Int(textField >> 48)
-    guard textField << 16 == 0, forwardCount <= 15 else { throw .badField(.operation) }
+    priority = Priority(bits: UInt8(textField & 15))
+    guard (textField << 16) >> 20 == 0, forwardCount <= 15 else { throw .badField(.operation) }
     var mcb = MessageControlBlock()
     for word in 0..<8 { mcb[word] = packet.bigEndian(at: 48 + 4 * word) }
     let segmentBytes = mcb.segmentSize
@@ -211,7 +216,7 @@ extension Fields {
     packet.storeBigEndian(other.rawValue, at: 16)
     packet.storeBigEndian(addressee.rawValue, at: 24)
     packet.storeBigEndian(limit, at: 32)
-    packet.storeBigEndian(UInt64(text.utf8.count) << 48, at: 40)
+    packet.storeBigEndian(UInt64(text.utf8.count) << 48 | UInt64(priority.bits), at: 40)
     for word in 0..<8 { packet.storeBigEndian(message.mcb[word], at: 48 + 4 * word) }
     unsafe packet.withUnsafeMutableBytes { target in
       let tail = unsafe target[AttachFrame.headerBytes...]

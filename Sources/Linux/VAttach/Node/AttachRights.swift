@@ -10,6 +10,9 @@ struct AttachRights: Sendable {
   /// Root of a container is neither.
   var isOwner: Bool
 
+  /// The highest priority of its clients.
+  var priority = Priority.normal
+
   /// The marks of its clients: never that of the node's mount.
   var marks: Principal.Marks { isOwner ? .fullRoot : [] }
 

@@ -54,6 +54,7 @@ public final class AttachServer: Sendable {
   private let kernel: KernelID
   private let path: String
   private let users: any UserNames
+  private let priority: @Sendable (_ process: Int32) -> Priority
   private let processEnded: @Sendable () -> Void
   private let trimMemory: @Sendable () -> Void
   private let listener: Int32
@@ -71,20 +72,25 @@ public final class AttachServer: Sendable {
   /// directory of `path` if it is missing.
   ///
   /// A socket there without a listener is replaced. `users` names the connecting users.
+  /// `priority` tells that of a connecting process, which is the highest of its clients.
   /// `processEnded` is called whenever a process and all its entities have ended.
   public convenience init(
     _ node: any Backplane, kernel: KernelID, path: String, users: any UserNames,
-    limits: AttachLimits = AttachLimits(), processEnded: @escaping @Sendable () -> Void = {}
+    limits: AttachLimits = AttachLimits(),
+    priority: @escaping @Sendable (_ process: Int32) -> Priority = { _ in .normal },
+    processEnded: @escaping @Sendable () -> Void = {}
   ) throws(AttachServerError) {
     try self.init(
-      node, kernel: kernel, path: path, users: users, limits: limits,
+      node, kernel: kernel, path: path, users: users, limits: limits, priority: priority,
       processEnded: processEnded, trimMemory: { v_memory_trim() })
   }
 
   /// With another way to return memory to the machine, for tests.
   package init(
     _ node: any Backplane, kernel: KernelID, path: String, users: any UserNames,
-    limits: AttachLimits, processEnded: @escaping @Sendable () -> Void,
+    limits: AttachLimits,
+    priority: @escaping @Sendable (_ process: Int32) -> Priority = { _ in .normal },
+    processEnded: @escaping @Sendable () -> Void,
     trimMemory: @escaping @Sendable () -> Void
   ) throws(AttachServerError) {
     self.trimMemory = trimMemory
@@ -92,6 +98,7 @@ public final class AttachServer: Sendable {
     self.kernel = kernel
     self.path = path
     self.users = users
+    self.priority = priority
     self.processEnded = processEnded
     self.limits = limits
     ownersAccount = AttachAccount(limits, isOwner: true)
@@ -188,11 +195,13 @@ public final class AttachServer: Sendable {
       return refuse(socket, "tooManyProcesses")
     }
     let program = Self.program(peer.pid)
+    let priority = self.priority(peer.pid)
     let enter: @Sendable (String?) -> Void = { [self] name in
       state.withLock { $0.unnamed.give(unnamed) }
       // It is not treated as a user without a name: that would be another user.
       guard let name else { return refuse(socket, "unknownUser") }
-      start(socket, program, name, isOwner: isOwner)
+      let rights = AttachRights(user: name, isOwner: isOwner, priority: priority)
+      start(socket, program, rights)
     }
     // Root has this name on every host, and needs no table.
     if peer.uid == 0 { return enter("root") }
@@ -201,8 +210,9 @@ public final class AttachServer: Sendable {
     users.find([.userName(peer.uid)]) { [self] in enter(name(of: peer.uid)) }
   }
 
-  private func start(_ socket: Int32, _ program: String, _ name: String, isOwner: Bool) {
-    let user = payer(name, isOwner: isOwner)
+  private func start(_ socket: Int32, _ program: String, _ rights: AttachRights) {
+    let isOwner = rights.isOwner
+    let user = payer(rights.user, isOwner: isOwner)
     let account = state.withLock { state in
       guard state.named.take(user) else { return AttachAccount?.none }
       return isOwner ? ownersAccount : state.enter(user, limits, at: node.now)
@@ -213,8 +223,7 @@ public final class AttachServer: Sendable {
       return state.lastNumber
     }
     let process = AttachedProcess(
-      node, kernel, socket: socket, program: program,
-      AttachRights(user: name, isOwner: isOwner), account
+      node, kernel, socket: socket, program: program, rights, account
     ) { [weak self, processEnded] ending, octets in
       self?.state.withLock { $0.processes[number] = nil }
       self?.leave(user, isOwner: isOwner, ending, octets)

@@ -8,7 +8,8 @@ extension AttachedProcess {
     switch frame {
     case .makeClient(let token, let user):
       guard rights.mayBe(user.name) else { return add(.refused(token: token, .noPermission)) }
-      let granted = ClientUser(user.name, marks: user.marks.intersection(rights.marks))
+      let granted = ClientUser(
+        user.name, marks: user.marks.intersection(rights.marks), priority: rights.priority)
       make(token, isServer: false) { node.makeClient(granted) }
     case .makeServer(let token, let knowsPrincipals):
       make(token, isServer: true) {

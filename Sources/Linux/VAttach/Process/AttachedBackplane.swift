@@ -265,5 +265,7 @@ public final class AttachedBackplane: Backplane {
   public func after(_ span: TimeSpan, _ body: @escaping @Sendable () -> Void) {
     loop.after(nanoseconds: span.nanoseconds, body)
   }
-  public func disk(_ work: @escaping @Sendable () -> Void) { threads.add(work) }
+  public func disk(_ priority: Priority, _ work: @escaping @Sendable () -> Void) {
+    threads.add(priority, work)
+  }
 }

@@ -56,8 +56,21 @@ struct ProgramGroup {
     if isIdle || error != 0 { return error }
     let isForeground = programClass == .foreground
     return isOwn
-      ? put(isForeground ? "100" : "6", "cpu.weight", path)
-      : put(isForeground ? "1024" : "64", "cpu.shares", path)
+      ? put(isForeground ? "100" : Self.backgroundWeight, "cpu.weight", path)
+      : put(isForeground ? "1024" : Self.backgroundShares, "cpu.shares", path)
+  }
+
+  private static let (backgroundWeight, backgroundShares) = ("6", "64")
+
+  /// The class that a cgroup was given; nil if there is none.
+  static func programClass(of path: String) -> ProgramClass? {
+    func text(_ file: String) -> Substring? { ProcessFiles.lines(of: "\(path)/\(file)").first }
+    guard let isIdle = text("cpu.idle") else { return nil }
+    if isIdle == "1" { return .guest }
+    let isBackground =
+      text("cpu.weight").map { $0 == backgroundWeight }
+      ?? text("cpu.shares").map { $0 == backgroundShares } ?? false
+    return isBackground ? .background : .foreground
   }
 
   private func put(_ text: String, _ file: String, _ path: String) -> Int32 {

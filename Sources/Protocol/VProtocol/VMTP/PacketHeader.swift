@@ -27,8 +27,7 @@ public struct PacketHeader: Equatable, Sendable {
   ///
   /// Response: groups also covered.
   public var gap: UInt8 = 0
-  /// Two bits of level and two of grade: 0 normal, 4 background, 8 important, 12 urgent.
-  public var priority: UInt8 = 0
+  public var priority = Priority.normal
   public var function: PacketFunction
   public var transaction: TransactionID
   public var delivery: DeliveryMask = []
@@ -104,7 +103,7 @@ extension PacketHeader {
     retransmitCount = UInt8(word3 >> 20 & 7)
     forwardCount = UInt8(word3 >> 16 & 15)
     gap = UInt8(word3 >> 8 & 255)
-    priority = UInt8(word3 >> 4 & 15)
+    priority = Priority(bits: UInt8(word3 >> 4 & 15))
     delivery = DeliveryMask(rawValue: packet.bigEndian(at: Offset.delivery))
     try check(bodyBytes: bodyBytes)
   }
@@ -141,7 +140,7 @@ extension PacketHeader {
     packet.storeBigEndian(word2, at: Offset.word2)
     let word3 =
       UInt32(control.rawValue & 0x1FF) << 23 | UInt32(retransmitCount & 7) << 20
-      | UInt32(forwardCount & 15) << 16 | UInt32(gap) << 8 | UInt32(priority & 15) << 4
+      | UInt32(forwardCount & 15) << 16 | UInt32(gap) << 8 | UInt32(priority.bits) << 4
       | UInt32(function.rawValue)
     packet.storeBigEndian(word3, at: Offset.word3)
     packet.storeBigEndian(transaction.rawValue, at: Offset.transaction)

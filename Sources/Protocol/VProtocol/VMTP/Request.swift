@@ -14,10 +14,13 @@ public struct Request: Sendable {
   public var principal: Principal?
   /// Whether the client is on the server's own host, as the kernel saw the request arrive.
   public var isLocal: Bool
+  /// When it is served among others: the urgency that its client may have on this host.
+  public var priority: Priority
 
   public init(
     client: EntityID, transaction: TransactionID, addressee: EntityID, server: EntityID,
-    forwardCount: UInt8, message: Message, principal: Principal?, isLocal: Bool
+    forwardCount: UInt8, message: Message, principal: Principal?, isLocal: Bool,
+    priority: Priority = .normal
   ) {
     self.client = client
     self.transaction = transaction
@@ -27,5 +30,6 @@ public struct Request: Sendable {
     self.message = message
     self.principal = principal
     self.isLocal = isLocal
+    self.priority = priority
   }
 }
