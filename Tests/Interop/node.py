@@ -1166,7 +1166,7 @@ class Directory(Server):
         super().__init__(node, node.entity(3))
         self.claims, self.heard_digest = {}, None
         node.serve(self, NAME_HANDLERS)
-        self.spread([], wants_answer=1)
+        self.ask_for_digests()
         self.spread_digest_often()
 
     # Claims of this host.
@@ -1192,6 +1192,11 @@ class Directory(Server):
         segment = b"".join(claim.emit() for claim in claims)
         self.node.send_datagram(self.entity, NAME_HANDLERS, "SpreadClaims", segment,
                                 wantsAnswer=wants_answer)
+
+    def ask_for_digests(self):
+        if self.heard_digest is None:
+            self.spread([], wants_answer=1)
+            self.node.after(0.5, self.ask_for_digests)
 
     def spread_digest(self):
         segment = struct.pack(">64Q", *self.digest())
@@ -1423,7 +1428,7 @@ class TextManager(Server):
             raise Failure("noPermission" if request.mode & WRITE else "modeNotSupported")
         if name and request.mode & DIRECTORY:
             raise Failure("notContext")
-        if not name and request.mode & READ:
+        if not name and not request.mode & DIRECTORY:
             raise Failure("isContext")
         octets = self.contexts[context][name]() if name else None
         instance = secrets.randbits(63)
@@ -1663,7 +1668,14 @@ class Program:
         return prefix
 
     def do_digest(self):
-        return self.directory.heard_digest is not None and self.directory.fetch()
+        """Whether this directory and another one have the same table."""
+        end, directory = time.monotonic() + 10, self.directory
+        while time.monotonic() < end:
+            directory.heard_digest = None
+            directory.ask_for_digests()
+            if self.node.wait(lambda: directory.heard_digest, 2) and directory.fetch():
+                return True
+        return False
 
     def do_run(self, host, command):
         return run_program(self.node, host, command)
