@@ -724,7 +724,7 @@ class Timer:
 
 class Peer:
     def __init__(self, place):
-        self.place, self.host, self.started_at = place, None, 0
+        self.place, self.host, self.started_at, self.asked_until = place, None, 0, 0
 
 
 class Node:
@@ -816,15 +816,16 @@ class Node:
         except (Refused, struct.error) as refused:
             self.refused[str(refused)] = self.refused.get(str(refused), 0) + 1
             return
-        if sender not in self.peers:
-            self.peers[sender] = Peer(source)
-            self.probe(sender | 1 << 32, kernel=sender)
+        peer = self.peers.setdefault(sender, Peer(source))
+        if peer.host is None and time.monotonic() > peer.asked_until:
+            peer.asked_until = time.monotonic() + 1.2
+            self.probe(1 << 32 | sender, kernel=sender)
         if packet.control & RESPONSE:
             self.handle_response(packet, sender)
         elif packet.server == MANAGERS:
             self.handle_management(packet, sender)
-        elif not self.is_here(packet.client) or packet.forwards:
-            self.handle_request(packet, sender)
+        elif peer.host and (not self.is_here(packet.client) or packet.forwards):
+            self.handle_request(packet)
 
     def probe_unknown(self, kernel, source):          # Sealed packets, "Opening", 3
         self.probed = {k: at for k, at in self.probed.items() if time.monotonic() - at < 1}
@@ -893,7 +894,7 @@ class Node:
         words = request_words(operation, segment, DGM, **fields)
         head = Packet(client, self.next_number(client), server, words,
                       multicast=bool(server & GROUP))
-        for packet in packet_group(head, segment, whole_mask(len(segment))):
+        for packet in packet_group(head, segment or b"", whole_mask(len(segment or b""))):
             self.send(packet, None if server & GROUP else server & 0xFFFFFFFF)
 
     # Servers.
@@ -903,7 +904,7 @@ class Node:
         for group in groups:
             self.members.setdefault(group, []).append(server)
 
-    def handle_request(self, packet, sender):
+    def handle_request(self, packet):
         if packet.server & GROUP:
             members = self.members.get(packet.server, [])
             if packet.flags & CRE:    # "Message": for the members on one kernel
@@ -961,10 +962,13 @@ class Node:
         for packet in packet_group(head, segment, whole_mask(len(segment))):
             self.send(packet, kernel)
 
-    def announce(self):               # "ProbeEntity": with DGM, that its Client is here
+    def announce(self, times=4):
+        """ "ProbeEntity": with DGM, that its Client is here. """
         words = request_words("ProbeEntity", None, DGM | CRE, process=self.manager,
                               again=self.manager)
         self.send_management(None, words)
+        if times > 1:
+            self.after(0.1, lambda: self.announce(times - 1))
 
     def probe(self, entity, kernel=None, place=None, then=None, tries=12):
         """To one kernel; to a place, under the group's key; else to all. Repeated, for a while."""
@@ -979,6 +983,7 @@ class Node:
             self.probes.pop(number)
             return
         words = request_words("ProbeEntity", None, CRE, process=entity, again=entity)
+        kernel = kernel if kernel in self.peers else None
         packet = Packet(self.manager, number, MANAGERS, words, multicast=kernel is None)
         if place:
             self.unicast.sendto(self.sealer.seal(packet.emit(), None), place)
@@ -1035,7 +1040,8 @@ class Node:
         entity = fields["process"]
         if packet.flags & DGM or not self.is_here(entity):
             return                    # an announcement: its sender is a peer by now
-        words, principal = message(REPLY_CODES["nonexistentEntity"], "", {}, None, 0), b""
+        words = message(REPLY_CODES["nonexistentEntity"], STATE, {"entity": entity}, None, 0)
+        principal = b""
         if self.exists(entity):
             state, principal = self.state_of(entity)
             words = answer_words("ProbeEntity", principal, **state)
@@ -1067,21 +1073,21 @@ class Node:
         if transaction and packet.transaction == transaction.number:
             transaction.handle_response(packet, sender)
         elif packet.control & APG:
-            done = packet.transaction == self.numbers.get(packet.client)
-            self.notify_server(packet, whole_mask(packet.size),
-                               "ok" if done else "responseDiscarded")
+            self.notify_server(packet, 0, "responseDiscarded")
 
     def handle_probe_answer(self, packet, sender):    # "One host, one name"
         entity, then = self.probes.get(packet.transaction, (0, None))
         if entity & 0xFFFFFFFF != sender or not Assembly(packet).is_complete:
             return
         answer = Answer("ProbeEntity", packet, Assembly(packet).segment)
+        if answer.entity & 0xFFFFFFFF != sender:
+            return
         if answer.code == REPLY_CODES["ok"]:
-            principal = answer.segment.decode("ascii", "replace")
-            host = principal.rpartition("@")[2]
+            principal = re.fullmatch("[!-?A-~]*@([!-?A-~]+)", answer.segment.decode("latin-1"))
             peer = self.peers[sender]
-            if not re.fullmatch("[!-~]+", host) or peer.host not in (None, host):
+            if not principal or peer.host not in (None, principal[1]):
                 return
+            host = principal[1]
             if host == self.host:
                 if answer.startedAt <= self.started_at:
                     sys.exit(f"another node has the name {host}")
@@ -1166,6 +1172,9 @@ class Directory(Server):
         super().__init__(node, node.entity(3))
         self.claims, self.heard_digest = {}, None
         node.serve(self, NAME_HANDLERS)
+        node.after(0.5, self.start)   # datagrams are lost until the others know this node
+
+    def start(self):
         self.ask_for_digests()
         self.spread_digest_often()
 
@@ -1189,7 +1198,7 @@ class Directory(Server):
         return [claim for claim in self.claims.values() if claim.host == self.node.host]
 
     def spread(self, claims, wants_answer=0):
-        segment = b"".join(claim.emit() for claim in claims)
+        segment = b"".join(claim.emit() for claim in claims) or None
         self.node.send_datagram(self.entity, NAME_HANDLERS, "SpreadClaims", segment,
                                 wantsAnswer=wants_answer)
 
@@ -1280,13 +1289,14 @@ class Directory(Server):
             found += claim.emit()
         return reply(request, found, next=0)
 
+    def lacks(self):
+        """The buckets in which the digest that was heard last has something else."""
+        ours, heard = self.digest(), self.heard_digest or [0] * 64
+        return sum(1 << number for number in range(64) if heard[number] not in (0, ours[number]))
+
     def fetch(self):
-        """QueryClaims, of the sender of the digest that was heard last."""
-        ours, buckets = self.digest(), 0
-        for number, bucket in enumerate(self.heard_digest):
-            if bucket and bucket != ours[number]:
-                buckets |= 1 << number
-        start, tries = 0, 0
+        """QueryClaims, of the sender of that digest."""
+        buckets, start, tries = self.lacks(), 0, 0
         while buckets and tries < 200:
             answer = self.node.call(self.asked, "QueryClaims", buckets=buckets, start=start)
             self.learn(Claim.parse_all(answer.segment))
@@ -1526,6 +1536,9 @@ class GroupServer(Server):
                                    user="root", marks=FULL_ROOT, limit=seconds)
         return [answer for answer in found if answer.code == 0]
 
+    def make(self, group, owner):
+        self.groups[group] = time.time_ns(), 0o755, owner, {}
+
     def join(self, group, owner):
         answers = self.ask(group)
         if not answers:
@@ -1689,6 +1702,10 @@ class Program:
         kernel = next(k for k, peer in self.node.peers.items() if peer.host == host)
         return self.node.call(TIME_SERVERS, "GetTime", flags=CRE, near=1 << 32 | kernel).count
 
+    def do_make(self, group):
+        self.groups.make(group, "ann")
+        return group
+
     def do_join(self, group):
         self.member = self.groups.join(group, "ann")
         return self.member.name
@@ -1713,6 +1730,9 @@ class Program:
         pending = b""
         while True:
             if not self.node.pump(1, [sys.stdin.fileno()]):
+                if self.directory.lacks():
+                    self.directory.fetch()
+                    self.directory.heard_digest = None
                 continue
             octets = os.read(sys.stdin.fileno(), 65536)
             if not octets:
