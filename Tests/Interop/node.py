@@ -464,9 +464,6 @@ class Transaction:
 
     def transmit(self, mask, flags=0):
         self.head.control = self.count() | flags
-        self.send_blocks(mask)
-
-    def send_blocks(self, mask):
         for packet in packet_group(self.head, self.segment, mask):
             self.node.send(packet, self.kernel)
 
@@ -492,8 +489,7 @@ class Transaction:
         elif self.state == "beginning":
             self.begin()
         else:
-            self.transmit(whole_mask(len(self.segment)) if self.to_group else 0,
-                          0 if self.to_group else APG)
+            self.transmit(whole_mask(len(self.segment)) if self.to_group else 0, APG)
         self.interval = min(2 * self.interval, 0.5 if self.collects or self.working else 0.1)
         self.again_in(self.interval)
 
@@ -507,7 +503,8 @@ class Transaction:
         if packet.server != head.server and not self.to_group and not packet.forwards:
             return
         self.last_answer = time.monotonic()
-        self.node.heard_response(head.client, sender)
+        if not self.to_group:         # a response to a group's request leaves no record there
+            self.node.heard_response(head.client, sender)
         assembly = self.assemblies.get(packet.server)
         if assembly is None:
             assembly = self.assemblies[packet.server] = Assembly(packet)
@@ -539,9 +536,9 @@ class Transaction:
             self.transmit(whole_mask(len(self.segment)))
             self.again_in(self.interval)
         elif code == REPLY_CODES["retryAll"]:
-            self.send_blocks(whole_mask(len(self.segment)))
+            self.transmit(whole_mask(len(self.segment)))
         elif code == REPLY_CODES["retry"]:
-            self.send_blocks(whole_mask(len(self.segment)) & ~fields["delivery"])
+            self.transmit(whole_mask(len(self.segment)) & ~fields["delivery"])
         elif code == REPLY_CODES["busy"]:
             if self.sends <= 1:
                 self.state = "beginning"
