@@ -971,9 +971,9 @@ class Node:
         """To one kernel; to a place, under the group's key; else to all. Repeated, for a while."""
         number = secrets.randbits(32)
         self.probes[number] = entity, then
-        self.send_probe(number, entity, kernel, place, tries)
+        self.send_probe(number, entity, kernel, place, tries, 0.025)
 
-    def send_probe(self, number, entity, kernel, place, tries):
+    def send_probe(self, number, entity, kernel, place, tries, interval):
         if number not in self.probes:
             return                    # answered
         if not tries:
@@ -986,7 +986,8 @@ class Node:
             self.unicast.sendto(self.sealer.seal(packet.emit(), None), place)
         else:
             self.send(packet, kernel)
-        self.after(0.1, lambda: self.send_probe(number, entity, kernel, place, tries - 1))
+        self.after(interval, lambda: self.send_probe(
+            number, entity, kernel, place, tries - 1, min(0.1, 2 * interval)))
 
     def notify_client(self, packet, code, delivery=0):
         words = request_words("NotifyClient", None, DGM | CRE, client=packet.client,
