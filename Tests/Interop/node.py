@@ -76,6 +76,7 @@ OPERATIONS = {   # name: code, fields of the request, fields of the answer
     "NotifyServer": (0x000110, "server:1,2 client:3,4 transaction:5 delivery:6 code:7", ""),
     "NotifyRemoteClient": (0x000111, NOTIFY_CLIENT, ""),
     "BeginTransaction": (0x000120, STATE, ""),
+    "QueryOutcome": (0x000121, "client:1,2 transaction:3", ""),
     "QueryName": (0x001001, NAME, "manager:1,2 context:3,4 prefixBytes:5h kind:5l"),
     "QueryObject": (0x001002, NAME, ""),
     "CheckAccess": (0x001009, NAME + "mask:4", ""),
@@ -910,6 +911,8 @@ class Node:
                     members = []
             for member in members:
                 self.give(packet, member)
+        elif packet.server == self.manager:
+            self.handle_question(packet)
         elif packet.server in self.servers:
             self.give(packet, self.servers[packet.server])
         elif self.is_here(packet.server) and not packet.flags & DGM:
@@ -1018,7 +1021,7 @@ class Node:
             return
         fields = get_fields(OPERATIONS[name][1], packet.words)
         if name == "ProbeEntity":
-            self.handle_probe(packet, fields, sender)
+            self.handle_probe(packet)
         elif packet.client >> 32 != 1:
             return
         elif name == "NotifyClient":
@@ -1034,8 +1037,19 @@ class Node:
         elif name == "BeginTransaction":
             self.handle_begin(packet, fields)
 
-    def handle_probe(self, packet, fields, sender):
-        entity = fields["process"]
+    def handle_question(self, packet):
+        """An ordinary request to the manager: whether an instance's owner lives, for example."""
+        if packet.code == OPERATIONS["ProbeEntity"][0]:
+            return self.handle_probe(packet)
+        # This node keeps no outcomes of kernels that have ended.
+        is_outcome = packet.code == OPERATIONS["QueryOutcome"][0]
+        code = REPLY_CODES["outcomeUnknown" if is_outcome else "illegalRequest"]
+        words = message(code, "", {}, None, 0)
+        self.send(Packet(packet.client, packet.transaction, self.manager, words,
+                         packet.counts | RESPONSE), packet.client & 0xFFFFFFFF)
+
+    def handle_probe(self, packet):
+        entity = packet.words[1] << 32 | packet.words[2]
         if packet.flags & DGM or not self.is_here(entity):
             return                    # an announcement: its sender is a peer by now
         words = message(REPLY_CODES["nonexistentEntity"], STATE, {"entity": entity}, None, 0)
@@ -1046,7 +1060,7 @@ class Node:
         head = Packet(packet.client, packet.transaction, self.manager, words,
                       packet.counts | RESPONSE)
         for one in packet_group(head, principal, whole_mask(len(principal))):
-            self.send(one, sender)
+            self.send(one, packet.client & 0xFFFFFFFF)
 
     def handle_begin(self, packet, fields):
         """The client says what a probe would be answered; the record is for its next request."""
