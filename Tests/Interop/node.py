@@ -465,8 +465,7 @@ class Transaction:
 
     def transmit(self, mask, flags=0):
         self.head.control = self.count() | flags
-        for packet in packet_group(self.head, self.segment, mask):
-            self.node.send(packet, self.kernel)
+        self.node.send_group(self.head, self.segment, self.kernel, mask)
 
     def again_in(self, seconds):
         if self.timer:
@@ -630,7 +629,7 @@ class Record:
         self.in_a_while(12 * 0.1, self.forget)
 
     def handle_probe(self, answer):
-        if self.state != "awaiting probe":
+        if self.state != "awaiting probe" or self.node.records.get(self.key) is not self:
             return
         if answer.code == REPLY_CODES["nonexistentEntity"]:
             return self.forget()
@@ -656,7 +655,7 @@ class Record:
         self.response = Packet(self.client, self.number, self.server.entity, found[0],
                                head.counts | RESPONSE), found[1] or b""
         self.state, self.tries = "responded", 0
-        self.respond(whole_mask(len(self.response[1])))
+        self.respond()
         self.in_a_while(self.KEPT, self.ask_whether_it_came)
 
     def ask_for_rest(self):
@@ -666,17 +665,15 @@ class Record:
         self.node.notify_client(self.assembly.head, "retry", self.assembly.mask)
         self.in_a_while(min(0.1, 0.01 * 2 ** self.tries), self.ask_for_rest)
 
-    def respond(self, mask):
-        for packet in packet_group(*self.response, mask):
-            self.node.send(packet, self.client & 0xFFFFFFFF)
+    def respond(self, mask=None):
+        self.node.send_group(*self.response, self.client & 0xFFFFFFFF, mask)
 
     def ask_whether_it_came(self):
         self.tries += 1
         if self.tries > 6:
             return self.forget()
-        head, segment = self.response
-        asking = Packet(head.client, head.transaction, head.server, head.words, head.control | APG)
-        self.node.send(asking, self.client & 0xFFFFFFFF)
+        self.response[0].control |= APG
+        self.respond(mask=0)          # the header alone
         self.in_a_while(self.KEPT, self.ask_whether_it_came)
 
     def handle_copy(self, packet):
@@ -690,7 +687,7 @@ class Record:
                 self.node.notify_client(packet, "retry", self.assembly.mask)
         elif packet.asks_again and self.state == "responded":
             self.response[0].control = packet.counts | RESPONSE
-            self.respond(whole_mask(len(self.response[1])))
+            self.respond()
         elif packet.asks_again and self.state == "discarded" and not packet.multicast:
             self.node.notify_client(packet, "responseDiscarded")
 
@@ -718,6 +715,12 @@ class Timer:
 
     def __lt__(self, other):
         return (self.at, self.number) < (other.at, other.number)
+
+
+def host_of(principal):               # "One host, one name"
+    """The host of `user@host`, where the user may be empty; None if it is no principal."""
+    found = re.fullmatch("[!-?A-~]*@([!-?A-~]+)", principal.decode("latin-1"))
+    return found and found[1]
 
 
 class Peer:
@@ -804,6 +807,17 @@ class Node:
             self.unicast.sendto(sealed, place)
         except OSError:
             pass                      # as if the network had lost it
+
+    def send_group(self, head, segment, kernel, mask=None):
+        segment = segment or b""
+        mask = whole_mask(len(segment)) if mask is None else mask
+        for packet in packet_group(head, segment, mask):
+            self.send(packet, kernel)
+
+    def respond(self, packet, server, words, segment=None):
+        """Answers a request of which no record is kept."""
+        head = Packet(packet.client, packet.transaction, server, words, packet.counts | RESPONSE)
+        self.send_group(head, segment, packet.client & 0xFFFFFFFF)
 
     def receive(self, octets, source):
         try:
@@ -892,8 +906,7 @@ class Node:
         words = request_words(operation, segment, DGM, **fields)
         head = Packet(client, self.next_number(client), server, words,
                       multicast=bool(server & GROUP))
-        for packet in packet_group(head, segment or b"", whole_mask(len(segment or b""))):
-            self.send(packet, None if server & GROUP else server & 0xFFFFFFFF)
+        self.send_group(head, segment, None if server & GROUP else server & 0xFFFFFFFF)
 
     # Servers.
 
@@ -947,20 +960,18 @@ class Node:
         assembly = Assembly(packet)
         if not assembly.is_complete:
             return
+        record = self.records.get((packet.client, 0))
+        if record and record.state == "discarded":    # its client counts on it from now on
+            record.discard(2 * Record.KEPT)
         found = server.answer(Request(packet, assembly.segment, None, 0))
         if found and not packet.flags & DGM:
-            head = Packet(packet.client, packet.transaction, server.entity, found[0],
-                          packet.counts | RESPONSE)
-            segment = found[1] or b""
-            for one in packet_group(head, segment, whole_mask(len(segment))):
-                self.send(one, packet.client & 0xFFFFFFFF)
+            self.respond(packet, server.entity, *found)
 
     # Management, page VMTP.
 
     def send_management(self, kernel, words, segment=b"", control=0):
         head = Packet(self.manager, 0, MANAGERS, words, control, multicast=kernel is None)
-        for packet in packet_group(head, segment, whole_mask(len(segment))):
-            self.send(packet, kernel)
+        self.send_group(head, segment, kernel)
 
     def announce(self, times=4):
         """ "ProbeEntity": with DGM, that its Client is here. """
@@ -1035,7 +1046,7 @@ class Node:
                 if record and record.number == fields["transaction"]:
                     record.handle_notify(fields)
         elif name == "BeginTransaction":
-            self.handle_begin(packet, fields)
+            self.handle_begin(packet, fields, sender)
 
     def handle_question(self, packet):
         """An ordinary request to the manager: whether an instance's owner lives, for example."""
@@ -1044,35 +1055,32 @@ class Node:
         # This node keeps no outcomes of kernels that have ended.
         is_outcome = packet.code == OPERATIONS["QueryOutcome"][0]
         code = REPLY_CODES["outcomeUnknown" if is_outcome else "illegalRequest"]
-        words = message(code, "", {}, None, 0)
-        self.send(Packet(packet.client, packet.transaction, self.manager, words,
-                         packet.counts | RESPONSE), packet.client & 0xFFFFFFFF)
+        self.respond(packet, self.manager, message(code, "", {}, None, 0))
 
     def handle_probe(self, packet):
         entity = packet.words[1] << 32 | packet.words[2]
         if packet.flags & DGM or not self.is_here(entity):
             return                    # an announcement: its sender is a peer by now
-        words = message(REPLY_CODES["nonexistentEntity"], STATE, {"entity": entity}, None, 0)
-        principal = b""
         if self.exists(entity):
             state, principal = self.state_of(entity)
             words = answer_words("ProbeEntity", principal, **state)
-        head = Packet(packet.client, packet.transaction, self.manager, words,
-                      packet.counts | RESPONSE)
-        for one in packet_group(head, principal, whole_mask(len(principal))):
-            self.send(one, packet.client & 0xFFFFFFFF)
+            return self.respond(packet, self.manager, words, principal)
+        words = message(REPLY_CODES["nonexistentEntity"], STATE, {"entity": entity}, None, 0)
+        self.respond(packet, self.manager, words)
 
-    def handle_begin(self, packet, fields):
+    def handle_begin(self, packet, fields, sender):
         """The client says what a probe would be answered; the record is for its next request."""
-        key = fields["entity"], 0
-        record = self.records.get(key)
+        key, segment = (fields["entity"], 0), Assembly(packet).segment
+        record, host = self.records.get(key), self.peers[sender].host
+        if fields["entity"] & 0xFFFFFFFF != sender or host is None or host != host_of(segment):
+            return
         if record and not is_newer(fields["transaction"], record.number):
             return
         if not record or record.state in ("responded", "discarded"):
             if record:
                 record.forget()
             record = self.records[key] = Record(self, key, None, fields["transaction"] - 1)
-            record.principal = Assembly(packet).segment.decode()
+            record.principal = segment.decode()
             record.marks = fields["state"] >> 1
             record.discard(2 * Record.KEPT)
         begun = Packet(fields["entity"], fields["transaction"], MANAGERS, [0] * 8, packet.control)
@@ -1087,7 +1095,7 @@ class Node:
         elif packet.control & APG:
             self.notify_server(packet, 0, "responseDiscarded")
 
-    def handle_probe_answer(self, packet, sender):    # "One host, one name"
+    def handle_probe_answer(self, packet, sender):
         entity, then = self.probes.get(packet.transaction, (0, None))
         if entity & 0xFFFFFFFF != sender or not Assembly(packet).is_complete:
             return
@@ -1095,11 +1103,9 @@ class Node:
         if answer.entity & 0xFFFFFFFF != sender:
             return
         if answer.code == REPLY_CODES["ok"]:
-            principal = re.fullmatch("[!-?A-~]*@([!-?A-~]+)", answer.segment.decode("latin-1"))
-            peer = self.peers[sender]
-            if not principal or peer.host not in (None, principal[1]):
+            peer, host = self.peers[sender], host_of(answer.segment)
+            if host is None or peer.host not in (None, host):
                 return
-            host = principal[1]
             if host == self.host:
                 if answer.startedAt <= self.started_at:
                     sys.exit(f"another node has the name {host}")
