@@ -62,19 +62,17 @@ REPLY_CODES = {                       # VMTP, "Reply codes"; those that this nod
     "retransmissionTimeout": 0xD, "userTimeout": 0xE, "responseDiscarded": 0xF,
     "endOfFile": 0x800001, "badArguments": 0x800004, "modeNotSupported": 0x800005,
     "invalidFileID": 0x800006, "notFound": 0x800009, "invalidContext": 0x80000A,
-    "duplicateName": 0x80000D, "illegalRequest": 0x80000F, "notOwner": 0x800010,
-    "notContext": 0x800011, "isContext": 0x800012, "outcomeUnknown": 0x800029}
+    "illegalRequest": 0x80000F, "notContext": 0x800011, "isContext": 0x800012, "outcomeUnknown": 0x800029}
 CODE_NAMES = {number: name for name, number in REPLY_CODES.items()}
 
 # A field is NAME:WORDS; two words are 64 bits, h and l are the halves of a word.
 NAME = "context:1,2 index:3h name:3l "
 STATE = "transaction:1 entity:2,3 state:4 startedAt:5,6"
-NOTIFY_CLIENT = "client:1,2 counts:3h one:3l transaction:5 delivery:6 code:7"
 OPERATIONS = {   # name: code, fields of the request, fields of the answer
     "ProbeEntity": (0x000101, "process:1,2 again:3,4", STATE),
-    "NotifyClient": (0x00010F, NOTIFY_CLIENT, ""),
+    "NotifyClient": (0x00010F,
+                     "client:1,2 counts:3h one:3l transaction:5 delivery:6 code:7", ""),
     "NotifyServer": (0x000110, "server:1,2 client:3,4 transaction:5 delivery:6 code:7", ""),
-    "NotifyRemoteClient": (0x000111, NOTIFY_CLIENT, ""),
     "BeginTransaction": (0x000120, STATE, ""),
     "QueryOutcome": (0x000121, "client:1,2 transaction:3", ""),
     "QueryName": (0x001001, NAME, "manager:1,2 context:3,4 prefixBytes:5h kind:5l"),
@@ -103,10 +101,10 @@ OPERATIONS = {   # name: code, fields of the request, fields of the answer
 BY_CODE = {code: name for name, (code, _, _) in OPERATIONS.items()}
 
 READ, WRITE, DIRECTORY = 1, 2, 64     # UIO, CreateInstance: modes
-FILE, CONTEXT, SHARED_CONTEXT = 1, 2, 16      # UIO, "Descriptor": kinds
+FILE, CONTEXT = 1, 2                  # UIO, "Descriptor": kinds
 TEXT = 1 | 16 | 64 | 512              # attributes readable, fixedLength, multiBlock, randomAccess
-PRESENT, WITHDRAWN, AWAY, FORGOTTEN = 1, 2, 3, 4   # Naming, "Claim": states
-MOUNT_MADE, FULL_ROOT = 1, 2          # VMTP, "Principals": marks
+PRESENT, WITHDRAWN, AWAY = 1, 2, 3     # Naming, "Claim": states
+FULL_ROOT = 2                         # VMTP, "Principals": marks
 
 
 def put_fields(layout, values):
@@ -1673,7 +1671,9 @@ class Program:
     def claim(self, prefix, texts):
         self.directory.claim(prefix, self.texts.entity, self.texts.add(texts))
 
-    def do_hosts(self):
+    def do_hosts(self, count):
+        """The other hosts, as soon as there are so many, or after 10 s."""
+        self.node.wait(lambda: len(self.node.hosts()) >= int(count), 10)
         return self.node.hosts()
 
     def do_read(self, name):
@@ -1733,9 +1733,6 @@ class Program:
 
     def do_send(self, group, words):
         return send_to_group(self.node, group, words)
-
-    def do_refused(self):
-        return self.node.refused
 
     def handle(self, line):
         command, *arguments = shlex.split(line)
