@@ -62,7 +62,8 @@ REPLY_CODES = {                       # VMTP, "Reply codes"; those that this nod
     "retransmissionTimeout": 0xD, "userTimeout": 0xE, "responseDiscarded": 0xF,
     "endOfFile": 0x800001, "badArguments": 0x800004, "modeNotSupported": 0x800005,
     "invalidFileID": 0x800006, "notFound": 0x800009, "invalidContext": 0x80000A,
-    "illegalRequest": 0x80000F, "notContext": 0x800011, "isContext": 0x800012, "outcomeUnknown": 0x800029}
+    "illegalRequest": 0x80000F, "notContext": 0x800011, "isContext": 0x800012,
+    "outcomeUnknown": 0x800029}
 CODE_NAMES = {number: name for name, number in REPLY_CODES.items()}
 
 # A field is NAME:WORDS; two words are 64 bits, h and l are the halves of a word.
@@ -524,23 +525,23 @@ class Transaction:
         if not self.collects:
             self.end(None)
 
-    def handle_notify(self, fields):
-        if fields["counts"] != self.counts_heard:
+    def handle_notify(self, fields):  # the rows "Notify" of the client's table
+        if fields["counts"] != self.counts_heard:     # an answer to what was sent last
             self.counts_heard, self.last_answer = fields["counts"], time.monotonic()
-        code = fields["code"]
+        if self.assemblies:
+            return                    # while it receives the response
+        code, all_blocks = fields["code"], whole_mask(len(self.segment))
         self.working = code in (REPLY_CODES["ok"], REPLY_CODES["busy"])
-        if code == REPLY_CODES["retryAll"] and self.state == "beginning":
-            self.state, self.sends, self.interval = "asking", 0, 0.05
-            self.transmit(whole_mask(len(self.segment)))
-            self.again_in(self.interval)
+        if code == REPLY_CODES["retry"]:
+            self.transmit(all_blocks & ~fields["delivery"])
         elif code == REPLY_CODES["retryAll"]:
-            self.transmit(whole_mask(len(self.segment)))
-        elif code == REPLY_CODES["retry"]:
-            self.transmit(whole_mask(len(self.segment)) & ~fields["delivery"])
-        elif code == REPLY_CODES["busy"]:
-            if self.sends <= 1:
-                self.state = "beginning"
-        elif code != REPLY_CODES["ok"]:
+            if self.state == "beginning":             # the request was never sent
+                self.state, self.sends, self.interval = "asking", 0, 0.05
+            self.transmit(all_blocks)
+            self.again_in(self.interval)
+        elif code == REPLY_CODES["busy"] and self.sends <= 1:
+            self.state = "beginning"
+        elif not self.working:
             self.end(Failure(code))
 
     def end(self, failure):
@@ -727,6 +728,8 @@ class Peer:
 
 
 class Node:
+    ANNOUNCEMENTS, BETWEEN_ANNOUNCEMENTS = 4, 0.1     # "ProbeEntity"
+
     def __init__(self, host, address, secret):
         self.host, self.started_at = host, time.time_ns()
         self.kernel = secrets.randbelow(0xFFFFFFFF) + 1
@@ -971,13 +974,13 @@ class Node:
         head = Packet(self.manager, 0, MANAGERS, words, control, multicast=kernel is None)
         self.send_group(head, segment, kernel)
 
-    def announce(self, times=4):
-        """ "ProbeEntity": with DGM, that its Client is here. """
+    def announce(self, times=ANNOUNCEMENTS):
+        """ProbeEntity with DGM: a kernel says that it is here."""
         words = request_words("ProbeEntity", None, DGM | CRE, process=self.manager,
                               again=self.manager)
         self.send_management(None, words)
         if times > 1:
-            self.after(0.1, lambda: self.announce(times - 1))
+            self.after(self.BETWEEN_ANNOUNCEMENTS, lambda: self.announce(times - 1))
 
     def probe(self, entity, kernel=None, place=None, then=None, tries=12):
         """To one kernel; to a place, under the group's key; else to all. Repeated, for a while."""
@@ -1186,12 +1189,16 @@ class Directory(Server):
 
     def __init__(self, node):
         super().__init__(node, node.entity(3))
-        self.claims, self.heard_digest = {}, None
+        self.claims, self.heard_digest, self.has_started = {}, None, False
         node.serve(self, NAME_HANDLERS)
-        node.after(0.5, self.start)   # datagrams are lost until the others know this node
+        # VMTP, "ProbeEntity": a node sends its first datagrams after its last announcement.
+        node.after(node.ANNOUNCEMENTS * node.BETWEEN_ANNOUNCEMENTS, self.start)
 
     def start(self):
+        self.has_started = True
         self.ask_for_digests()
+        for claim in list(self.claims.values()):
+            self.put(claim)
         self.spread_digest_often()
 
     # Claims of this host.
@@ -1207,7 +1214,7 @@ class Directory(Server):
 
     def put(self, claim):
         self.claims[claim.prefix] = claim
-        for seconds in self.SPREADS_AFTER:
+        for seconds in self.SPREADS_AFTER if self.has_started else ():
             self.node.after(seconds, lambda: self.spread([self.claims[claim.prefix]]))
 
     def mine(self):
