@@ -42,8 +42,8 @@ struct AttachPageTests {
 
   private static func kinds() throws -> [Kind] {
     let columns = [
-      "flags", "forward count", "number", "entity", "other", "addressee", "limit", "text",
-      "message",
+      "flags", "forward count", "number", "entity", "other", "addressee", "limit", "priority",
+      "text", "message",
     ]
     return try rows("Kinds", ["Kind", "Name", "Sent by"] + columns).map { row in
       Kind(
@@ -92,7 +92,7 @@ struct AttachPageTests {
         Request(
           client: asker, transaction: transaction, addressee: server, server: server,
           forwardCount: 0, message: hello, principal: Principal(user: "bob", host: "moa"),
-          isLocal: false)),
+          isLocal: false, priority: .normal.onOtherHost)),
       .reply(Message(MessageControlBlock(), segment: Array("hi".utf8)), to: name),
       .forward(hello, name, to: EntityID(kernel: kea, discriminator: 42)),
       .datagram(Message(spread), client: client, server: .nameHandlingGroup),
@@ -206,7 +206,7 @@ struct AttachPageTests {
     let page = ProtocolPage.sections.filter { $0.page == "Attach.md" }
     let text = page.map(\.text).joined(separator: " ")
     #expect(text.contains("whole, at most 16,719 octets") && AttachFrame.byteCountMax == 16_719)
-    #expect(text.contains("at most 1,024 octets") && AttachFrame.datagramBytesMax == 1024)
+    #expect(text.contains("the segment, 1 to 16,384,") && Message.segmentBytesMax == 16_384)
     #expect(text.contains("else `\(AttachFrame.socketPath)`"))
     #expect(AttachFrame.timeLimitMax == .seconds(366 * 86_400))
   }
