@@ -10,8 +10,8 @@ the other hosts' servers. Its commands are lines on its input; each is answered 
     run moa 'hostname; exit 3'
 
 Comments name the page, and the section of it, that a part is from. What is left out, for one
-cluster on one network: IPv6, several places of a kernel, Forward, and yielding to another node
-that has this node's name (this one ends instead).
+cluster on one network: IPv6, several places of a kernel, Forward, entities that move, priorities
+(all is normal), and yielding to another node that has this node's name (this one ends instead).
 """
 import argparse
 import ctypes
@@ -72,7 +72,7 @@ STATE = "transaction:1 entity:2,3 state:4 startedAt:5,6"
 OPERATIONS = {   # name: code, fields of the request, fields of the answer
     "ProbeEntity": (0x000101, "process:1,2 again:3,4", STATE),
     "NotifyClient": (0x00010F,
-                     "client:1,2 counts:3h one:3l transaction:5 delivery:6 code:7", ""),
+                     "client:1,2 counts:3h one:3l movedTo:4 transaction:5 delivery:6 code:7", ""),
     "NotifyServer": (0x000110, "server:1,2 client:3,4 transaction:5 delivery:6 code:7", ""),
     "BeginTransaction": (0x000120, STATE, ""),
     "QueryOutcome": (0x000121, "client:1,2 transaction:3", ""),
@@ -643,7 +643,9 @@ class Record:
     def take(self):
         self.state, self.tries = "receiving", 0
         if not self.assembly.is_complete:
-            return self.in_a_while(0.005, self.ask_for_rest)
+            # Nothing of a datagram is asked for: without its rest it is dropped.
+            datagram = self.assembly.head.flags & DGM
+            return self.in_a_while(0.005, self.discard if datagram else self.ask_for_rest)
         if self.timer:
             self.timer.cancel()
         self.state = "processing"
@@ -1060,8 +1062,10 @@ class Node:
 
     def handle_probe(self, packet):
         entity = packet.words[1] << 32 | packet.words[2]
-        if packet.flags & DGM or not self.is_here(entity):
+        if packet.flags & DGM:
             return                    # an announcement: its sender is a peer by now
+        if packet.server == MANAGERS and not self.is_here(entity):
+            return                    # another kernel has it; a process that asks is told so
         if self.exists(entity):
             state, principal = self.state_of(entity)
             words = answer_words("ProbeEntity", principal, **state)
