@@ -206,7 +206,6 @@ struct AttachPageTests {
     let page = ProtocolPage.sections.filter { $0.page == "Attach.md" }
     let text = page.map(\.text).joined(separator: " ")
     #expect(text.contains("whole, at most 16,719 octets") && AttachFrame.byteCountMax == 16_719)
-    #expect(text.contains("at most 1,024 octets") && AttachFrame.datagramBytesMax == 1024)
     #expect(text.contains("else `\(AttachFrame.socketPath)`"))
     #expect(AttachFrame.timeLimitMax == .seconds(366 * 86_400))
   }
