@@ -86,7 +86,8 @@ extension Kernel {
       function: .request, client: record.client, transaction: record.id, server: target,
       mcb: request.mcb)
     header.forwardCount = record.forwardCount + 1
-    header.retransmitCount = record.echoedRetransmitCount
+    header.retransmitCount =
+      record.isForwardTaken ? max(1, record.echoedRetransmitCount) : 0
     header.priority = record.priority
     header.control.insert(.acknowledge)
     transmit(to: kernel, header, segment: request.segment, mask: mask, &step)

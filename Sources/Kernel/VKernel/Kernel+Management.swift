@@ -148,7 +148,8 @@ extension Kernel {
     guard known != nil || entity == manager else { return nil }
     return ProbeEntity.EntityState(
       transaction: known?.lastTransaction ?? TransactionID(0), entity: entity,
-      isAwaitingResponse: known?.current != nil, principal: "\(known?.user ?? "")@\(known?.origin ?? host)",
+      isAwaitingResponse: known?.current != nil,
+      principal: "\(known?.user ?? "")@\(known?.origin ?? host)",
       marks: known?.marks ?? [], startedAt: conflict.own.startedAt)
   }
 

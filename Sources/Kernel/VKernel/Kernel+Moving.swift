@@ -24,7 +24,8 @@ extension Kernel {
     entities[entity] = nil
     frozen[entity] = Frozen()
     var image = EntityImage(
-      entity: entity, source: id, state: state, principal: principal, records: [:], takenAt: step.now)
+      entity: entity, source: id, state: state, principal: principal, records: [:],
+      takenAt: step.now)
     takeRecords(into: &image, step.now)
     takeWaiting(into: &image, for: kernel, step.now)
     leaveRequest(of: &image, for: kernel, step.now)

@@ -28,7 +28,8 @@ extension Kernel {
       {
         return notifyClient(
           header.client, header.transaction, [], .nonexistentEntity,
-          retransmitCount: header.retransmitCount, to: peer, &step)
+          retransmitCount: header.retransmitCount,
+          forwardCount: header.forwardCount, to: peer, &step)
       }
       for member in members {
         handleRequest(header, packet, for: member, from: peer, &step)
@@ -46,7 +47,8 @@ extension Kernel {
         let mayBeDone = known.map { $0 == header.transaction } ?? mayHaveHadRecord(header)
         notifyClient(
           header.client, header.transaction, [], mayBeDone ? .outcomeUnknown : .nonexistentEntity,
-          retransmitCount: header.retransmitCount, to: peer, &step)
+          retransmitCount: header.retransmitCount,
+          forwardCount: header.forwardCount, to: peer, &step)
       }
       return
     }
@@ -113,7 +115,8 @@ extension Kernel {
     } else if mayHaveHadRecord(header) {
       notifyClient(
         header.client, header.transaction, [], .outcomeUnknown,
-        retransmitCount: header.retransmitCount, to: peer, &step)
+        retransmitCount: header.retransmitCount,
+        forwardCount: header.forwardCount, to: peer, &step)
       return
     } else if addRecord(
       ServerTransaction(header, packet, from: peer, at: step.now), key, of: peer, at: step.now)
@@ -124,7 +127,8 @@ extension Kernel {
       if isDatagram { return }
       notifyClient(
         header.client, header.transaction, [], .busy,
-        retransmitCount: header.retransmitCount, to: peer, &step)
+        retransmitCount: header.retransmitCount,
+        forwardCount: header.forwardCount, to: peer, &step)
       return
     }
     if action == .nothing && !isNews { counters.duplicates += 1 }
@@ -139,9 +143,9 @@ extension Kernel {
   /// Whether a request without a record is perhaps one that was done, and the record is gone of the
   /// time when it was: the client's clock may have stood still, so no time tells.
   ///
-  /// A forwarder has a record of its own.
+  /// A forwarder repeats a request so only if this kernel has told it that it has the request.
   private func mayHaveHadRecord(_ header: PacketHeader) -> Bool {
-    header.retransmitCount > 0 && header.forwardCount == 0 && !header.server.isGroup
+    header.retransmitCount > 0 && !header.server.isGroup
   }
 
   /// Carries out an action of a remote client's record.

@@ -102,8 +102,8 @@ extension Kernel {
     sendProbe(of: entity, transaction, to: .group(.managerGroup), &step)
   }
 
-  /// Whether a client is on the kernel that its request came from; if that is news, the kernel where
-  /// it was is asked.
+  /// Whether a client is on the kernel that its request came from; if that is news, the kernel
+  /// where it was is asked.
   ///
   /// If that one does not answer, the client is where it says.
   mutating func isConfirmed(_ client: EntityID, on peer: KernelID, _ step: inout Step) -> Bool {

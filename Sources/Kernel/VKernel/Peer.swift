@@ -164,7 +164,7 @@ struct Peer: Sendable {
     return question
   }
 
-  /// If it has ended: when the search of all kernels for an entity ends that is wanted since `time`.
+  /// If it has ended: when the search of all kernels for an entity ends, wanted since `time`.
   func searchEnd(since time: Time) -> Time { max(time, pendingSince) + Timing.absence }
 
   mutating func noteAbsent(_ entity: EntityID, at now: Time) {
@@ -180,7 +180,7 @@ struct Peer: Sendable {
   func isLost(at now: Time) -> Bool { heardAt + Timing.orphan <= now }
 }
 
-/// Asked of another kernel: has this client moved?
+/// How often another kernel was asked whether a client has moved.
 struct Question: Sendable {
   var firstAt: Time
   var lastAt: Time

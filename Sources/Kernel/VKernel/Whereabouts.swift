@@ -48,7 +48,10 @@ struct Whereabouts: Sendable {
   /// An entity is on another kernel.
   mutating func learn(_ entity: EntityID, on kernel: KernelID, _ principal: Principal?) {
     if let known = entries[entity] {
-      if known.isOwn { return entries[entity]!.kernel = kernel }
+      if known.isOwn {
+        entries[entity]!.kernel = kernel
+        return
+      }
       forget(entity)
     }
     guard Limits.hasRoom(learned[kernel] ?? 0, used: learnedCount, of: Limits.whereabouts)
@@ -60,7 +63,10 @@ struct Whereabouts: Sendable {
 
   mutating func forget(_ entity: EntityID) {
     guard let known = entries.removeValue(forKey: entity) else { return }
-    guard !known.isOwn else { return ownCount -= 1 }
+    guard !known.isOwn else {
+      ownCount -= 1
+      return
+    }
     learnedCount -= 1
     learned[known.kernel]! -= 1
     if learned[known.kernel] == 0 { learned[known.kernel] = nil }

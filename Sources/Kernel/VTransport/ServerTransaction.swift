@@ -62,6 +62,8 @@ public struct ServerTransaction: Sendable {
   public internal(set) var forwarded: (request: Message, target: EntityID)?
   /// Since when that kernel owes an answer.
   public internal(set) var targetAskedAt: Time?
+  /// That kernel has said that it has the request: without its record, it must not take it again.
+  public private(set) var isForwardTaken = false
   private var probes = 0
   /// A client that is still there has answered one of so many: about a second.
   private static let probesMax = 12
@@ -245,6 +247,7 @@ public struct ServerTransaction: Sendable {
     guard state == .processing else { return .nothing }
     state = .forwarded
     forwarded = (request, target)
+    isForwardTaken = false
     targetAskedAt = now
     wakeAt = now + Timing.orphan
     return .forward(request.blocks, tellsClient: false)
@@ -262,8 +265,12 @@ public struct ServerTransaction: Sendable {
     guard state == .forwarded, notify.transaction == id, let forwarded else { return .nothing }
     targetAskedAt = nil
     switch notify.code {
-    case .ok, .busy: return .nothing
+    case .ok:
+      isForwardTaken = true
+      return .nothing
+    case .busy: return .nothing
     case .retry:
+      isForwardTaken = true
       let whole = forwarded.request.blocks
       return .forward(whole.subtracting(notify.delivery), tellsClient: false)
     case .entityMigrated:

@@ -21,7 +21,9 @@ extension Node {
       guard let image = state.kernel.freeze(entity, for: kernel, &step) else { return }
       moving = MovingEntity(
         image: image,
-        completion: image.transaction == nil ? nil : state.completions.removeValue(forKey: entity)?.body,
+        completion: image.transaction.flatMap { _ in
+          state.completions.removeValue(forKey: entity)?.body
+        },
         procedure: state.procedures.removeValue(forKey: entity))
     }
     return moving
