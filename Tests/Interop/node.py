@@ -34,7 +34,7 @@ import time
 # ---------------------------------------------------------------------------------------------
 # Layouts. Everything that a new version of the protocol would change is here.
 
-VERSION = 1                           # VMTP, "Packet"
+VERSION = 2                           # VMTP, "Packet"
 DOMAINS = (0x1045, 1)
 UNICAST_PORT, MULTICAST_PORT = 61044, 61045   # VMTP, "Overview"
 MULTICAST_BASE = int(ipaddress.IPv4Address("239.192.0.0"))   # VMTP, "Places"

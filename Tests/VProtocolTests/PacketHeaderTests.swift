@@ -108,7 +108,7 @@ struct PacketHeaderTests {
   func version(number: UInt8) {
     var bytes = emit(plain)
     bytes[8] = bytes[8] & 0x1F | number << 5
-    #expect(refusal(of: bytes) == (number == 1 ? nil : .badVersion(number)))
+    #expect(refusal(of: bytes) == (number == PacketHeader.version ? nil : .badVersion(number)))
   }
 
   @Test("F8: only domains 1 and 0x1045 are ours")
@@ -137,14 +137,14 @@ struct PacketHeaderTests {
   @Test("F4: an odd Length is refused whatever the packet's size is", arguments: [1, 3, 4095])
   func oddLength(words: UInt32) {
     var bytes = emit(plain) + [UInt8](repeating: 0, count: Int(words) * 4)
-    store(0x3045_0000 | words, at: 8, in: &bytes)
+    store(0x5045_0000 | words, at: 8, in: &bytes)
     #expect(refusal(of: bytes) == .badLength)
   }
 
   @Test("F4: a Length beyond 4,096 is refused", arguments: [4098, 8190])
   func longLength(words: UInt32) {
     var bytes = emit(plain) + [UInt8](repeating: 0, count: Int(words) * 4)
-    store(0x3045_0000 | words, at: 8, in: &bytes)
+    store(0x5045_0000 | words, at: 8, in: &bytes)
     #expect(refusal(of: bytes) == .badLength)
   }
 
@@ -152,7 +152,7 @@ struct PacketHeaderTests {
   func lengthMismatch() {
     for words: UInt32 in stride(from: 2, through: 4096, by: 2) {
       var bytes = emit(plain)
-      store(0x3045_0000 | words, at: 8, in: &bytes)
+      store(0x5045_0000 | words, at: 8, in: &bytes)
       #expect(refusal(of: bytes) == .badLength)
     }
   }

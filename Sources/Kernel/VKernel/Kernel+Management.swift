@@ -37,7 +37,7 @@ extension Kernel {
         current.route == .peer(peer)
       else { return }
       if entities[notify.client]!.current!.isNews(notify) { noteAnswer(of: peer, at: step.now) }
-      if let kernel = notify.movedTo {
+      if notify.code == .entityMigrated, let kernel = notify.movedTo {
         return handleMigrated(notify.client, current.server, from: peer, to: kernel, &step)
       }
       var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
@@ -51,7 +51,9 @@ extension Kernel {
       let key = RecordKey(client: notify.client, member: .none)
       guard records[key] != nil else { return }
       if records[key]!.targetAskedAt != nil { noteAnswer(of: peer, at: step.now) }
-      if let target = records[key]!.forwarded?.target, let kernel = notify.movedTo {
+      if notify.code == .entityMigrated, let target = records[key]!.forwarded?.target,
+        let kernel = notify.movedTo
+      {
         handleMoved(ProbeEntity.Moved(target, to: kernel), from: peer, &step)
       }
       let action = records[key]!.handleRemoteNotify(notify, at: step.now)

@@ -193,6 +193,7 @@ extension Kernel {
     }
     notifyClient(
       header.client, header.transaction, [], code, retransmitCount: header.retransmitCount,
-      forwardCount: header.forwardCount, movedTo: kernel(of: header.server), to: peer, &step)
+      forwardCount: header.forwardCount,
+      movedTo: code == .entityMigrated ? kernel(of: header.server) : nil, to: peer, &step)
   }
 }

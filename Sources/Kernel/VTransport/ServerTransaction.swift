@@ -191,7 +191,8 @@ public struct ServerTransaction: Sendable {
     if header.transaction == id {
       if header.forwardCount < forwardCount - forwardsHere {
         // It has been forwarded back since: the client, which knows only this kernel, asks again.
-        guard header.forwardCount == 0, reception == nil, state != .discarded
+        guard header.forwardCount == 0 || peer == client.kernel, reception == nil,
+          state != .discarded
         else { return .nothing }
         self.peer = peer
       }

@@ -168,7 +168,7 @@ public struct NotifyClient: Equatable, Sendable {
   /// Retransmit count and forward count of the request that this is about.
   public var retransmitCount: UInt8
   public var forwardCount: UInt8
-  /// With `entityMigrated`, the kernel that the server has moved to.
+  /// With `entityMigrated`, the kernel that the server has moved to; else nil.
   public var movedTo: KernelID?
 
   public init(
@@ -181,7 +181,7 @@ public struct NotifyClient: Equatable, Sendable {
     self.code = code
     self.retransmitCount = retransmitCount
     self.forwardCount = forwardCount
-    self.movedTo = code == .entityMigrated ? movedTo : nil
+    self.movedTo = movedTo
   }
 
   public init(parsing mcb: MessageControlBlock) {
@@ -191,7 +191,7 @@ public struct NotifyClient: Equatable, Sendable {
     transaction = TransactionID(mcb[5])
     delivery = DeliveryMask(rawValue: mcb[6])
     code = ReplyCode(rawValue: mcb[7])
-    movedTo = code == .entityMigrated ? KernelID(mcb[4]) : nil
+    movedTo = mcb[4] == 0 ? nil : KernelID(mcb[4])
   }
 
   public var mcb: MessageControlBlock {

@@ -54,7 +54,7 @@ public struct PacketHeader: Equatable, Sendable {
   /// The version of this protocol: it rises with every change of a layout.
   ///
   /// Nodes of different versions list each other's packets and exchange no messages.
-  public static let version: UInt8 = 1
+  public static let version: UInt8 = 2
   /// The naming domain of this system; identifiers in it end in a kernel identifier.
   public static let clusterDomain: UInt16 = 0x1045
   /// Octets of segment data in this packet, padding in.
