@@ -189,7 +189,7 @@ extension LabTests {
       let files = try await rows(["files", "/v/storage/moa", "--control", "/tmp", "--size", "2"])
       #expect(files.count == 8 && files.allSatisfy { $0["ratio"] is Double })
       let run = try await rows(["run", "moa", "-c", "3", "--rounds", "0"])
-      #expect(run.count == 7 && run.allSatisfy { ($0["p50"] as? Double ?? 0) > 0 })
+      #expect(run.count == 13 && run.allSatisfy { ($0["p50"] as? Double ?? 0) > 0 })
       let stat = try await lab.run(
         on: "kea", ["v", "bench", "stat", "/v/storage/moa/hello", "-c", "20", "--json"])
       #expect(try json(stat)["count"] as? Int == 20)
