@@ -83,6 +83,7 @@ extension Kernel {
       let entry = held.undelivered.last {
         $0.transaction == current.id && $0.client == image.entity
       }
+      frozen[current.holder]!.undelivered.removeAll { $0.client == image.entity }
       if entry?.isVouched == true { image.state.current!.takeBack() }
       guard entry == nil else { return }
       record.leave(with: current.holder, at: now)
