@@ -40,7 +40,9 @@ extension Kernel {
   /// Records of requests that it has, and of answers that it gave, go with it.
   private mutating func takeRecords(into image: inout EntityImage, _ now: Time) {
     let entity = image.entity
-    for (key, record) in records where record.goes(with: entity, heldBy: holder(of: record, key)) {
+    for key in records.keys.sorted() {
+      let record = records[key]!
+      guard record.goes(with: entity, heldBy: holder(of: record, key)) else { continue }
       image.records[key] = record
       frozen[entity]!.asking[key] = record.id
       if key.member == .none {
@@ -119,7 +121,9 @@ extension Kernel {
     entities[entity] = state
     for group in image.state.groups { join(entity, group: group) }
     let ahead = step.now - image.takenAt
-    for (key, record) in image.records { takeRecord(record, key, of: entity, ahead, &step) }
+    for key in image.records.keys.sorted() {
+      takeRecord(image.records[key]!, key, of: entity, ahead, &step)
+    }
     if var current {
       current.shift(by: ahead)
       takeUp(current, of: entity, from: image.source, &step)
@@ -222,7 +226,8 @@ extension Kernel {
   public mutating func release(_ entity: EntityID, _ step: inout Step) {
     guard let gone = frozen.removeValue(forKey: entity) else { return }
     let kernel = kernel(of: entity)
-    for (key, transaction) in gone.asking where key.member == .none {
+    for (key, transaction) in gone.asking.sorted(by: { $0.key < $1.key })
+    where key.member == .none {
       let peer = self.kernel(of: key.client)
       notifyClient(
         key.client, transaction, [], .entityMigrated, retransmitCount: 0, movedTo: kernel,

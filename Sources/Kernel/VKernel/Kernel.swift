@@ -140,6 +140,14 @@ struct RecordKey: Hashable, Sendable {
   }
 }
 
+/// Where the order of records shows, it is the same in every run.
+extension RecordKey: Comparable {
+  static func < (left: RecordKey, right: RecordKey) -> Bool {
+    (left.client.rawValue, left.member.rawValue)
+      < (right.client.rawValue, right.member.rawValue)
+  }
+}
+
 extension RecordKey {
   /// The record of a request that a local server works on.
   init(_ request: Request) {
