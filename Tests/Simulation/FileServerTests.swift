@@ -113,7 +113,7 @@ struct FileServerTests {
     #expect(isDone, "replay with V_SEED=\(seed)")
     #expect(results.value["hello"]?.bytes == Array("hello\n".utf8), "V_SEED=\(seed)")
     let big = results.value["big"]
-    #expect(big?.bytes == Self.big, "\(big?.code, default: "none"), V_SEED=\(seed)")
+    #expect(big?.bytes == Self.big, "\(String(describing: big?.code)), V_SEED=\(seed)")
     #expect(results.value["none"]?.code == .notFound, "V_SEED=\(seed)")
     #expect(simulator.packetsLost > 0)
     _ = moa
