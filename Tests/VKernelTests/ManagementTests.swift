@@ -3,7 +3,7 @@ import VKernel
 import VProtocol
 import VTransport
 
-@Suite("What kernels tell each other", .timeLimit(.minutes(1)))
+@Suite("What kernels tell each other", .timeLimit(.minutes(10)))
 struct ManagementTests {
   private let moa = KernelID(0x0A4D_0002)
 
