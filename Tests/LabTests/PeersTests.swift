@@ -73,8 +73,9 @@ extension LabTests {
       let sent = try await lab.bash(
         on: "kea", as: "ann",
         "v group send flock good day; rm /v/group/flock/members/*; rmdir /v/group/flock")
-      // A third host, of an earlier test, may be expected to have members.
-      #expect(sent.output.hasPrefix("kea:me: taken\nmoa:me: taken\n"), "\(sent.summary)")
+      // A third host, of an earlier test, may have had members when it was silent.
+      let answers = sent.output.replacing("tui: no answer\n", with: "")
+      #expect(answers == "kea:me: taken\nmoa:me: taken\n", "\(sent.summary)")
       expectSuccess(
         try await lab.bash(
           on: "moa",

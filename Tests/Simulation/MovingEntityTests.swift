@@ -126,33 +126,39 @@ struct MovingEntityTests {
     var tui: Node { nodes[2] }
   }
 
-  @Test("I6: a server moves in the middle of a transaction, which completes, executed once")
-  func serverMoves() {
-    let hosts = Hosts(seed: 1)
-    let server = Process(hosts.simulator, on: hosts.moa)
+  /// A client of kea sends `count` requests to a server, and `move` is called while the second is
+  /// at work.
+  private func asking(
+    _ count: Int, of host: Node, _ hosts: Hosts, _ move: (Process, Process) -> Void
+  ) -> (client: Process, server: Process) {
+    let server = Process(hosts.simulator, on: host)
     server.serve(delays: 50_000)
     let client = Process(hosts.simulator, on: hosts.kea)
     let entity = server.entity
-    client.ask(3, of: { _ in entity }, bytes: { _ in 3000 })
-    hosts.simulator.run(for: .seconds(1)) { server.executions[0] == 1 }
-    server.move(to: hosts.tui, taking: .milliseconds(300))
+    client.ask(count, of: { _ in entity }, bytes: { _ in 3000 })
+    hosts.simulator.run(for: .seconds(1)) { server.executions[1] == 1 }
+    move(server, client)
     hosts.simulator.run(for: .seconds(5)) { client.isDone }
-    #expect(client.codes == [.ok: 3] && client.wrong == 0)
-    #expect(server.executions == [0: 1, 1: 1, 2: 1])
-    #expect(hosts.kea.kernel(of: entity) == hosts.tui.id)
+    return (client, server)
+  }
+
+  @Test("I6: a server moves in the middle of a transaction, which completes, executed once")
+  func serverMoves() {
+    let hosts = Hosts(seed: 1)
+    let (client, server) = asking(4, of: hosts.moa, hosts) { server, client in
+      server.move(to: hosts.tui, taking: .milliseconds(300))
+    }
+    #expect(client.codes == [.ok: 4] && client.wrong == 0)
+    #expect(server.executions == [0: 1, 1: 1, 2: 1, 3: 1])
+    #expect(hosts.kea.kernel(of: server.entity) == hosts.tui.id)
   }
 
   @Test("a client moves in the middle of a transaction, and keeps its principal")
   func clientMoves() {
     let hosts = Hosts(seed: 2)
-    let server = Process(hosts.simulator, on: hosts.tui)
-    server.serve(delays: 50_000)
-    let client = Process(hosts.simulator, on: hosts.kea)
-    let entity = server.entity
-    client.ask(4, of: { _ in entity }, bytes: { _ in 3000 })
-    hosts.simulator.run(for: .seconds(1)) { server.executions[1] == 1 }
-    client.move(to: hosts.moa, taking: .milliseconds(300))
-    hosts.simulator.run(for: .seconds(5)) { client.isDone }
+    let (client, server) = asking(4, of: hosts.tui, hosts) { server, client in
+      client.move(to: hosts.moa, taking: .milliseconds(300))
+    }
     #expect(client.codes == [.ok: 4] && client.wrong == 0)
     #expect(server.executions == [0: 1, 1: 1, 2: 1, 3: 1])
     #expect(server.principals == ["ann@kea"])

@@ -5,7 +5,7 @@ import VNode
 import VProtocol
 import VRuntime
 
-@Suite("Page of the node's socket", .timeLimit(.minutes(10)))
+@Suite("Page of the node's socket", .timeLimit(.minutes(1)))
 struct AttachPageTests {
   /// A field of the page's layout: its name and its octets.
   private struct Field {

@@ -6,7 +6,7 @@ import VNode
 import VProtocol
 import VRuntime
 
-@Suite("Attached process", .timeLimit(.minutes(10)))
+@Suite("Attached process", .timeLimit(.minutes(1)))
 struct AttachTests {
   let cluster = Cluster.shared
 

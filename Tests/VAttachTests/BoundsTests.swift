@@ -5,7 +5,7 @@ import VNode
 import VProtocol
 import VRuntime
 
-@Suite("Attach server", .timeLimit(.minutes(10)))
+@Suite("Attach server", .timeLimit(.minutes(1)))
 struct BoundsTests {
   let cluster = Cluster.shared
 

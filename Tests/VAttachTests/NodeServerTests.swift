@@ -4,7 +4,7 @@ import VNode
 import VProtocol
 import VRuntime
 
-@Suite("Node server", .timeLimit(.minutes(10)))
+@Suite("Node server", .timeLimit(.minutes(1)))
 struct NodeServerTests {
   let cluster = Cluster.shared
 

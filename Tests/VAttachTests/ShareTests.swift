@@ -7,7 +7,7 @@ import VProtocol
 import VRuntime
 
 @Suite(
-  "Shares of the node's socket", .timeLimit(.minutes(10)),
+  "Shares of the node's socket", .timeLimit(.minutes(1)),
   .enabled(if: geteuid() == 0, "needs root, who is not counted, and two users, who are"))
 struct ShareTests {
   let cluster = Cluster.shared

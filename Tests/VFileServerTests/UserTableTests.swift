@@ -51,7 +51,7 @@ private func patiently<Value>(
   return try attempt()
 }
 
-@Suite("The table of users", .timeLimit(.minutes(10)))
+@Suite("The table of users", .timeLimit(.minutes(1)))
 struct UserTableTests {
   private func until(_ isSo: () -> Bool) -> Bool {
     for _ in 0..<5000 {

@@ -3,7 +3,7 @@ import VKernel
 import VProtocol
 import VTransport
 
-@Suite("The co-resident qualifier", .timeLimit(.minutes(10)))
+@Suite("The co-resident qualifier", .timeLimit(.minutes(1)))
 struct CoResidentTests {
   private let moa: UInt32 = 0x0A4D_0002
   private static let printers = EntityID(group: 77, low: 7, isUnrestricted: true)

@@ -3,7 +3,7 @@ import VKernel
 import VProtocol
 import VTransport
 
-@Suite("Entities on other kernels than their own", .timeLimit(.minutes(10)))
+@Suite("Entities on other kernels than their own", .timeLimit(.minutes(1)))
 struct DepartedTests {
   private let moa = KernelID(0x0A4D_0002)
   private let tui = KernelID(0x0A4D_0003)

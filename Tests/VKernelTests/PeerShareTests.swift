@@ -3,7 +3,7 @@ import VKernel
 import VProtocol
 import VTransport
 
-@Suite("Shares of other kernels", .timeLimit(.minutes(10)))
+@Suite("Shares of other kernels", .timeLimit(.minutes(1)))
 struct PeerShareTests {
   private let moa: UInt32 = 0x0A4D_0002
   private let tui: UInt32 = 0x0A4D_0003

@@ -3,7 +3,7 @@ import VKernel
 import VProtocol
 import VTransport
 
-@Suite("Every repetition ends", .timeLimit(.minutes(10)))
+@Suite("Every repetition ends", .timeLimit(.minutes(1)))
 struct RepetitionTests {
   private let moa = KernelID(0x0A4D_0002)
 

@@ -2,7 +2,7 @@ import Testing
 import VKernel
 import VProtocol
 
-@Suite("An entity that is retired", .timeLimit(.minutes(10)))
+@Suite("An entity that is retired", .timeLimit(.minutes(1)))
 struct RetireTests {
   @Test("ends the transactions that wait for it, and no others")
   func waiting() {

@@ -4,7 +4,7 @@ import VProtocol
 import VTransport
 
 /// What a kernel answers, and what it does not.
-@Suite("Packets that are answered, and that are not", .timeLimit(.minutes(10)))
+@Suite("Packets that are answered, and that are not", .timeLimit(.minutes(1)))
 struct UnansweredTests {
   private let moa = KernelID(0x0A4D_0002)
   private static let group = EntityID(group: 77, low: 7, isUnrestricted: true)

@@ -7,7 +7,7 @@ import VProtocol
 import VStore
 
 /// A user may look at a process as ptrace(2) allows, whoever started it.
-@Suite("Looks into processes", .needsRoot, .timeLimit(.minutes(10)))
+@Suite("Looks into processes", .needsRoot, .timeLimit(.minutes(1)))
 struct LookTests {
   private let shop = Workshop()
   private static let ann = "daemon"

@@ -5,7 +5,7 @@ import VLinuxPrograms
 import VProtocol
 import VStore
 
-@Suite("Machine of the team server", .needsRoot, .timeLimit(.minutes(10)))
+@Suite("Machine of the team server", .needsRoot, .timeLimit(.minutes(1)))
 struct MachineTests {
   private static func text(_ path: String) -> String {
     (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""

@@ -11,7 +11,7 @@ extension Trait where Self == ConditionTrait {
   }
 }
 
-@Suite("Program", .needsRoot, .timeLimit(.minutes(10)))
+@Suite("Program", .needsRoot, .timeLimit(.minutes(1)))
 struct ProgramTests {
   @Test("all output of both streams is there at the end", arguments: [false, true])
   func wholeOutput(isAttached: Bool) async throws {

@@ -7,7 +7,7 @@ import VStore
 
 /// A user can do to her program what Linux lets her do to its processes; the keeper, which is root,
 /// adds no rights.
-@Suite("Rights over a program", .needsRoot, .timeLimit(.minutes(10)))
+@Suite("Rights over a program", .needsRoot, .timeLimit(.minutes(1)))
 struct RightsTests {
   private static let ann = "daemon"
   /// Commands for all of a program.

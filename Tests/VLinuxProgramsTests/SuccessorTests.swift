@@ -49,7 +49,7 @@ final class MortalServer {
   func reap() { waitpid(keeper, nil, 0) }
 }
 
-@Suite("Successor of a team server", .needsRoot, .timeLimit(.minutes(10)))
+@Suite("Successor of a team server", .needsRoot, .timeLimit(.minutes(1)))
 struct SuccessorTests {
   @Test("takes over in mid-stream: no octet is lost or doubled")
   func midStream() async throws {

@@ -5,7 +5,7 @@ import VLinuxPrograms
 import VProtocol
 import VStore
 
-@Suite("Program with a terminal", .needsRoot, .timeLimit(.minutes(10)))
+@Suite("Program with a terminal", .needsRoot, .timeLimit(.minutes(1)))
 struct TerminalTests {
   private let shop = Workshop()
 

@@ -106,7 +106,7 @@ private final class Mounted {
 
 @Suite(
   "A mount whose table of users is slow", .enabled(if: Mounted.isPossible), .serialized,
-  .timeLimit(.minutes(10)))
+  .timeLimit(.minutes(1)))
 struct UserNamesTests {
   private func until(_ isSo: () -> Bool) -> Bool {
     for _ in 0..<5000 {

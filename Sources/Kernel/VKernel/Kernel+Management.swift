@@ -49,17 +49,20 @@ extension Kernel {
     case Management.notifyRemoteClient:
       let notify = NotifyClient(parsing: header.mcb)
       let key = RecordKey(client: notify.client, member: .none)
-      guard records[key] != nil else { return }
-      if records[key]!.targetAskedAt != nil { noteAnswer(of: peer, at: step.now) }
-      if notify.code == .entityMigrated, let target = records[key]!.forwarded?.target,
-        let kernel = notify.movedTo
-      {
+      // Only the kernel that the request was forwarded to knows.
+      guard let record = records[key], let target = record.forwarded?.target,
+        kernel(of: target) == peer
+      else { return }
+      if record.targetAskedAt != nil { noteAnswer(of: peer, at: step.now) }
+      if notify.code == .entityMigrated, let kernel = notify.movedTo {
         handleMoved(ProbeEntity.Moved(target, to: kernel), from: peer, &step)
       }
       let action = records[key]!.handleRemoteNotify(notify, at: step.now)
       perform(action, of: key, &step)
     case Management.notifyServer:
       let notify = NotifyServer(parsing: header.mcb)
+      // Only the client's own kernel knows what has come.
+      guard kernel(of: notify.client) == peer else { return }
       for member in [EntityID.none, notify.server] {
         let key = RecordKey(client: notify.client, member: member)
         guard records[key] != nil else { continue }
