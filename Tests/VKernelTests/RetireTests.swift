@@ -1,6 +1,7 @@
 import Testing
 import VKernel
 import VProtocol
+import VTransport
 
 @Suite("An entity that is retired", .timeLimit(.minutes(1)))
 struct RetireTests {

@@ -1,5 +1,5 @@
-public import VProtocol
-import VTransport
+import VProtocol
+public import VTransport
 
 /// Host names: a kernel has one host name, and a host name has one kernel.
 ///
@@ -128,8 +128,3 @@ extension Kernel {
   /// How soon it is asked again, if the answer was lost.
   static let nameRepetition = TimeSpan.milliseconds(500)
 }
-
-/// A kernel that has the name of this host, and where it is.
-///
-/// A tuple, so that its readers need not import the kernel.
-public typealias NameHolder = (kernel: KernelID, locator: Locator)

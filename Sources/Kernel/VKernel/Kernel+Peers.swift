@@ -108,6 +108,7 @@ extension Kernel {
     guard Self.isMovable(server) else {
       return finish(entry.client, server: .none, Message(reply: .outcomeUnknown), &step)
     }
+    // For the first server at once; its clients' retransmissions look for the others.
     if peers[kernel]?.askedAt != step.now { seek(server, &step) }
     peers[kernel]?.askedAt = step.now
     armClient(entry.client)

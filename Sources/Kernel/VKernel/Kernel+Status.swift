@@ -68,3 +68,21 @@ extension Kernel {
     ]
   }
 }
+
+/// The kernel's counters; plain integers inside the locked value.
+public struct Counters: Equatable, Sendable {
+  public var requestsSent = 0
+  public var responsesSent = 0
+  public var retransmissions = 0
+  public var duplicates = 0
+  public var probesSent = 0
+  public var notifiesSent = 0
+  public var multicastsSent = 0
+  public var packetsIgnored = 0
+  public var silentPeers = 0
+  /// Requests that were dropped because their kernel was not believed about the client: it claimed
+  /// this host's name, or another name than before.
+  public var principalsRefused = 0
+
+  public init() {}
+}

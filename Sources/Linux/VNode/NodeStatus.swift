@@ -1,6 +1,7 @@
 public import VKernel
 public import VProtocol
 public import VRuntime
+public import VTransport
 
 /// The state of a node, for those that report it.
 extension Node {

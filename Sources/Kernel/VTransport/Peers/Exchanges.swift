@@ -1,8 +1,7 @@
-import VProtocol
-import VTransport
+package import VProtocol
 
 /// The kernels with which a client has exchanged messages lately: they have a record of it.
-struct Exchanges: Sendable {
+package struct Exchanges: Sendable {
   /// The latest last.
   private var list: [(kernel: KernelID, at: Time)] = []
 
@@ -10,12 +9,14 @@ struct Exchanges: Sendable {
   /// than needed.
   private static let kernelsMax = 4
 
+  package init() {}
+
   /// Whether that kernel still has the client's record: it keeps it for longer than `idle`.
-  func isRecent(_ kernel: KernelID, at now: Time) -> Bool {
+  package func isRecent(_ kernel: KernelID, at now: Time) -> Bool {
     list.contains { $0.kernel == kernel && now < $0.at + Timing.idle }
   }
 
-  mutating func note(_ kernel: KernelID, at time: Time) {
+  package mutating func note(_ kernel: KernelID, at time: Time) {
     if let last = list.last, last.kernel == kernel {
       list[list.count - 1].at = max(last.at, time)
       return

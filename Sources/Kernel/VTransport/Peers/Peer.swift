@@ -1,53 +1,56 @@
-import VProtocol
-import VTransport
+package import VProtocol
 
 /// The state of another kernel: where it is, how fast it answers, and whether it is alive.
 ///
 /// A peer is silent once 2.0 s pass in which it answers nothing although it owes an answer, even if
 /// it is heard: perhaps it does not hear this kernel. Transactions to it then end, and new ones end
 /// at once, until it answers again.
-struct Peer: Sendable {
+package struct Peer: Sendable {
   /// A place from which a packet of it came, and where it was asked whether it is there.
-  struct Candidate: Sendable {
-    var locator: Locator
-    var transaction: TransactionID
-    var askedAt: Time
+  package struct Candidate: Sendable {
+    package var locator: Locator
+    package var transaction: TransactionID
+    package var askedAt: Time
+
+    package init(locator: Locator, transaction: TransactionID, askedAt: Time) {
+      (self.locator, self.transaction, self.askedAt) = (locator, transaction, askedAt)
+    }
   }
 
-  private(set) var locator: Locator?
+  package private(set) var locator: Locator?
   /// When it was last heard there.
-  private(set) var placedAt: Time
-  var candidate: Candidate?
-  var roundTrip = RoundTrip()
+  package private(set) var placedAt: Time
+  package var candidate: Candidate?
+  package var roundTrip = RoundTrip()
   /// When its last valid packet came, and when it last answered a request or a probe.
-  private(set) var heardAt: Time
-  private(set) var answeredAt: Time
+  package private(set) var heardAt: Time
+  package private(set) var answeredAt: Time
   /// When it was last heard by multicast; before that, since when it is known.
   private var multicastAt: Time
   /// Whether its last message to a group came as a copy for this kernel alone.
   private var sendsCopies = false
   /// Transactions that wait for this peer.
-  private(set) var pending = 0
+  package private(set) var pending = 0
   private var pendingSince: Time
-  private(set) var isSilent = false
+  package private(set) var isSilent = false
   /// When a silent or unlocated peer was last asked for a sign of life.
-  var askedAt: Time?
+  package var askedAt: Time?
   /// Why it is asked whether it is at its place, until it answers.
-  var doubt: Doubt?
+  package var doubt: Doubt?
   private var doubtedAt: Time?
   /// Those transactions that wait for it.
-  var waiting = Backlog<Waiting>()
+  package var waiting = Backlog<Waiting>()
   /// Records of the clients whose requests it sent, and probes under way for them.
-  var records: Set<RecordKey> = []
-  var probes = 0
+  package var records: Set<RecordKey> = []
+  package var probes = 0
   /// The name of its host, from its first answer to a probe on.
-  var host: String?
+  package var host: String?
   /// Clients that seem to have moved to it, about which their own kernels are asked.
-  var questions: [EntityID: Question] = [:]
+  package var questions: [EntityID: Question] = [:]
   /// If it has ended: entities that no kernel had when all were asked, and when that was.
   private var absent: [EntityID: Time] = [:]
 
-  init(at now: Time) {
+  package init(at now: Time) {
     heardAt = now
     answeredAt = now
     placedAt = now
@@ -58,50 +61,50 @@ struct Peer: Sendable {
   /// When it becomes silent, unless it answers before.
   ///
   /// While this kernel was stopped, until `woken`, nobody was asked.
-  func silentAt(since woken: Time) -> Time {
+  package func silentAt(since woken: Time) -> Time {
     max(answeredAt, pendingSince, woken) + Timing.silence
   }
 
   /// Whether it is silent, but heard: what is sent to it is lost on the way.
-  func isDeaf(at now: Time) -> Bool { isSilent && now < heardAt + Timing.silence }
+  package func isDeaf(at now: Time) -> Bool { isSilent && now < heardAt + Timing.silence }
 
   /// Whether the last question at another place has had its time.
-  func mayBeChallenged(at now: Time) -> Bool {
+  package func mayBeChallenged(at now: Time) -> Bool {
     candidate.map { $0.askedAt + Timing.retransmissionCap <= now } ?? true
   }
 
   /// Whether this kernel has nothing under way with it.
-  var isIdle: Bool { pending == 0 && probes == 0 && records.isEmpty }
+  package var isIdle: Bool { pending == 0 && probes == 0 && records.isEmpty }
 
-  mutating func handleHeard(from source: Locator, at now: Time) {
+  package mutating func handleHeard(from source: Locator, at now: Time) {
     heardAt = now
     if source == locator { placedAt = now }
   }
 
   /// A message of it to a group has come, by multicast or as a copy.
-  mutating func handleMulticast(isCopy: Bool, at now: Time) {
+  package mutating func handleMulticast(isCopy: Bool, at now: Time) {
     sendsCopies = isCopy
     if !isCopy { multicastAt = now }
   }
 
   /// Whether it is heard, but not by multicast, which then does not reach it either.
-  func needsCopies(at now: Time) -> Bool {
+  package func needsCopies(at now: Time) -> Bool {
     now < heardAt + Timing.copied && (sendsCopies || multicastAt + Timing.multicast <= now)
   }
 
-  mutating func handleAnswer(at now: Time) {
+  package mutating func handleAnswer(at now: Time) {
     answeredAt = now
     isSilent = false
     doubt = nil
   }
 
   /// It is at a locator, and answers there.
-  mutating func place(at locator: Locator, _ now: Time) {
+  package mutating func place(at locator: Locator, _ now: Time) {
     (self.locator, placedAt, candidate) = (locator, now, nil)
   }
 
   /// The network reports that nobody receives what is sent to it; true if that is news.
-  mutating func noteReport(at now: Time) -> Bool {
+  package mutating func noteReport(at now: Time) -> Bool {
     if doubt != nil {
       doubt!.reports += 1
     } else if now >= doubtedAt.map({ $0 + Timing.doubtInterval }) ?? now {
@@ -112,7 +115,7 @@ struct Peer: Sendable {
   }
 
   /// Another kernel answers from its place; true if that is news.
-  mutating func noteReplaced() -> Bool {
+  package mutating func noteReplaced() -> Bool {
     defer { doubt!.isReplaced = true }
     guard doubt == nil else { return false }
     doubt = Doubt()
@@ -120,34 +123,34 @@ struct Peer: Sendable {
   }
 
   /// It has answered none of the probes: it is silent if there were several reports.
-  mutating func endDoubt() {
+  package mutating func endDoubt() {
     isSilent = isSilent || doubt.map { $0.reports >= Doubt.reportsMin } ?? false
     doubt = nil
   }
 
-  mutating func addPending(at now: Time) {
+  package mutating func addPending(at now: Time) {
     if pending == 0 { pendingSince = now }
     pending += 1
   }
 
-  mutating func removePending() {
+  package mutating func removePending() {
     precondition(pending > 0, "a transaction ends once")
     pending -= 1
   }
 
   /// Marks it silent if its time is over; true if it is silent.
-  mutating func checkSilence(at now: Time, since woken: Time) -> Bool {
+  package mutating func checkSilence(at now: Time, since woken: Time) -> Bool {
     if pending > 0 && silentAt(since: woken) <= now { isSilent = true }
     return isSilent
   }
 
   /// Whether it has been asked for `span`, and has answered nothing since.
-  func owesAnswer(for span: TimeSpan, at now: Time, woken: Time) -> Bool {
+  package func owesAnswer(for span: TimeSpan, at now: Time, woken: Time) -> Bool {
     pending > 0 && max(answeredAt, pendingSince, woken) + span <= now
   }
 
   /// Counts one more question about a client; nil if there are too many.
-  mutating func ask(_ client: EntityID, at now: Time) -> Question? {
+  package mutating func ask(_ client: EntityID, at now: Time) -> Question? {
     guard var question = questions[client] else {
       guard questions.count < Limits.questions else {
         questions.removeAll()
@@ -165,56 +168,38 @@ struct Peer: Sendable {
   }
 
   /// If it has ended: when the search of all kernels for an entity ends, wanted since `time`.
-  func searchEnd(since time: Time) -> Time { max(time, pendingSince) + Timing.absence }
+  package func searchEnd(since time: Time) -> Time { max(time, pendingSince) + Timing.absence }
 
-  mutating func noteAbsent(_ entity: EntityID, at now: Time) {
+  package mutating func noteAbsent(_ entity: EntityID, at now: Time) {
     if absent.count == Limits.absent { absent = [:] }
     absent[entity] = now
   }
 
-  func isAbsent(_ entity: EntityID, at now: Time) -> Bool {
+  package func isAbsent(_ entity: EntityID, at now: Time) -> Bool {
     absent[entity].map { now < $0 + Timing.absenceKept } ?? false
   }
 
   /// Whether it has been silent for so long that its requests are orphans.
-  func isLost(at now: Time) -> Bool { heardAt + Timing.orphan <= now }
+  package func isLost(at now: Time) -> Bool { heardAt + Timing.orphan <= now }
 }
 
 /// How often another kernel was asked whether a client has moved.
-struct Question: Sendable {
-  var firstAt: Time
-  var lastAt: Time
-  var count = 1
+package struct Question: Sendable {
+  package var firstAt: Time
+  package var lastAt: Time
+  package var count = 1
 }
 
 /// Why a kernel may not be at its place, since it has answered.
-struct Doubt: Sendable {
+package struct Doubt: Sendable {
   /// What the network has reported.
-  var reports = 0
+  package var reports = 0
   /// Another kernel answers from there.
-  var isReplaced = false
-  var probes = 0
+  package var isReplaced = false
+  package var probes = 0
 
   /// Unanswered probes in a row after which it is not there.
-  static let probesMax = 4
+  package static let probesMax = 4
   /// One report may be late, or come from anybody; Linux sends six at once, then one in a second.
-  static let reportsMin = 3
-}
-
-/// The kernel's counters; plain integers inside the locked value.
-public struct Counters: Equatable, Sendable {
-  public var requestsSent = 0
-  public var responsesSent = 0
-  public var retransmissions = 0
-  public var duplicates = 0
-  public var probesSent = 0
-  public var notifiesSent = 0
-  public var multicastsSent = 0
-  public var packetsIgnored = 0
-  public var silentPeers = 0
-  /// Requests that were dropped because their kernel was not believed about the client: it claimed
-  /// this host's name, or another name than before.
-  public var principalsRefused = 0
-
-  public init() {}
+  package static let reportsMin = 3
 }

@@ -1,41 +1,44 @@
-public import VProtocol
-import VTransport
+package import VProtocol
 
 /// Where entities are that are not on the kernel of their id, which is only the first guess.
 ///
 /// Some have left this kernel, and some have come to it: those are known for as long as they live.
 /// Where others are was said by the kernel that was asked for them, or found out when that one had
 /// ended; what is forgotten is asked again.
-struct Whereabouts: Sendable {
-  struct Entry: Sendable {
-    var kernel: KernelID
+package struct Whereabouts: Sendable {
+  package struct Entry: Sendable {
+    package var kernel: KernelID
     /// The principal, as the kernel that it has left said: it stays the same when a client moves.
-    var principal: Principal?
+    package var principal: Principal?
     /// It has left this kernel, or come to it.
-    var isOwn = false
+    package var isOwn = false
   }
 
   private var entries: [EntityID: Entry] = [:]
   /// How many entities are known to be on each other kernel, without those that have left this one.
   private var learned: [KernelID: Int] = [:]
   private var learnedCount = 0
-  private(set) var ownCount = 0
+  package private(set) var ownCount = 0
+
+  package init() {}
 
   /// Empty in most clusters, so this costs nothing there.
-  func kernel(of entity: EntityID) -> KernelID {
+  package func kernel(of entity: EntityID) -> KernelID {
     entries.isEmpty ? entity.kernel : entries[entity]?.kernel ?? entity.kernel
   }
 
-  func principal(of entity: EntityID) -> Principal? { entries[entity]?.principal }
+  package func principal(of entity: EntityID) -> Principal? { entries[entity]?.principal }
 
   /// Where an entity is that has left this kernel.
-  func departure(of entity: EntityID, from own: KernelID) -> Entry? {
+  package func departure(of entity: EntityID, from own: KernelID) -> Entry? {
     guard let entry = entries[entity], entry.isOwn, entry.kernel != own else { return nil }
     return entry
   }
 
   /// An entity has left this kernel, or come to it; false without room.
-  mutating func setOwn(_ entity: EntityID, on kernel: KernelID, _ principal: Principal?) -> Bool {
+  package mutating func setOwn(
+    _ entity: EntityID, on kernel: KernelID, _ principal: Principal?
+  ) -> Bool {
     if entries[entity]?.isOwn != true {
       guard ownCount < Limits.moves else { return false }
       forget(entity)
@@ -46,7 +49,7 @@ struct Whereabouts: Sendable {
   }
 
   /// An entity is on another kernel.
-  mutating func learn(_ entity: EntityID, on kernel: KernelID, _ principal: Principal?) {
+  package mutating func learn(_ entity: EntityID, on kernel: KernelID, _ principal: Principal?) {
     if let known = entries[entity] {
       if known.isOwn {
         entries[entity]!.kernel = kernel
@@ -61,7 +64,7 @@ struct Whereabouts: Sendable {
     entries[entity] = Entry(kernel: kernel, principal: principal)
   }
 
-  mutating func forget(_ entity: EntityID) {
+  package mutating func forget(_ entity: EntityID) {
     guard let known = entries.removeValue(forKey: entity) else { return }
     guard !known.isOwn else {
       ownCount -= 1
@@ -73,39 +76,8 @@ struct Whereabouts: Sendable {
   }
 
   /// A kernel is forgotten, and with it what was learned to be there.
-  mutating func forgetAll(on kernel: KernelID) {
+  package mutating func forgetAll(on kernel: KernelID) {
     guard learned[kernel] != nil else { return }
     for (entity, entry) in entries where entry.kernel == kernel && !entry.isOwn { forget(entity) }
   }
-}
-
-/// An entity as it moves from one kernel to another: what a kernel knows of it, as a value.
-public struct EntityImage: Sendable {
-  public let entity: EntityID
-  /// The kernel that it leaves.
-  var source: KernelID
-  var state: Entity
-  var principal: Principal
-  /// The records of its requests, as client of the kernel that it leaves, and as server.
-  var records: [RecordKey: ServerTransaction]
-  var takenAt: Time
-
-  public var groups: [EntityID] { state.groups }
-  /// The transaction in which it waits for a response.
-  public var transaction: TransactionID? { state.current?.id }
-}
-
-/// A request that waits until its server goes on, here or elsewhere.
-struct Undelivered: Sendable {
-  var client: EntityID
-  var transaction: TransactionID
-  var isVouched: Bool
-}
-
-/// An entity that has been stopped here, to move to another kernel.
-struct Frozen: Sendable {
-  /// Local clients whose request it was not given, by its transaction, and whether nobody was.
-  var undelivered: [Undelivered] = []
-  /// Remote clients that wait for it.
-  var asking: [RecordKey: TransactionID] = [:]
 }

@@ -1,5 +1,4 @@
 public import VProtocol
-import VTransport
 
 /// Which kernel has the name of this host: this one, or another one that started earlier.
 ///
@@ -84,3 +83,8 @@ public struct HostNameConflict: Sendable {
     return .probe(known.claimant.kernel, known.locator)
   }
 }
+
+/// A kernel that has the name of this host, and where it is.
+///
+/// A tuple, so that its readers need not import the kernel.
+public typealias NameHolder = (kernel: KernelID, locator: Locator)
