@@ -20,7 +20,7 @@ enum Rule {
   /// Rooms that are rows of separate commands or operations without state may be larger.
   static let largeRooms: Set = ["v", "VProtocol"]
 
-  /// The limit of lines of a room outside the kernel's; nil if there is none.
+  /// The limit of lines of a room; nil if there is none.
   static func linesMax(ofRoom room: String) -> Int? {
     if largeRooms.contains(room) { return nil }
     return roomLinesMax
