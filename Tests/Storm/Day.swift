@@ -20,7 +20,10 @@ final class Day: @unchecked Sendable {
   private let seed: UInt64
   private var generator: SeededGenerator
   private var left: Int
-  private var running: [String: StormHost] = [:]
+  private(set) var running: [String: StormHost] = [:]
+  /// The servers that move, wherever they are.
+  private var movers: [Mover] = []
+  private static let moversMax = 8
   /// The servers of all boots, of which some have ended.
   private var known: [[EntityID]] = Ledger.Kind.allCases.map { _ in [] }
   private var addresses: UInt32 = 0
@@ -73,7 +76,8 @@ final class Day: @unchecked Sendable {
 
   func anyKind() -> Ledger.Kind {
     switch below(100) {
-    case ..<45: .worker
+    case ..<35: .worker
+    case ..<47: .mover
     case ..<62: .reader
     case ..<72: .process
     case ..<90: .forwarder
@@ -86,6 +90,9 @@ final class Day: @unchecked Sendable {
   func anyEntity(_ kind: Ledger.Kind) -> EntityID {
     let all = known[Ledger.Kind.allCases.firstIndex(of: kind)!]
     if below(50) == 0 { return all[below(all.count)] }
+    if kind == .mover {
+      return movers.isEmpty ? all[below(all.count)] : movers[below(movers.count)].entity
+    }
     let host = anyHost()
     return running[host]?.entity(kind) ?? all[below(all.count)]
   }
@@ -117,13 +124,17 @@ final class Day: @unchecked Sendable {
     boots += 1
     let host = StormHost(node, self)
     running[name] = host
+    if debug { print(simulator.now.nanoseconds/1000, "booted", name, node.id) }
+    if movers.count < Self.moversMax { movers.append(Mover(host, self)) }
     for (index, kind) in Ledger.Kind.allCases.enumerated() {
-      known[index].append(host.entity(kind))
+      known[index].append(kind == .mover ? movers.last!.entity : host.entity(kind))
     }
     host.start()
   }
 
   private func crash(_ name: String) {
+    for mover in movers where mover.host === running[name] && !mover.isMoving { mover.end() }
+    movers.removeAll(where: \.hasEnded)
     running[name]?.end()
     running[name] = nil
     simulator.crash(name)
@@ -134,31 +145,33 @@ final class Day: @unchecked Sendable {
     return Locator(ipv4: 0x0A4D_1000 + addresses, port: 61044)
   }
 
-  private func happens(_ what: String) { strikes[what, default: 0] += 1 }
+  func happens(_ what: String, _ more: @autoclosure () -> String = "") {
+    if debug { print("\(simulator.now.nanoseconds/1000) \(what) \(more())") }
+    strikes[what, default: 0] += 1
+  }
 
-  /// Something happens.
-  ///
-  /// The move of an entity to another host will be one more case.
+  /// Something happens, and entities move.
   private func strike() {
+    move()
     let name = anyHost()
     let other = Self.names.first { $0 != name && below(2) == 0 } ?? Self.names[0]
     let machine = simulator.machine(name)
     switch below(12) {
     case 0 where running.count > 2:
-      happens("crash")
+      happens("crash", name)
       crash(name)
     case 1, 2, 3:
       guard let down = Self.names.first(where: { running[$0] == nil }) else { return heal() }
-      happens("boot")
+      happens("boot", down)
       boot(down)
     case 4 where other != name:
-      happens("partition")
+      happens("partition", name + other)
       simulator.partition(name, other)
     case 5 where other != name:
-      happens("one-way loss")
+      happens("one-way loss", name + other)
       simulator.loseAll(from: name, to: other)
     case 6:
-      happens("suspend")
+      happens("suspend", name)
       running[name]?.noteSleep()
       machine.sleep()
       wakeUp(machine)
@@ -177,6 +190,19 @@ final class Day: @unchecked Sendable {
       machine.locator = anyAddress()
       running[name]!.node.announce()
     default: heal()
+    }
+  }
+
+  private func move() {
+    // A clear packet does not tell which kernel sent it, other than by what is known of its client.
+    guard secret != nil else { return }
+    for _ in 0..<below(4) {
+      let name = anyHost()
+      let isMoving =
+        below(2) == 0 && !movers.isEmpty
+        ? movers[below(movers.count)].move(to: name)
+        : running[anyHost()]?.moveClient(to: name) ?? false
+      if isMoving { happens("move") }
     }
   }
 
@@ -214,13 +240,14 @@ final class Day: @unchecked Sendable {
   /// After the calm nothing is left but what lives: hosts, their earlier boots, entities.
   private func checkTables() {
     count(true, max)
+    if debug { for h in running.values { print(h.node.host, h.node.id, "is moved", h.node.kernel(of: EntityID("BE-18-18.152.137.157")!)); dump(h.node.clients); } }
     for (name, host) in running {
-      let servers = host.serversMade
+      let servers = host.serversMade + movers.count { $0.host === host }
       for (table, count) in host.node.tableCounts {
         let limit =
           switch table {
           case "records", "probes", "transactions", "completions", "descriptors": 0
-          case "entities": servers + StormHost.clientsMax
+          case "entities": servers + host.clients.count
           case "procedures": servers
           case "groups": 1
           case "peers", "places": boots
@@ -238,3 +265,7 @@ final class Day: @unchecked Sendable {
     }
   }
 }
+
+import Glibc
+let debug = getenv("DBG") != nil
+let watched = debug ? Int(String(cString: getenv("DBG")))! : -1

@@ -34,6 +34,7 @@ extension ServerTransaction {
     response = nil
     reception = nil
     guard state == .processing, holder == server, addressee != server else {
+      isUnprobed = isUnprobed || state == .awaitingProbe
       state = .discarded
       wakeAt = now + Timing.recordKept
       return
@@ -45,6 +46,13 @@ extension ServerTransaction {
     holder = .none
     targetAskedAt = nil
     wakeAt = now + Timing.orphan
+  }
+
+  /// Whether it knows more of a request than its client, which has come to this kernel: the client
+  /// may have been told by a server that the request was forwarded to from here.
+  public func isAhead(of current: ClientTransaction) -> Bool {
+    guard state != .discarded else { return false }
+    return forwardCount + (state == .forwarded ? 1 : 0) >= current.heldForwardCount
   }
 
   /// It has come with its server to a kernel that has a record of the client already; false if that
