@@ -124,7 +124,6 @@ final class Day: @unchecked Sendable {
     boots += 1
     let host = StormHost(node, self)
     running[name] = host
-    if debug { print(simulator.now.nanoseconds/1000, "booted", name, node.id) }
     if movers.count < Self.moversMax { movers.append(Mover(host, self)) }
     for (index, kind) in Ledger.Kind.allCases.enumerated() {
       known[index].append(kind == .mover ? movers.last!.entity : host.entity(kind))
@@ -145,10 +144,7 @@ final class Day: @unchecked Sendable {
     return Locator(ipv4: 0x0A4D_1000 + addresses, port: 61044)
   }
 
-  func happens(_ what: String, _ more: @autoclosure () -> String = "") {
-    if debug { print("\(simulator.now.nanoseconds/1000) \(what) \(more())") }
-    strikes[what, default: 0] += 1
-  }
+  private func happens(_ what: String) { strikes[what, default: 0] += 1 }
 
   /// Something happens, and entities move.
   private func strike() {
@@ -158,20 +154,20 @@ final class Day: @unchecked Sendable {
     let machine = simulator.machine(name)
     switch below(12) {
     case 0 where running.count > 2:
-      happens("crash", name)
+      happens("crash")
       crash(name)
     case 1, 2, 3:
       guard let down = Self.names.first(where: { running[$0] == nil }) else { return heal() }
-      happens("boot", down)
+      happens("boot")
       boot(down)
     case 4 where other != name:
-      happens("partition", name + other)
+      happens("partition")
       simulator.partition(name, other)
     case 5 where other != name:
-      happens("one-way loss", name + other)
+      happens("one-way loss")
       simulator.loseAll(from: name, to: other)
     case 6:
-      happens("suspend", name)
+      happens("suspend")
       running[name]?.noteSleep()
       machine.sleep()
       wakeUp(machine)
@@ -240,7 +236,6 @@ final class Day: @unchecked Sendable {
   /// After the calm nothing is left but what lives: hosts, their earlier boots, entities.
   private func checkTables() {
     count(true, max)
-    if debug { for h in running.values { print(h.node.host, h.node.id, "is moved", h.node.kernel(of: EntityID("BE-18-18.152.137.157")!)); dump(h.node.clients); } }
     for (name, host) in running {
       let servers = host.serversMade + movers.count { $0.host === host }
       for (table, count) in host.node.tableCounts {
@@ -265,7 +260,3 @@ final class Day: @unchecked Sendable {
     }
   }
 }
-
-import Glibc
-let debug = getenv("DBG") != nil
-let watched = debug ? Int(String(cString: getenv("DBG")))! : -1

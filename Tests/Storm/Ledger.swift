@@ -86,7 +86,6 @@ final class Ledger {
     let number = number(of: request)
     let kind = transactions[number].kind
     executions += 1
-    if number == watched { print("executed", request.server, request.principal as Any) }
     transactions[number].executions[request.server, default: 0] += 1
     let all = transactions[number].executions
     switch kind {
@@ -139,7 +138,6 @@ final class Ledger {
     guard transactions[number].end == .open else {
       return violate(number, "ended again, after \(transactions[number].end)")
     }
-    if number == watched { print("ended", response.code, now) }
     transactions[number].end = .code(response.code)
     open -= 1
     codes[response.code.rawValue, default: 0] += 1

@@ -34,13 +34,11 @@ final class StormHost: @unchecked Sendable {
       self.node.reply(self.day.ledger.execute(request), to: request)
     }
     forwarder = makeServer { [unowned self] request in
-      let number = self.day.ledger.number(of: request)
+      _ = self.day.ledger.number(of: request)
       let host = self.day.anyHost()
       // Now and then through another forwarder, perhaps of a host that has ended.
       let next = self.day.below(4) == 0 ? \StormHost.forwarder : \StormHost.worker
-      let to = self.day.entity(next, of: host)
-      if number == watched { print(day.simulator.now.nanoseconds/1000, "forward from", self.node.host, self.node.id, request.server, "to", host, to) }
-      self.node.forward(request, request.message, to: to)
+      self.node.forward(request, request.message, to: self.day.entity(next, of: host))
     }
     for _ in 0..<2 {
       let member = makeServer { [unowned self] request in
@@ -151,7 +149,6 @@ final class StormClient: @unchecked Sendable {
       kind, of: entity, hosts.map { "\(user)@\($0)" }, bytes: day.anySize(),
       answerBytes: day.anySize())
     current = number
-    if current == watched { print(day.simulator.now.nanoseconds/1000, "client starts", host.node.host, entity, kind, target) }
     let isPatient = day.below(20) != 0
     var options = SendOptions()
     if kind == .members || !isPatient {
@@ -168,7 +165,6 @@ final class StormClient: @unchecked Sendable {
 
   func move(to name: String) -> Bool {
     let old = host
-    if current == watched { print(day.simulator.now.nanoseconds/1000, "client moves", old.node.host, name) }
     isMoving = day.move(entity, from: old, to: name) { [self] in settle($0) }
     if isMoving {
       old.remove(self)
@@ -180,7 +176,6 @@ final class StormClient: @unchecked Sendable {
 
   private func settle(_ place: StormHost?) {
     host.remove(self)
-    if current == watched { print(day.simulator.now.nanoseconds/1000, "client settles", place?.node.host as Any) }
     guard let place else { return end() }
     (host, isMoving) = (place, false)
     host.add(self)

@@ -151,10 +151,8 @@ extension Kernel {
     record.shift(by: ahead)
     // It came from a client of the kernel that it leaves, or by way of this one.
     if record.peer == id { record.move(to: kernel(of: key.client)) }
-    if let known = records[key] {
-      guard record.replace(known) else { return }
-      dropRecord(key)
-    }
+    guard record.replace(records[key]) else { return }
+    dropRecord(key)
     setRecord(record, key, of: record.peer, at: step.now)
     if record.isProcessing { noteWork(of: entity, key, record.id) }
     armRecord(key)

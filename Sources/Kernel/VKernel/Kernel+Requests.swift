@@ -44,7 +44,7 @@ extension Kernel {
     guard hasLeft || entities[header.server]?.serverKind != nil else {
       if !header.packetFlags.contains(.multicast) && !header.mcb.flags.contains(.datagram) {
         let known = records[RecordKey(client: header.client, member: .none)]?.id
-        let mayBeDone = known.map { $0 == header.transaction } ?? mayHaveHadRecord(header)
+        let mayBeDone = known.map { $0 == header.transaction } ?? mayBeDone(header)
         notifyClient(
           header.client, header.transaction, [], mayBeDone ? .outcomeUnknown : .nonexistentEntity,
           retransmitCount: header.retransmitCount,
@@ -109,11 +109,11 @@ extension Kernel {
     let roundTrip = withPeer(peer, at: step.now) { $0.roundTrip }
     let action: ServerTransaction.Action
     let isNews = records[key]?.isMissing(header) ?? true
-    if let old = records[key]?.peer {
+    if let old = records[key]?.peer, !(records[key]!.isUnknown(header) && mayBeDone(header)) {
       action = records[key]!.handleRequest(
         header, packet, from: peer, clientKernel: kernel(of: header.client), at: step.now)
       if old != peer { moveRecord(key, from: old, at: step.now) }
-    } else if mayHaveHadRecord(header) {
+    } else if mayBeDone(header) {
       notifyClient(
         header.client, header.transaction, [], .outcomeUnknown,
         retransmitCount: header.retransmitCount,
@@ -145,7 +145,7 @@ extension Kernel {
   /// time when it was: the client's clock may have stood still, so no time tells.
   ///
   /// A forwarder repeats a request so only if this kernel has told it that it has the request.
-  private func mayHaveHadRecord(_ header: PacketHeader) -> Bool {
+  private func mayBeDone(_ header: PacketHeader) -> Bool {
     header.retransmitCount > 0 && !header.server.isGroup
   }
 

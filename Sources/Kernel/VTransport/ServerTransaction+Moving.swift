@@ -55,9 +55,16 @@ extension ServerTransaction {
     return forwardCount + (state == .forwarded ? 1 : 0) >= current.heldForwardCount
   }
 
-  /// It has come with its server to a kernel that has a record of the client already; false if that
-  /// one is the newer.
-  public mutating func replace(_ known: ServerTransaction) -> Bool {
+  /// Whether it says nothing about a request.
+  public func isUnknown(_ header: PacketHeader) -> Bool {
+    isForeign && header.transaction.isNewer(than: id)
+  }
+
+  /// It has come with its server to a kernel that has a record of the client already, or none;
+  /// false if that one is the newer.
+  public mutating func replace(_ known: ServerTransaction?) -> Bool {
+    isForeign = known?.isForeign ?? true
+    guard let known else { return true }
     if known.id == id {
       if known.state == .discarded { return true }
       guard known.state == .forwarded, known.forwardCount < forwardCount else { return false }

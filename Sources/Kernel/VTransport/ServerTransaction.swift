@@ -46,6 +46,9 @@ public struct ServerTransaction: Sendable {
   public internal(set) var addressee: EntityID
   /// The server that answered, once there is an answer.
   public private(set) var responder: EntityID = .none
+  /// It came with its server to a kernel without a record of the client: a newer request may have
+  /// been done there.
+  var isForeign = false
   /// The client has never been probed, although its record is not new.
   var isUnprobed = false
   /// The client's principal, once probed.
@@ -124,6 +127,7 @@ public struct ServerTransaction: Sendable {
     guard state == .responded || state == .discarded else { return }
     principal = begin.state.client
     response = nil
+    isForeign = false
     state = .discarded
     id = begin.transaction.previous
     wakeAt = now + Timing.begunKept
@@ -392,6 +396,7 @@ public struct ServerTransaction: Sendable {
     isDelayed = header.control.contains(.delayResponse)
     isClientGone = false
     isSentOn = false
+    isForeign = false
     responder = .none
     self.peer = peer
     response = nil
