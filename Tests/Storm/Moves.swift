@@ -57,7 +57,7 @@ extension Day {
   }
 }
 
-/// A server that moves. While it is on its way it does nothing.
+/// A server that moves; while it is on its way it does nothing.
 ///
 /// `@unchecked Sendable`: the simulator is one thread.
 final class Mover: @unchecked Sendable {
