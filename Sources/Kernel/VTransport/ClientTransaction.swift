@@ -96,7 +96,7 @@ public struct ClientTransaction: Sendable {
     startedAt = now
     transmittedAt = now
     repeatAt = now
-    repeatAt = now + (collects ? collection : roundTrip.firstRetransmission)
+    repeatAt = now + (asksGroup ? collection : roundTrip.firstRetransmission)
   }
 
   /// Whether a response packet belongs to this transaction: a single server must answer itself,
@@ -147,13 +147,13 @@ public struct ClientTransaction: Sendable {
     silentAttempts += 1
     // Which members of a group are missing is unknown: all are asked again, and repeat their
     // answers.
-    let (first, cap) =
-      answered == nil
-      ? (roundTrip.retransmission, Timing.retransmissionCap)
-      : (collection, Timing.collectionCap)
+    let first = asksGroup ? collection : roundTrip.retransmission
+    let cap = answered == nil ? Timing.retransmissionCap : Timing.collectionCap
     repeatAt = now + doubled(first, silentAttempts, cap)
     return countTransmission(.transmit([], acknowledge: true), at: now)
   }
+
+  private var asksGroup: Bool { answered != nil || route == .multicast }
 
   /// When a group is asked again, at first: not before its answers may have come.
   private var collection: TimeSpan {

@@ -48,7 +48,10 @@ public enum Timing {
   public static let retransmissionFloor = TimeSpan.milliseconds(1)
   /// Repetitions stay close enough for many of them to fit into `silence`.
   public static let retransmissionCap = TimeSpan.milliseconds(100)
-  /// When a group is asked again, if all answers are wanted; then the time doubles.
+  /// When a group is asked again; then the time doubles.
+  ///
+  /// Nobody says that there is no answer, so who asks for a name gives up soon: by then it has asked
+  /// five times.
   public static let collection = TimeSpan.milliseconds(10)
   public static let collectionCap = TimeSpan.milliseconds(500)
   /// Other kernels from which on the answers of a group are spread: fewer answers than that have
