@@ -39,7 +39,6 @@ struct TeamLinkTests {
     // The context beside them is not one of the hosts, and has its own place in the list.
     #expect(Set(kea.list("team") ?? []) == ["kea", "moa", "self", "any", "by-id"])
     new.release()
-    moa.machine.last.end(.exited(0))
   }
 
   @Test("of nothing there is none, and no process is asked")
