@@ -125,6 +125,7 @@ public struct RequestTargets: Sendable {
     case QueryProcess.code: return QueryProcess(process)
     case SelectHost.code: return SelectHost(.foreground)
     case ControlTeam.code: return ControlTeam(process, "suspend")
+    case QueryTeam.code: return QueryTeam(process)
     case GroupMessage.code: return GroupMessage(sender: "\(user)@\(host)", text: "hello")
     case QueryGroup.code: return QueryGroup(group)
     case ChangeGroup.code:

@@ -154,6 +154,8 @@ enum Samples {
     operation(SelectHost(.guest, excluded: ["kea", String(repeating: "h", count: 255)])),
     operation(ControlTeam(entity, ""), "least"),
     operation(ControlTeam(all, "suspend"), tail: 7),
+    operation(QueryTeam(entity), "least"),
+    operation(QueryTeam(all)),
     operation(MeasureSends(target: .entity(all), count: 1, limitMilliseconds: 3_600_000)),
     operation(
       MeasureSends(target: .host("kea"), count: 100_000, limitMilliseconds: 1), tail: 2, "host"),
@@ -258,6 +260,7 @@ enum Samples {
     answer(QueryNode.Answer(text: "host kea\n"), tail: 9),
     answer(measurement),
     answer(SelectHost.Answer(server: all, loadThousandths: .max, host: "kea"), tail: 3),
+    answer(QueryTeam.Answer(host: "kea", name: "812.make"), tail: 8),
     answer(Nanoseconds(.min)),
     answer(Nanoseconds(.max), "most"),
     answer(storeState),

@@ -63,7 +63,7 @@ struct OperationTests {
         0x1205: "EchoSegment",
         0x1301: "GetTime", 0x1302: "DelayProcess", 0x1303: "WakeUp", 0x1401: "QueryProcess",
         0x1601: "GroupMessage", 0x1602: "QueryGroup", 0x1603: "ChangeGroup",
-        0x1501: "SelectHost", 0x1502: "ControlTeam",
+        0x1501: "SelectHost", 0x1502: "ControlTeam", 0x1503: "QueryTeam",
         0x0101: "ProbeEntity",
       ])
   }
@@ -82,7 +82,7 @@ struct OperationTests {
         "SpreadClaims", "SpreadDigest", "QueryClaims", "PingNode", "FindNode", "QueryNode",
         "EchoSegment", "LockInstance",
         "QueryLock", "CancelWait", "ListInstances", "QueryAttribute", "ListAttributes", "GetTime",
-        "QueryProcess", "QueryGroup", "SelectHost",
+        "QueryProcess", "QueryGroup", "SelectHost", "QueryTeam",
       ])
   }
 

@@ -183,6 +183,7 @@ public enum OperationTable {
       .only(
         "the program's user, the principal that started it, and root of its host",
         because: "a command does to the program whatever its user can do")),
+    Entry(QueryTeam.self, .everybody(because: "which programs a host runs is listed for all")),
   ]
 
   private static let groups: [Entry] = [

@@ -26,7 +26,8 @@ public enum Party: String, CaseIterable, Sendable {
   case directory
   /// The kernel servers: state of a node, time, devices.
   case node
-  /// What a server answers at once from memory: QueryName, QueryGroup, FindNode, ListInstances.
+  /// What a server answers at once from memory: QueryName, QueryGroup, QueryTeam, FindNode,
+  /// ListInstances.
   case memory
   /// Whatever somebody has a node measure: each of those waits has an end.
   case measured
@@ -48,7 +49,7 @@ public enum Party: String, CaseIterable, Sendable {
       ]
     case .groupMember: [.teamServer]
     case .groupMembership: [.memory]
-    case .teamServer: [.directory, .groupMembership, .kernelManager]
+    case .teamServer: [.directory, .groupMembership, .memory, .kernelManager]
     case .directory: [.memory, .kernelManager]
     case .node: [.directory, .memory, .measured, .kernelManager]
     case .memory, .measured, .kernelManager: []

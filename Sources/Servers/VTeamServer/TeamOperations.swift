@@ -22,6 +22,14 @@ extension Teams {
       }
     case ControlTeam.code:
       backplane.serve(ControlTeam.self, request) { control($0, request) }
+    case QueryTeam.code:
+      backplane.serve(QueryTeam.self, request) { query in
+        guard let program = programs[query.program] else {
+          return backplane.refuse(.nonexistentEntity, request)
+        }
+        backplane.reply(
+          QueryTeam.Answer(host: backplane.host, name: program.name), to: request)
+      }
     default: backplane.refuse(.illegalRequest, request)
     }
   }

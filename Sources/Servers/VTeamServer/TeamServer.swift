@@ -5,13 +5,14 @@ public import VRuntime
 public import VStore
 
 /// The manager of this host's programs, found by the prefix `team/<host>`; a member of the program
-/// managers' group.
+/// managers' group. Beside it, `team/by-id` leads to the programs of all hosts.
 ///
 /// It uses the machine only through `ProgramMachine`, and waits for nothing: a reader that waits
 /// for a program is a record.
 public final class TeamServer: Sendable {
   public let manager: TreeManager
   private let teams: Teams
+  private let links: TreeManager
   /// Nil once the programs of an earlier run have been added; before that, the calls that wait for
   /// it.
   private let waiting = Mutex<[@Sendable () -> Void]?>([])
@@ -25,6 +26,8 @@ public final class TeamServer: Sendable {
     manager = TreeManager(
       backplane, teams.root, prefix: "team/\(backplane.host)",
       identify: { rules.caller(of: $0) })
+    links = TreeManager(
+      backplane, ProgramLinks(backplane, teams.programs).root, prefix: ProgramLinks.prefix)
     machine.recover { [self] found in
       for hosted in found { teams.takeUp(hosted) }
       let waiting = waiting.withLock { $0.take() } ?? []
@@ -41,7 +44,8 @@ public final class TeamServer: Sendable {
   public func claim(
     in directory: EntityID, completion: @escaping @Sendable (ReplyCode) -> Void
   ) {
-    let claim: @Sendable () -> Void = { [manager] in
+    let claim: @Sendable () -> Void = { [manager, links] in
+      links.claim(in: directory) { _ in }
       manager.claim(in: directory, completion: completion)
     }
     let isReady = waiting.withLock { waiting in

@@ -85,3 +85,40 @@ public struct ControlTeam: Operation {
     Message(Self.request(near: program).pair(3, program.rawValue), segment: Array(line.utf8))
   }
 }
+
+/// Asks for the names of a program: those of the host where it is now, and its own name there.
+///
+/// Sent to the program managers' group, it reaches the one manager that is on the program's host.
+public struct QueryTeam: Operation {
+  public static let code: UInt32 = 0x001503
+  public static let isIdempotent = true
+
+  public var program: EntityID
+  public init(_ program: EntityID) { self.program = program }
+  public init(parsing message: Message) throws(WireError) {
+    self.init(EntityID(rawValue: message.mcb.pair(3)))
+    guard program.isValid else { throw .invalidEntity }
+  }
+  public var message: Message {
+    Message(Self.request(near: program).pair(3, program.rawValue))
+  }
+
+  public struct Answer: OperationAnswer {
+    public var host: String
+    /// `NUMBER.PROGRAM`.
+    public var name: Name
+
+    public init(host: String, name: Name) { (self.host, self.name) = (host, name) }
+    public init(parsing message: Message) throws(WireError) {
+      var reader = SegmentReader(message.segment)
+      host = try reader.text()
+      name = Name(try reader.octets(reader.remaining))
+    }
+    public var message: Message {
+      var writer = SegmentWriter()
+      writer.text(host)
+      writer.octets(name.octets)
+      return Message(Self.answer, segment: writer.bytes)
+    }
+  }
+}
