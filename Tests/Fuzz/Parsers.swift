@@ -9,8 +9,27 @@ import VTeamServer
 struct Parser: Sendable {
   enum Outcome { case parsed, refused, broken }
 
+  /// What the parsers of a target take in, one after another.
+  final class Input {
+    let bytes: [UInt8]
+    /// Made once for all operations: they outnumber the other parsers.
+    private(set) lazy var message = Parser.message(bytes)
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+  }
+
   let name: String
-  let run: @Sendable ([UInt8]) -> Outcome
+  let run: @Sendable (Input) -> Outcome
+
+  init(name: String, run: @escaping @Sendable ([UInt8]) -> Outcome) {
+    self.name = name
+    self.run = { run($0.bytes) }
+  }
+
+  private init(name: String, ofMessage run: @escaping @Sendable (Message) -> Outcome) {
+    self.name = name
+    self.run = { run($0.message) }
+  }
 
   /// What is fuzzed together, by name.
   static let targets: [String: [Parser]] = [
@@ -19,7 +38,7 @@ struct Parser: Sendable {
       packets,
     ],
     "sealed": [Parser(name: "Trailer", run: trailer), sealedPackets],
-    "operations": [Parser(name: "Notify", run: notify)] + operations.map { operation($0) },
+    "operations": [Parser(name: "Notify", ofMessage: notify)] + operations.map { operation($0) },
     "answers": answers.map { answer($0) },
     "attach": [attach],
     "keeper": [keeper],
@@ -53,7 +72,7 @@ struct Parser: Sendable {
     return writer.bytes + message.segment
   }
 
-  private static func message(_ bytes: [UInt8]) -> Message {
+  fileprivate static func message(_ bytes: [UInt8]) -> Message {
     var reader = SegmentReader(bytes + [UInt8](repeating: 0, count: max(0, 32 - bytes.count)))
     var mcb = MessageControlBlock()
     for word in 0..<8 { mcb[word] = (try? reader.integer()) ?? 0 }
@@ -61,15 +80,19 @@ struct Parser: Sendable {
   }
 
   private static func operation<Value: Operation>(_ type: Value.Type) -> Parser {
-    Parser(name: "\(type)") { bytes in
-      check(try? Value(parsing: message(bytes))) { try Value(parsing: $0.message) }
-    }
+    Parser(
+      name: "\(type)",
+      ofMessage: { message in
+        check(try? Value(parsing: message)) { try Value(parsing: $0.message) }
+      })
   }
 
   private static func answer<Value: OperationAnswer>(_ type: Value.Type) -> Parser {
-    Parser(name: "answer \(String(reflecting: type).dropFirst("VProtocol.".count))") { bytes in
-      check(try? Value(parsing: message(bytes))) { try Value(parsing: $0.message) }
-    }
+    Parser(
+      name: "answer \(String(reflecting: type).dropFirst("VProtocol.".count))",
+      ofMessage: { message in
+        check(try? Value(parsing: message)) { try Value(parsing: $0.message) }
+      })
   }
 
   private static func check<Value: Equatable>(
@@ -83,7 +106,8 @@ struct Parser: Sendable {
   private static func packetHeader(_ bytes: [UInt8]) -> Outcome {
     let header = try? PacketHeader(parsing: bytes.span.bytes, bodyBytes: bytes.count)
     guard let header else { return .refused }
-    var (out, expected) = (bytes, bytes)
+    var out = Array(bytes.prefix(PacketHeader.byteCount))
+    var expected = out
     var span = out.mutableSpan
     var raw = span.mutableBytes
     header.emit(into: &raw)
@@ -135,8 +159,8 @@ struct Parser: Sendable {
     return .parsed
   }
 
-  private static func notify(_ bytes: [UInt8]) -> Outcome {
-    let client = NotifyClient(parsing: message(bytes).mcb)
+  private static func notify(_ message: Message) -> Outcome {
+    let client = NotifyClient(parsing: message.mcb)
     guard NotifyClient(parsing: client.mcb) == client else { return .broken }
     return check(NotifyServer(parsing: client.mcb)) { NotifyServer(parsing: $0.mcb) }
   }
