@@ -51,9 +51,11 @@ final class NodeUnderTest: @unchecked Sendable {
     machine.note(requestsOf: client)
   }
 
-  /// Before an input: the rates that are limited per second start anew, and the client waits.
+  /// Before an input: what is limited to some in a second may happen again, and the client waits.
+  ///
+  /// What is due then is carried out before the first packet.
   func begin() {
-    pass(.seconds(1))
+    machine.pass(.milliseconds(100))
     guard !isWaiting else { return }
     isWaiting = true
     node.send(
