@@ -94,7 +94,9 @@ final class NodeUnderTest: @unchecked Sendable {
   /// Made once: a node with the same identifier has the same keys.
   private static let sound: [[UInt8]] = {
     let machines = [own, other].map { QuietMachine(kernel: $0, keepsSent: true) }
-    let nodes = machines.map { Node(host: "kea", machine: $0, secret: secret) }
+    let nodes = zip(machines, ["kea", "moa"]).map {
+      Node(host: $1, machine: $0, secret: secret)
+    }
     defer { for node in nodes { node.end() } }
     let server = serve(nodes[0])
     var sound: [[UInt8]] = []
@@ -113,7 +115,10 @@ final class NodeUnderTest: @unchecked Sendable {
         deliver(answers, to: nodes[1])
         isQuiet = sent.isEmpty && answers.isEmpty
       }
-      for machine in machines { machine.pass(.seconds(1)) }
+      for (machine, node) in zip(machines, nodes) {
+        machine.pass(.seconds(1))
+        node.handleTimers()
+      }
     }
     return sound
   }()
