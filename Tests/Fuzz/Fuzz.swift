@@ -4,21 +4,55 @@ import VProtocol
 
 /// Feeds every parser, and whole nodes, with mutated packets, messages and frames.
 ///
-/// Usage: `vfuzz --seconds N [--seed S]`. Ends with status 1 and the input in hexadecimal if a
+/// Usage: `vfuzz --seconds N [--seed S]`. Ends with status 1 and the inputs in hexadecimal if a
 /// parser traps, or if a parsed value changes when it is emitted and parsed again.
+///
+/// A node takes in several inputs, because making one costs more than most inputs do. So what it
+/// does depends on at most `inputsMax - 1` inputs before; all of them are reported, and do the
+/// same to a new node.
 #if !V_LIBFUZZER
   @main
 #endif
 enum Fuzz {
-  /// The input to report at a trap; there is one thread, so it needs no lock.
-  nonisolated(unsafe) static var current: (parser: String, input: [UInt8]) = ("", [])
+  /// The parser to report at a trap; there is one thread, so it needs no lock.
+  nonisolated(unsafe) private static var current = ""
+  /// The inputs since the nodes were made.
+  nonisolated(unsafe) private static var inputs: [[UInt8]] = []
+
+  /// Then a node costs little by the input, and people can still read the inputs.
+  static let inputsMax = 64
+
+  /// Runs one input; the name of the parser that broke it, if one did.
+  ///
+  /// `note` is called before, with whether the nodes are new ones.
+  static func take(
+    _ bytes: [UInt8], by parsers: [Parser], note: (_ isFirst: Bool) -> Void = { _ in },
+    count: (_ parser: Int) -> Void = { _ in }
+  ) -> String? {
+    if inputs.count == inputsMax {
+      inputs.removeAll(keepingCapacity: true)
+      NodeUnderTest.renew()
+    }
+    note(inputs.isEmpty)
+    inputs.append(bytes)
+    let input = Parser.Input(bytes)
+    for (index, parser) in parsers.enumerated() {
+      current = parser.name
+      switch parser.run(input) {
+      case .parsed: count(index)
+      case .refused: break
+      case .broken: return parser.name
+      }
+    }
+    return nil
+  }
 
   static func main() {
     let (seconds, seed) = arguments()
     print("vfuzz --seconds \(seconds) --seed \(seed)")
     // A trap of Swift is an illegal instruction or a breakpoint.
     for number in [SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGABRT] {
-      signal(number) { _ in Fuzz.fail("a trap in \(Fuzz.current.parser)", Fuzz.current.input) }
+      signal(number) { _ in Fuzz.fail("a trap in \(Fuzz.current)") }
     }
     let corpus = corpus()
     var mutator = Mutator(corpus: corpus, state: seed)
@@ -29,22 +63,22 @@ enum Fuzz {
     while count < corpus.count || ContinuousClock.now < end {
       let input = count < corpus.count ? corpus[count] : mutator.next()
       count += 1
-      for (index, parser) in Parser.all.enumerated() {
-        current = (parser.name, input)
-        let outcome = parser.run(input)
-        if outcome == .broken { fail("\(parser.name): not the same after emitting", input) }
-        if outcome == .parsed { parsed[index] += 1 }
-      }
+      let broken = take(input, by: Parser.all, count: { parsed[$0] += 1 })
+      if let broken { fail("\(broken): not the same after emitting") }
     }
     for (parser, parsed) in zip(Parser.all, parsed) {
       print("\(parser.name): \(parsed) parsed, \(count - parsed) refused")
-      if parsed == 0 { fail("\(parser.name): nothing parsed", []) }
+      if parsed == 0 {
+        inputs = []
+        fail("\(parser.name): nothing parsed")
+      }
     }
     print("\(count) inputs")
   }
 
-  private static func fail(_ what: String, _ input: [UInt8]) -> Never {
-    print("FAILED: \(what)\n" + input.map { String(format: "%02x", $0) }.joined())
+  private static func fail(_ what: String) -> Never {
+    print("FAILED: \(what); the inputs since the nodes were made, the last one last:")
+    for input in inputs { print(input.map { String(format: "%02x", $0) }.joined()) }
     exit(1)
   }
 

@@ -4,81 +4,73 @@ import VProtocol
 import VRuntime
 import VTransport
 
-/// A whole node under test: an input is a list of packets that come to it one after another.
+/// Whole nodes: an input is a list of packets that come to one, one after another.
 ///
 /// ```
-/// 0  time that has passed before it, in units of 100 us  1 | sender's address 1 |
+/// 0  time that has passed before it, in units of 100 us  1 | sender's address and choices 1 |
 ///    octets of packet 2
 /// 4  packet
 /// ```
 /// The node traps if it does not bear them.
 extension Parser {
-  /// Clear packets, to which the right checksum is added: the kernel sees every field.
+  /// What the second octet says besides the address.
+  private enum Choice {
+    /// Sealed packets: the input itself, not a changed one of the other node.
+    static let asItIs: UInt8 = 1
+    /// Sealed packets: the same of the other node again.
+    static let again: UInt8 = 2
+    /// It came to the address of a group.
+    static let multicast: UInt8 = 4
+    /// Clear packets: with client and transaction of the request that the node's client waits for.
+    static let answer: UInt8 = 128
+  }
+
+  /// Clear packets, to which a sound trailer is added: the kernel sees every field.
   static let packets = Parser(name: "packets to a node") { bytes in
-    let machine = FakeMachine(kernel: KernelID(0x0A4D_0001))
-    let node = Node(host: "kea", machine: machine, secret: nil)
-    serve(node)
-    return take(bytes, in: node, machine) { body, _ in
-      var writer = SegmentWriter()
-      writer.octets(body)
-      let covered =
-        body.count > 10 && body[10] & 0x80 != 0
-        ? min(PacketHeader.byteCount, body.count) : body.count
-      writer.integer(Checksum.of(body.span.bytes, count: covered))
-      return writer.bytes
+    let node = NodeUnderTest.clear
+    return take(bytes, in: node) { body, choices in
+      var packet = body
+      if choices & Choice.answer != 0 {
+        let request = node.machine.request
+        if packet.count >= PacketHeader.byteCount, request.count == 20 {
+          packet.replaceSubrange(..<8, with: request[..<8])
+          packet.replaceSubrange(16..<20, with: request[16...])
+        }
+      }
+      // No checksum, which is sound: the one of `Checksum` would take longer than the packet.
+      packet += [UInt8](repeating: 0, count: Checksum.byteCount)
+      return packet
     }
   }
 
   /// Sealed packets: those of another node, changed by the input, and the input itself.
   static let sealedPackets = Parser(name: "sealed packets to a node") { bytes in
-    let secret = [UInt8](repeating: 7, count: 32)
-    let machine = FakeMachine(kernel: KernelID(0x0A4D_0001))
-    let node = Node(host: "kea", machine: machine, secret: secret)
-    serve(node)
-    let other = FakeMachine(kernel: KernelID(0x0A4D_0003))
-    Node(host: "moa", machine: other, secret: secret).announce()
-    let sound = other.takeSent().flatMap(\.packets)
-    return take(bytes, in: node, machine) { body, address in
-      guard address & 1 == 0, var packet = sound.first else { return body }
-      for (index, octet) in body.enumerated() where index < packet.count { packet[index] ^= octet }
+    let node = NodeUnderTest.sealed
+    return take(bytes, in: node) { body, choices in
+      if choices & Choice.asItIs != 0 { return body }
+      var packet = node.nextSound(again: choices & Choice.again != 0)
+      for (index, octet) in body.prefix(packet.count).enumerated() { packet[index] ^= octet }
       return packet
     }
   }
 
-  private static func serve(_ node: Node) {
-    let group = EntityID(group: 77, low: 7, isUnrestricted: true)
-    for knowsPrincipals in [true, false] {
-      let server = node.makeServer(knowsPrincipals: knowsPrincipals) { [unowned node] request in
-        node.reply(Message(MessageControlBlock(), segment: request.message.segment), to: request)
-      }
-      node.join(server, group: group)
-    }
-    // Waits for an answer that a packet may bring.
-    let client = node.makeClient(user: "ann")
-    node.send(
-      Message(MessageControlBlock(code: 0x7701), segment: [1, 2, 3]), from: client,
-      to: EntityID(kernel: KernelID(0x0A4D_0003), discriminator: 16), options: SendOptions()
-    ) { _ in }
-  }
-
   private static func take(
-    _ bytes: [UInt8], in node: Node, _ machine: FakeMachine,
-    _ finish: ([UInt8], _ address: UInt8) -> [UInt8]
+    _ bytes: [UInt8], in test: NodeUnderTest, _ finish: ([UInt8], _ choices: UInt8) -> [UInt8]
   ) -> Outcome {
-    defer { node.end() }
+    test.begin()
     var reader = SegmentReader(bytes)
     var taken = 0
-    while let time = try? reader.integer(UInt8.self), let address = try? reader.integer(UInt8.self),
+    while let time = try? reader.integer(UInt8.self), let choices = try? reader.integer(UInt8.self),
       let count = try? reader.integer(UInt16.self)
     {
       let body = try? reader.octets(min(Int(count), reader.remaining, Sealed.packetBytesMax))
       guard let body, !body.isEmpty else { break }
-      machine.pass(.microseconds(Int64(time) * 100))
-      node.handleTimers()
-      var packet = finish(body, address)
+      test.pass(.microseconds(Int64(time) * 100))
+      var packet = finish(body, choices)
       let isSound = packet.withUnsafeMutableBytes { buffer in
-        (try? node.handlePacket(
-          buffer, from: Locator(ipv4: 0x0A4D_0100 + UInt32(address), port: 61044))) != nil
+        (try? test.node.handlePacket(
+          buffer, from: Locator(ipv4: 0x0A4D_0100 + UInt32(choices), port: 61044),
+          isMulticast: choices & Choice.multicast != 0)) != nil
       }
       if isSound { taken += 1 }
     }
@@ -93,17 +85,22 @@ extension Parser {
   static let packetSamples: [[UInt8]] = {
     var samples = Fixture.clear.map { list([$0.body]) }
     samples.append(list(Fixture.clear.map(\.body)))
+    // The second is an answer, if it is a response.
+    for fixture in Fixture.clear { samples.append(list([fixture.body], Choice.answer)) }
     return samples
   }()
 
   /// No change at all is the sound packet.
-  static let sealedSamples: [[UInt8]] = [list([[0]]), list([[0], [0], [0, 0, 1]])]
+  static let sealedSamples: [[UInt8]] = [
+    list([[0]], Choice.again), list([[0], [0], [0, 0, 1]], Choice.again),
+    list([[UInt8]](repeating: [0], count: 12), 0),
+  ]
 
-  private static func list(_ packets: [[UInt8]]) -> [UInt8] {
+  private static func list(_ packets: [[UInt8]], _ choices: UInt8 = Choice.again) -> [UInt8] {
     var writer = SegmentWriter()
     for packet in packets {
       writer.integer(UInt8(1))
-      writer.integer(UInt8(2))
+      writer.integer(choices)
       writer.integer(UInt16(packet.count))
       writer.octets(packet)
     }

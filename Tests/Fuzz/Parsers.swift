@@ -9,8 +9,27 @@ import VTeamServer
 struct Parser: Sendable {
   enum Outcome { case parsed, refused, broken }
 
+  /// What the parsers of a target take in, one after another.
+  final class Input {
+    let bytes: [UInt8]
+    /// Made once for all operations: they outnumber the other parsers.
+    private(set) lazy var message = Parser.message(bytes)
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+  }
+
   let name: String
-  let run: @Sendable ([UInt8]) -> Outcome
+  let run: @Sendable (Input) -> Outcome
+
+  init(name: String, run: @escaping @Sendable ([UInt8]) -> Outcome) {
+    self.name = name
+    self.run = { run($0.bytes) }
+  }
+
+  private init(name: String, ofMessage run: @escaping @Sendable (Message) -> Outcome) {
+    self.name = name
+    self.run = { run($0.message) }
+  }
 
   /// What is fuzzed together, by name.
   static let targets: [String: [Parser]] = [
@@ -19,8 +38,8 @@ struct Parser: Sendable {
       packets,
     ],
     "sealed": [Parser(name: "Trailer", run: trailer), sealedPackets],
-    "operations": [Parser(name: "Notify", run: notify)] + operations.map { operation($0) },
-    "answers": answers.map { answer($0) },
+    "operations": [Parser(name: "Notify", ofMessage: notify)] + operations,
+    "answers": answers,
     "attach": [attach],
     "keeper": [keeper],
     "texts": [
@@ -33,17 +52,42 @@ struct Parser: Sendable {
 
   static let all = targets.sorted { $0.key < $1.key }.flatMap(\.value)
 
-  private static let operations = OperationTable.entries.compactMap(\.operation)
+  /// Written out, so that the compiler knows each type: metatypes of the table take longer.
+  private static let operations: [Parser] = {
+    let parsers = [
+      operation(ProbeEntity.self), operation(QueryName.self), operation(QueryObject.self),
+      operation(ModifyObject.self), operation(AddName.self), operation(LinkName.self),
+      operation(RemoveName.self), operation(RenameObject.self), operation(ReadLink.self),
+      operation(CheckAccess.self), operation(QueryStore.self), operation(ClaimName.self),
+      operation(SpreadClaims.self), operation(QueryAttribute.self), operation(ListAttributes.self),
+      operation(ChangeAttribute.self), operation(ForgetName.self), operation(SpreadDigest.self),
+      operation(QueryClaims.self), operation(CreateInstance.self), operation(QueryInstance.self),
+      operation(ModifyInstance.self), operation(ReadInstance.self), operation(WriteInstance.self),
+      operation(ReleaseInstance.self), operation(SyncInstance.self), operation(LockInstance.self),
+      operation(QueryLock.self), operation(CancelWait.self), operation(ListInstances.self),
+      operation(ChangeOwner.self), operation(AwaitInstance.self), operation(PingNode.self),
+      operation(FindNode.self), operation(QueryNode.self), operation(MeasureSends.self),
+      operation(EchoSegment.self), operation(GetTime.self), operation(DelayProcess.self),
+      operation(WakeUp.self), operation(QueryProcess.self), operation(SelectHost.self),
+      operation(ControlTeam.self), operation(GroupMessage.self), operation(QueryGroup.self),
+      operation(ChangeGroup.self),
+    ]
+    precondition(
+      parsers.map(\.name) == OperationTable.entries.compactMap { $0.operation.map { "\($0)" } },
+      "every operation of the table, in its order")
+    return parsers
+  }()
 
-  private static let answers: [any OperationAnswer.Type] = [
-    Done.self, Descriptor.self, ProbeEntity.EntityState.self, CreateInstance.Answer.self,
-    ReadInstance.Answer.self, ListInstances.Answer.self, WriteInstance.Answer.self,
-    AwaitInstance.Answer.self,
-    QueryName.Answer.self, QueryClaims.Answer.self, QueryStore.Answer.self, FindNode.Answer.self,
-    QueryNode.Answer.self,
-    MeasureSends.Answer.self, EchoSegment.Answer.self, LockInstance.Answer.self,
-    QueryLock.Answer.self, Nanoseconds.self, GroupMessage.Answer.self, QueryGroup.Answer.self,
-    SelectHost.Answer.self,
+  private static let answers: [Parser] = [
+    answer(Done.self), answer(Descriptor.self), answer(ProbeEntity.EntityState.self),
+    answer(CreateInstance.Answer.self), answer(ReadInstance.Answer.self),
+    answer(ListInstances.Answer.self), answer(WriteInstance.Answer.self),
+    answer(AwaitInstance.Answer.self), answer(QueryName.Answer.self),
+    answer(QueryClaims.Answer.self), answer(QueryStore.Answer.self), answer(FindNode.Answer.self),
+    answer(QueryNode.Answer.self), answer(MeasureSends.Answer.self),
+    answer(EchoSegment.Answer.self), answer(LockInstance.Answer.self),
+    answer(QueryLock.Answer.self), answer(Nanoseconds.self), answer(GroupMessage.Answer.self),
+    answer(QueryGroup.Answer.self), answer(SelectHost.Answer.self),
   ]
 
   /// A message as an input: eight words, then the segment.
@@ -53,7 +97,7 @@ struct Parser: Sendable {
     return writer.bytes + message.segment
   }
 
-  private static func message(_ bytes: [UInt8]) -> Message {
+  fileprivate static func message(_ bytes: [UInt8]) -> Message {
     var reader = SegmentReader(bytes + [UInt8](repeating: 0, count: max(0, 32 - bytes.count)))
     var mcb = MessageControlBlock()
     for word in 0..<8 { mcb[word] = (try? reader.integer()) ?? 0 }
@@ -61,15 +105,19 @@ struct Parser: Sendable {
   }
 
   private static func operation<Value: Operation>(_ type: Value.Type) -> Parser {
-    Parser(name: "\(type)") { bytes in
-      check(try? Value(parsing: message(bytes))) { try Value(parsing: $0.message) }
-    }
+    Parser(
+      name: "\(type)",
+      ofMessage: { message in
+        check(try? Value(parsing: message)) { try Value(parsing: $0.message) }
+      })
   }
 
   private static func answer<Value: OperationAnswer>(_ type: Value.Type) -> Parser {
-    Parser(name: "answer \(String(reflecting: type).dropFirst("VProtocol.".count))") { bytes in
-      check(try? Value(parsing: message(bytes))) { try Value(parsing: $0.message) }
-    }
+    Parser(
+      name: "answer \(String(reflecting: type).dropFirst("VProtocol.".count))",
+      ofMessage: { message in
+        check(try? Value(parsing: message)) { try Value(parsing: $0.message) }
+      })
   }
 
   private static func check<Value: Equatable>(
@@ -83,7 +131,8 @@ struct Parser: Sendable {
   private static func packetHeader(_ bytes: [UInt8]) -> Outcome {
     let header = try? PacketHeader(parsing: bytes.span.bytes, bodyBytes: bytes.count)
     guard let header else { return .refused }
-    var (out, expected) = (bytes, bytes)
+    var out = Array(bytes.prefix(PacketHeader.byteCount))
+    var expected = out
     var span = out.mutableSpan
     var raw = span.mutableBytes
     header.emit(into: &raw)
@@ -135,8 +184,8 @@ struct Parser: Sendable {
     return .parsed
   }
 
-  private static func notify(_ bytes: [UInt8]) -> Outcome {
-    let client = NotifyClient(parsing: message(bytes).mcb)
+  private static func notify(_ message: Message) -> Outcome {
+    let client = NotifyClient(parsing: message.mcb)
     guard NotifyClient(parsing: client.mcb) == client else { return .broken }
     return check(NotifyServer(parsing: client.mcb)) { NotifyServer(parsing: $0.mcb) }
   }

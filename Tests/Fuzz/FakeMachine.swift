@@ -1,1 +1,0 @@
-../VNodeTests/FakeMachine.swift
