@@ -69,8 +69,8 @@ struct Parser: Sendable {
       operation(FindNode.self), operation(QueryNode.self), operation(MeasureSends.self),
       operation(EchoSegment.self), operation(GetTime.self), operation(DelayProcess.self),
       operation(WakeUp.self), operation(QueryProcess.self), operation(SelectHost.self),
-      operation(ControlTeam.self), operation(GroupMessage.self), operation(QueryGroup.self),
-      operation(ChangeGroup.self),
+      operation(ControlTeam.self), operation(QueryTeam.self), operation(GroupMessage.self),
+      operation(QueryGroup.self), operation(ChangeGroup.self),
     ]
     precondition(
       parsers.map(\.name) == OperationTable.entries.compactMap { $0.operation.map { "\($0)" } },
@@ -87,7 +87,7 @@ struct Parser: Sendable {
     answer(QueryNode.Answer.self), answer(MeasureSends.Answer.self),
     answer(EchoSegment.Answer.self), answer(LockInstance.Answer.self),
     answer(QueryLock.Answer.self), answer(Nanoseconds.self), answer(GroupMessage.Answer.self),
-    answer(QueryGroup.Answer.self), answer(SelectHost.Answer.self),
+    answer(QueryGroup.Answer.self), answer(SelectHost.Answer.self), answer(QueryTeam.Answer.self),
   ]
 
   /// A message as an input: eight words, then the segment.

@@ -50,8 +50,8 @@ public enum Timing {
   public static let retransmissionCap = TimeSpan.milliseconds(100)
   /// When a group is asked again; then the time doubles.
   ///
-  /// Nobody says that there is no answer, so who asks for a name gives up soon: by then it has asked
-  /// five times.
+  /// Nobody says that there is no answer, so who asks for a name gives up soon: by then it has
+  /// asked five times.
   public static let collection = TimeSpan.milliseconds(10)
   public static let collectionCap = TimeSpan.milliseconds(500)
   /// Other kernels from which on the answers of a group are spread: fewer answers than that have

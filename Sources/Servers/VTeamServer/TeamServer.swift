@@ -5,7 +5,9 @@ public import VRuntime
 public import VStore
 
 /// The manager of this host's programs, found by the prefix `team/<host>`; a member of the program
-/// managers' group. Beside it, `team/by-id` leads to the programs of all hosts.
+/// managers' group.
+///
+/// Beside it, `team/by-id` leads to the programs of all hosts.
 ///
 /// It uses the machine only through `ProgramMachine`, and waits for nothing: a reader that waits
 /// for a program is a record.
