@@ -91,10 +91,11 @@ final class ProgramLinks: Sendable {
 extension QueryTeam.Answer {
   /// Whether the link stays below `team`.
   fileprivate var isSound: Bool {
-    Principal.isName(host)
-      && [Array(host.utf8), name.octets].allSatisfy { component in
-        !component.isEmpty && component.first != UInt8(ascii: ".") && !component.contains(0)
-          && !component.contains(UInt8(ascii: "/"))
-      }
+    Principal.isName(host) && Self.isComponent(Array(host.utf8)) && Self.isComponent(name.octets)
+  }
+
+  private static func isComponent(_ octets: [UInt8]) -> Bool {
+    guard let first = octets.first, first != UInt8(ascii: ".") else { return false }
+    return !octets.contains(0) && !octets.contains(UInt8(ascii: "/"))
   }
 }
