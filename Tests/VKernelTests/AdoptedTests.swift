@@ -29,8 +29,9 @@ struct AdoptedTests {
     return test
   }
 
-  /// Takes in a request; a probe is answered. Returns the request, if its server is given it, and
-  /// the code that its sender is told.
+  /// Takes in a request, and answers a probe of its client.
+  ///
+  /// Returns the request, if its server is given it, and the code that its sender is told.
   private func ask(
     _ test: inout TestKernel, _ server: EntityID, of client: EntityID, _ id: TransactionID,
     retransmitCount: UInt8 = 0, forwardCount: UInt8 = 0, from sender: KernelID
@@ -74,12 +75,39 @@ struct AdoptedTests {
     let first = ask(&test, server, of: client, id, forwardCount: 1, from: Self.tui)
     #expect(first.invoked?.principal == Principal("ann@moa"))
     #expect(test.kernel.adopt(image, &test.step))
+    // The forwarder, which has not heard that the request has come, sends it again.
+    #expect(
+      ask(&test, server, of: client, id, forwardCount: 1, from: Self.tui).invoked == nil)
     #expect(test.kernel.freeze(client, for: Self.moa, &test.step) != nil)
     test.kernel.release(client, &test.step)
     _ = test.taken()
     let again = ask(
       &test, server, of: client, id, retransmitCount: 1, forwardCount: 1, from: Self.moa)
     #expect(again.invoked == nil && again.told == .ok)
+  }
+
+  @Test("the server that a request was passed to here answers it, its client having come and gone")
+  func passedOnThenMoved() throws {
+    var home = met([TestKernel.id], id: Self.moa, host: "moa")
+    var test = met()
+    let (first, second) = (
+      test.kernel.makeServer(.atMostOnce), test.kernel.makeServer(.atMostOnce)
+    )
+    let client = home.kernel.makeClient(user: "ann")
+    let id = home.send(from: client, to: first)
+    let image = try #require(home.kernel.freeze(client, for: TestKernel.id, &home.step))
+    let asked = try #require(ask(&test, first, of: client, id, from: Self.moa).invoked)
+    test.kernel.forward(asked, asked.message, to: second, &test.step)
+    var passed: Request?
+    for case .invoke(let request) in test.taken() { passed = request }
+    #expect(test.kernel.adopt(image, &test.step))
+    #expect(test.kernel.freeze(client, for: Self.moa, &test.step) != nil)
+    test.kernel.release(client, &test.step)
+    _ = test.taken()
+    test.kernel.reply(Message(reply: .ok), to: try #require(passed), &test.step)
+    let answers = sent(test.taken())
+    #expect(answers.map(\.header.server) == [second])
+    #expect(answers.first?.destination == place(of: Self.moa))
   }
 
   @Test("a client that knows of later forwards than the kernel where it comes goes on to the last")
@@ -130,7 +158,17 @@ struct AdoptedTests {
       #expect(asked.invoked?.transaction == TransactionID(id))
     }
 
-    // Nor has one that was begun before it was sent.
+    // A record that was here already told of all that was done here.
+    test = met()
+    let own = test.kernel.makeServer(.atMostOnce)
+    let known = ask(&test, own, of: client, TransactionID(5), from: Self.tui).invoked
+    test.kernel.reply(Message(reply: .ok), to: try #require(known), &test.step)
+    #expect(test.kernel.adopt(image, &test.step))
+    let next = ask(
+      &test, server, of: client, TransactionID(8), retransmitCount: 1, from: Self.tui)
+    #expect(next.invoked?.transaction == TransactionID(8))
+
+    // Nor has one been done that was begun before it was sent.
     test = met()
     #expect(test.kernel.adopt(image, &test.step))
     let begin = BeginTransaction(

@@ -174,6 +174,32 @@ struct MovedTests {
     #expect(response.header.function == .response && response.destination == place(of: tui))
   }
 
+  @Test("W3: a request at work is kept, whatever its client's kernel answers once it has moved")
+  func keptAtWork() throws {
+    var test = met([moa, tui, ruru])
+    let server = test.kernel.makeServer(.atMostOnce)
+    receive(&test, request(server, forwardCount: 1), from: tui)
+    // The client is a server itself, so it has no user.
+    let state = ProbeEntity.EntityState(
+      transaction: Self.id, entity: client, isAwaitingResponse: true, principal: "@moa"
+    ).message
+    for probe in sent(test.taken()) where TestKernel.probed(probe) == client {
+      answer(&test, probe, state, from: moa)
+    }
+    _ = try invocation(&test)
+    let told = NotifyServer(
+      server: server, client: client, transaction: Self.id, delivery: [], code: .entityMigrated)
+    receive(&test, told.mcb, from: moa)
+    // ruru, whose host is not known yet, is not believed about it.
+    for message in [ProbeEntity.Moved(client, to: ruru, principal: "@moa").message, state] {
+      let probe = sent(test.taken()).first { TestKernel.probed($0) == client }
+      guard let probe, case .peer(let kernel, _) = probe.destination else { continue }
+      answer(&test, probe, message, from: kernel)
+    }
+    #expect(test.kernel.kernel(of: client) == ruru)
+    #expect(test.kernel.clientStatus().map(\.server) == [server])
+  }
+
   @Test("W3: a forwarder from before the last forward is told so, and the client has its response")
   func forwarderAsks() throws {
     var test = met([moa, tui])
@@ -234,24 +260,71 @@ struct MovedTests {
     #expect(probes.contains(place(of: moa)))
   }
 
-  @Test("one whose kernel has ended is found on a third, when its request comes forwarded")
-  func onThird() {
-    var test = met([moa, tui, ruru])
-    let server = test.kernel.makeServer(.atMostOnce)
+  /// The client's request comes forwarded for 5 s, and each search for it is answered by ruru.
+  private func search(
+    _ test: inout TestKernel, for server: EntityID,
+    _ answerFirst: (inout TestKernel, Transmission) -> Void = { _, _ in }
+  ) {
     for _ in 0..<10 {
       receive(&test, request(server, forwardCount: 1), from: tui)
       test.run(for: .milliseconds(500)) { test, probe in
-        let entity = TestKernel.probed(probe)
-        if entity == .manager(of: ruru) {
+        switch TestKernel.probed(probe) {
+        case .manager(of: ruru):
           let locator = Locator(ipv4: 0x0A4D_0002, port: port(of: ruru))
           test.answerProbe(probe.header.transaction, of: ruru, host: "ruru", from: locator)
-        } else if entity == client && probe.destination != place(of: moa) {
+        case client where [.group(.managerGroup), place(of: ruru)].contains(probe.destination):
+          answerFirst(&test, probe)
           answer(&test, probe, state(of: client), from: ruru)
+        default: break
         }
       }
     }
+  }
+
+  @Test(
+    "one whose kernel has ended is found on another, when its request comes forwarded",
+    arguments: [false, true])
+  func onThird(hasMoved: Bool) {
+    let weka = KernelID(0x0A4D_0005)
+    var test = met([moa, tui, ruru, weka])
+    let server = test.kernel.makeServer(.atMostOnce)
+    if hasMoved {
+      let header = request(.manager(of: moa), of: test.kernel.manager)
+      let probe = Transmission(to: place(of: moa), header)
+      answer(&test, probe, ProbeEntity.Moved(client, to: weka).message, from: moa)
+      #expect(test.kernel.kernel(of: client) == weka)
+    }
+    search(&test, for: server)
     #expect(test.kernel.kernel(of: client) == ruru)
     #expect(test.kernel.clientStatus().map(\.server) == [server])
+  }
+
+  @Test("one whose kernel answers when it is sought is not where another says")
+  func soughtAnswers() {
+    var test = met([moa, tui, ruru])
+    let server = test.kernel.makeServer(.atMostOnce)
+    var searches = 0
+    search(&test, for: server) { test, probe in
+      searches += 1
+      answer(&test, probe, Message(reply: .busy), from: moa)
+    }
+    #expect(searches > 2)
+    #expect(test.kernel.kernel(of: client) == moa)
+  }
+
+  @Test("of a forwarded request, who asks is told: its forwarder or the client itself")
+  func told() throws {
+    var test = met([moa, tui])
+    let server = test.kernel.makeServer(.atMostOnce)
+    _ = try invoked(&test, request(server, forwardCount: 1), from: tui)
+    for asker in [tui, moa, tui] {
+      receive(&test, request(server, retransmitCount: 1, forwardCount: 1), from: asker)
+      let answers = sent(test.taken())
+      #expect(answers.map(\.destination) == [place(of: asker)])
+      #expect(
+        answers.map(\.header.mcb.code)
+          == [asker == moa ? Management.notifyClient : Management.notifyRemoteClient])
+    }
   }
 
   @Test("what is said as to a forwarder is for the client that asks that kernel itself")
