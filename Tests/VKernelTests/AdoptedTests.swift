@@ -86,6 +86,29 @@ struct AdoptedTests {
     #expect(again.invoked == nil && again.told == .ok)
   }
 
+  @Test("a forwarder whose record gives way to that of a client that leaves has nothing here")
+  func giveBack() throws {
+    var home = met([Self.tui], id: Self.moa, host: "moa")
+    let client = home.kernel.makeClient(user: "ann")
+    let id = home.send(from: client, to: EntityID(kernel: Self.tui, discriminator: 20))
+    let image = try #require(home.kernel.freeze(client, for: TestKernel.id, &home.step))
+    var test = met()
+    let server = test.kernel.makeServer(.atMostOnce)
+    let asked = ask(&test, server, of: client, id, forwardCount: 1, from: Self.tui).invoked
+    #expect(test.kernel.adopt(image, &test.step))
+    #expect(test.kernel.freeze(client, for: Self.moa, &test.step) != nil)
+    test.kernel.release(client, &test.step)
+    test.kernel.reply(Message(reply: .ok), to: try #require(asked), &test.step)
+    test.run(for: .seconds(60)) { _, _ in }
+    #expect(test.kernel.clientStatus().isEmpty)
+    // More kernels come than are known at once: those with nothing under way go.
+    for number: UInt16 in 1000..<6000 {
+      let other = KernelID(0x0B00_0000 + UInt32(number))
+      test.receive(from: other.rawValue, to: .manager(of: TestKernel.id), at: number)
+    }
+    #expect(!test.kernel.peerStatus(at: test.step.now).contains { $0.kernel == Self.tui })
+  }
+
   @Test("the server that a request was passed to here answers it, its client having come and gone")
   func passedOnThenMoved() throws {
     var home = met([TestKernel.id], id: Self.moa, host: "moa")
