@@ -13,8 +13,8 @@ struct TestKernel: ~Copyable {
 
   static let id = KernelID(0x0A4D_0001)
 
-  init(firstNumber: UInt32 = 16) {
-    kernel = Kernel(id: Self.id, host: "kea", entropy: 1, firstNumber: firstNumber)
+  init(id: KernelID = Self.id, host: String = "kea", firstNumber: UInt32 = 16) {
+    kernel = Kernel(id: id, host: host, entropy: 1, firstNumber: firstNumber)
     step.now = .init(nanoseconds: 1_000_000_000)
   }
 
@@ -40,15 +40,16 @@ struct TestKernel: ~Copyable {
     return codes
   }
 
+  @discardableResult
   mutating func send(
     from client: EntityID, to server: EntityID, near: EntityID? = nil, limit: TimeSpan? = nil
-  ) {
+  ) -> TransactionID {
     var mcb = MessageControlBlock(code: 0x7701)
     if let near {
       mcb.flags = .coResident
       mcb.coResident = near
     }
-    kernel.send(Message(mcb), from: client, to: server, limit: limit, &step)
+    return kernel.send(Message(mcb), from: client, to: server, limit: limit, &step)
   }
 
   /// Sends and answers at once, as most servers do.
@@ -94,13 +95,19 @@ struct TestKernel: ~Copyable {
     _ probe: Transmission, transaction: TransactionID, at port: UInt16 = 61044
   ) {
     guard let entity = Self.probed(probe) else { return }
-    let message = ProbeEntity.EntityState(
-      transaction: transaction, entity: entity, isAwaitingResponse: true, principal: "ann@moa"
-    ).message
+    let state = ProbeEntity.EntityState(
+      transaction: transaction, entity: entity, isAwaitingResponse: true, principal: "ann@moa")
+    answer(probe, state.message, from: entity.kernel, at: port)
+  }
+
+  /// Answers a probe as the manager of another kernel.
+  mutating func answer(
+    _ probe: Transmission, _ message: Message, from kernel: KernelID, at port: UInt16
+  ) {
     let header = PacketHeader(
       function: .response, client: probe.header.client, transaction: probe.header.transaction,
-      server: .manager(of: entity.kernel), mcb: message.mcb)
-    receive(header, message.segment, from: entity.kernel, at: port)
+      server: .manager(of: kernel), mcb: message.mcb)
+    receive(header, message.segment, from: kernel, at: port)
   }
 
   /// The entity that a packet asks for.

@@ -212,7 +212,8 @@ extension Kernel {
     // Only the kernel of a client is believed about it.
     guard let probe = takeProbe(header.transaction, from: peer) else { return }
     withPeer(peer, at: step.now) { $0.roundTrip.addNetworkSample(step.now - probe.sentAt) }
-    guard let record = records[probe.record] else { return }
+    // Of a request at work, it was only asked where its client is.
+    guard let record = records[probe.record], record.isAwaitingProbe else { return }
     if message.reply == .entityMigrated {
       guard self.kernel(of: record.client) != peer else { return dropRecord(probe.record) }
       return self.probe(probe.record, record, &step)

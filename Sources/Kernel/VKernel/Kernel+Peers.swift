@@ -173,7 +173,7 @@ extension Kernel {
   mutating func setRecord(
     _ record: ServerTransaction, _ key: RecordKey, of peer: KernelID, at now: Time
   ) {
-    records[key] = record
+    if let old = records.updateValue(record, forKey: key) { peers[old.peer]?.records.remove(key) }
     withPeer(peer, at: now) { _ = $0.records.insert(key) }
   }
 

@@ -165,6 +165,7 @@ public struct ServerTransaction: Sendable {
     if state == .discarded { wakeAt = max(wakeAt, now + Timing.begunKept) }
   }
 
+  public var isAwaitingProbe: Bool { state == .awaitingProbe }
   public var isProcessing: Bool { state == .processing }
   /// Whether its server has not been given the request yet, or works on it.
   public var isOpen: Bool { state == .processing || state == .receiving || state == .awaitingProbe }
