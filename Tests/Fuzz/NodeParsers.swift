@@ -1,4 +1,6 @@
 import Fixtures
+import Replaying
+import Synchronization
 import VNode
 import VProtocol
 import VRuntime
@@ -18,15 +20,24 @@ extension Parser {
     let machine = FakeMachine(kernel: KernelID(0x0A4D_0001))
     let node = Node(host: "kea", machine: machine, secret: nil)
     serve(node)
-    return take(bytes, in: node, machine) { body, _ in
-      var writer = SegmentWriter()
-      writer.octets(body)
-      let covered =
-        body.count > 10 && body[10] & 0x80 != 0
-        ? min(PacketHeader.byteCount, body.count) : body.count
-      writer.integer(Checksum.of(body.span.bytes, count: covered))
-      return writer.bytes
-    }
+    return take(bytes, in: node, machine, addChecksum)
+  }
+
+  private static func addChecksum(_ body: [UInt8], _ address: UInt8) -> [UInt8] {
+    var writer = SegmentWriter()
+    writer.octets(body)
+    let covered =
+      body.count > 10 && body[10] & 0x80 != 0
+      ? min(PacketHeader.byteCount, body.count) : body.count
+    writer.integer(Checksum.of(body.span.bytes, count: covered))
+    return writer.bytes
+  }
+
+  /// A recording: a fresh kernel replays it, or it is refused.
+  static let recordings = Parser(name: "recordings") { bytes in
+    guard var replay = try? Replay(bytes) else { return .refused }
+    while let record = try? replay.next() { _ = record }
+    return replay.count > 1 ? .parsed : .refused
   }
 
   /// Sealed packets: those of another node, changed by the input, and the input itself.
@@ -95,6 +106,24 @@ extension Parser {
     samples.append(list(Fixture.clear.map(\.body)))
     return samples
   }()
+
+  /// What a node records to which one packet comes, or all of them.
+  static let recordingSamples: [[UInt8]] = packetSamples.map { sample in
+    let recording = Recording()
+    let machine = FakeMachine(kernel: KernelID(0x0A4D_0001))
+    let node = Node(host: "kea", machine: machine, secret: nil, recorder: recording.take)
+    serve(node)
+    _ = take(sample, in: node, machine, addChecksum)
+    return recording.octets.withLock { $0 }
+  }
+
+  private final class Recording: Sendable {
+    let octets = Mutex<[UInt8]>([])
+    func take(_ record: [UInt8]) -> Bool {
+      octets.withLock { $0 += record }
+      return true
+    }
+  }
 
   /// No change at all is the sound packet.
   static let sealedSamples: [[UInt8]] = [list([[0]]), list([[0], [0], [0, 0, 1]])]

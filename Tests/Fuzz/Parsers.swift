@@ -19,6 +19,7 @@ struct Parser: Sendable {
       packets,
     ],
     "sealed": [Parser(name: "Trailer", run: trailer), sealedPackets],
+    "recordings": [recordings],
     "operations": [Parser(name: "Notify", run: notify)] + operations.map { operation($0) },
     "answers": answers.map { answer($0) },
     "attach": [attach],
