@@ -3,11 +3,26 @@
 
 It joins a cluster over UDP under the cluster's key. It answers probes, has a directory of its
 own, serves a clock under a prefix that it claims, keeps a member of groups, and is a client of
-the other hosts' servers. Its commands are lines on its input; each is answered by a line of JSON.
+the other hosts' servers.
 
     python3 node.py --host hut --address 10.77.0.4 --key /etc/v/cluster.key
-    read storage/kea/hello
-    run moa 'hostname; exit 3'
+
+Its commands are lines on its input, in words as a shell has them. Each is answered by a line of
+JSON: {"value": ...}, or {"failure": "words"}. They act for the user ann of this host.
+
+    hosts COUNT         the names of the other hosts, sorted; waits up to 10 s for so many
+    time HOST           its clock: nanoseconds since 1970
+    digest              whether another directory has the same table; waits up to 10 s for that
+    read NAME, sum NAME, list NAME
+                        a file's text; the SHA-256 of its octets in hex; the names in a context
+    write NAME COUNT    writes so many octets; their SHA-256 in hex
+    serve PREFIX        claims a prefix with the text "clock" in it; withdraw PREFIX gives it up
+    run HOST COMMAND    a program: its name (program), what it wrote (out, err), its end (status)
+    select              the hosts that would run a program, sorted
+    make GROUP          makes a group here
+    join GROUP          makes a member of this host; its name
+    messages            what that member was told, in order: from, text
+    send GROUP TEXT     what each member answered, by its name
 
 Comments name the page, and the section of it, that a part is from. What is left out, for one
 cluster on one network: IPv6, several places of a kernel, Forward, entities that move, priorities
@@ -1348,13 +1363,16 @@ class NodeServer(Server):
 
     def FindNode(self, request):
         if request.segment not in (b"", self.node.host.encode()):
-            return None
+            if request.through_group:
+                return None
+            raise Failure("notFound")
         return reply(request, self.node.host.encode(), server=self.entity,
                      wallClock=time.time_ns())
 
     def QueryNode(self, request):
         up = (time.time_ns() - self.node.started_at) // 1_000_000
-        lines = f"host {self.node.host}\nkernel {self.node.kernel:08x}\nsealing sealed\n"
+        lines = f"host {self.node.host}\n"
+        lines += f"kernel {ipaddress.IPv4Address(self.node.kernel)}\nsealing sealed\n"
         return reply(request, (lines + f"uptime_ms {up}\n").encode())
 
     def EchoSegment(self, request):
@@ -1402,10 +1420,10 @@ def parse_descriptor(octets):
 class TextManager(Server):
     """Texts of functions, below prefixes. A text is made when it is opened."""
 
-    def __init__(self, node):
+    def __init__(self, node, directory):
         super().__init__(node, node.entity())
         self.contexts, self.instances = {}, {}      # number: {name: function}
-        self.inodes = {}
+        self.inodes, self.QueryName = {}, directory.QueryName
         node.serve(self)
 
     def add(self, texts):
@@ -1444,14 +1462,13 @@ class TextManager(Server):
                     return context, name
         raise Failure("invalidContext")
 
-    def QueryName(self, request):
-        raise Failure("illegalRequest")
-
     def QueryObject(self, request):
         return reply(request, self.describe(*self.find(request)))
 
     def CheckAccess(self, request):
         self.find(request)
+        if request.mask > 7:
+            raise Failure("badArguments")
         if request.mask & 2:
             raise Failure("noPermission")
         return reply(request)
@@ -1525,9 +1542,11 @@ class Member(Server):
 
     def GroupMessage(self, request):
         sender, words = take_text(request.segment)
+        if len(words) > 700 or re.search("[\0-\x08\n-\x1f\x7f-\x9f]", words.decode()):
+            raise Failure("badArguments")     # so is what is no UTF-8
         if request.marks & FULL_ROOT == 0 or request.principal.split("@")[0] != "root":
             sender = request.principal
-        self.messages.append({"from": sender, "text": words.decode("utf-8", "replace")})
+        self.messages.append({"from": sender, "text": words.decode()})
         return reply(request, text(self.name) + b"taken", outcome=0)
 
 
@@ -1671,7 +1690,7 @@ class Program:
     def __init__(self, node):
         self.node, self.member = node, None
         self.directory, self.node_server = Directory(node), NodeServer(node)
-        self.times, self.texts = TimeServer(node), TextManager(node)
+        self.times, self.texts = TimeServer(node), TextManager(node, self.directory)
         self.groups = GroupServer(node)
         self.claim(f"host/{node.host}", {b"time": self.clock})
 

@@ -318,7 +318,8 @@ extension LabTests {
           name=$(v run --any --detach sleep 3602) && echo $name
           await "v ps ${name%%/*} | grep -q '^$name .*running'" # it is a part of its host's load
         done)
-        sed 's,/.*,,' <<<"$names" | sort | uniq -c
+        # Linux's own load counts too, and changes meanwhile.
+        sed 's,/.*,,' <<<"$names" | sort | uniq -c | awk '$1 > 2 { print $2 }'
         v kill -s KILL $names
         v run --each sh -c 'echo one; echo two; [ $(hostname) = kea ] || exit 3' | sort; \
         echo ${PIPESTATUS[0]}
@@ -330,8 +331,8 @@ extension LabTests {
         """, limit: .seconds(30))
       #expect(
         outcome.output == """
-                5 kea
-                5 moa
+          kea
+          moa
           kea: one
           kea: two
           moa: one

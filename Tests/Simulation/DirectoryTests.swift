@@ -228,6 +228,20 @@ struct DirectoryTests {
     #expect(code(CheckAccess(root, mask: 2)) == .noPermission)
     #expect(code(CheckAccess(root, mask: 5)) == .ok)
   }
+
+  @Test("what others have interpreted of a name may end in front of a slash or behind it")
+  func index() throws {
+    let simulator = Simulator(seed: 6)
+    let kea = try ClaimingHost("kea", in: simulator)
+    simulator.run(for: .seconds(1))
+    for (octets, index, expected) in [
+      ("top/storage", 3, ReplyCode.ok), ("top/storage", 4, .ok), ("top/storage/kea/hello", 3, .ok),
+      ("top/", 3, .ok), ("/storage", 0, .notFound), ("top//storage", 3, .notFound),
+    ] {
+      let name = ContextName(kea.directory.nameSpace.root, Array(octets.utf8), index: index)
+      #expect(kea.code(of: QueryObject(name), simulator) == expected, "\(octets), \(index)")
+    }
+  }
 }
 
 extension Answer {

@@ -217,6 +217,8 @@ final class SimulatedMachine: Machine, @unchecked Sendable {
     }
   }
 
+  var isAsleep: Bool { sleepsSince != nil }
+
   /// Stops the host until it wakes up; what is sent to it is lost.
   ///
   /// Its clock stands still, unless it counts sleep.

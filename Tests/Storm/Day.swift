@@ -23,7 +23,10 @@ final class Day: @unchecked Sendable {
   private let seed: UInt64
   private var generator: SeededGenerator
   private var left: Int
-  private var running: [String: StormHost] = [:]
+  private(set) var running: [String: StormHost] = [:]
+  /// The servers that move, wherever they are.
+  private var movers: [Mover] = []
+  private static let moversMax = 8
   /// The servers of all boots, of which some have ended.
   private var known: [[EntityID]] = Ledger.Kind.allCases.map { _ in [] }
   private var addresses: UInt32 = 0
@@ -78,7 +81,8 @@ final class Day: @unchecked Sendable {
 
   func anyKind() -> Ledger.Kind {
     switch below(100) {
-    case ..<45: .worker
+    case ..<35: .worker
+    case ..<47: .mover
     case ..<62: .reader
     case ..<72: .process
     case ..<90: .forwarder
@@ -91,6 +95,9 @@ final class Day: @unchecked Sendable {
   func anyEntity(_ kind: Ledger.Kind) -> EntityID {
     let all = known[Ledger.Kind.allCases.firstIndex(of: kind)!]
     if below(50) == 0 { return all[below(all.count)] }
+    if kind == .mover {
+      return movers.isEmpty ? all[below(all.count)] : movers[below(movers.count)].entity
+    }
     let host = anyHost()
     return running[host]?.entity(kind) ?? all[below(all.count)]
   }
@@ -122,13 +129,16 @@ final class Day: @unchecked Sendable {
     boots += 1
     let host = StormHost(node, self)
     running[name] = host
+    if movers.count < Self.moversMax { movers.append(Mover(host, self)) }
     for (index, kind) in Ledger.Kind.allCases.enumerated() {
-      known[index].append(host.entity(kind))
+      known[index].append(kind == .mover ? movers.last!.entity : host.entity(kind))
     }
     host.start()
   }
 
   private func crash(_ name: String) {
+    for mover in movers where mover.host === running[name] && !mover.isMoving { mover.end() }
+    movers.removeAll(where: \.hasEnded)
     running[name]?.end()
     running[name] = nil
     simulator.crash(name)
@@ -141,10 +151,9 @@ final class Day: @unchecked Sendable {
 
   private func happens(_ what: String) { strikes[what, default: 0] += 1 }
 
-  /// Something happens.
-  ///
-  /// The move of an entity to another host will be one more case.
+  /// Something happens, and entities move.
   private func strike() {
+    move()
     let name = anyHost()
     let other = Self.names.first { $0 != name && below(2) == 0 } ?? Self.names[0]
     let machine = simulator.machine(name)
@@ -182,6 +191,19 @@ final class Day: @unchecked Sendable {
       machine.locator = anyAddress()
       running[name]!.node.announce()
     default: heal()
+    }
+  }
+
+  private func move() {
+    // A clear packet does not tell which kernel sent it, other than by what is known of its client.
+    guard secret != nil else { return }
+    for _ in 0..<below(4) {
+      let name = anyHost()
+      let isMoving =
+        below(2) == 0 && !movers.isEmpty
+        ? movers[below(movers.count)].move(to: name)
+        : running[anyHost()]?.moveClient(to: name) ?? false
+      if isMoving { happens("move") }
     }
   }
 
@@ -232,12 +254,12 @@ final class Day: @unchecked Sendable {
   private func checkTables() {
     count(true, max)
     for (name, host) in running {
-      let servers = host.serversMade
+      let servers = host.serversMade + movers.count { $0.host === host }
       for (table, count) in host.node.tableCounts {
         let limit =
           switch table {
           case "records", "probes", "transactions", "completions", "descriptors": 0
-          case "entities": servers + StormHost.clientsMax
+          case "entities": servers + host.clients.count
           case "procedures": servers
           case "groups": 1
           case "peers", "places": boots

@@ -7,6 +7,8 @@ final class Ledger {
   enum Kind: CaseIterable {
     /// A procedure that executes each request once.
     case worker
+    /// The same, of a server that moves from host to host.
+    case mover
     /// A procedure without records: every request may be repeated.
     case reader
     /// A message process: one request at a time.
@@ -29,7 +31,8 @@ final class Ledger {
   struct Transaction {
     var kind: Kind
     var client: EntityID
-    var user: String
+    /// Who it is for: a client that has moved may have become a user of the host where it is.
+    var users: [String]
     var bytes: Int
     var answerBytes: Int
     var end = End.open
@@ -52,11 +55,11 @@ final class Ledger {
   private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
 
   func start(
-    _ kind: Kind, of client: EntityID, _ user: String, bytes: Int, answerBytes: Int
+    _ kind: Kind, of client: EntityID, _ users: [String], bytes: Int, answerBytes: Int
   ) -> Int {
     transactions.append(
       Transaction(
-        kind: kind, client: client, user: user, bytes: bytes, answerBytes: answerBytes))
+        kind: kind, client: client, users: users, bytes: bytes, answerBytes: answerBytes))
     open += 1
     return transactions.count - 1
   }
@@ -93,7 +96,7 @@ final class Ledger {
       if all[request.server]! > 1, !transactions[number].hasSlept {
         violate(number, "executed twice by \(request.server)")
       }
-    case .worker, .process, .forwarder:
+    case .worker, .mover, .process, .forwarder:
       if all.values.reduce(0, +) > 1 { violate(number, "executed \(all)") }
     }
     if case .code(let code) = transactions[number].end, Self.promisesNothingDone(code) {
@@ -115,7 +118,7 @@ final class Ledger {
       violate(number, "wrong octets came to \(request.server), \(segment.count) of them")
     }
     if request.client != transaction.client { violate(number, "came from another client") }
-    if transaction.kind != .reader, "\(request.principal!)" != transaction.user {
+    if transaction.kind != .reader, !transaction.users.contains("\(request.principal!)") {
       violate(number, "came as \(request.principal!)")
     }
     return number
@@ -147,6 +150,7 @@ final class Ledger {
     }
   }
 
+  func noteUser(_ user: String, of number: Int) { transactions[number].users.append(user) }
   func noteSleep(_ number: Int) { transactions[number].hasSlept = true }
 
   /// The client has ended, or its host.

@@ -58,6 +58,7 @@ final class StormHost: @unchecked Sendable {
   func entity(_ kind: Ledger.Kind) -> EntityID {
     switch kind {
     case .worker: worker
+    case .mover: .none
     case .reader: reader
     case .process: process!.entity
     case .forwarder: forwarder
@@ -72,10 +73,22 @@ final class StormHost: @unchecked Sendable {
     worker = makeServer { [unowned self] request in work(on: request) }
   }
 
+  /// One of its clients that waits for an answer goes to another host.
+  func moveClient(to name: String) -> Bool {
+    let waiting = clients.filter(\.isWaiting)
+    return waiting.isEmpty ? false : waiting[day.below(waiting.count)].move(to: name)
+  }
+
+  func remove(_ client: StormClient) { clients.removeAll { $0 === client } }
+  func add(_ client: StormClient) { clients.append(client) }
+
   func noteSleep() { for client in clients { client.noteSleep() } }
 
   /// The host crashes: nobody hears of what its clients had asked for.
-  func end() { for client in clients { client.end() } }
+  func end() {
+    for client in clients { client.end() }
+    clients = []
+  }
 
   private func makeServer(
     knowsPrincipals: Bool = true, _ procedure: @escaping Procedure
@@ -110,23 +123,30 @@ final class StormHost: @unchecked Sendable {
 ///
 /// `@unchecked Sendable`: the simulator is one thread.
 final class StormClient: @unchecked Sendable {
-  private unowned let host: StormHost
+  private var host: StormHost
   private unowned let day: Day
   private let user: String
   private var entity: EntityID
+  /// The hosts where its entity has been: its principal may be of any of them, since nobody can
+  /// vouch for it once its home has ended.
+  private var hosts: [String]
+  private var isMoving = false
   private var current: Int?
 
   init(_ host: StormHost, _ day: Day, _ user: String) {
     (self.host, self.day, self.user) = (host, day, user)
     entity = host.node.makeClient(user: user)
+    hosts = [host.node.host]
   }
+
+  var isWaiting: Bool { current != nil && !isMoving }
 
   func run() {
     guard day.takesOne() else { return }
     let kind = day.anyKind()
     let target = day.anyEntity(kind)
     let number = day.ledger.start(
-      kind, of: entity, "\(user)@\(host.node.host)", bytes: day.anySize(),
+      kind, of: entity, hosts.map { "\(user)@\($0)" }, bytes: day.anySize(),
       answerBytes: day.anySize())
     current = number
     let isPatient = day.below(20) != 0
@@ -141,6 +161,26 @@ final class StormClient: @unchecked Sendable {
     }
     // Some clients end while they wait.
     if day.below(200) == 0 { pause(day.below(10_000)) { [weak self] in self?.retire(number) } }
+  }
+
+  func move(to name: String) -> Bool {
+    let old = host
+    isMoving = day.move(entity, from: old, to: name) { [self] in settle($0) }
+    if isMoving {
+      old.remove(self)
+      // A member's record of a request to its group ends before the client has arrived.
+      noteSleep()
+    }
+    return isMoving
+  }
+
+  private func settle(_ place: StormHost?) {
+    host.remove(self)
+    guard let place else { return end() }
+    (host, isMoving) = (place, false)
+    host.add(self)
+    hosts.append(host.node.host)
+    if let current { day.ledger.noteUser("\(user)@\(host.node.host)", of: current) }
   }
 
   func noteSleep() {
@@ -165,10 +205,11 @@ final class StormClient: @unchecked Sendable {
   }
 
   private func retire(_ number: Int) {
-    guard current == number else { return }
+    guard current == number, !isMoving else { return }
     host.node.retire(entity)
     end()
     entity = host.node.makeClient(user: user)
+    hosts = [host.node.host]
     run()
   }
 

@@ -213,7 +213,7 @@ enum Samples {
             mode: .exchange), tail: 4096, note),
         operation(RenameObject(name, to: .none, [], mode: .replace), note + " to nothing"),
         operation(ReadLink(name), note),
-        operation(CheckAccess(name, mask: .max), note),
+        operation(CheckAccess(name, mask: 7), note),
         operation(QueryStore(name), note),
         operation(QueryAttribute(name, attribute: Array("user.a".utf8)), tail: 6, note),
         operation(ListAttributes(name), note),

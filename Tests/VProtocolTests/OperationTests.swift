@@ -115,11 +115,21 @@ struct OperationTests {
     }
   }
 
-  @Test("the rest of a name starts at its index")
+  @Test("the rest of a name starts at its index, behind a slash there unless that is in front")
   func rest() {
-    let name = ContextName(.none, Array("desk/fs".utf8), index: 5)
-    #expect(Array(name.rest) == Array("fs".utf8))
-    #expect(ContextName(.none).rest.isEmpty)
+    for (octets, index, expected) in [
+      ("desk/fs", 5, "fs"), ("desk/fs", 4, "fs"), ("desk//fs", 4, "/fs"), ("/fs", 0, "/fs"),
+      ("desk/", 4, ""), ("desk", 4, ""), ("", 0, ""),
+    ] {
+      let name = ContextName(.none, Array(octets.utf8), index: index)
+      #expect(Array(name.rest) == Array(expected.utf8), "\(octets), \(index)")
+    }
+  }
+
+  @Test("rights that there are not are refused", arguments: [8, 15, .max])
+  func unknownRights(mask: UInt32) {
+    let message = CheckAccess(ContextName(.none), mask: mask).message
+    #expect(throws: WireError.badField(.operation)) { try CheckAccess(parsing: message) }
   }
 
   @Test("a second name or a target beyond 4,096 octets is refused")

@@ -449,8 +449,10 @@ struct ServerTransactionTests {
         .request, Self.id, retransmitCount: 1, forwardCount: forwards)[0]
       let (header, bytes) = (packet.header, packet.bytes)
       if forwards > 0 {
+        // Its forwarder has not heard that it has come.
         #expect(
-          record.handleRequest(header, bytes.span.bytes, from: kernelN, at: after(1)) == .nothing)
+          record.handleRequest(header, bytes.span.bytes, from: kernelN, at: after(1))
+            == .notifyForwarder(kernelN, forwardCount: forwards, retransmitCount: 1))
       }
       // The client's own kernel asks, which does not know of the forwards.
       #expect(

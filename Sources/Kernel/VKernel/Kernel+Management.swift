@@ -31,41 +31,17 @@ extension Kernel {
     }
     switch header.mcb.code {
     case Management.notifyClient:
-      let notify = NotifyClient(parsing: header.mcb)
-      // Only the kernel that was asked knows.
-      guard let current = entities[notify.client]?.current, current.id == notify.transaction,
-        current.route == .peer(peer)
-      else { return }
-      if entities[notify.client]!.current!.isNews(notify) { noteAnswer(of: peer, at: step.now) }
-      if notify.code == .entityMigrated, let kernel = notify.movedTo {
-        return handleMigrated(notify.client, current.server, from: peer, to: kernel, &step)
-      }
-      var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
-      let action =
-        entities[notify.client]?.current?.handleNotify(
-          notify, at: step.now, roundTrip: &roundTrip) ?? .nothing
-      peers[peer]?.roundTrip = roundTrip
-      perform(action, of: notify.client, responding: nil, from: peer, &step)
+      handleNotify(NotifyClient(parsing: header.mcb), from: peer, &step)
     case Management.notifyRemoteClient:
-      let notify = NotifyClient(parsing: header.mcb)
-      let key = RecordKey(client: notify.client, member: .none)
-      // Only the kernel that the request was forwarded to knows.
-      guard let record = records[key], let target = record.forwarded?.target,
-        kernel(of: target) == peer
-      else { return }
-      if record.targetAskedAt != nil { noteAnswer(of: peer, at: step.now) }
-      if notify.code == .entityMigrated, let kernel = notify.movedTo {
-        handleMoved(ProbeEntity.Moved(target, to: kernel), from: peer, &step)
-      }
-      let action = records[key]!.handleRemoteNotify(notify, at: step.now)
-      perform(action, of: key, &step)
+      handleRemoteNotify(NotifyClient(parsing: header.mcb), from: peer, &step)
     case Management.notifyServer:
       let notify = NotifyServer(parsing: header.mcb)
       // Only the client's own kernel knows what has come.
       guard kernel(of: notify.client) == peer else { return }
       for member in [EntityID.none, notify.server] {
         let key = RecordKey(client: notify.client, member: member)
-        guard records[key] != nil else { continue }
+        guard let record = records[key] else { continue }
+        if notify.code == .entityMigrated { probe(key, record, &step) }
         let action = records[key]!.handleNotify(notify, at: step.now)
         perform(action, of: key, &step)
       }
@@ -75,6 +51,46 @@ extension Kernel {
       counters.packetsIgnored += 1
       refuse(header, .illegalRequest, to: peer, &step)
     }
+  }
+
+  /// A kernel says what became of a client's request.
+  private mutating func handleNotify(
+    _ notify: NotifyClient, from peer: KernelID, _ step: inout Step
+  ) {
+    // Only the kernel that was asked knows.
+    guard let current = entities[notify.client]?.current, current.id == notify.transaction,
+      current.route == .peer(peer)
+    else { return }
+    if entities[notify.client]!.current!.isNews(notify) { noteAnswer(of: peer, at: step.now) }
+    if notify.code == .entityMigrated, let kernel = notify.movedTo {
+      return handleMigrated(notify.client, current.server, from: peer, to: kernel, &step)
+    }
+    var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
+    let action =
+      entities[notify.client]?.current?.handleNotify(
+        notify, at: step.now, roundTrip: &roundTrip) ?? .nothing
+    peers[peer]?.roundTrip = roundTrip
+    perform(action, of: notify.client, responding: nil, from: peer, &step)
+  }
+
+  /// The same, of a request that was forwarded.
+  private mutating func handleRemoteNotify(
+    _ notify: NotifyClient, from peer: KernelID, _ step: inout Step
+  ) {
+    let key = RecordKey(client: notify.client, member: .none)
+    // Only the kernel that the request was forwarded to knows.
+    guard let record = records[key], let target = record.forwarded?.target,
+      kernel(of: target) == peer
+    else {
+      // Its client is here, and asks that kernel itself, which does not know that it has come.
+      return handleNotify(notify, from: peer, &step)
+    }
+    if record.targetAskedAt != nil { noteAnswer(of: peer, at: step.now) }
+    if notify.code == .entityMigrated, let kernel = notify.movedTo {
+      handleMoved(ProbeEntity.Moved(target, to: kernel), from: peer, &step)
+    }
+    let action = records[key]!.handleRemoteNotify(notify, at: step.now)
+    perform(action, of: key, &step)
   }
 
   func answerProbe(
@@ -161,6 +177,8 @@ extension Kernel {
   /// Probes the manager of a new client for its principal and its transaction.
   mutating func probe(_ key: RecordKey, _ record: ServerTransaction, _ step: inout Step) {
     let kernel = kernel(of: record.client)
+    // On its way it cannot be asked.
+    if frozen[record.client] != nil { return records[key]!.handleProbeBusy() }
     if kernel == id {
       // The request was forwarded back to the client's host: the client is local.
       guard let state = entityState(of: record.client) else { return }
@@ -213,7 +231,7 @@ extension Kernel {
 
   /// Asks all kernels for the one with `entity`; its answer also tells where it is.
   mutating func locate(_ entity: EntityID, _ step: inout Step) {
-    withPeer(entity.kernel, at: step.now) { $0.askedAt = step.now }
+    withPeer(kernel(of: entity), at: step.now) { $0.noteSought(at: step.now) }
     seek(entity, &step)
   }
 
@@ -246,7 +264,7 @@ extension Kernel {
   mutating func askForSign(of kernel: KernelID, _ step: inout Step) {
     let peer = peers[kernel]
     if let asked = peer?.askedAt, step.now < asked + Timing.retransmissionCap { return }
-    withPeer(kernel, at: step.now) { $0.askedAt = step.now }
+    withPeer(kernel, at: step.now) { $0.noteAsked(at: step.now) }
     guard let locator = peer?.locator else { return locate(.manager(of: kernel), &step) }
     challenge(kernel, at: locator, &step)
   }

@@ -63,8 +63,7 @@ extension Kernel {
       guard let current = entities[entry.client]?.current, current.route == .local
       else { continue }
       image.records[RecordKey(client: entry.client, member: .none)] = ServerTransaction(
-        client: entry.client, current.id,
-        forwardCount: max(current.forwardCount, current.server == entity ? 0 : 1), server: entity,
+        client: entry.client, current.id, forwardCount: current.heldForwardCount, server: entity,
         principal: principal(of: entry.client), from: id, at: now)
     }
   }
@@ -77,9 +76,9 @@ extension Kernel {
     guard current.route == .local, !current.server.isGroup else { return endPending(current) }
     let key = RecordKey(client: image.entity, member: .none)
     var record = ServerTransaction(
-      client: image.entity, current.id,
-      forwardCount: current.holder == current.server ? 0 : 1, server: current.holder,
-      principal: image.state.serverKind == nil ? image.principal : nil, from: kernel, at: now)
+      client: image.entity, current.id, forwardCount: current.heldForwardCount,
+      server: current.holder, principal: image.state.serverKind == nil ? image.principal : nil,
+      from: kernel, at: now)
     if let held = frozen[current.holder] {
       // That one moves too: either it has the request already, or it has not been given it.
       let entry = held.undelivered.last {
@@ -152,10 +151,8 @@ extension Kernel {
     record.shift(by: ahead)
     // It came from a client of the kernel that it leaves, or by way of this one.
     if record.peer == id { record.move(to: kernel(of: key.client)) }
-    if let known = records[key] {
-      guard record.replace(known) else { return }
-      dropRecord(key)
-    }
+    guard record.replace(records[key]) else { return }
+    dropRecord(key)
     setRecord(record, key, of: record.peer, at: step.now)
     if record.isProcessing { noteWork(of: entity, key, record.id) }
     armRecord(key)
@@ -187,8 +184,10 @@ extension Kernel {
     }
     entities[client]!.current!.forgetRoute()
     let key = RecordKey(client: client, member: .none)
-    if let record = records[key], record.id == old.id, !record.isDiscarded {
-      dropRecord(key)
+    if let record = records[key], record.id == old.id, record.isAhead(of: old) {
+      // Its forwarder may repeat the request.
+      records[key]!.sendOn(at: step.now)
+      armRecord(key)
       return takeOwnRecord(record, of: client, from: holder(of: record, key), &step)
     }
     // The kernel that was asked knows what became of it.

@@ -110,7 +110,7 @@ extension Kernel {
     }
     // For the first server at once; its clients' retransmissions look for the others.
     if peers[kernel]?.askedAt != step.now { seek(server, &step) }
-    peers[kernel]?.askedAt = step.now
+    peers[kernel]?.noteAsked(at: step.now)
     armClient(entry.client)
   }
 

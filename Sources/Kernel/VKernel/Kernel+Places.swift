@@ -31,15 +31,15 @@ extension Kernel {
     if Self.isMovable(server) { seek(server, &step) }
   }
 
-  /// Asks on all networks for the kernel of a client whose request another kernel forwarded.
+  /// Asks on all networks for a client whose request another kernel forwarded.
   ///
-  /// It may have moved since this kernel heard it, and only the forwarder knows where it is.
+  /// It, or its kernel, may have moved since this one heard it, and only the forwarder knows where.
   mutating func seekClient(of record: ServerTransaction, _ step: inout Step) {
     let kernel = kernel(of: record.client)
     guard record.peer != kernel, kernel != id, let peer = peers[kernel],
       max(peer.heardAt, peer.askedAt ?? peer.heardAt) + Timing.search <= step.now
     else { return }
-    locate(.manager(of: kernel), &step)
+    locate(Self.isMovable(record.client) ? record.client : .manager(of: kernel), &step)
   }
 
   /// Asks for a kernel, whose host is known now, where another kernel of that host was.

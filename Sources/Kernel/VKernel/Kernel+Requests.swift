@@ -44,7 +44,7 @@ extension Kernel {
     guard hasLeft || entities[header.server]?.serverKind != nil else {
       if !header.packetFlags.contains(.multicast) && !header.mcb.flags.contains(.datagram) {
         let known = records[RecordKey(client: header.client, member: .none)]?.id
-        let mayBeDone = known.map { $0 == header.transaction } ?? mayHaveHadRecord(header)
+        let mayBeDone = known.map { $0 == header.transaction } ?? mayBeDone(header)
         notifyClient(
           header.client, header.transaction, [], mayBeDone ? .outcomeUnknown : .nonexistentEntity,
           retransmitCount: header.retransmitCount,
@@ -109,10 +109,11 @@ extension Kernel {
     let roundTrip = withPeer(peer, at: step.now) { $0.roundTrip }
     let action: ServerTransaction.Action
     let isNews = records[key]?.isMissing(header) ?? true
-    if let old = records[key]?.peer {
-      action = records[key]!.handleRequest(header, packet, from: peer, at: step.now)
+    if let old = records[key]?.peer, !(records[key]!.isUnknown(header) && mayBeDone(header)) {
+      action = records[key]!.handleRequest(
+        header, packet, from: peer, clientKernel: kernel(of: header.client), at: step.now)
       if old != peer { moveRecord(key, from: old, at: step.now) }
-    } else if mayHaveHadRecord(header) {
+    } else if mayBeDone(header) {
       notifyClient(
         header.client, header.transaction, [], .outcomeUnknown,
         retransmitCount: header.retransmitCount,
@@ -144,7 +145,7 @@ extension Kernel {
   /// time when it was: the client's clock may have stood still, so no time tells.
   ///
   /// A forwarder repeats a request so only if this kernel has told it that it has the request.
-  private func mayHaveHadRecord(_ header: PacketHeader) -> Bool {
+  private func mayBeDone(_ header: PacketHeader) -> Bool {
     header.retransmitCount > 0 && !header.server.isGroup
   }
 
@@ -175,13 +176,15 @@ extension Kernel {
       notifyClient(
         record.client, record.id, received, code, retransmitCount: retransmitCount,
         forwardCount: record.forwardCount, to: record.peer, &step)
+    case .notifyForwarder(let peer, let forwardCount, let retransmitCount):
+      notifyClient(
+        record.client, record.id, [], .ok, retransmitCount: retransmitCount,
+        forwardCount: forwardCount, to: peer, &step)
+      respond(record.response?.blocks ?? [], acknowledge: false, record, &step)
     case .forward(let mask, let tellsClient):
       transmitForwarded(key, record, mask, tellsClient, &step)
     case .respond(let mask, let acknowledge):
-      if let response = record.response {
-        transmitResponse(response, mask, acknowledge, record, &step)
-        seekClient(of: record, &step)
-      }
+      respond(mask, acknowledge: acknowledge, record, &step)
     }
     armRecord(key)
   }
@@ -201,7 +204,7 @@ extension Kernel {
     }
     let isOfRecord =
       records[key].map {
-        $0.id == request.transaction && $0.isProcessing && $0.addressee == request.addressee
+        $0.id == request.transaction && $0.isProcessing && holder(of: $0, key) == server
       } ?? false
     if isOfRecord {
       let action = records[key]!.respond(message, by: server, at: step.now)
@@ -216,10 +219,11 @@ extension Kernel {
     }
   }
 
-  private func transmitResponse(
-    _ response: Message, _ mask: DeliveryMask, _ acknowledge: Bool, _ record: ServerTransaction,
-    _ step: inout Step
+  /// Sends blocks of the kept response, if there is one.
+  private mutating func respond(
+    _ mask: DeliveryMask, acknowledge: Bool, _ record: ServerTransaction, _ step: inout Step
   ) {
+    guard let response = record.response else { return }
     var header = responseHeader(
       response, record.client, record.id, by: record.responder, record.echoedRetransmitCount,
       record.forwardCount)
@@ -227,6 +231,7 @@ extension Kernel {
     if acknowledge { header.control.insert(.acknowledge) }
     // The response goes to the client's own kernel, whichever kernel forwarded the request.
     transmit(to: kernel(of: record.client), header, segment: response.segment, mask: mask, &step)
+    seekClient(of: record, &step)
   }
 
   private func responseHeader(

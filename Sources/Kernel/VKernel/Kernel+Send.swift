@@ -187,12 +187,7 @@ extension Kernel {
     if header.client == manager { return handleProbeAnswer(header, packet, from: peer, &step) }
     guard entities[header.client]?.current?.isAnswered(by: header) == true else {
       counters.packetsIgnored += 1
-      // One that has moved asks for it from where it is.
-      if header.control.contains(.acknowledge), kernel(of: header.client) == id {
-        notifyServer(
-          header.server, of: header.client, header.transaction, [], .responseDiscarded,
-          to: peer, &step)
-      }
+      refuseResponse(header, to: peer, &step)
       return
     }
     noteAnswer(of: peer, at: step.now)
@@ -202,6 +197,21 @@ extension Kernel {
         header, packet, at: step.now, roundTrip: &roundTrip) ?? .nothing
     peers[peer]?.roundTrip = roundTrip
     perform(action, of: header.client, responding: header, from: peer, &step)
+  }
+
+  /// A response came for which no client of this kernel waits.
+  ///
+  /// A client that has moved asks again from where it is, but perhaps another server than the one
+  /// that answers, after a forward.
+  private mutating func refuseResponse(
+    _ header: PacketHeader, to peer: KernelID, _ step: inout Step
+  ) {
+    let hasLeft = whereabouts.departure(of: header.client, from: id) != nil
+    guard hasLeft ? frozen[header.client] == nil : header.control.contains(.acknowledge)
+    else { return }
+    notifyServer(
+      header.server, of: header.client, header.transaction, [],
+      hasLeft ? .entityMigrated : .responseDiscarded, to: peer, &step)
   }
 
   /// Carries out an action of a client transaction.

@@ -65,9 +65,11 @@ extension Kernel {
     }
   }
 
-  /// Whether a kernel has ended, or does not answer.
+  /// Whether a kernel has ended, does not answer, or has never been heard.
   private func isSilentNow(_ kernel: KernelID, at now: Time) -> Bool {
-    guard !dead.contains(kernel), let peer = peers[kernel] else { return true }
+    guard !dead.contains(kernel), let peer = peers[kernel], peer.locator != nil else {
+      return true
+    }
     return peer.isSilent || peer.owesAnswer(for: Timing.search, at: now, woken: wokeAt)
   }
 
@@ -110,7 +112,7 @@ extension Kernel {
     let known = kernel(of: client)
     if known == peer { return true }
     guard known != id, Self.isMovable(client) else { return false }
-    if isSilentNow(known, at: step.now), peers[known] != nil || dead.contains(known) {
+    if isSilentNow(known, at: step.now), peers[known]?.locator != nil || dead.contains(known) {
       learn(client, on: peer, nil)
       return true
     }
@@ -118,7 +120,7 @@ extension Kernel {
     let question = withPeer(peer, at: now) { $0.ask(client, at: now) }
     guard let question, question.lastAt == now else { return false }
     if question.firstAt + Timing.silence <= now, question.count > Doubt.probesMax,
-      peers[known].map({ $0.answeredAt < question.firstAt }) ?? true
+      peers[known].map({ $0.answeredAt + Timing.silence <= now }) ?? true
     {
       learn(client, on: peer, nil)
       return true

@@ -275,13 +275,16 @@ public struct ClientTransaction: Sendable {
     to route: Route, holder: EntityID, isVouched: Bool, at now: Time, roundTrip: RoundTrip
   ) -> Action {
     self.route = route
-    if holder != server { (server, forwardCount) = (holder, max(1, forwardCount)) }
     self.holder = holder
+    (server, forwardCount) = (holder, heldForwardCount)
     if isVouched { (isBeginning, wasSent) = (true, false) }
     reception = nil
     (retries, pings, silentAttempts, echoed) = (0, 0, 0, nil)
     return sendAnew(at: now, roundTrip: roundTrip)
   }
+
+  /// The ForwardCount of the request as its holder has it, and is asked for it again.
+  public var heldForwardCount: UInt8 { holder == server ? forwardCount : max(1, forwardCount) }
 
   /// No server has been given the request after all.
   public mutating func takeBack() { wasSent = false }

@@ -34,6 +34,7 @@ extension ServerTransaction {
     response = nil
     reception = nil
     guard state == .processing, holder == server, addressee != server else {
+      isUnprobed = isUnprobed || state == .awaitingProbe
       state = .discarded
       wakeAt = now + Timing.recordKept
       return
@@ -47,9 +48,23 @@ extension ServerTransaction {
     wakeAt = now + Timing.orphan
   }
 
-  /// It has come with its server to a kernel that has a record of the client already; false if that
-  /// one is the newer.
-  public mutating func replace(_ known: ServerTransaction) -> Bool {
+  /// Whether it knows more of a request than its client, which has come to this kernel: the client
+  /// may have been told by a server that the request was forwarded to from here.
+  public func isAhead(of current: ClientTransaction) -> Bool {
+    guard state != .discarded else { return false }
+    return forwardCount + (state == .forwarded ? 1 : 0) >= current.heldForwardCount
+  }
+
+  /// Whether it says nothing about a request.
+  public func isUnknown(_ header: PacketHeader) -> Bool {
+    isForeign && header.transaction.isNewer(than: id)
+  }
+
+  /// It has come with its server to a kernel that has a record of the client already, or none;
+  /// false if that one is the newer.
+  public mutating func replace(_ known: ServerTransaction?) -> Bool {
+    isForeign = known?.isForeign ?? true
+    guard let known else { return true }
     if known.id == id {
       if known.state == .discarded { return true }
       guard known.state == .forwarded, known.forwardCount < forwardCount else { return false }

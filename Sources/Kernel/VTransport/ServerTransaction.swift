@@ -20,6 +20,9 @@ public struct ServerTransaction: Sendable {
     /// Ask the client's kernel for its current transaction and its principal.
     case probe
     case notifyClient(ReplyCode, received: DeliveryMask, retransmitCount: UInt8)
+    /// Tell a kernel that forwarded the request, and repeats it, that it has come; the client gets
+    /// the kept response, if there is one.
+    case notifyForwarder(KernelID, forwardCount: UInt8, retransmitCount: UInt8)
     /// Send the kept response: all blocks, or these.
     case respond(DeliveryMask, acknowledge: Bool)
     /// Send these blocks of the forwarded request to its next server, and tell the client, if it
@@ -43,6 +46,11 @@ public struct ServerTransaction: Sendable {
   public internal(set) var addressee: EntityID
   /// The server that answered, once there is an answer.
   public private(set) var responder: EntityID = .none
+  /// It came with its server to a kernel without a record of the client: a newer request may have
+  /// been done there.
+  var isForeign = false
+  /// The client has never been probed, although its record is not new.
+  var isUnprobed = false
   /// The client's principal, once probed.
   public internal(set) var principal: Principal?
   public internal(set) var wakeAt: Time
@@ -119,6 +127,7 @@ public struct ServerTransaction: Sendable {
     guard state == .responded || state == .discarded else { return }
     principal = begin.state.client
     response = nil
+    isForeign = false
     state = .discarded
     id = begin.transaction.previous
     wakeAt = now + Timing.begunKept
@@ -184,16 +193,19 @@ public struct ServerTransaction: Sendable {
     return .probe
   }
 
-  /// A packet of a request from a client with this record.
+  /// A packet of a request from a client with this record, which is on `clientKernel`, if not on
+  /// that of its id.
   public mutating func handleRequest(
-    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time
+    _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, clientKernel: KernelID? = nil,
+    at now: Time
   ) -> Action {
     if header.transaction == id {
       if header.forwardCount < forwardCount - forwardsHere {
         // It has been forwarded back since: the client, which knows only this kernel, asks again.
-        guard header.forwardCount == 0 || peer == client.kernel, reception == nil,
-          state != .discarded
-        else { return .nothing }
+        guard header.forwardCount == 0 || peer == clientKernel ?? client.kernel else {
+          return handleForwarder(header, peer, at: now)
+        }
+        guard reception == nil, state != .discarded else { return .nothing }
         self.peer = peer
       }
       if header.forwardCount <= forwardCount {
@@ -205,8 +217,23 @@ public struct ServerTransaction: Sendable {
     takeUp(header, packet, from: peer)
     // The answer to a probe under way is about this newer request as well.
     if state == .awaitingProbe { return .nothing }
+    if isUnprobed {
+      (state, isUnprobed, wakeAt) = (.awaitingProbe, false, now + Timing.beforeAnySample)
+      return .probe
+    }
     state = .receiving
     return askForMissing(header, at: now) ?? deliverOrWait(at: now)
+  }
+
+  /// The kernel that forwarded the request here before it was forwarded back repeats it: without
+  /// this record, or unless it is told, it would be taken anew.
+  private mutating func handleForwarder(
+    _ header: PacketHeader, _ peer: KernelID, at now: Time
+  ) -> Action {
+    guard Self.asksAgain(header) else { return .nothing }
+    if state == .responded { (checks, wakeAt) = (0, now + Timing.orphan) }
+    return .notifyForwarder(
+      peer, forwardCount: header.forwardCount, retransmitCount: header.retransmitCount)
   }
 
   /// The client's kernel answered a probe.
@@ -256,6 +283,7 @@ public struct ServerTransaction: Sendable {
 
   /// The client, which is of this kernel, asks the next server itself: only duplicates still come.
   public mutating func sendOn(at now: Time) {
+    isUnprobed = isUnprobed || state == .awaitingProbe
     state = .discarded
     isSentOn = true
     wakeAt = now + Timing.recordKept
@@ -368,6 +396,7 @@ public struct ServerTransaction: Sendable {
     isDelayed = header.control.contains(.delayResponse)
     isClientGone = false
     isSentOn = false
+    isForeign = false
     responder = .none
     self.peer = peer
     response = nil
@@ -382,7 +411,7 @@ public struct ServerTransaction: Sendable {
     _ header: PacketHeader, _ packet: RawSpan, from peer: KernelID, at now: Time
   ) -> Action {
     retransmitCount = header.retransmitCount
-    if header.forwardCount == 0 { self.peer = peer }
+    self.peer = peer
     switch state {
     case .awaitingProbe:
       _ = reception?.accept(header, packet)

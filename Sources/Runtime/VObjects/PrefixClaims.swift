@@ -180,6 +180,7 @@ public final class PrefixClaims: Sendable {
   /// leads to prefixes, this one among others; nil for any other name.
   public func answer(_ query: QueryName) -> QueryName.Answer? {
     let name = query.name.rest
+    let start = query.name.name.count - name.count
     let (prefixes, manager, lost, givenUp) = state.withLock {
       ($0.prefixes, $0.manager, $0.lost, $0.givenUp)
     }
@@ -191,7 +192,7 @@ public final class PrefixClaims: Sendable {
       let prefix = prefixes[longest]
       return QueryName.Answer(
         manager: manager, context: prefix.context,
-        prefixBytes: query.name.index + prefix.name.count, kind: .context)
+        prefixBytes: start + prefix.name.count, kind: .context)
     }
     let leads = prefixes.indices.contains {
       !lost.contains($0) && !givenUp.contains($0)
@@ -199,8 +200,7 @@ public final class PrefixClaims: Sendable {
     }
     guard leads else { return nil }
     return QueryName.Answer(
-      manager: manager, context: .none, prefixBytes: query.name.index + name.count,
-      kind: .sharedContext)
+      manager: manager, context: .none, prefixBytes: query.name.name.count, kind: .sharedContext)
   }
 
   /// Handles SpreadClaims, by which the directory of this host tells a manager of claims that are

@@ -131,10 +131,7 @@ extension FileServer {
 extension FileServer {
   func place(_ name: ContextName, _ turn: Turn) throws(StoreFailure) -> Place {
     let object = try enter(name.context, turn)
-    var rest = name.rest
-    // The slash behind the part that was interpreted before.
-    if name.index > 0 && rest.first == UInt8(ascii: "/") { rest = rest.dropFirst() }
-    let path = try RelativePath(rest)
+    let path = try RelativePath(name.rest)
     return Place(object: object, who: try credentials(object.export, turn), path: path)
   }
 

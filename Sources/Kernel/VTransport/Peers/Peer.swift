@@ -34,7 +34,9 @@ package struct Peer: Sendable {
   private var pendingSince: Time
   package private(set) var isSilent = false
   /// When a silent or unlocated peer was last asked for a sign of life.
-  package var askedAt: Time?
+  package private(set) var askedAt: Time?
+  /// Since when all kernels have been asked for it, or for what it is known to have.
+  private var soughtSince: Time?
   /// Why it is asked whether it is at its place, until it answers.
   package var doubt: Doubt?
   private var doubtedAt: Time?
@@ -95,7 +97,13 @@ package struct Peer: Sendable {
   package mutating func handleAnswer(at now: Time) {
     answeredAt = now
     isSilent = false
-    doubt = nil
+    (doubt, soughtSince) = (nil, nil)
+  }
+
+  package mutating func noteAsked(at now: Time) { askedAt = now }
+
+  package mutating func noteSought(at now: Time) {
+    (askedAt, soughtSince) = (now, soughtSince ?? now)
   }
 
   /// It is at a locator, and answers there.
@@ -146,7 +154,8 @@ package struct Peer: Sendable {
 
   /// Whether it has been asked for `span`, and has answered nothing since.
   package func owesAnswer(for span: TimeSpan, at now: Time, woken: Time) -> Bool {
-    pending > 0 && max(answeredAt, pendingSince, woken) + span <= now
+    guard pending == 0 else { return max(answeredAt, pendingSince, woken) + span <= now }
+    return soughtSince.map { max($0, woken) + span <= now } ?? false
   }
 
   /// Counts one more question about a client; nil if there are too many.

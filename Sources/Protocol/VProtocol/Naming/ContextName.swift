@@ -39,8 +39,11 @@ public struct ContextName: Equatable, Sendable {
     name = Array(message.segment[..<length])
   }
 
-  /// The part still to be interpreted.
-  public var rest: ArraySlice<UInt8> { name[index...] }
+  /// The part still to be interpreted, without the slash behind the part that was interpreted.
+  public var rest: ArraySlice<UInt8> {
+    let rest = name[index...]
+    return index > 0 && rest.first == UInt8(ascii: "/") ? rest.dropFirst() : rest
+  }
 
   /// `mcb` with the name fields set; the segment is the name and then `more`.
   func message(_ mcb: MessageControlBlock, more: [UInt8] = []) -> Message {

@@ -231,6 +231,7 @@ public struct CheckAccess: Operation {
   public init(parsing message: Message) throws(WireError) {
     name = try ContextName(parsing: message)
     mask = message.mcb[4]
+    guard mask <= 7 else { throw .badField(.operation) }
   }
   public var message: Message {
     name.message(Self.request.word(4, mask))
