@@ -52,13 +52,13 @@ let system: [Target] = [
   room("Kernel", "VTransport", ["VProtocol"]),
   room("Kernel", "VSealing", ["VProtocol"]),
   room("Kernel", "VKernel", ["VTransport", "VProtocol"]),
-  room("Kernel", "VRecording", ["VKernel", "VTransport", "VProtocol"]),
   room("Runtime", "VRuntime", ["VProtocol"]),
   room("Runtime", "VObjects", ["VRuntime", "VProtocol"]),
   room("Runtime", "VClient", ["VRuntime", "VProtocol"]),
   room("Runtime", "VStore", ["VRuntime", "VProtocol"]),
   .target(name: "CVLinux", path: "Sources/Linux/CVLinux"),
   room("Linux", "VLoop", ["VProtocol", "CVLinux"]),
+  room("Linux", "VRecording", ["VKernel", "VTransport", "VProtocol"]),
   room(
     "Linux", "VNode",
     [
@@ -110,8 +110,8 @@ let programs: [Target] = [
   program(
     "vnode",
     [
-      "VNode", "VSealing", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer",
-      "VLinuxStore",
+      "VNode", "VRecording", "VSealing", "VServers", "VObjects", "VKernelServers", "VDirectory",
+      "VFileServer", "VLinuxStore",
       "VTeamServer", "VMount", "VFuse", "VAttach", "VClient", "VKeeping", "VRuntime", "VProtocol",
       argumentParser,
       .product(name: "TOMLKit", package: "TOMLKit"),
@@ -154,8 +154,8 @@ let testing: [Target] = [
   tests(
     "VNodeTests",
     [
-      "VNode", "VLoop", "VTransport", "VRuntime", "VProtocol", "Fixtures", "NetworkFaults",
-      "Replaying",
+      "VNode", "VRecording", "VLoop", "VTransport", "VRuntime", "VProtocol", "Fixtures",
+      "NetworkFaults", "Replaying",
     ]),
   tests(
     "VMountTests",

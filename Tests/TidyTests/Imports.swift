@@ -47,8 +47,8 @@ struct ImportTable {
     case "VMount": return core.union(["VFuse", "VClient", "VRuntime", "VProtocol"])
     case "vnode":
       return system.union([
-        "VNode", "VSealing", "VKeeping", "VLinuxStore", "VServers", "VFuse", "VMount", "VAttach",
-        "VObjects", "VClient", "VStore", "VRuntime", "VProtocol",
+        "VNode", "VRecording", "VSealing", "VKeeping", "VLinuxStore", "VServers", "VFuse", "VMount",
+        "VAttach", "VObjects", "VClient", "VStore", "VRuntime", "VProtocol",
       ])
       .union(servers).union(Self.packages)
     case "VServers":

@@ -1,7 +1,7 @@
 import Glibc
 public import VKernel
 public import VProtocol
-import VRecording
+public import VRecording
 public import VRuntime
 import VTransport
 
