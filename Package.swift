@@ -58,9 +58,13 @@ let system: [Target] = [
   room("Runtime", "VStore", ["VRuntime", "VProtocol"]),
   .target(name: "CVLinux", path: "Sources/Linux/CVLinux"),
   room("Linux", "VLoop", ["VProtocol", "CVLinux"]),
+  room("Linux", "VRecording", ["VKernel", "VTransport", "VProtocol"]),
   room(
     "Linux", "VNode",
-    ["VKernel", "VTransport", "VSealing", "VRuntime", "VProtocol", "VLoop", "CVLinux"],
+    [
+      "VKernel", "VTransport", "VSealing", "VRecording", "VRuntime", "VProtocol", "VLoop",
+      "CVLinux",
+    ],
     linkerSettings: [.linkedLibrary("crypto")]),
   room("Linux", "VAttach", ["VRuntime", "VProtocol", "VLoop", "CVLinux"]),
   room("Linux", "VLinuxStore", ["VStore", "VRuntime", "VProtocol", "VLoop", "CVLinux"]),
@@ -106,8 +110,8 @@ let programs: [Target] = [
   program(
     "vnode",
     [
-      "VNode", "VSealing", "VServers", "VObjects", "VKernelServers", "VDirectory", "VFileServer",
-      "VLinuxStore",
+      "VNode", "VRecording", "VSealing", "VServers", "VObjects", "VKernelServers", "VDirectory",
+      "VFileServer", "VLinuxStore",
       "VTeamServer", "VMount", "VFuse", "VAttach", "VClient", "VKeeping", "VRuntime", "VProtocol",
       argumentParser,
       .product(name: "TOMLKit", package: "TOMLKit"),
@@ -123,7 +127,7 @@ let testing: [Target] = [
     name: "vfuzz",
     dependencies: [
       "VAttach", "VKeeping", "VNode", "VTeamServer", "VObjects", "VStore", "VTransport", "VRuntime",
-      "VProtocol", "Fixtures",
+      "VProtocol", "Fixtures", "Replaying",
     ],
     path: "Tests/Fuzz", swiftSettings: common),
   .target(name: "NetworkFaults", path: "Tests/NetworkFaults", swiftSettings: common),
@@ -131,8 +135,15 @@ let testing: [Target] = [
     name: "vstorm",
     dependencies: [
       "VNode", "VObjects", "VKernel", "VTransport", "VRuntime", "VProtocol", "NetworkFaults",
+      "Replaying",
     ],
     path: "Tests/Storm", swiftSettings: common),
+  .target(
+    name: "Replaying", dependencies: ["VRecording", "VKernel", "VProtocol"], path: "Tests/Replay",
+    sources: ["Replay.swift"], swiftSettings: common),
+  .executableTarget(
+    name: "vreplay", dependencies: ["Replaying", "VRecording", "VProtocol"], path: "Tests/Replay",
+    sources: ["Command.swift"], swiftSettings: common),
   .executableTarget(
     name: "vswitch", dependencies: ["NetworkFaults"], path: "Tests/Switch",
     swiftSettings: common),
@@ -142,7 +153,10 @@ let testing: [Target] = [
   tests("VSealingTests", ["VSealing"]),
   tests(
     "VNodeTests",
-    ["VNode", "VLoop", "VTransport", "VRuntime", "VProtocol", "Fixtures", "NetworkFaults"]),
+    [
+      "VNode", "VRecording", "VLoop", "VTransport", "VRuntime", "VProtocol", "Fixtures",
+      "NetworkFaults", "Replaying",
+    ]),
   tests(
     "VMountTests",
     ["VMount", "VFuse", "VClient", "VNode", "VDirectory", "VRuntime", "VProtocol"]),
@@ -161,7 +175,7 @@ let testing: [Target] = [
       "VFileServer",
       "VLinuxStore",
       "VObjects", "VStore", "VKernelServers", "VPipeServer", "VTeamServer", "VRAMServer",
-      "VGroupServer", "VProtocol", "NetworkFaults",
+      "VGroupServer", "VRecording", "VProtocol", "NetworkFaults", "Replaying",
     ]),
   tests(
     "Attack",

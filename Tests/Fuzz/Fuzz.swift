@@ -121,7 +121,8 @@ enum Fuzz {
       "suspend\n", "kill SIGTERM\n", "class guest\n", "size 24 80\n", "join a\n",
     ].map { Array($0.utf8) }
     return texts + Parser.attachSamples + Parser.keeperSamples + Parser.packetSamples
-      + Parser.sealedSamples + messages.map(Parser.bytes(of:)) + messages.map(\.segment)
+      + Parser.sealedSamples + Parser.recordingSamples + messages.map(Parser.bytes(of:))
+      + messages.map(\.segment)
       + Fixture.all.flatMap { [$0.bytes, $0.body, $0.message, Array($0.message.dropFirst(32))] }
   }
 }

@@ -1,4 +1,6 @@
 import Fixtures
+import Replaying
+import Synchronization
 import VNode
 import VProtocol
 import VRuntime
@@ -27,8 +29,11 @@ extension Parser {
 
   /// Clear packets, to which a sound trailer is added: the kernel sees every field.
   static let packets = Parser(name: "packets to a node") { bytes in
-    let node = NodeUnderTest.clear
-    return take(bytes, in: node) { body, choices in
+    takeClear(bytes, in: .clear)
+  }
+
+  private static func takeClear(_ bytes: [UInt8], in node: NodeUnderTest) -> Outcome {
+    take(bytes, in: node) { body, choices in
       var packet = body
       if choices & Choice.answer != 0 {
         let request = node.machine.request
@@ -41,6 +46,13 @@ extension Parser {
       packet += [UInt8](repeating: 0, count: Checksum.byteCount)
       return packet
     }
+  }
+
+  /// A recording: a fresh kernel replays it, or it is refused.
+  static let recordings = Parser(name: "recordings") { bytes in
+    guard var replay = try? Replay(bytes) else { return .refused }
+    while let record = try? replay.next() { _ = record }
+    return replay.count > 1 ? .parsed : .refused
   }
 
   /// Sealed packets: those of another node, changed by the input, and the input itself.
@@ -89,6 +101,23 @@ extension Parser {
     for fixture in Fixture.clear { samples.append(list([fixture.body], Choice.answer)) }
     return samples
   }()
+
+  /// What a node records to which one packet comes, or all of them.
+  static let recordingSamples: [[UInt8]] = packetSamples.map { sample in
+    let recording = Recording()
+    let node = NodeUnderTest(recorder: recording.take)
+    _ = takeClear(sample, in: node)
+    node.node.end()
+    return recording.octets.withLock { $0 }
+  }
+
+  private final class Recording: Sendable {
+    let octets = Mutex<[UInt8]>([])
+    func take(_ record: [UInt8]) -> Bool {
+      octets.withLock { $0 += record }
+      return true
+    }
+  }
 
   /// No change at all is the sound packet.
   static let sealedSamples: [[UInt8]] = [

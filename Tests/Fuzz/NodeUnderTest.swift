@@ -20,7 +20,7 @@ final class NodeUnderTest: @unchecked Sendable {
 
   static var clear: NodeUnderTest {
     if let clear = known.clear { return clear }
-    let clear = NodeUnderTest(secret: nil)
+    let clear = NodeUnderTest()
     known.clear = clear
     return clear
   }
@@ -43,9 +43,9 @@ final class NodeUnderTest: @unchecked Sendable {
   private static let own = KernelID(0x0A4D_0001)
   private static let other = KernelID(0x0A4D_0003)
 
-  private init(secret: [UInt8]?) {
+  init(secret: [UInt8]? = nil, recorder: (@Sendable ([UInt8]) -> Bool)? = nil) {
     machine = QuietMachine(kernel: Self.own)
-    node = Node(host: "kea", machine: machine, secret: secret)
+    node = Node(host: "kea", machine: machine, secret: secret, recorder: recorder)
     Self.serve(node)
     client = node.makeClient(user: "ann")
     machine.note(requestsOf: client)

@@ -38,6 +38,7 @@ struct Parser: Sendable {
       packets,
     ],
     "sealed": [Parser(name: "Trailer", run: trailer), sealedPackets],
+    "recordings": [recordings],
     "operations": [Parser(name: "Notify", ofMessage: notify)] + operations,
     "answers": answers,
     "attach": [attach],

@@ -34,6 +34,18 @@ final class Simulator {
   /// Every packet that arrived, as text: equal runs have equal traces.
   private(set) var trace: [String] = []
   var keepsTrace = false
+  /// What entered the kernel of each node that was started while `records` was set.
+  private(set) var recordings: [Recording] = []
+  var records = false
+
+  /// `@unchecked Sendable`: the simulator is one thread.
+  final class Recording: @unchecked Sendable {
+    private(set) var octets: [UInt8] = []
+    @Sendable func take(_ record: [UInt8]) -> Bool {
+      octets += record
+      return true
+    }
+  }
 
   init(seed: UInt64) {
     generator = SeededGenerator(seed: seed)
@@ -67,7 +79,11 @@ final class Simulator {
     let place = place ?? host
     let index = machines.firstIndex { $0.host == place } ?? machines.count
     let machine = SimulatedMachine(self, host: place, index: index)
-    let node = Node(host: host, machine: machine, secret: secret, version: version)
+    let recording = records ? Recording() : nil
+    if let recording { recordings.append(recording) }
+    let node = Node(
+      host: host, machine: machine, secret: secret, version: version,
+      recorder: recording?.take)
     machine.node = node
     if index < machines.count { machines[index] = machine } else { machines.append(machine) }
     return node

@@ -122,6 +122,7 @@ private final class Storm {
 
   init(seed: UInt64) throws {
     simulator = Simulator(seed: seed)
+    simulator.records = seed % 5 == 1
     generator = SeededGenerator(seed: seed)
     for host in Self.hosts {
       disks[host] = try ClaimingHost.disk(["big": Self.content(of: host), "log": []])
@@ -224,5 +225,7 @@ struct StormTests {
         #expect(server.kernel == other.node.id, "V_SEED=\(seed)")
       }
     }
+    #expect(simulator.recordings.count == (simulator.records ? storm.boots : 0))
+    for recording in simulator.recordings { try replay(recording.octets) }
   }
 }

@@ -1,5 +1,6 @@
 import NetworkFaults
 import Testing
+import VDirectory
 import VNode
 import VProtocol
 import VRuntime

@@ -1,4 +1,5 @@
 import NetworkFaults
+import Replaying
 import VKernel
 import VNode
 import VProtocol
@@ -14,6 +15,8 @@ final class Day: @unchecked Sendable {
   private static let endLimit = TimeSpan.seconds(60)
   /// Longer than anything is remembered that was not used.
   private static let calm = TimeSpan.seconds(120)
+  /// One day in so many is recorded, since that takes as long again; nothing moves then.
+  private static let recordedDays: UInt64 = 10
 
   let ledger = Ledger()
   let simulator: Simulator
@@ -41,6 +44,7 @@ final class Day: @unchecked Sendable {
     left = transactions
     // On most days the packets are sealed, as all are outside of simulations.
     secret = seed % 4 == 0 ? nil : [UInt8](repeating: 7, count: 32)
+    simulator.records = seed % Self.recordedDays == 2
   }
 
   func run() {
@@ -62,6 +66,7 @@ final class Day: @unchecked Sendable {
     simulator.run(for: Self.calm)
     checkTables()
     for name in Self.names { crash(name) }
+    checkRecordings()
   }
 
   // MARK: choices
@@ -191,7 +196,8 @@ final class Day: @unchecked Sendable {
 
   private func move() {
     // A clear packet does not tell which kernel sent it, other than by what is known of its client.
-    guard secret != nil else { return }
+    // A recording has no form for moves.
+    guard secret != nil, !simulator.records else { return }
     for _ in 0..<below(4) {
       let name = anyHost()
       let isMoving =
@@ -211,6 +217,18 @@ final class Day: @unchecked Sendable {
   private func wakeUp(_ machine: SimulatedMachine) {
     let milliseconds = below(4) == 0 ? below(25_000) : below(1000)
     simulator.schedule(after: .milliseconds(Int64(milliseconds))) { machine.wakeUp() }
+  }
+
+  /// What entered each kernel must make a fresh one do the same.
+  private func checkRecordings() {
+    for recording in simulator.recordings {
+      do throws(Replay.Failure) {
+        var replay = try Replay(recording.octets)
+        while try replay.next() != nil {}
+      } catch {
+        ledger.note("a kernel that enters the same does something else: \(error)")
+      }
+    }
   }
 
   // MARK: tables

@@ -8,8 +8,8 @@ struct ImportTable {
 
   /// None of these imports a server, and no server imports one of them, except the rows below.
   static let named: Set = [
-    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VSealing", "VKernel", "VRuntime", "VObjects",
-    "VClient",
+    "CVLinux", "CFuse3", "VProtocol", "VTransport", "VSealing", "VKernel", "VRecording", "VRuntime",
+    "VObjects", "VClient",
     "VStore", "VLoop", "VNode", "VAttach", "VLinuxStore", "VKeeping", "VLinuxPrograms", "VFuse",
     "VMount", "VServers", "VCommand", "VDoctor", "vnode", "vkeep", "v", "vbench",
   ]
@@ -26,12 +26,16 @@ struct ImportTable {
     case "VProtocol": return core
     case "VTransport", "VSealing": return core.union(["VProtocol"])
     case "VKernel": return core.union(["VTransport", "VProtocol"])
+    case "VRecording": return core.union(["VKernel", "VTransport", "VProtocol"])
     case "VRuntime": return core.union(["VProtocol"])
     case "VObjects", "VClient", "VStore": return core.union(["VRuntime", "VProtocol"])
     case "VLoop": return system.union(["VProtocol", "CVLinux"])
     case "VNode":
       return system.union(
-        ["VKernel", "VTransport", "VSealing", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
+        [
+          "VKernel", "VTransport", "VSealing", "VRecording", "VRuntime", "VProtocol", "VLoop",
+          "CVLinux",
+        ])
     case "VAttach": return system.union(["VRuntime", "VProtocol", "VLoop", "CVLinux"])
     case "VLinuxStore":
       return system.union(["VStore", "VRuntime", "VProtocol", "VLoop", "CVLinux"])
@@ -43,8 +47,8 @@ struct ImportTable {
     case "VMount": return core.union(["VFuse", "VClient", "VRuntime", "VProtocol"])
     case "vnode":
       return system.union([
-        "VNode", "VSealing", "VKeeping", "VLinuxStore", "VServers", "VFuse", "VMount", "VAttach",
-        "VObjects", "VClient", "VStore", "VRuntime", "VProtocol",
+        "VNode", "VRecording", "VSealing", "VKeeping", "VLinuxStore", "VServers", "VFuse", "VMount",
+        "VAttach", "VObjects", "VClient", "VStore", "VRuntime", "VProtocol",
       ])
       .union(servers).union(Self.packages)
     case "VServers":

@@ -1,6 +1,7 @@
 import Testing
 import VNode
 import VProtocol
+import VRecording
 import VRuntime
 
 @Suite("Trace of transactions")

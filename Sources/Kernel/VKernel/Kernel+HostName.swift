@@ -104,8 +104,8 @@ extension Kernel {
 
   /// Ends all transactions with other kernels, as if all of them had fallen silent.
   private mutating func leaveOthers(_ step: inout Step) {
-    for (client, entity) in entities {
-      guard case .peer? = entity.current?.route else { continue }
+    for client in entities.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+      guard case .peer? = entities[client]?.current?.route else { continue }
       finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
     }
     for key in Array(records.keys) where !isHere(key.client) { dropRecord(key) }

@@ -11,7 +11,7 @@ extension Kernel {
   mutating func keepOutcomes(of kernel: KernelID, for successor: KernelID, at now: Time) {
     let entries = (peers[kernel]?.records ?? []).map { ($0, records[$0]?.wakeAt ?? now) }
     var kept = 0
-    for (key, _) in entries.sorted(by: { $0.1 > $1.1 }) {
+    for (key, _) in entries.sorted(by: { ($0.1, $0.0) > ($1.1, $1.0) }) {
       guard kept < Limits.outcomes, key.member == .none, self.kernel(of: key.client) == kernel,
         records[key]?.handleClientEnded(successor: successor, at: now) == true
       else {

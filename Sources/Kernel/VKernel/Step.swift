@@ -27,6 +27,8 @@ public struct Step: ~Copyable {
   public init() { list.reserveCapacity(64) }
 
   public var isEmpty: Bool { next == list.count }
+  /// Those that were not taken yet.
+  package var actions: ArraySlice<Action> { list[next...] }
 
   mutating func append(_ action: Action) { list.append(action) }
 

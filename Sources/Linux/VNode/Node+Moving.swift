@@ -3,6 +3,8 @@ public import VProtocol
 public import VRuntime
 
 /// Entities that move from one node to another, with the code that is called for them.
+///
+/// A recording has no form for them: it ends at the first one.
 extension Node {
   /// An entity on its way: what the kernel knows of it, and what is called when it has a response
   /// or a request.
@@ -17,7 +19,8 @@ extension Node {
   /// Its process must have stopped before: no action for it may be under way.
   public func freeze(_ entity: EntityID, for kernel: KernelID) -> MovingEntity? {
     var moving: MovingEntity?
-    enter { state, step in
+    enter(nil) { state, step in
+      state.recorder = nil
       guard let image = state.kernel.freeze(entity, for: kernel, &step) else { return }
       moving = MovingEntity(
         image: image,
@@ -34,7 +37,8 @@ extension Node {
     for group in moving.image.groups { machine.listen(to: group) }
     let entity = moving.image.entity
     var isTaken = false
-    enter { state, step in
+    enter(nil) { state, step in
+      state.recorder = nil
       state.procedures[entity] = moving.procedure
       if let completion = moving.completion, let id = moving.image.transaction {
         state.completions[entity] = (id, completion)
@@ -48,7 +52,7 @@ extension Node {
 
   /// Another node has taken in an entity that was frozen here.
   public func release(_ entity: EntityID) {
-    enter { state, step in state.kernel.release(entity, &step) }
+    enter(nil) { state, step in state.kernel.release(entity, &step) }
   }
 
   /// The kernel on which an entity is, as far as this node knows.

@@ -1,6 +1,7 @@
 import Glibc
 public import VKernel
 public import VProtocol
+public import VRecording
 public import VRuntime
 import VTransport
 
@@ -23,6 +24,28 @@ public final class Node: Backplane {
     var nameWatch: (@Sendable (NameHolder?) -> Void)?
     /// The time at which the machine was asked to wake the node.
     var armed: Time?
+    /// Is given each record of the recording, if there is one; false ends it.
+    var recorder: (@Sendable ([UInt8]) -> Bool)?
+
+    mutating func note(_ record: @autoclosure () -> KernelRecord?, at time: Time) {
+      guard let recorder, let record = record() else { return }
+      if !recorder(record.emitted(at: time)) { self.recorder = nil }
+    }
+
+    /// Gives the kernel a packet that was opened.
+    mutating func handle(
+      _ packet: UnsafeMutableRawBufferPointer, _ opened: Opened, from locator: Locator,
+      isMulticast: Bool, _ step: inout Step
+    ) {
+      note(
+        .init(
+          .packet, locator, opened.sender?.rawValue ?? 0, isMulticast,
+          octets: unsafe Array(packet.prefix(PacketHeader.byteCount + opened.header.dataBytes))),
+        at: step.now)
+      kernel.handlePacket(
+        unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)), opened.header, from: locator,
+        sender: opened.sender, isMulticast: isMulticast, &step)
+    }
   }
 
   public let host: String
@@ -37,8 +60,12 @@ public final class Node: Backplane {
   /// Without a `secret` it sends clear packets, which only a simulated network carries.
   ///
   /// Nodes of another `version` exchange packets only with each other.
+  ///
+  /// A `recorder` gets what enters and leaves the kernel from its start on, for `Replay`, until it
+  /// returns false; it is called in the lock.
   public init(
-    host: String, machine: any Machine, secret: [UInt8]?, version: UInt8 = PacketHeader.version
+    host: String, machine: any Machine, secret: [UInt8]?, version: UInt8 = PacketHeader.version,
+    recorder: (@Sendable ([UInt8]) -> Bool)? = nil
   ) {
     self.host = host
     self.machine = machine
@@ -48,19 +75,25 @@ public final class Node: Backplane {
     sealer = secret.map { [id] in
       Sealer(secret: $0, kernel: id, wallClock: machine.wallClock)
     }
-    state = KernelLock(
-      State(
-        kernel: Kernel(
-          id: id, host: host, entropy: machine.random(),
-          startedAt: UInt64(clamping: machine.wallClock))))
+    let (entropy, startedAt) = (machine.random(), UInt64(clamping: machine.wallClock))
+    var state = State(
+      kernel: Kernel(id: id, host: host, entropy: entropy, startedAt: startedAt),
+      recorder: recorder)
+    state.note(
+      .init(
+        .start, KernelRecord.format, id.rawValue, entropy, startedAt, version, octets: host.utf8),
+      at: machine.now)
+    self.state = KernelLock(state)
     machine.listen(to: .managerGroup)
   }
 
   /// From now on each multicast is also sent to these places.
-  public func setPeers(_ places: [Locator]) { state.withLock { $0.kernel.setPeers(places) } }
+  public func setPeers(_ places: [Locator]) {
+    enter(.init(.peers, places)) { state, _ in state.kernel.setPeers(places) }
+  }
 
   /// Announces this node to the others.
-  public func announce() { enter { state, step in state.kernel.announce(&step) } }
+  public func announce() { enter(.init(.announce)) { state, step in state.kernel.announce(&step) } }
 
   public var counters: Counters { state.withLock { $0.kernel.counters } }
 
@@ -95,33 +128,30 @@ public final class Node: Backplane {
       }
       return
     }
-    var sound: [Opened] = []
+    var sound: [(range: Range<Int>, Opened)] = []
     var start = 0
     while start < packets.count {
       let end = min(start + stride, packets.count)
       do throws(WireError) {
         let packet = unsafe UnsafeMutableRawBufferPointer(rebasing: packets[start..<end])
-        let (header, sender) = unsafe try open(packet, from: locator)
-        sound.append(Opened(range: start..<end, header: header, sender: sender))
+        sound.append((start..<end, unsafe try open(packet, from: locator)))
       } catch {
         refuse(error)
       }
       start = end
     }
     guard !sound.isEmpty else { return }
-    enter { state, step in
-      for packet in sound {
-        let bytes = unsafe UnsafeRawBufferPointer(rebasing: packets[packet.range])
-        state.kernel.handlePacket(
-          unsafe RawSpan(_unsafeBytes: bytes), packet.header, from: locator,
-          sender: packet.sender, isMulticast: isMulticast, &step)
+    enter(nil) { state, step in
+      for (range, opened) in sound {
+        unsafe state.handle(
+          UnsafeMutableRawBufferPointer(rebasing: packets[range]), opened, from: locator,
+          isMulticast: isMulticast, &step)
       }
     }
   }
 
-  /// A valid packet among others that arrived with it.
-  private struct Opened {
-    var range: Range<Int>
+  /// A valid packet, and the kernel that sealed it.
+  struct Opened {
     var header: PacketHeader
     var sender: KernelID?
   }
@@ -133,18 +163,16 @@ public final class Node: Backplane {
   public func handlePacket(
     _ packet: UnsafeMutableRawBufferPointer, from locator: Locator, isMulticast: Bool = false
   ) throws(WireError) {
-    let (header, sender) = unsafe try open(packet, from: locator)
-    enter { state, step in
-      state.kernel.handlePacket(
-        unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet)), header, from: locator,
-        sender: sender, isMulticast: isMulticast, &step)
+    let opened = unsafe try open(packet, from: locator)
+    enter(nil) { state, step in
+      unsafe state.handle(packet, opened, from: locator, isMulticast: isMulticast, &step)
     }
   }
 
-  /// Opens or checks a packet and reads its header; also returns the kernel that sealed it.
+  /// Opens or checks a packet and reads its header.
   private func open(
     _ packet: UnsafeMutableRawBufferPointer, from locator: Locator
-  ) throws(WireError) -> (PacketHeader, KernelID?) {
+  ) throws(WireError) -> Opened {
     let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
     // Checked first: another version may seal in another way.
     try PacketHeader.checkVersion(of: span, is: version)
@@ -167,21 +195,27 @@ public final class Node: Backplane {
       }
       guard Checksum.isSound(span, count: bodyBytes) else { throw .badChecksum }
     }
-    return (try PacketHeader(parsing: span, bodyBytes: bodyBytes, version: version), sender)
+    return Opened(
+      header: try PacketHeader(parsing: span, bodyBytes: bodyBytes, version: version),
+      sender: sender)
   }
 
   private func ask(_ unknown: KernelID, _ locator: Locator) {
-    enter { state, step in state.kernel.handleUnopened(from: unknown, at: locator, &step) }
+    enter(.init(.unopened, unknown.rawValue, locator)) { state, step in
+      state.kernel.handleUnopened(from: unknown, at: locator, &step)
+    }
   }
 
   /// The network reports that nobody receives packets at a locator.
   public func handleUnreachable(at locator: Locator) {
-    enter { state, step in state.kernel.handleUnreachable(at: locator, &step) }
+    enter(.init(.unreachable, locator)) { state, step in
+      state.kernel.handleUnreachable(at: locator, &step)
+    }
   }
 
   /// Carries out what is due.
   public func handleTimers() {
-    enter { state, step in
+    enter(.init(.timers)) { state, step in
       state.armed = nil
       state.kernel.handleTimers(&step)
     }
@@ -194,8 +228,14 @@ public final class Node: Backplane {
   public func random() -> UInt64 { machine.random() }
 
   public func makeClient(_ user: ClientUser) -> EntityID {
-    state.withLock {
-      $0.kernel.makeClient(user: user.name, marks: user.marks, priority: user.priority)
+    state.withLock { state in
+      let client = state.kernel.makeClient(
+        user: user.name, marks: user.marks, priority: user.priority)
+      state.note(
+        .init(
+          .client, client, user.marks.rawValue, user.priority.bits, octets: user.name.utf8),
+        at: machine.now)
+      return client
     }
   }
 
@@ -204,7 +244,7 @@ public final class Node: Backplane {
   }
 
   public func retire(_ entity: EntityID) {
-    enter { state, step in
+    enter(.init(.retire, entity)) { state, step in
       state.kernel.retire(entity, &step)
       state.completions[entity] = nil
       state.procedures[entity] = nil
@@ -213,7 +253,7 @@ public final class Node: Backplane {
   }
 
   public func join(_ server: EntityID, group: EntityID) {
-    state.withLock { $0.kernel.join(server, group: group) }
+    enter(.init(.join, server, group)) { state, _ in state.kernel.join(server, group: group) }
     machine.listen(to: group)
   }
 
@@ -228,24 +268,28 @@ public final class Node: Backplane {
       }
     }
     trace.note(machine.now) { .init(client, server, message.mcb.code, at: $0) }
-    enter { state, step in
+    let spreads = options.collectsResponses && options.spreadsResponses
+    enter(
+      .init(
+        .send, client, server, options.timeLimit.map { UInt64(bitPattern: $0.nanoseconds) } ?? .max,
+        options.collectsResponses, spreads, options.priority.bits, message,
+        octets: message.segment)
+    ) { state, step in
       let id = state.kernel.send(
         message, from: client, to: server, limit: options.timeLimit,
-        collects: options.collectsResponses,
-        spreads: options.collectsResponses && options.spreadsResponses,
-        priority: options.priority, &step)
+        collects: options.collectsResponses, spreads: spreads, priority: options.priority, &step)
       state.completions[client] = (id, completion)
     }
   }
 
   public func forward(_ request: Request, _ message: Message, to server: EntityID) {
-    enter { state, step in
+    enter(.init(.forward, request, server, message, octets: message.segment)) { state, step in
       state.kernel.forward(request, message, to: server, &step)
     }
   }
 
   public func sendDatagram(_ message: Message, from client: EntityID, to server: EntityID) {
-    enter { state, step in
+    enter(.init(.datagram, client, server, message, octets: message.segment)) { state, step in
       state.kernel.sendDatagram(message, from: client, to: server, &step)
     }
   }
@@ -254,7 +298,7 @@ public final class Node: Backplane {
     // A datagram is not answered.
     if request.message.mcb.flags.contains(.datagram) { return }
     if request.client.kernel != id { trace.end(request.client, message.reply, at: machine.now) }
-    enter { state, step in
+    enter(.init(.reply, request, message, octets: message.segment)) { state, step in
       state.kernel.reply(message, to: request, &step)
     }
   }
@@ -287,12 +331,23 @@ public final class Node: Backplane {
 
   // MARK: entering and leaving the kernel
 
-  /// Runs `body` in the kernel, then carries out the actions.
-  func enter(_ body: (inout State, inout Step) -> Void) {
+  /// Runs `body` in the kernel, then carries out the actions; `record` is what it does.
+  func enter(
+    _ record: @autoclosure () -> KernelRecord?, _ body: (inout State, inout Step) -> Void
+  ) {
     let context = contexts.current
     let wakeAt: Time? = state.withLock { state in
-      unsafe context.step.now = machine.now
+      let now = machine.now
+      unsafe context.step.now = now
+      // Before it is entered: a kernel that traps leaves the reason in its recording.
+      state.note(record(), at: now)
+      let waiting = state.recorder == nil ? 0 : unsafe context.step.actions.count
       unsafe body(&state, &context.step)
+      if state.recorder != nil {
+        for action in unsafe context.step.actions.dropFirst(waiting) {
+          state.note(KernelRecord(action), at: now)
+        }
+      }
       guard let deadline = state.kernel.nextDeadline else { return nil }
       if let armed = state.armed, armed <= deadline { return nil }
       state.armed = deadline

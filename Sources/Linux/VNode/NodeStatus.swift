@@ -1,5 +1,6 @@
 public import VKernel
 public import VProtocol
+import VRecording
 public import VRuntime
 public import VTransport
 
@@ -41,6 +42,8 @@ extension Node {
     state.withLock { state in
       let server = state.kernel.makeServer(
         knowsPrincipals ? .atMostOnce : .idempotent, discriminator: discriminator)
+      state.note(
+        .init(.server, server, knowsPrincipals, discriminator ?? 0), at: machine.now)
       state.procedures[server] = procedure
       return server
     }

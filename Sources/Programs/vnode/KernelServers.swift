@@ -1,6 +1,7 @@
 import VKernelServers
 import VNode
 import VProtocol
+import VRecording
 import VRuntime
 
 /// The kernel servers of a node, each connected to its data.

@@ -1,5 +1,6 @@
 import VNode
 import VProtocol
+import VRecording
 
 extension Node {
   /// The recorded transactions, the oldest first, as lines: seconds on the node's clock, client,

@@ -43,6 +43,12 @@ struct Vnode: ParsableCommand {
       valueName: "path"))
   var logFile: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Record all that enters the message kernel, users' data too, in this new file, for replay.",
+      valueName: "path"))
+  var record: String?
+
   func run() throws {
     var configuration: Configuration
     do {
@@ -65,7 +71,7 @@ struct Vnode: ParsableCommand {
     // Before any thread exists: only the main thread takes these signals.
     let signals = blockSignals()
     do {
-      let running = try Running(configuration)
+      let running = try Running(configuration, recording: record.map(RecordingFile.init(path:)))
       log.info("ready: \(running.summary)")
       notifySupervisor("READY=1\nSTATUS=\(running.summary)")
       while waitForSignal(signals) == SIGHUP { reload(running, &configuration) }
@@ -112,7 +118,7 @@ final class Running {
   private let users: LinuxUsers
   private let shownPeers: ShownPeers
 
-  init(_ configuration: Configuration) throws {
+  init(_ configuration: Configuration, recording: RecordingFile?) throws {
     let named = try namedAddress(configuration)
     let secret = try readKey(configuration)
     let peers = try peerAddresses(configuration)
@@ -120,7 +126,8 @@ final class Running {
     self.machine = machine
     let shownPeers = ShownPeers(peers)
     self.shownPeers = shownPeers
-    let node = Node(host: configuration.host, machine: machine, secret: secret)
+    let node = Node(
+      host: configuration.host, machine: machine, secret: secret, recorder: recording?.append)
     self.node = node
     node.setPeers(peers)
     let users = LinuxUsers()

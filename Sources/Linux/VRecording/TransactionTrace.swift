@@ -13,7 +13,7 @@ public final class TransactionTrace: Sendable {
     /// The reply and the time that it took; nil while there is none.
     public var end: (reply: ReplyCode, span: TimeSpan)?
 
-    init(_ client: EntityID, _ server: EntityID, _ code: UInt32, at now: Time) {
+    package init(_ client: EntityID, _ server: EntityID, _ code: UInt32, at now: Time) {
       self.client = client
       self.server = server
       self.code = code
@@ -28,7 +28,7 @@ public final class TransactionTrace: Sendable {
   }
 
   private let isKeeping = Atomic(false)
-  private let ring = KernelLock(Ring())
+  private let ring = Mutex(Ring())
 
   /// Some seconds of a busy node.
   public static let entriesMax = 4096
@@ -41,14 +41,15 @@ public final class TransactionTrace: Sendable {
 
   public var isOn: Bool { isKeeping.load(ordering: .relaxed) }
 
+  package init() {}
+
   /// The oldest first.
   public var entries: [Entry] {
     ring.withLock { Array($0.entries[$0.next...] + $0.entries[..<$0.next]) }
   }
 
   /// Records the start of a transaction; when the trace is off, this is one load.
-  @inline(__always)
-  func note(_ now: @autoclosure () -> Time, _ entry: (Time) -> Entry) {
+  package func note(_ now: @autoclosure () -> Time, _ entry: (Time) -> Entry) {
     if isOn { add(entry(now())) }
   }
 
@@ -61,8 +62,7 @@ public final class TransactionTrace: Sendable {
   }
 
   /// The newest transaction of a client has ended: it has one at a time.
-  @inline(__always)
-  func end(_ client: EntityID, _ reply: ReplyCode, at now: @autoclosure () -> Time) {
+  package func end(_ client: EntityID, _ reply: ReplyCode, at now: @autoclosure () -> Time) {
     if isOn { close(client, reply, now()) }
   }
 
