@@ -13,7 +13,8 @@ struct ClientTransactionTests {
     segment: Int = 0, to target: EntityID = server, limit: TimeSpan? = nil
   ) -> ClientTransaction {
     ClientTransaction(
-      id: TransactionID(Self.id), server: target, request: message(segment: segment),
+      id: TransactionID(Self.id), server: target,
+      route: target.isGroup ? .multicast : .peer(kernelN), request: message(segment: segment),
       limit: limit.map { start + $0 }, at: start, roundTrip: RoundTrip())
   }
 
