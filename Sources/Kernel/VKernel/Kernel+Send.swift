@@ -207,7 +207,10 @@ extension Kernel {
     _ header: PacketHeader, to peer: KernelID, _ step: inout Step
   ) {
     let hasLeft = whereabouts.departure(of: header.client, from: id) != nil
-    guard hasLeft ? frozen[header.client] == nil : header.control.contains(.acknowledge)
+    let isFirst = header.delivery.isEmpty || header.delivery.rawValue & 1 != 0
+    guard
+      hasLeft
+        ? isFirst && frozen[header.client] == nil : header.control.contains(.acknowledge)
     else { return }
     notifyServer(
       header.server, of: header.client, header.transaction, [],
