@@ -123,11 +123,11 @@ public struct ServerTransaction: Sendable {
   /// Its client begins a transaction: whatever was before it is over.
   public mutating func handleBegin(_ begin: BeginTransaction, at now: Time) {
     guard begin.transaction.isNewer(than: id) else { return }
+    isForeign = false
     // A server that still works goes on; the request will end that.
     guard state == .responded || state == .discarded else { return }
     principal = begin.state.client
     response = nil
-    isForeign = false
     state = .discarded
     id = begin.transaction.previous
     wakeAt = now + Timing.begunKept
@@ -201,6 +201,8 @@ public struct ServerTransaction: Sendable {
     at now: Time
   ) -> Action {
     if header.transaction == id {
+      // Its client still waits for this one, and has sent none after it.
+      isForeign = false
       if header.forwardCount < forwardCount - forwardsHere {
         // It has been forwarded back since: the client, which knows only this kernel, asks again.
         guard header.forwardCount == 0 || peer == clientKernel ?? client.kernel else {
