@@ -141,7 +141,9 @@ extension Kernel {
   ) {
     guard let current = entities[client]?.current else { return }
     endPending(current)
-    let isHeldBack = frozen[current.holder] != nil && kernel == self.kernel(of: current.holder)
+    // The kernel that was asked may know more of the request than this one.
+    let isHeldBack =
+      isVouched && frozen[current.holder] != nil && kernel == self.kernel(of: current.holder)
     let isLocal = kernel == id || isHeldBack
     let route: ClientTransaction.Route = isLocal ? .local : .peer(kernel)
     let action = entities[client]!.current!.redirect(
