@@ -148,9 +148,10 @@ final class Lab: Sendable {
 
   /// The process is about to exit, so this call waits.
   private static func down(_ name: String) {
-    guard let pid = try? Program.spawn(invocation(name, ["down"]), input: 0, output: 2, errors: 2)
-    else { return }
-    for _ in 0..<3000 where waitpid(pid, nil, WNOHANG) == 0 { usleep(10_000) }
+    let bounded = ["timeout", "--kill-after=1", "30"] + invocation(name, ["down"])
+    if let pid = try? Program.spawn(bounded, input: 0, output: 2, errors: 2) {
+      waitpid(pid, nil, 0)
+    }
   }
 }
 

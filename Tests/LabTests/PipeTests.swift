@@ -66,7 +66,7 @@ extension LabTests {
         p=/v/pipe/\(host)/fifo
         : >$p; stat -c '%F %a %U %s' $p
         python3 - $p <<'END'
-        import os, sys, time
+        import os, select, sys
         p = sys.argv[1]
         def refused(call, *arguments):
             try: return call(*arguments)
@@ -81,12 +81,8 @@ extension LabTests {
         os.write(w, b"abcdef"); print(os.read(r, 2), os.read(r, 10))
         # Linux does not wait for the last close of a file of FUSE.
         os.close(w)
-        def last():
-            for _ in range(500):
-                data = refused(os.read, r, 5)
-                if isinstance(data, bytes): return data
-                time.sleep(0.01)
-        print(last())
+        ended = select.poll(); ended.register(r, select.POLLIN); ended.poll(5000)
+        print(refused(os.read, r, 5))
         rw = os.open(p, os.O_RDWR); os.write(rw, b"hi"); print(os.read(rw, 9))
         os.close(r); os.close(rw)
         END

@@ -46,6 +46,27 @@ struct DirectoryRightsTests {
     #expect(code(own, as: "root", from: kea.node, to: kea, simulator) == .ok)
   }
 
+  @Test("who is asked for a name cannot use the rights of the directory that asks")
+  func deputy() throws {
+    let simulator = Simulator(seed: 57)
+    let kea = try ClaimingHost("kea", in: simulator)
+    let moa = try ClaimingHost("moa", in: simulator)
+    let claim = ClaimName(
+      prefix: Array("src".utf8), context: ContextID(rawValue: 9), manager: kea.directory.server)
+    let asked = Shared(0)
+    let server = moa.node.makeServer(knowsPrincipals: true) {
+      [node = moa.node, own = kea.directory.server] request in
+      guard request.client.kernel == own.kernel, request.message.mcb.code == QueryName.code
+      else { return }
+      asked.value += 1
+      node.forward(request, claim.message, to: own)
+    }
+    moa.node.join(server, group: .nameHandlingGroup)
+    simulator.run(for: .seconds(2))
+    _ = code(QueryObject(name("nowhere/x", kea)), as: "ann", from: kea.node, to: kea, simulator)
+    #expect(asked.value > 0 && kea.directory.holder(of: Array("src".utf8)) == nil)
+  }
+
   @Test("each client opens a shared context for itself, with a number that cannot be guessed")
   func instances() throws {
     let simulator = Simulator(seed: 52)

@@ -38,6 +38,7 @@ struct TeamLinkTests {
     }
     #expect(moa.list("team/by-id") == ["\(entity)"] && kea.list("team/by-id") == [])
     // The context beside them is not one of the hosts, and has its own place in the list.
+    #expect(kea.list("") == ["team"])
     #expect(Set(kea.list("team") ?? []) == ["kea", "moa", "self", "any", "by-id"])
     new.release()
   }
@@ -60,10 +61,11 @@ struct TeamLinkTests {
     let other = simulator.start("tui")
     let program = other.makeServer(knowsPrincipals: true) { _ in }
     let answers = [("..", "x"), ("moa/..", "x"), ("moa", "../x"), ("moa", ""), ("moa", ".")]
-    let count = Shared(0)
+    let (count, askers) = (Shared(0), Shared<Set<String>>([]))
     let liar = other.makeServer(knowsPrincipals: true) { request in
       let (host, name) = answers[min(count.value, answers.count - 1)]
       count.value += 1
+      askers.value.insert("\(request.principal!)")
       other.reply(
         QueryTeam.Answer(host: host, name: Name(name)).message, to: request)
     }
@@ -74,6 +76,8 @@ struct TeamLinkTests {
       #expect(target(of: "\(program)", on: kea) == .failure(Refusal(.notFound, "")), "\(answer)")
     }
     #expect(count.value == answers.count)
+    // It could forward the questions, as those of their sender.
+    #expect(askers.value == ["nobody@kea"])
   }
 
   @Test("one user's questions leave room for others'")

@@ -64,12 +64,18 @@ struct AdoptedTests {
     return (invoked, told)
   }
 
-  @Test("a client comes to where its request was forwarded to, and leaves: it is not done twice")
-  func forwardedThenMoved() throws {
+  /// A client of moa has sent a request to a server of tui, and has left for kea.
+  private func onItsWay() throws -> (client: EntityID, id: TransactionID, image: EntityImage) {
     var home = met([Self.tui], id: Self.moa, host: "moa")
     let client = home.kernel.makeClient(user: "ann")
     let id = home.send(from: client, to: EntityID(kernel: Self.tui, discriminator: 20))
     let image = try #require(home.kernel.freeze(client, for: TestKernel.id, &home.step))
+    return (client, id, image)
+  }
+
+  @Test("a client comes to where its request was forwarded to, and leaves: it is not done twice")
+  func forwardedThenMoved() throws {
+    let (client, id, image) = try onItsWay()
     var test = met()
     let server = test.kernel.makeServer(.atMostOnce)
     let first = ask(&test, server, of: client, id, forwardCount: 1, from: Self.tui)
@@ -88,10 +94,7 @@ struct AdoptedTests {
 
   @Test("a forwarder whose record gives way to that of a client that leaves has nothing here")
   func giveBack() throws {
-    var home = met([Self.tui], id: Self.moa, host: "moa")
-    let client = home.kernel.makeClient(user: "ann")
-    let id = home.send(from: client, to: EntityID(kernel: Self.tui, discriminator: 20))
-    let image = try #require(home.kernel.freeze(client, for: TestKernel.id, &home.step))
+    let (client, id, image) = try onItsWay()
     var test = met()
     let server = test.kernel.makeServer(.atMostOnce)
     let asked = ask(&test, server, of: client, id, forwardCount: 1, from: Self.tui).invoked
@@ -205,5 +208,20 @@ struct AdoptedTests {
     let asked = ask(
       &test, server, of: client, TransactionID(8), retransmitCount: 1, from: Self.tui)
     #expect(asked.invoked?.transaction == TransactionID(8))
+  }
+
+  @Test("a forwarder ends: what it forwarded is answered all the same, and is not done twice")
+  func forwarderEnds() throws {
+    var test = met()
+    let server = test.kernel.makeServer(.atMostOnce)
+    let client = EntityID(kernel: Self.moa, discriminator: 30)
+    let id = TransactionID(7)
+    let asked = ask(&test, server, of: client, id, forwardCount: 1, from: Self.tui).invoked
+    test.boot(0x0A4D_0009, to: server, at: port(of: Self.tui))
+    #expect(!test.kernel.peerStatus(at: test.step.now).contains { $0.kernel == Self.tui })
+    test.kernel.reply(Message(reply: .ok), to: try #require(asked), &test.step)
+    let answers = sent(test.taken()).filter { $0.header.client == client }
+    #expect(answers.map(\.destination) == [place(of: Self.moa)])
+    #expect(ask(&test, server, of: client, id, forwardCount: 1, from: Self.moa).invoked == nil)
   }
 }

@@ -7,8 +7,9 @@ import VTransport
 /// know whether what was under way has been done.
 extension Kernel {
   /// Keeps the latest outcomes of a kernel's requests for the kernel that has taken its place, at
-  /// that one's cost, and drops all other records of it.
+  /// that one's cost, and drops its other records.
   mutating func keepOutcomes(of kernel: KernelID, for successor: KernelID, at now: Time) {
+    handOver(from: kernel, at: now)
     let entries = (peers[kernel]?.records ?? []).map { ($0, records[$0]?.wakeAt ?? now) }
     var kept = 0
     for (key, _) in entries.sorted(by: { ($0.1, $0.0) > ($1.1, $1.0) }) {
@@ -21,6 +22,18 @@ extension Kernel {
       kept += 1
       withPeer(successor, at: now) { _ = $0.records.insert(key) }
       armRecord(key)
+    }
+  }
+
+  /// The requests that the kernel only forwarded are those of their clients, which live.
+  private mutating func handOver(from kernel: KernelID, at now: Time) {
+    for key in (peers[kernel]?.records ?? []).sorted() {
+      let home = self.kernel(of: key.client)
+      guard home != kernel, home != id, !dead.contains(home), var record = records[key]
+      else { continue }
+      dropRecord(key)
+      record.move(to: home)
+      if addRecord(record, key, of: home, at: now) { armRecord(key) }
     }
   }
 

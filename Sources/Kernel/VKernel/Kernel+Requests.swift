@@ -109,7 +109,7 @@ extension Kernel {
     let roundTrip = withPeer(peer, at: step.now) { $0.roundTrip }
     let action: ServerTransaction.Action
     let isNews = records[key]?.isMissing(header) ?? true
-    if let old = records[key]?.peer, !(records[key]!.isUnknown(header) && mayBeDone(header)) {
+    if let old = records[key]?.peer, !(mayBeDone(header) && records[key]!.isUnknown(header)) {
       action = records[key]!.handleRequest(
         header, packet, from: peer, clientKernel: kernel(of: header.client), at: step.now)
       if old != peer { moveRecord(key, from: old, at: step.now) }

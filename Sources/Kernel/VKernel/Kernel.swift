@@ -92,8 +92,6 @@ public struct Kernel: ~Copyable {
 
   public var manager: EntityID { .manager(of: id) }
 
-  package var timerCount: Int { timers.count }
-
   /// When `handleTimers` wants to be called next.
   public var nextDeadline: Time? { timers.first }
 }

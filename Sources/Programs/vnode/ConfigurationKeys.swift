@@ -201,7 +201,7 @@ extension ConfigurationKey<Configuration> {
   }
 
   private static func isHostName(_ name: String) -> Bool {
-    !name.isEmpty && name.utf8.count <= 64 && !["self", "any", "by-id"].contains(name)
+    !name.isEmpty && name.utf8.count <= 64 && !["self", "any", QueryTeam.linksName].contains(name)
       && name.utf8.allSatisfy { octet in
         let letter = octet | 0x20
         return (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(letter)

@@ -65,7 +65,7 @@ extension Directory {
     let prefix = operation.name.name
     if Self.localPrefixes.contains(prefix) { return accept(operation, request) }
     let holder = Mutex(EntityID.none)
-    let asker = backplane.makeClient(user: "root")
+    let asker = backplane.makeClient(user: "nobody")
     backplane.send(
       QueryName(ContextName(.none, prefix)).message,
       PartySend(.directory, to: .memory), from: asker,

@@ -62,7 +62,7 @@ public final class Directory: Sendable {
   public static let forgetsAfter = TimeSpan.seconds(30 * 86_400)
 
   /// Prefixes that every host's own manager serves in the same way.
-  static let localPrefixes = [Array("group".utf8), Array("team/by-id".utf8)]
+  static let localPrefixes = [Array("group".utf8), Array("team/\(QueryTeam.linksName)".utf8)]
 
   /// `store` keeps the table from one boot to the next.
   ///

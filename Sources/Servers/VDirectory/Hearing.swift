@@ -133,7 +133,7 @@ extension Directory {
     answers: Int = 1
   ) {
     clients.send(
-      QueryClaims(buckets, from: start), as: "root", to: directory, at: .memory
+      QueryClaims(buckets, from: start), as: "nobody", to: directory, at: .memory
     ) { [weak self] answer in
       guard let self else { return }
       guard case .done(let answer, _) = answer else { return endFetch(isFruitful) }

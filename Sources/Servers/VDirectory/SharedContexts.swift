@@ -75,7 +75,9 @@ extension Directory {
       records.append((UInt64(Claim.claimsMax + number) + 1, link, .symbolicLink))
     }
     let behindLinks = UInt64(Claim.claimsMax + Self.linksMax)
-    records += local.map { (behindLinks + UInt64($0.position), $0.component, .context) }
+    // What hosts have claimed below a name of every host is listed above.
+    records += local.filter { own in !components.contains { $0.component == own.component } }
+      .map { (behindLinks + UInt64($0.position), $0.component, .context) }
     var filling = Listing.Filling(count)
     for record in records where record.position > position {
       let full = name.isEmpty ? record.name : name + [slash] + record.name

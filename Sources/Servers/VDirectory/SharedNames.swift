@@ -181,8 +181,9 @@ extension Directory {
       return found(
         .failure(Refusal(.noServerResources, "\(asker) asks for too many unknown names at once")))
     }
+    // Whoever is asked could forward the request, with other words, as its sender's.
     clients.send(
-      QueryName(ContextName(.none, name)), as: "root", to: .nameHandlingGroup, at: .memory,
+      QueryName(ContextName(.none, name)), as: "nobody", to: .nameHandlingGroup, at: .memory,
       options: SendOptions(timeLimit: Self.queryTimeLimit)
     ) { [self] answer in
       let now = backplane.now

@@ -50,7 +50,7 @@ extension GroupServer {
       let isKnown = systemMembers.withLock { $0[group.name].map { $0.until > now } ?? false }
       guard !isKnown else { return then() }
       let found = Mutex<[Name]>([])
-      let client = backplane.makeClient(user: "root")
+      let client = backplane.makeClient(user: "nobody")
       backplane.send(
         group.question, PartySend(.groupServer, to: .memory), from: client, to: group.asked,
         options: SendOptions(timeLimit: Self.membersLimit, collectsResponses: true)

@@ -15,7 +15,7 @@ final class ProgramLinks: Sendable {
     var found: [Name: QueryTeam.Answer] = [:]
   }
 
-  static let prefix = "team/by-id"
+  static let prefix = "team/\(QueryTeam.linksName)"
   /// Questions at once, of all users together.
   private static let questionsMax = 64
   /// Each is used as soon as it is known: more than there are questions.
@@ -72,8 +72,9 @@ final class ProgramLinks: Sendable {
     guard state.withLock({ $0.questions.take(asker) }) else {
       return done(Refusal(.noServerResources, "\(asker) asks for too many programs at once"))
     }
+    // Whoever is asked could forward the request, with other words, as its sender's.
     clients.send(
-      QueryTeam(program), as: "root", to: .programManagerGroup, at: .memory,
+      QueryTeam(program), as: "nobody", to: .programManagerGroup, at: .memory,
       options: SendOptions(timeLimit: Self.timeLimit)
     ) { [self] answer in
       var found: QueryTeam.Answer?

@@ -11,9 +11,10 @@ package enum TeamHosts {
     do throws(Refusal) {
       let team = try session.open("team", [.read, .directory], limit: .seconds(1))
       defer { team.close() }
-      // The links self and any lead to hosts that are there anyway, and by-id to their programs.
+      // The links self and any lead to hosts that are there anyway.
       return try team.records(limit: .seconds(1)).filter { $0.kind.isContext }
-        .map { String(decoding: $0.name, as: UTF8.self) }.filter { $0 != "by-id" }.sorted()
+        .map { String(decoding: $0.name, as: UTF8.self) }
+        .filter { $0 != QueryTeam.linksName }.sorted()
     } catch {
       throw Failure(
         status: .refused,

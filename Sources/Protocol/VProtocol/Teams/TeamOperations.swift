@@ -92,6 +92,9 @@ public struct ControlTeam: Operation {
 public struct QueryTeam: Operation {
   public static let code: UInt32 = 0x001503
   public static let isIdempotent = true
+  /// The context beside those of the hosts in `team`: its names are entities, and links to where
+  /// they are.
+  public static let linksName = "by-id"
 
   public var program: EntityID
   public init(_ program: EntityID) { self.program = program }
