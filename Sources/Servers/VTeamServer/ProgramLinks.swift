@@ -20,8 +20,8 @@ final class ProgramLinks: Sendable {
   private static let questionsMax = 64
   /// Each is used as soon as it is known: more than there are questions.
   private static let foundMax = 256
-  /// A manager answers at once, or the program is nowhere.
-  private static let timeLimit = TimeSpan.milliseconds(500)
+  /// A manager answers at once, or the program is nowhere: it has been asked five times by then.
+  private static let timeLimit = TimeSpan.milliseconds(200)
 
   private let backplane: any Backplane
   private let programs: Programs
