@@ -1560,14 +1560,16 @@ class GroupServer(Server):
         name = request.segment.decode("utf-8", "replace")
         by_server = request.marks & FULL_ROOT and request.principal.startswith("root@")
         if not name:
-            texts = [self.node.host, ""] + [t for group in self.groups for t in (group, "")]
+            texts = [self.node.host, ""] + [t for group in self.groups for t in (group, "", "")]
             return reply(request, b"".join(map(text, texts)))
         if name not in self.groups:
             raise Failure("notFound", self.node.host if by_server else "")
         made_at, permissions, owner, members = self.groups[name]
         if not by_server and not permissions & 1:
             raise Failure("noPermission")
-        texts = [self.node.host, owner] + [t for pair in members.items() for t in pair]
+        texts = [self.node.host, owner]
+        for member, user in members.items():
+            texts += [member, user, ""]               # it is no program
         return reply(request, b"".join(map(text, texts)), madeAt=made_at, permissions=permissions)
 
     def ChangeGroup(self, request):

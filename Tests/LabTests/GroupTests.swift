@@ -99,6 +99,7 @@ extension LabTests {
         start moa 'sleep 600'; q=/v/team/moa/$name; b=moa:$name
         await '[[ -e /v/group/job ]]'
         touch /v/group/job/members/$b; ls /v/group/job/members | sed 's/[0-9]*[.]/N./'
+        sed -n 's/^name [0-9]*/by entity: N/p' /v/group/job/programs/*/status
         grep groups $p/status $q/status | cut -d: -f2
         echo suspend >/v/group/job/send; sed 's/[0-9]*[.]/N./' /v/group/job/send; states suspended
         v group resume job | sed 's/[0-9]*[.]/N./'; states running
@@ -111,6 +112,8 @@ extension LabTests {
         outcome.output == """
           kea:N.sleep
           moa:N.sleep
+          by entity: N.sleep
+          by entity: N.sleep
           groups job
           groups job
           kea:N.sleep: ok

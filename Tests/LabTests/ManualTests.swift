@@ -116,7 +116,7 @@ extension LabTests {
         }
         // Groups of the system have what all groups have.
         if parts.count > 3 && parts[1] == "group" { parts[2] = "NAME" }
-        if parts.count > 4 && parts[1] == "group" { parts[4] = "MEMBER" }
+        if parts.count > 4 && parts[1] == "group" && parts[3] == "members" { parts[4] = "MEMBER" }
         if parts.count > 3 && parts[1] == "team" && parts[3].contains(/^\d+\./) {
           parts[3] = "NUMBER.PROGRAM"
           if parts.count > 5 { parts[5] = "PID" }

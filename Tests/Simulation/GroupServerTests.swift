@@ -34,11 +34,12 @@ struct GroupServerTests {
     makeParrots()
     for host in hosts {
       #expect(host.list("")?.contains("parrots") == true)
-      #expect(host.list("parrots") == ["members", "send", "datagram", "status"])
+      #expect(host.list("parrots") == ["members", "programs", "send", "datagram", "status"])
       let status = host.read("parrots/status") ?? ""
       #expect(status.contains("owner ann\npermissions 755\nmembers 3\nhosts kea moa tui\n"))
     }
     #expect(kea.list("parrots/members") == ["ann", "moa:ann", "tui:ann"])
+    #expect(kea.list("parrots/programs") == [])
     #expect(moa.list("parrots/members") == ["kea:ann", "ann", "tui:ann"])
     #expect(tui.make("parrots", .context) == .duplicateName)
   }
@@ -240,13 +241,21 @@ struct GroupServerTests {
       change.message, from: moa.node.makeClient(user: "root"), to: .groupManagerGroup)
     simulator.run(for: .seconds(1))
     #expect(kea.list("jobs/members") == ["moa:12.sort"])
+    #expect(kea.list("jobs/programs") == ["\(program)"])
+    let link = ContextName(
+      kea.directory.nameSpace.root, Array("group/jobs/programs/\(program)".utf8))
+    guard case .done(let target, _) = kea.ask(ReadLink(link), as: "ann") else {
+      Issue.record("the program has no name without a host")
+      return
+    }
+    #expect(target.data == Array("../../../team/by-id/\(program)".utf8))
     #expect(kea.read("jobs/status")?.contains("owner bob\n") == true)
     #expect(kea.write("suspend", to: "jobs/send", as: "bob") == .ok)
     #expect(kea.read("jobs/send", as: "bob") == "moa:12.sort: not yours\n")
     #expect(heard.value == ["bob@kea suspend root@moa"])
     moa.node.retire(program)
     simulator.run(for: .seconds(6))
-    #expect(kea.list("jobs/members") == [])
+    #expect(kea.list("jobs/members") == [] && kea.list("jobs/programs") == [])
   }
 
   @Test("the groups of the system list each member that answers")

@@ -147,7 +147,9 @@ struct GroupViewTests {
     var answer = Self.answer("kea", madeAt: 1, String(repeating: "o", count: GroupUser.bytesMax))
     let name = Name([UInt8](repeating: 0xFF, count: Name.memberBytesMax))
     answer.members = Array(
-      repeating: QueryGroup.Member(name, owner: answer.owner), count: GroupTable.membersMax)
+      repeating: QueryGroup.Member(
+        name, owner: answer.owner, program: EntityID(rawValue: 0xBFFF_FFFF_FFFF_FFFF)),
+      count: GroupTable.membersMax)
     #expect(answer.message.segment.count <= Message.segmentBytesMax)
     let group = Name([UInt8](repeating: 0xFF, count: Name.groupBytesMax))
     answer.members = Array(

@@ -196,7 +196,7 @@ extension Samples {
     QueryClaims.Answer(next: 1, claims: [claim]),
     {
       var answer = QueryGroup.Answer(host: "kea")
-      answer.members = [QueryGroup.Member("moa:1.a", owner: "ann")]
+      answer.members = [QueryGroup.Member("moa:1.a", owner: "ann", program: entity)]
       return answer
     }(),
   ]

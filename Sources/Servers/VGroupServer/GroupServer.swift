@@ -144,7 +144,9 @@ public final class GroupServer: Sendable {
       answer.madeAt = group.about.madeAt
       answer.owner = group.about.owner
       answer.permissions = group.about.permissions
-      answer.members = group.members.values.map { QueryGroup.Member($0.name, owner: $0.owner) }
+      answer.members = group.members.values.map {
+        QueryGroup.Member($0.name, owner: $0.owner, program: $0.program)
+      }
       return answer
     }
   }

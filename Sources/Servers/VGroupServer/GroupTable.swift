@@ -210,6 +210,11 @@ package struct GroupMember: Sendable {
     case program(EntityID)
   }
 
+  /// Of a mailbox none.
+  var program: EntityID {
+    if case .program(let entity) = receiver { entity } else { .none }
+  }
+
   /// `HOST:NAME`.
   package var name: Name
   /// As `GroupUser` writes it.

@@ -66,6 +66,7 @@ extension GroupServer {
     }
     var group = TreeContext([
       ("members", .context(list)),
+      ("programs", .context(programs(list.prepare, current))),
       (
         "send",
         .file(
@@ -86,6 +87,22 @@ extension GroupServer {
     ])
     group.access = access(0o777)
     return group
+  }
+
+  /// The members that are programs, by their entities, which do not say where they are: links to
+  /// the same names below `team/by-id`.
+  private func programs(
+    _ prepare: (@Sendable (Name?, Caller, @escaping Outcome) -> Void)?,
+    _ current: @escaping @Sendable () -> GroupView?
+  ) -> TreeContext {
+    let names: @Sendable () -> [Name] = {
+      (current()?.members ?? []).map(\.program).filter(\.isValid).map { Name("\($0)") }
+    }
+    var programs = TreeContext(names: names) { name in
+      names().contains(name) ? .link(Array("../../../team/by-id/".utf8) + name.octets) : nil
+    }
+    programs.prepare = prepare
+    return programs
   }
 
   private static func status(of name: Name, _ view: GroupView) -> String {

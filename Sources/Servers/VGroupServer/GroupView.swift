@@ -47,6 +47,7 @@ extension QueryGroup.Answer {
       if name.isEmpty { return member.name.isGroupName }
       let whole = MemberName(member.name, on: host)
       return whole.host == host && whole.refusal == nil && GroupUser.isName(member.owner)
+        && !member.program.isGroup
     }
     return sound
   }

@@ -89,9 +89,12 @@ public struct QueryGroup: Operation {
   public struct Member: Hashable, Sendable {
     public var name: Name
     public var owner: String
-    public init(_ name: Name, owner: String) {
+    /// The program that is the member; none of a mailbox.
+    public var program: EntityID
+    public init(_ name: Name, owner: String, program: EntityID = .none) {
       self.name = name
       self.owner = owner
+      self.program = program
     }
   }
 
@@ -111,14 +114,21 @@ public struct QueryGroup: Operation {
       permissions = message.mcb[3]
       owner = try reader.text()
       while reader.remaining > 0 {
-        members.append(Member(try reader.name(), owner: try reader.text()))
+        let (name, owner, program) = (try reader.name(), try reader.text(), try reader.text())
+        guard let entity = program.isEmpty ? EntityID.none : EntityID(program) else {
+          throw .invalidEntity
+        }
+        members.append(Member(name, owner: owner, program: entity))
       }
     }
     public var message: Message {
       Message(
         Self.answer.pair(1, UInt64(bitPattern: madeAt)).word(3, permissions),
         segment: fields([host.utf8, owner.utf8])
-          + members.flatMap { fields([$0.name.octets, $0.owner.utf8]) })
+          + members.flatMap {
+            let program = $0.program == .none ? "" : "\($0.program)"
+            return fields([$0.name.octets, $0.owner.utf8, program.utf8])
+          })
     }
   }
 }
