@@ -241,7 +241,7 @@ struct GroupServerTests {
       change.message, from: moa.node.makeClient(user: "root"), to: .groupManagerGroup)
     simulator.run(for: .seconds(1))
     #expect(kea.list("jobs/members") == ["moa:12.sort"])
-    #expect(kea.list("jobs/programs") == ["\(program)"])
+    #expect(kea.list("jobs/programs") == [Name("\(program)")])
     let link = ContextName(
       kea.directory.nameSpace.root, Array("group/jobs/programs/\(program)".utf8))
     guard case .done(let target, _) = kea.ask(ReadLink(link), as: "ann") else {
