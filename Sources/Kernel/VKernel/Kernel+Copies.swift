@@ -23,11 +23,12 @@ extension Kernel {
   /// Where a message to a group goes singly: to the configured places, and to the kernels that are
   /// heard, but not by multicast, those first that were heard last.
   func copies(at now: Time) -> [Locator] {
-    let others = peers.values.filter { peer in
-      peer.needsCopies(at: now) && peer.locator.map { !configured.contains($0) } ?? false
+    let others = peers.keys.filter {
+      peers[$0]!.needsCopies(at: now)
+        && peers[$0]!.locator.map { !configured.contains($0) } ?? false
     }
     guard !others.isEmpty else { return configured }
-    let latest = others.sorted { $0.heardAt > $1.heardAt }.prefix(Limits.copies)
-    return configured + latest.compactMap(\.locator)
+    let latest = others.sorted { peers[$0]!.heardAt > peers[$1]!.heardAt }.prefix(Limits.copies)
+    return configured + latest.compactMap { peers[$0]!.locator }
   }
 }

@@ -121,7 +121,7 @@ extension Kernel {
   public mutating func sendDatagram(
     _ message: Message, from client: EntityID, to server: EntityID, _ step: inout Step
   ) {
-    guard let transaction = entities[client]?.begin() else { return }
+    guard let (transaction, priority) = entities[client]?.begin() else { return }
     var message = message
     message.mcb.flags.insert(.datagram)
     let members =
@@ -132,7 +132,7 @@ extension Kernel {
     var header = PacketHeader(
       function: .request, client: client, transaction: transaction, server: server,
       mcb: message.mcb)
-    header.priority = priority(of: client)
+    header.priority = priority
     if server.isGroup {
       counters.multicastsSent += 1
       dispatch(Transmission(to: .group(server), header, segment: message.segment), &step)

@@ -108,7 +108,7 @@ extension Kernel {
       guard case .peer? = entities[client]?.current?.route else { continue }
       finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
     }
-    for key in Array(records.keys) where !isHere(key.client) { dropRecord(key) }
+    for key in records.keys where !isHere(key.client) { dropRecord(key) }
   }
 
   // MARK: the names of others

@@ -64,7 +64,7 @@ extension Kernel {
       else { continue }
       image.records[RecordKey(client: entry.client, member: .none)] = ServerTransaction(
         client: entry.client, current.id, forwardCount: current.heldForwardCount, server: entity,
-        principal: principal(of: entry.client), from: id, at: now)
+        principal: entities[entry.client]?.principal(on: host), from: id, at: now)
     }
   }
 

@@ -14,10 +14,12 @@ extension Kernel {
   /// Makes room among the peers: first it drops those that were never heard, since anybody may ask
   /// for a kernel that never existed; then the half that was silent for longest.
   private mutating func dropIdlePeers() {
-    for (kernel, peer) in peers where peer.isIdle && peer.locator == nil { dropPeer(kernel) }
+    let idle = peers.entries.filter { $0.value.isIdle }
+    for (kernel, peer) in idle where peer.locator == nil { dropPeer(kernel) }
     if peers.count * 2 > Limits.peers {
-      let idle = peers.filter { $0.value.isIdle }.sorted { $0.value.heardAt < $1.value.heardAt }
-      for (kernel, _) in idle.prefix((idle.count + 1) / 2) { dropPeer(kernel) }
+      let known = idle.filter { $0.value.locator != nil }
+        .sorted { $0.value.heardAt < $1.value.heardAt }
+      for (kernel, _) in known.prefix((known.count + 1) / 2) { dropPeer(kernel) }
     }
     // Busy peers cannot be dropped: the next search is at twice as many.
     peersMax = max(Limits.peers, peers.count * 2)
@@ -173,7 +175,8 @@ extension Kernel {
   mutating func setRecord(
     _ record: ServerTransaction, _ key: RecordKey, of peer: KernelID, at now: Time
   ) {
-    if let old = records.updateValue(record, forKey: key) { peers[old.peer]?.records.remove(key) }
+    if let old = records[key]?.peer { peers[old]?.records.remove(key) }
+    records[key] = record
     withPeer(peer, at: now) { _ = $0.records.insert(key) }
   }
 

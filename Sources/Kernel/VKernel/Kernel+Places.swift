@@ -47,11 +47,11 @@ extension Kernel {
   /// If it answers there too, the other has ended.
   mutating func seekEarlierBoots(of kernel: KernelID, on host: String, _ step: inout Step) {
     let own = peers[kernel]?.locator
-    let earlier = peers.filter { other, peer in
+    let earlier = peers.entries.filter { other, peer in
       other != kernel && peer.host == host && peer.locator != nil && peer.locator != own
     }
     // The last one is enough: those before it have ended.
-    let last = earlier.values.max { $0.heardAt < $1.heardAt }
-    if let place = last?.locator { challenge(kernel, at: place, &step) }
+    let last = earlier.max { $0.value.heardAt < $1.value.heardAt }
+    if let place = last?.value.locator { challenge(kernel, at: place, &step) }
   }
 }

@@ -19,7 +19,7 @@ extension Kernel {
     precondition(!collects || limit != nil, "all responses are waited for up to a limit")
     var message = message
     if collects { message.mcb.flags.insert(.multipleResponses) }
-    guard let transaction = entities[client]?.begin() else {
+    guard let (transaction, highest) = entities[client]?.begin() else {
       preconditionFailure("send from an entity that was retired")
     }
     if server == manager {
@@ -37,7 +37,7 @@ extension Kernel {
       limit: limit.map { step.now + $0 },
       begins: isUnknown(client, to: server, by: route, at: step.now), collects: collects,
       spread: spreads ? spread(of: server) : nil,
-      priority: min(priority, self.priority(of: client)), at: step.now,
+      priority: min(priority, highest), at: step.now,
       roundTrip: roundTrip(by: route))
     if case .peer(let kernel) = route {
       addPending(client, transaction, on: kernel, at: step.now)
@@ -125,25 +125,13 @@ extension Kernel {
     _ message: Message, from client: EntityID, _ transaction: TransactionID, to addressee: EntityID,
     _ server: EntityID, forwardCount: UInt8 = 0, _ step: inout Step
   ) {
+    let known = entities[client]
     step.append(
       .invoke(
         Request(
           client: client, transaction: transaction, addressee: addressee, server: server,
-          forwardCount: forwardCount, message: message, principal: principal(of: client),
-          isLocal: isOfThisHost(client), priority: priority(of: client))))
-  }
-
-  /// The priority of a local client's message, or the highest that it may have.
-  func priority(of client: EntityID) -> Priority {
-    entities[client].map { $0.current?.priority ?? $0.priority } ?? .normal
-  }
-
-  /// The principal of a local client; a server acts for no user, nor may a nested call.
-  func principal(of client: EntityID) -> Principal? {
-    entities[client].flatMap { known in
-      known.serverKind == nil && !known.user.isEmpty
-        ? Principal(user: known.user, host: known.origin ?? host, marks: known.marks) : nil
-    }
+          forwardCount: forwardCount, message: message, principal: known?.principal(on: host),
+          isLocal: isOfThisHost(client), priority: known?.messagePriority ?? .normal)))
   }
 
   /// Sends the blocks of a request, or asks which kernel has its server.

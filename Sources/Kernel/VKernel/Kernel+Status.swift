@@ -24,7 +24,7 @@ public typealias ClientStatus = (client: EntityID, principal: Principal?, server
 extension Kernel {
   /// All clients of other kernels, by their identifiers.
   public func clientStatus() -> [ClientStatus] {
-    records.map { key, record in
+    records.entries.map { key, record in
       (record.client, record.principal, record.isProcessing ? holder(of: record, key) : .none)
     }
     .sorted { ($0.client.rawValue, $0.server.rawValue) < ($1.client.rawValue, $1.server.rawValue) }
@@ -32,7 +32,7 @@ extension Kernel {
 
   /// All local entities in the order in which they were made, or one of them.
   public func entityStatus(of one: EntityID?) -> [EntityStatus] {
-    let found = one.map { [$0] } ?? Array(entities.keys)
+    let found = one.map { [$0] } ?? entities.keys
     return found.compactMap { entity in
       guard let known = entities[entity] else { return nil }
       return (
@@ -45,7 +45,7 @@ extension Kernel {
 
   /// Every known kernel that was heard at least once, the most recently heard first.
   public func peerStatus(at now: Time) -> [PeerStatus] {
-    peers.compactMap { kernel, peer in
+    peers.entries.compactMap { kernel, peer in
       peer.locator.map {
         (
           kernel, $0, now - peer.heardAt, peer.roundTrip.smoothed, peer.isSilent,
@@ -60,7 +60,7 @@ extension Kernel {
   package var tableCounts: [(table: String, count: Int)] {
     [
       ("entities", entities.count), ("groups", groups.count), ("records", records.count),
-      ("transactions", entities.values.count { $0.current != nil }),
+      ("transactions", entities.keys.count { entities[$0]?.current != nil }),
       ("waiting", waiting.values.reduce(0) { $0 + $1.entries.count }),
       ("working", working.values.reduce(0) { $0 + $1.entries.count }),
       ("peers", peers.count), ("places", places.count), ("dead boots", dead.count),

@@ -156,11 +156,9 @@ extension Kernel {
         wakeAt = min(wakeAt, max(current.startedAt, wokeAt) + Timing.silence)
       }
     case .peer(let kernel):
-      if let peer = peers[kernel] {
-        wakeAt = min(wakeAt, peer.silentAt(since: wokeAt))
-        if dead.contains(kernel) {
-          wakeAt = min(wakeAt, peer.searchEnd(since: current.startedAt))
-        }
+      if let silentAt = peers[kernel]?.silentAt(since: wokeAt) { wakeAt = min(wakeAt, silentAt) }
+      if dead.contains(kernel), let end = peers[kernel]?.searchEnd(since: current.startedAt) {
+        wakeAt = min(wakeAt, end)
       }
     }
     if let limit = current.limit { wakeAt = min(wakeAt, limit) }

@@ -25,7 +25,7 @@ public struct Kernel: ~Copyable {
   public let host: String
   public internal(set) var counters = Counters()
 
-  var entities: [EntityID: Entity] = [:]
+  var entities = Table<EntityID, Entity>()
   var groups: [EntityID: Group] = [:]
   /// By server or group of this kernel: the local clients that wait for it; for a group, those that
   /// asked only the members of this kernel.
@@ -34,8 +34,8 @@ public struct Kernel: ~Copyable {
   var waiting: [EntityID: Backlog<Waiting>] = [:]
   /// By local server: the requests of remote clients that it works on.
   var working: [EntityID: Backlog<Work>] = [:]
-  var records: [RecordKey: ServerTransaction] = [:]
-  var peers: [KernelID: Peer] = [:]
+  var records = Table<RecordKey, ServerTransaction>()
+  var peers = Table<KernelID, Peer>()
   /// The places of kernels that multicast does not reach, from the configuration.
   var configured: [Locator] = []
   /// How many peers there may be before idle ones are dropped.
@@ -114,11 +114,21 @@ struct Entity: Sendable {
   /// The groups that a server has joined.
   var groups: [EntityID] = []
 
-  /// Returns the number of its next transaction, which it starts now.
-  mutating func begin() -> TransactionID {
+  /// Returns the number of its next transaction, which it starts now, and the highest priority
+  /// that it may have.
+  mutating func begin() -> (TransactionID, Priority) {
     precondition(current == nil, "one transaction at a time for each client")
     lastTransaction = lastTransaction.next
-    return lastTransaction
+    return (lastTransaction, priority)
+  }
+
+  /// The priority of its message, or the highest that it may have.
+  var messagePriority: Priority { current?.priority ?? priority }
+
+  /// Its principal, as a client; a server acts for no user, nor may a nested call.
+  func principal(on host: String) -> Principal? {
+    serverKind == nil && !user.isEmpty
+      ? Principal(user: user, host: origin ?? host, marks: marks) : nil
   }
 }
 

@@ -7,8 +7,9 @@ package import VProtocol
 /// only grows, and is swept when it has doubled: each entry is checked once or twice in all, and
 /// the list has at most little more than twice as many entries as are alive.
 ///
-/// Inlinable, because a Send of the kernel adds to one.
-package struct Backlog<Entry: Sendable>: Sendable {
+/// Inlinable, because a Send of the kernel adds to one; and so it is public, because what is only
+/// the package's is not inlined.
+public struct Backlog<Entry: Sendable>: Sendable {
   @usableFromInline package var entries: [Entry] = []
   @usableFromInline var sweepAt = sweepMin
 
@@ -16,18 +17,18 @@ package struct Backlog<Entry: Sendable>: Sendable {
   @usableFromInline static var sweepMin: Int { 32 }
 
   @inlinable
-  package init() {}
+  public init() {}
 
   /// Adds an entry; true if it is time to sweep.
   @inlinable
-  package mutating func add(_ entry: Entry) -> Bool {
+  public mutating func add(_ entry: Entry) -> Bool {
     entries.append(entry)
     return entries.count >= sweepAt
   }
 
   /// Keeps only the entries that are alive, in a new array of their size.
   @inlinable
-  package mutating func keep(_ alive: [Entry]) {
+  public mutating func keep(_ alive: [Entry]) {
     entries = alive
     sweepAt = max(Self.sweepMin, 2 * alive.count)
   }

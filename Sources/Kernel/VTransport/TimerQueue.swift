@@ -4,14 +4,20 @@ public import VProtocol
 ///
 /// A key that is armed for a later time than its entry costs nothing: the entry comes up early, its
 /// owner gives the real time, and the key is armed again.
+///
+/// Inlinable, as all generics that a Send uses: unspecialized, its first entry alone costs 300 ns.
 public struct TimerQueue<Key: Sendable>: Sendable {
-  private var heap: [(time: Time, key: Key)] = []
+  @usableFromInline var heap: [(time: Time, key: Key)] = []
 
+  @inlinable
   public init() {}
 
+  @inlinable
   public var first: Time? { heap.first?.time }
+  @inlinable
   public var count: Int { heap.count }
 
+  @inlinable
   public mutating func push(_ key: Key, at time: Time) {
     heap.append((time, key))
     var child = heap.count - 1
@@ -31,6 +37,7 @@ public struct TimerQueue<Key: Sendable>: Sendable {
   }
 
   /// The earliest entry that is due at `now`, taken out.
+  @inlinable
   public mutating func popDue(at now: Time) -> (time: Time, key: Key)? {
     guard let first = heap.first, first.time <= now else { return nil }
     let last = heap.removeLast()
