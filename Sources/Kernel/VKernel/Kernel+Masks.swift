@@ -1,4 +1,5 @@
 import VProtocol
+import VTransport
 
 /// Requests for some blocks of a response (MDM): RFC 1045 2.9.
 extension Kernel {
