@@ -209,6 +209,7 @@ struct Parser: Sendable {
     }
     if request.isAttached { lines += "attached: yes\n".utf8 }
     if let size = request.terminal { lines += "terminal: \(size.rows) \(size.columns)\n".utf8 }
+    lines += "wait: \(request.waitSeconds)\numask: \(String(request.umask, radix: 8))\n".utf8
     if let group = request.group { lines += "group: ".utf8 + group.octets + "\n".utf8 }
     lines += "\n".utf8 + request.arguments.flatMap { $0 + [0] }
     guard lines.count <= ProgramRequest.octetsMax else { return .parsed }

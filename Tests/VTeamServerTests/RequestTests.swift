@@ -99,6 +99,7 @@ struct RequestTests {
       ("umask: 8\n\nls", "umask: an octal number up to 777"),
       ("umask: 1000\n\nls", "umask: an octal number up to 777"),
       ("umask: -1\n\nls", "umask: an octal number up to 777"),
+      ("umask: +7\n\nls", "umask: an octal number up to 777"),
       ("group: a/b\n\nls", "group: a name without '/', of at most 255 octets"),
       ("class: guest\nls", "no empty line between the headers and the command"),
       (

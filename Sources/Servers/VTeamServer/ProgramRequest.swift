@@ -148,7 +148,9 @@ extension ProgramRequest {
       }
       terminal = size
     case .umask:
-      guard (1...4).contains(text.utf8.count), let mask = UInt32(text, radix: 8), mask <= 0o777
+      // UInt32 would take a sign, too.
+      guard (1...4).contains(value.count), value.allSatisfy({ 0x30...0x37 ~= $0 }),
+        let mask = UInt32(text, radix: 8), mask <= 0o777
       else { throw Self.mistake("umask: an octal number up to 777") }
       umask = mask
     case .group:
