@@ -198,8 +198,8 @@ let testing: [Target] = [
 ]
 
 /// What servers and clients that are no part of V are written with.
-let libraries = ["VProtocol", "VRuntime", "VObjects", "VClient", "VAttach"].map {
-  Product.library(name: $0, targets: [$0])
+let libraries: [Product] = ["VProtocol", "VRuntime", "VObjects", "VClient", "VAttach"].map {
+  .library(name: $0, targets: [$0])
 }
 
 let package = Package(

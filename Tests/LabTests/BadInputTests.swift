@@ -28,7 +28,8 @@ extension LabTests {
         head -c 8M /dev/urandom >/tmp-file
         { for i in {1..10}; do cp /tmp-file \(place)/f$i && cmp /tmp-file \(place)/f$i || exit; done
           echo whole; } >/tmp-copied & copying=$!
-        python3 /srv/storage/tools/bad_packets.py 10.77.0.2 10.77.0.1 \(count) && wait $copying
+        python3 /srv/storage/tools/bad_packets.py 10.77.0.2 10.77.0.1 \(count) \
+          /v/storage/kea && wait $copying
         cat /tmp-copied; rm /tmp-file /tmp-copied
         """, limit: .seconds(60))
       let lines = sent.output.split(separator: "\n")

@@ -68,11 +68,14 @@ enum Program {
     defer { for file in [nothing, output, errors] { close(file) } }
     let began = ContinuousClock.now
     let pid = try spawn(arguments, input: nothing, output: output, errors: errors)
-    var status = await end(of: pid, by: began + limit)
+    // Uncancelled: a command is stopped by its own limit only.
+    var status = await withCheckedContinuation { ended in
+      Thread.detachNewThread { ended.resume(returning: end(of: pid, by: began + limit)) }
+    }
     if status == nil {
       kill(-pid, SIGKILL)
       // A process that is stuck in the kernel does not even die, and is not waited for.
-      _ = await end(of: pid, by: .now + .seconds(3))
+      _ = end(of: pid, by: .now + .seconds(3))
     } else if let code = status, code & 0x7f != 0 {
       status = 128 + code & 0x7f
     } else {
@@ -83,18 +86,20 @@ enum Program {
       seconds: (ContinuousClock.now - began) / .seconds(1))
   }
 
-  /// The wait status of a process that ended, looked at often enough for short commands.
-  private static func end(of pid: pid_t, by deadline: ContinuousClock.Instant) async -> Int32? {
-    var pause = Duration.milliseconds(1)
-    while true {
-      var status: Int32 = 0
-      if waitpid(pid, &status, WNOHANG) == pid { return status }
-      guard ContinuousClock.now < deadline else { return nil }
-      // Uncancelled: a command is stopped by its own limit only.
-      try? await Task.sleep(for: pause)
-      pause = min(pause * 2, .milliseconds(20))
-    }
+  /// Waits until a child has ended; its wait status, nil if it has not.
+  static func end(of pid: pid_t, by deadline: ContinuousClock.Instant) -> Int32? {
+    // Readable once the process has ended.
+    var process = pollfd(fd: processDescriptor(pid, 0), events: Int16(POLLIN), revents: 0)
+    defer { close(process.fd) }
+    let left = (deadline - .now) / .milliseconds(1)
+    poll(&process, 1, Int32(max(0, left.rounded(.up))))
+    var status: Int32 = 0
+    return waitpid(pid, &status, WNOHANG) == pid ? status : nil
   }
+
+  /// pidfd_open(2), which Swift's Glibc leaves out.
+  private static let processDescriptor = unsafeBitCast(
+    dlsym(nil, "pidfd_open"), to: (@convention(c) (pid_t, UInt32) -> Int32).self)
 
   /// A file without a name: unlike with a pipe, its reader need not wait for the last writer.
   private static func temporaryFile() throws -> Int32 {

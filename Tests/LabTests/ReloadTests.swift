@@ -19,8 +19,8 @@ struct ReloadTests {
       def until(done, what):
           for _ in range(400):
               if done(): return
-              if p.poll() is not None: break
-              time.sleep(0.02)
+              try: p.wait(0.02); break
+              except subprocess.TimeoutExpired: pass
           raise SystemExit('not seen: %s in\n%s' % (what, open(log).read()))
       def saw(text, count=1):
           until(lambda: os.path.exists(log) and open(log).read().count(text) >= count, text)

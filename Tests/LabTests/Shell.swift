@@ -22,7 +22,7 @@ final class Shell {
   deinit {
     close(socket)
     kill(-pid, SIGKILL)
-    for _ in 0..<300 where waitpid(pid, nil, WNOHANG) == 0 { usleep(10_000) }
+    _ = Program.end(of: pid, by: .now + .seconds(3))
   }
 
   /// Runs a script to its end.

@@ -73,7 +73,7 @@ struct TidyTests {
     try expectNone(where: { isSource($0) && $0.hasPrefix("Sources/Servers/") }, Rule.sendOrder)
   }
 
-  @Test("what every message runs through fits in 7,200 lines, every room in 3,000")
+  @Test("what every message runs through fits in 7,100 lines, every room in 3,000")
   func rooms() throws {
     var lineCounts: [String: Int] = [:]
     for path in try tree.walk().files where isSource(path) {

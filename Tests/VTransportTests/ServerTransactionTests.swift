@@ -106,7 +106,7 @@ struct ServerTransactionTests {
     #expect(take(&record, packets[1], at: after(1)) == .nothing)
     #expect(record.handleProbe(state(), at: after(2)) == .deliver(message(segment: 2000)))
     #expect(record.principal == Principal("ann@kea"))
-    #expect(record.echoedRetransmitCount == 1)
+    #expect(record.retransmitCount == 1)
   }
 
   @Test("R9: awaiting probe: a client that waits for another transaction did not send this request")
@@ -277,7 +277,7 @@ struct ServerTransactionTests {
     let whole = DeliveryMask(rawValue: 0b111111)
     #expect(
       take(&record, try repeated(count: 4), at: after(1)) == .respond(whole, acknowledge: false))
-    #expect(record.echoedRetransmitCount == 4)
+    #expect(record.retransmitCount == 4)
     #expect(take(&record, try repeated(control: [], count: 0), at: after(1)) == .nothing)
   }
 

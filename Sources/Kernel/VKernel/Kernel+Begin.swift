@@ -25,10 +25,7 @@ extension Kernel {
   ) {
     guard header.delivery.contains(DeliveryMask(segmentBytes: header.mcb.segmentSize)),
       var begin = try? BeginTransaction(parsing: wholeMessage(header, packet))
-    else {
-      counters.packetsIgnored += 1
-      return
-    }
+    else { return ignore() }
     guard isConfirmed(begin.client, on: peer, &step) else {
       return notifyClient(
         begin.client, begin.transaction, [], .busy, retransmitCount: header.retransmitCount,

@@ -46,7 +46,7 @@ extension Kernel {
     pushTimer(.silence(kernel), at: step.now + Timing.signInterval)
     for entry in peer.waiting.entries where isPending(entry, on: kernel) {
       counters.silentPeers += 1
-      finish(entry.client, server: .none, Message(reply: .retransmissionTimeout), &step)
+      finish(entry.client, .retransmissionTimeout, &step)
     }
   }
 }

@@ -70,7 +70,7 @@ extension Kernel {
   /// Its own transaction is abandoned without a completion; the transactions of local clients that
   /// wait for it end.
   public mutating func retire(_ entity: EntityID, _ step: inout Step) {
-    guard let removed = entities.removeValue(forKey: entity) else { return }
+    guard let removed = entities[entity].take() else { return }
     if entity.kernel == id {
       numbers.giveBack(entity.discriminator, at: step.now)
       nestedNumbers.giveBack(entity.discriminator, at: step.now)
@@ -81,8 +81,7 @@ extension Kernel {
     guard removed.serverKind != nil else { return }
     let works = working.removeValue(forKey: entity)?.entries ?? []
     for work in works where isWorking(entity, on: work) {
-      let action = records[work.key]!.failForward(.outcomeUnknown, at: step.now)
-      perform(action, of: work.key, &step)
+      fail(work.key, .outcomeUnknown, &step)
     }
     abandon(waiting.removeValue(forKey: entity)?.entries ?? [], of: entity, &step)
     for group in removed.groups {
@@ -98,7 +97,7 @@ extension Kernel {
     _ waiting: [Waiting], of target: EntityID, _ step: inout Step
   ) {
     for entry in waiting where isWaiting(entry, for: target) {
-      finish(entry.client, server: .none, Message(reply: .outcomeUnknown), &step)
+      finish(entry.client, .outcomeUnknown, &step)
     }
   }
 
@@ -117,8 +116,7 @@ extension Kernel {
   mutating func noteWaiting(
     _ client: EntityID, _ transaction: TransactionID, for target: EntityID
   ) {
-    let entry = Waiting(client: client, transaction: transaction)
-    guard waiting[target, default: Backlog()].add(entry) else { return }
+    guard waiting[target, default: Backlog()].add((client, transaction)) else { return }
     let alive = waiting[target]!.entries.filter { isWaiting($0, for: target) }
     waiting[target]!.keep(alive)
   }
@@ -132,8 +130,7 @@ extension Kernel {
 
   /// Remembers that a local server was given the request of a record.
   mutating func noteWork(of server: EntityID, _ key: RecordKey, _ transaction: TransactionID) {
-    guard working[server, default: Backlog()].add(Work(key: key, transaction: transaction))
-    else { return }
+    guard working[server, default: Backlog()].add((key, transaction)) else { return }
     let alive = working[server]!.entries.filter { isWorking(server, on: $0) }
     working[server]!.keep(alive)
   }

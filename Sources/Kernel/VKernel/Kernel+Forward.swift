@@ -42,9 +42,8 @@ extension Kernel {
     }
     guard let record else { return }
     guard isLocal else {
-      let action = records[key]!.forward(message, to: target, at: step.now)
-      perform(action, of: key, &step)
-      return
+      return perform(
+        records[key]!.forward(message, to: target, at: step.now), of: key, &step)
     }
     records[key]!.handleForwardedHere(to: target)
     noteWork(of: target, key, record.id)
@@ -67,13 +66,12 @@ extension Kernel {
     if let asked = record.targetAskedAt,
       max(asked, answeredAt ?? asked) + Timing.silence <= step.now
     {
-      let action = records[key]!.failForward(.retransmissionTimeout, at: step.now)
-      return perform(action, of: key, &step)
+      return fail(key, .retransmissionTimeout, &step)
     }
     if tellsClient {
       notifyClient(
         record.client, record.id, request.blocks, .ok,
-        retransmitCount: record.echoedRetransmitCount, to: record.peer, &step)
+        retransmitCount: record.retransmitCount, to: record.peer, &step)
       // A kernel that never heard this one cannot tell which kernel forwards a clear packet.
       askForSign(of: kernel, &step)
     }
@@ -87,7 +85,7 @@ extension Kernel {
       mcb: request.mcb)
     header.forwardCount = record.forwardCount + 1
     header.retransmitCount =
-      record.isForwardTaken ? max(1, record.echoedRetransmitCount) : 0
+      record.isForwardTaken ? max(1, record.retransmitCount) : 0
     header.priority = record.priority
     header.control.insert(.acknowledge)
     transmit(to: kernel, header, segment: request.segment, mask: mask, &step)
@@ -102,8 +100,7 @@ extension Kernel {
     let kernel = kernel(of: target)
     let route = ClientTransaction.Route.peer(kernel)
     if let code = refusal(of: target, by: route, &step) {
-      finish(client, server: .none, Message(reply: code), &step)
-      return
+      return finish(client, code, &step)
     }
     endPending(old)
     let next = ClientTransaction(

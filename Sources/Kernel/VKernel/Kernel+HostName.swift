@@ -72,17 +72,14 @@ extension Kernel {
     guard let locator = peers[kernel]?.locator else { return }
     // It must also hear of this kernel, even if its probe was lost.
     if isNew { challenge(kernel, at: locator, &step) }
-    let action = conflict.handleAnswer(
-      HostNameConflict.Claimant(kernel: kernel, startedAt: startedAt), from: locator,
-      at: step.now)
-    perform(action, &step)
+    let claimant = HostNameConflict.Claimant(kernel: kernel, startedAt: startedAt)
+    perform(conflict.handleAnswer(claimant, from: locator, at: step.now), &step)
   }
 
   /// Probes the holder of this host's name when it is time to.
   mutating func handleNameTimer(_ step: inout Step) {
     isNameTimerQueued = false
-    let action = conflict.handleTimer(at: step.now)
-    perform(action, &step)
+    perform(conflict.handleTimer(at: step.now), &step)
   }
 
   private mutating func perform(_ action: HostNameConflict.Action, _ step: inout Step) {
@@ -106,7 +103,7 @@ extension Kernel {
   private mutating func leaveOthers(_ step: inout Step) {
     for client in entities.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
       guard case .peer? = entities[client]?.current?.route else { continue }
-      finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
+      finish(client, .retransmissionTimeout, &step)
     }
     for key in records.keys where !isHere(key.client) { dropRecord(key) }
   }

@@ -26,7 +26,7 @@ extension Kernel {
     }
     // Kernels are believed, and no process of theirs.
     guard header.client == .manager(of: peer) else {
-      counters.packetsIgnored += 1
+      ignore()
       return refuse(header, .illegalRequest, to: peer, &step)
     }
     switch header.mcb.code {
@@ -42,8 +42,7 @@ extension Kernel {
         let key = RecordKey(client: notify.client, member: member)
         guard let record = records[key] else { continue }
         if notify.code == .entityMigrated { probe(key, record, &step) }
-        let action = records[key]!.handleNotify(notify, at: step.now)
-        perform(action, of: key, &step)
+        perform(records[key]!.handleNotify(notify, at: step.now), of: key, &step)
       }
     case Management.beginTransaction:
       handleBegin(header, packet, from: peer, &step)
@@ -70,7 +69,7 @@ extension Kernel {
       entities[notify.client]?.current?.handleNotify(
         notify, at: step.now, roundTrip: &roundTrip) ?? .nothing
     peers[peer]?.roundTrip = roundTrip
-    perform(action, of: notify.client, responding: nil, from: peer, &step)
+    perform(action, of: notify.client, &step)
   }
 
   /// The same, of a request that was forwarded.
@@ -89,8 +88,7 @@ extension Kernel {
     if notify.code == .entityMigrated, let kernel = notify.movedTo {
       handleMoved(ProbeEntity.Moved(target, to: kernel), from: peer, &step)
     }
-    let action = records[key]!.handleRemoteNotify(notify, at: step.now)
-    perform(action, of: key, &step)
+    perform(records[key]!.handleRemoteNotify(notify, at: step.now), of: key, &step)
   }
 
   func answerProbe(
@@ -182,13 +180,11 @@ extension Kernel {
     if kernel == id {
       // The request was forwarded back to the client's host: the client is local.
       guard let state = entityState(of: record.client) else { return }
-      let action = records[key]!.handleProbe(state, at: step.now)
-      return perform(action, of: key, &step)
+      return perform(records[key]!.handleProbe(state, at: step.now), of: key, &step)
     }
     guard let locator = peers[kernel]?.locator else {
       // Forwarded by another kernel, and the client's kernel is unknown: its record probes again.
-      locate(record.client, &step)
-      return
+      return locate(record.client, &step)
     }
     guard let transaction = addProbe(key, of: record.peer, at: step.now) else { return }
     pushTimer(.probe(transaction), at: step.now + Timing.silence)
@@ -223,11 +219,9 @@ extension Kernel {
     guard let state = told, state.entity == probe.record.client else {
       // The client has ended, and does not wait for an answer; or its principal is not believed.
       if message.reply.isOK { counters.principalsRefused += 1 }
-      dropRecord(probe.record)
-      return
+      return dropRecord(probe.record)
     }
-    let action = records[probe.record]!.handleProbe(state, at: step.now)
-    perform(action, of: probe.record, &step)
+    perform(records[probe.record]!.handleProbe(state, at: step.now), of: probe.record, &step)
   }
 
   /// Asks all kernels for the one with `entity`; its answer also tells where it is.
@@ -253,10 +247,7 @@ extension Kernel {
   ) {
     let transaction = randomTransaction()
     // Only who answers there is believed to be there. A kernel that is not known is met first.
-    if let peer = peers[kernel], peer.locator != locator {
-      peers[kernel]!.candidate = Peer.Candidate(
-        locator: locator, transaction: transaction, askedAt: step.now)
-    }
+    peers[kernel]?.noteChallenge(at: locator, transaction, step.now)
     sendProbe(
       of: .manager(of: kernel), transaction, to: .peer(kernel, locator), flags: flags, &step)
   }
@@ -279,6 +270,16 @@ extension Kernel {
     header.transaction = transaction
     header.packetFlags = flags
     dispatch(Transmission(to: destination, header), &step)
+  }
+
+  /// Tells the client of a request what has become of that.
+  mutating func notifyClient(
+    of header: PacketHeader, _ code: ReplyCode, movedTo: KernelID? = nil, to peer: KernelID,
+    _ step: inout Step
+  ) {
+    notifyClient(
+      header.client, header.transaction, [], code, retransmitCount: header.retransmitCount,
+      forwardCount: header.forwardCount, movedTo: movedTo, to: peer, &step)
   }
 
   mutating func notifyClient(

@@ -135,10 +135,7 @@ extension Kernel {
       deliverHere(of: entry.client, isVouched: entry.isVouched, &step)
     }
     // Nothing was sent to the kernel that did not take it.
-    for entry in peers[before]?.waiting.entries ?? [] where isPending(entry, on: before) {
-      guard entities[entry.client]?.current?.holder == entity else { continue }
-      redirect(entry.client, to: id, isVouched: true, &step)
-    }
+    redirectAll(for: entity, from: before, to: id, isVouched: true, &step)
     return true
   }
 
@@ -150,7 +147,7 @@ extension Kernel {
     var record = moved
     record.shift(by: ahead)
     // It came from a client of the kernel that it leaves, or by way of this one.
-    if record.peer == id { record.move(to: kernel(of: key.client)) }
+    if record.peer == id { record.peer = kernel(of: key.client) }
     guard record.replace(records[key]) else { return }
     dropRecord(key)
     setRecord(record, key, of: record.peer, at: step.now)
@@ -180,7 +177,7 @@ extension Kernel {
   ) {
     entities[client]!.current = old
     if old.server.isGroup, case .multicast = old.route {
-      return repeatAt(client, &step)
+      return sendAnew(client, &step)
     }
     entities[client]!.current!.forgetRoute()
     let key = RecordKey(client: client, member: .none)
@@ -213,12 +210,6 @@ extension Kernel {
       // It had not come whole, or was to be asked about.
       deliverHere(of: client, isVouched: true, &step)
     }
-  }
-
-  private mutating func repeatAt(_ client: EntityID, _ step: inout Step) {
-    let roundTrip = RoundTrip()
-    let action = entities[client]!.current!.sendAnew(at: step.now, roundTrip: roundTrip)
-    perform(action, of: client, responding: nil, from: nil, &step)
   }
 
   /// Another kernel has adopted an entity that was frozen here: its clients are told.

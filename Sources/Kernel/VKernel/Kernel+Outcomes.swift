@@ -32,7 +32,7 @@ extension Kernel {
       guard home != kernel, home != id, !dead.contains(home), var record = records[key]
       else { continue }
       dropRecord(key)
-      record.move(to: home)
+      record.peer = home
       if addRecord(record, key, of: home, at: now) { armRecord(key) }
     }
   }

@@ -12,10 +12,7 @@ extension Kernel {
     _ packet: RawSpan, _ header: PacketHeader, from locator: Locator, sender: KernelID?,
     isMulticast: Bool = false, _ step: inout Step
   ) {
-    guard let peer = sender ?? clearSender(header, locator), peer != id else {
-      counters.packetsIgnored += 1
-      return
-    }
+    guard let peer = sender ?? clearSender(header, locator), peer != id else { return ignore() }
     if header.packetFlags.contains(.multicast) {
       noteMulticast(of: peer, header, isCopy: !isMulticast, at: step.now)
     }
@@ -28,16 +25,16 @@ extension Kernel {
     } else {
       handleHeard(peer, header, at: locator, isSealed: sender != nil, &step)
     }
-    guard isWanted(header) else {
-      counters.packetsIgnored += 1
-      return
-    }
+    guard isWanted(header) else { return ignore() }
     switch header.function {
     case .request:
       handleRequest(header, packet, from: peer, isSealed: sender != nil, &step)
     case .response: handleResponse(header, packet, from: peer, &step)
     }
   }
+
+  /// Counts a packet that has no effect.
+  mutating func ignore() { counters.packetsIgnored += 1 }
 
   /// The sender of a clear packet: the kernel of its client or server, or, for a forwarded request,
   /// the kernel last heard at its locator.

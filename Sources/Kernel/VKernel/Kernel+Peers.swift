@@ -8,7 +8,8 @@ extension Kernel {
   /// The record of a kernel, made if there is none; idle records make room for it.
   mutating func withPeer<R>(_ kernel: KernelID, at now: Time, _ body: (inout Peer) -> R) -> R {
     if peers.count >= peersMax && peers[kernel] == nil { dropIdlePeers() }
-    return body(&peers[kernel, default: Peer(at: now)])
+    if peers[kernel] == nil { peers[kernel] = Peer(at: now) }
+    return body(&peers[kernel]!)
   }
 
   /// Makes room among the peers: first it drops those that were never heard, since anybody may ask
@@ -26,7 +27,7 @@ extension Kernel {
   }
 
   private mutating func dropPeer(_ kernel: KernelID) {
-    guard let locator = peers.removeValue(forKey: kernel)?.locator else { return }
+    guard let locator = peers[kernel].take()?.locator else { return }
     for earlier in leave(locator, kernel) { dead.remove(earlier) }
     whereabouts.forgetAll(on: kernel)
   }
@@ -80,9 +81,7 @@ extension Kernel {
     if let old, old != kernel { handleReplaced(old, &step) }
     for boot in earlier { noteEarlier(boot, at: locator) }
     for entry in peers[kernel]?.waiting.entries ?? [] where isPending(entry, on: kernel) {
-      guard let roundTrip = peers[kernel]?.roundTrip else { return }
-      let action = entities[entry.client]!.current!.sendAnew(at: step.now, roundTrip: roundTrip)
-      perform(action, of: entry.client, responding: nil, from: kernel, &step)
+      sendAnew(entry.client, &step)
     }
   }
 
@@ -108,7 +107,7 @@ extension Kernel {
     guard let server = entities[entry.client]?.current?.holder else { return }
     addPending(entry.client, entry.transaction, on: kernel, at: step.now)
     guard Self.isMovable(server) else {
-      return finish(entry.client, server: .none, Message(reply: .outcomeUnknown), &step)
+      return finish(entry.client, .outcomeUnknown, &step)
     }
     // For the first server at once; its clients' retransmissions look for the others.
     if peers[kernel]?.askedAt != step.now { seek(server, &step) }
@@ -140,7 +139,7 @@ extension Kernel {
   ) {
     let isFull = withPeer(kernel, at: now) { peer in
       peer.addPending(at: now)
-      return peer.waiting.add(Waiting(client: client, transaction: transaction))
+      return peer.waiting.add((client, transaction))
     }
     guard isFull else { return }
     let alive = peers[kernel]!.waiting.entries.filter { isPending($0, on: kernel) }
@@ -189,8 +188,9 @@ extension Kernel {
   }
 
   mutating func dropRecord(_ key: RecordKey) {
-    guard let record = records.removeValue(forKey: key) else { return }
-    peers[record.peer]?.records.remove(key)
+    guard let peer = records[key]?.peer else { return }
+    records[key] = nil
+    peers[peer]?.records.remove(key)
   }
 
   // MARK: probes for a peer's clients
@@ -208,13 +208,11 @@ extension Kernel {
     return transaction
   }
 
-  /// The probe that a kernel has answered; nil if it was not asked.
-  mutating func takeProbe(_ transaction: TransactionID, from kernel: KernelID) -> Probe? {
-    probes[transaction]?.asked == kernel ? takeProbe(transaction) : nil
-  }
-
-  mutating func takeProbe(_ transaction: TransactionID) -> Probe? {
-    guard let probe = probes.removeValue(forKey: transaction) else { return nil }
+  /// The probe that a kernel has answered, or that is over; nil if that kernel was not asked.
+  @discardableResult
+  mutating func takeProbe(_ transaction: TransactionID, from kernel: KernelID? = nil) -> Probe? {
+    guard let probe = probes[transaction], probe.asked == kernel ?? probe.asked else { return nil }
+    probes[transaction] = nil
     if let count = peers[probe.payer]?.probes { peers[probe.payer]!.probes = max(0, count - 1) }
     return probe
   }

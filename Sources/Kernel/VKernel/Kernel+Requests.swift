@@ -17,8 +17,7 @@ extension Kernel {
     if kernel(of: header.client) == id,
       header.forwardCount == 0 || entities[header.client]?.current?.id != header.transaction
     {
-      counters.packetsIgnored += 1
-      return
+      return ignore()
     }
     if header.server.isGroup {
       guard isMeant(header.mcb) else { return }
@@ -26,10 +25,7 @@ extension Kernel {
       if members.isEmpty && !header.packetFlags.contains(.multicast)
         && !header.mcb.flags.contains(.datagram)
       {
-        return notifyClient(
-          header.client, header.transaction, [], .nonexistentEntity,
-          retransmitCount: header.retransmitCount,
-          forwardCount: header.forwardCount, to: peer, &step)
+        return notifyClient(of: header, .nonexistentEntity, to: peer, &step)
       }
       for member in members {
         handleRequest(header, packet, for: member, from: peer, &step)
@@ -46,9 +42,7 @@ extension Kernel {
         let known = records[RecordKey(client: header.client, member: .none)]?.id
         let mayBeDone = known.map { $0 == header.transaction } ?? mayBeDone(header)
         notifyClient(
-          header.client, header.transaction, [], mayBeDone ? .outcomeUnknown : .nonexistentEntity,
-          retransmitCount: header.retransmitCount,
-          forwardCount: header.forwardCount, to: peer, &step)
+          of: header, mayBeDone ? .outcomeUnknown : .nonexistentEntity, to: peer, &step)
       }
       return
     }
@@ -66,7 +60,7 @@ extension Kernel {
   private mutating func handleStray(
     _ header: PacketHeader, from peer: KernelID, _ step: inout Step
   ) {
-    counters.packetsIgnored += 1
+    ignore()
     guard !header.packetFlags.contains(.multicast), let locator = peers[peer]?.locator,
       strangers.take(at: step.now)
     else { return }
@@ -102,9 +96,7 @@ extension Kernel {
       client: header.client, member: header.server.isGroup ? server : .none)
     guard header.forwardCount > 0 || isConfirmed(header.client, on: peer, &step) else {
       if isDatagram || header.server.isGroup { return }
-      return notifyClient(
-        header.client, header.transaction, [], .busy, retransmitCount: header.retransmitCount,
-        to: peer, &step)
+      return notifyClient(of: header, .busy, to: peer, &step)
     }
     let roundTrip = withPeer(peer, at: step.now) { $0.roundTrip }
     let action: ServerTransaction.Action
@@ -114,11 +106,7 @@ extension Kernel {
         header, packet, from: peer, clientKernel: kernel(of: header.client), at: step.now)
       if old != peer { moveRecord(key, from: old, at: step.now) }
     } else if mayBeDone(header) {
-      notifyClient(
-        header.client, header.transaction, [], .outcomeUnknown,
-        retransmitCount: header.retransmitCount,
-        forwardCount: header.forwardCount, to: peer, &step)
-      return
+      return notifyClient(of: header, .outcomeUnknown, to: peer, &step)
     } else if addRecord(
       ServerTransaction(header, packet, from: peer, at: step.now), key, of: peer, at: step.now)
     {
@@ -126,11 +114,7 @@ extension Kernel {
     } else {
       // Nothing tells the sender of a datagram.
       if isDatagram { return }
-      notifyClient(
-        header.client, header.transaction, [], .busy,
-        retransmitCount: header.retransmitCount,
-        forwardCount: header.forwardCount, to: peer, &step)
-      return
+      return notifyClient(of: header, .busy, to: peer, &step)
     }
     if action == .nothing && !isNews { counters.duplicates += 1 }
     if case .respond = action, Self.isSpread(header),
@@ -160,8 +144,7 @@ extension Kernel {
     case .deliver(let message):
       let server = key.member == .none ? record.addressee : key.member
       guard entities[server]?.serverKind != nil else {
-        let action = records[key]!.failForward(.nonexistentEntity, at: step.now)
-        return perform(action, of: key, &step)
+        return fail(key, .nonexistentEntity, &step)
       }
       noteWork(of: server, key, record.id)
       let isSpread = record.isDelayed && record.addressee.isGroup
@@ -189,6 +172,11 @@ extension Kernel {
     armRecord(key)
   }
 
+  /// The local server that had a remote client's request will not answer it.
+  mutating func fail(_ key: RecordKey, _ code: ReplyCode, _ step: inout Step) {
+    perform(records[key]!.failForward(code, at: step.now), of: key, &step)
+  }
+
   /// Answers a request of a local server; a late or second answer is dropped.
   public mutating func reply(_ message: Message, to request: Request, _ step: inout Step) {
     let message = masked(message, for: request)
@@ -198,18 +186,16 @@ extension Kernel {
       // A request that was forwarded back here has a record; its work is done.
       if records[key]?.id == request.transaction { dropRecord(key) }
       guard isWaiting(client, for: request.transaction) else { return }
-      let action = entities[client]?.current?.handleLocalResponse(message, by: server)
-      perform(action ?? .nothing, of: client, responding: nil, from: nil, &step)
-      return
+      return perform(
+        entities[client]!.current!.handleLocalResponse(message, by: server), of: client, &step)
     }
     let isOfRecord =
       records[key].map {
         $0.id == request.transaction && $0.isProcessing && holder(of: $0, key) == server
       } ?? false
     if isOfRecord {
-      let action = records[key]!.respond(message, by: server, at: step.now)
       counters.responsesSent += 1
-      perform(action, of: key, &step)
+      perform(records[key]!.respond(message, by: server, at: step.now), of: key, &step)
     } else if entities[server]?.serverKind == .idempotent {
       // A request to it leaves no record.
       counters.responsesSent += 1
@@ -225,7 +211,7 @@ extension Kernel {
   ) {
     guard let response = record.response else { return }
     var header = responseHeader(
-      response, record.client, record.id, by: record.responder, record.echoedRetransmitCount,
+      response, record.client, record.id, by: record.responder, record.retransmitCount,
       record.forwardCount)
     header.priority = record.priority
     if acknowledge { header.control.insert(.acknowledge) }

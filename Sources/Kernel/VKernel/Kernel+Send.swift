@@ -174,9 +174,8 @@ extension Kernel {
   ) {
     if header.client == manager { return handleProbeAnswer(header, packet, from: peer, &step) }
     guard entities[header.client]?.current?.isAnswered(by: header) == true else {
-      counters.packetsIgnored += 1
-      refuseResponse(header, to: peer, &step)
-      return
+      ignore()
+      return refuseResponse(header, to: peer, &step)
     }
     noteAnswer(of: peer, at: step.now)
     var roundTrip = peers[peer]?.roundTrip ?? RoundTrip()
@@ -207,8 +206,8 @@ extension Kernel {
 
   /// Carries out an action of a client transaction.
   mutating func perform(
-    _ action: ClientTransaction.Action, of client: EntityID, responding header: PacketHeader?,
-    from peer: KernelID?, _ step: inout Step
+    _ action: ClientTransaction.Action, of client: EntityID,
+    responding header: PacketHeader? = nil, from peer: KernelID? = nil, _ step: inout Step
   ) {
     switch action {
     case .nothing:
@@ -235,7 +234,7 @@ extension Kernel {
       if let peer { noteExchange(of: client, with: peer, at: step.now) }
       finish(client, server: server, message, &step)
     case .fail(let code):
-      finish(client, server: .none, Message(reply: code), &step)
+      finish(client, code, &step)
     }
   }
 
@@ -256,5 +255,17 @@ extension Kernel {
     guard let transaction = entities[client]?.current.take() else { return }
     endPending(transaction)
     complete(client, server: server, message, &step)
+  }
+
+  /// Ends it with a code in place of a response.
+  mutating func finish(_ client: EntityID, _ code: ReplyCode, _ step: inout Step) {
+    finish(client, server: .none, Message(reply: code), &step)
+  }
+
+  /// The kernel of the server has been found: the request is sent whole.
+  mutating func sendAnew(_ client: EntityID, _ step: inout Step) {
+    let roundTrip = roundTrip(by: entities[client]!.current!.route)
+    perform(
+      entities[client]!.current!.sendAnew(at: step.now, roundTrip: roundTrip), of: client, &step)
   }
 }

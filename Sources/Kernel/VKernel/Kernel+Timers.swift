@@ -10,7 +10,7 @@ extension Kernel {
       switch key {
       case .client(let client): handleClientTimer(client, queued: time, &step)
       case .record(let key): handleRecordTimer(key, queued: time, &step)
-      case .probe(let transaction): _ = takeProbe(transaction)
+      case .probe(let transaction): takeProbe(transaction)
       case .postponed(let number): handlePostponed(number, &step)
       case .silence(let kernel): watchSilence(of: kernel, &step)
       case .doubt(let kernel): handleDoubtTimer(kernel, &step)
@@ -54,21 +54,18 @@ extension Kernel {
     guard let route = entities[client]?.current?.route else { return }
     if hasSearchEnded(for: client, by: route, at: step.now) {
       let wasSent = entities[client]!.current!.wasSent
-      return finish(
-        client, server: .none,
-        Message(reply: wasSent ? .outcomeUnknown : .nonexistentEntity), &step)
+      return finish(client, wasSent ? .outcomeUnknown : .nonexistentEntity, &step)
     }
     if isGivenUp(client, route, at: step.now) {
-      finish(client, server: .none, Message(reply: .retransmissionTimeout), &step)
-      return
+      return finish(client, .retransmissionTimeout, &step)
     }
     if case .peer(let kernel) = route, let server = entities[client]?.current?.server {
       seekElsewhere(kernel, for: server, &step)
     }
     let roundTrip = roundTrip(by: route)
-    let action =
-      entities[client]!.current!.handleTimeout(at: step.now, roundTrip: roundTrip)
-    perform(action, of: client, responding: nil, from: nil, &step)
+    perform(
+      entities[client]!.current!.handleTimeout(at: step.now, roundTrip: roundTrip), of: client,
+      &step)
   }
 
   /// Whether a server's kernel has ended, and no other one has the server.
@@ -127,19 +124,20 @@ extension Kernel {
     let isClientLost =
       !record.isProcessing && !isHere(record.client)
       && withPeer(kernel(of: record.client), at: step.now) { $0.isLost(at: step.now) }
-    let action = records[key]!.handleTimeout(
-      at: step.now, roundTrip: peer.roundTrip, isPeerLost: peer.isLost(at: step.now) || isClientLost
-    )
-    perform(action, of: key, &step)
+    let isLost = peer.isLost(at: step.now) || isClientLost
+    perform(
+      records[key]!.handleTimeout(at: step.now, roundTrip: peer.roundTrip, isPeerLost: isLost),
+      of: key, &step)
   }
 
   /// Queues the next time at which a record needs attention.
   mutating func armRecord(_ key: RecordKey) {
-    guard let record = records[key] else { return }
-    if let queued = record.queuedAt, queued <= record.wakeAt { return }
-    records[key]!.queuedLaterAt = record.queuedAt
-    records[key]!.queuedAt = record.wakeAt
-    pushTimer(.record(key), at: record.wakeAt)
+    guard let wakeAt = records[key]?.wakeAt else { return }
+    let queued = records[key]!.queuedAt
+    if let queued, queued <= wakeAt { return }
+    records[key]!.queuedLaterAt = queued
+    records[key]!.queuedAt = wakeAt
+    pushTimer(.record(key), at: wakeAt)
   }
 
   /// Queues the next time at which a remote or group transaction needs attention.

@@ -59,10 +59,7 @@ extension Kernel {
       sought.contains(where: { $0.transaction == transaction && $0.entity == state.entity })
     else { return }
     learn(state.entity, on: peer, nil)
-    for entry in peers[known]?.waiting.entries ?? [] where isPending(entry, on: known) {
-      guard entities[entry.client]?.current?.holder == state.entity else { continue }
-      redirect(entry.client, to: peer, isVouched: false, &step)
-    }
+    redirectAll(for: state.entity, from: known, to: peer, isVouched: false, &step)
   }
 
   /// Whether a kernel has ended, does not answer, or has never been heard.
@@ -135,6 +132,17 @@ extension Kernel {
 
   // MARK: a server is elsewhere
 
+  /// Sends the requests that wait at another kernel for an entity to the one where that is.
+  mutating func redirectAll(
+    for server: EntityID, from old: KernelID, to kernel: KernelID, isVouched: Bool,
+    _ step: inout Step
+  ) {
+    for entry in peers[old]?.waiting.entries ?? [] where isPending(entry, on: old) {
+      guard entities[entry.client]?.current?.holder == server else { continue }
+      redirect(entry.client, to: kernel, isVouched: isVouched, &step)
+    }
+  }
+
   /// Sends the request of a waiting client to the kernel where its server is.
   mutating func redirect(
     _ client: EntityID, to kernel: KernelID, isVouched: Bool, _ step: inout Step
@@ -152,10 +160,9 @@ extension Kernel {
     if isLocal { return deliverHere(of: client, isVouched: isVouched, &step) }
     addPending(client, current.id, on: kernel, at: step.now)
     if let code = refusal(of: current.holder, by: route, &step) {
-      return finish(
-        client, server: .none, Message(reply: isVouched ? code : .outcomeUnknown), &step)
+      return finish(client, isVouched ? code : .outcomeUnknown, &step)
     }
-    perform(action, of: client, responding: nil, from: kernel, &step)
+    perform(action, of: client, &step)
   }
 
   /// The server has come to this kernel, without the request.
@@ -168,8 +175,7 @@ extension Kernel {
       return armClient(client)
     }
     guard isVouched, serves(current.holder) else {
-      let code: ReplyCode = isVouched ? .nonexistentEntity : .outcomeUnknown
-      return finish(client, server: .none, Message(reply: code), &step)
+      return finish(client, isVouched ? .nonexistentEntity : .outcomeUnknown, &step)
     }
     noteWaiting(client, current.id, for: current.holder)
     deliverLocally(
@@ -195,9 +201,7 @@ extension Kernel {
     } else if header.retransmitCount == 0 || header.forwardCount > 0 || known != nil {
       code = .entityMigrated
     }
-    notifyClient(
-      header.client, header.transaction, [], code, retransmitCount: header.retransmitCount,
-      forwardCount: header.forwardCount,
-      movedTo: code == .entityMigrated ? kernel(of: header.server) : nil, to: peer, &step)
+    let place = code == .entityMigrated ? kernel(of: header.server) : nil
+    notifyClient(of: header, code, movedTo: place, to: peer, &step)
   }
 }

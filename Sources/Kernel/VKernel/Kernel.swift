@@ -72,16 +72,11 @@ public struct Kernel: ~Copyable {
 
   /// `entropy` seeds transaction numbers; `id` must be new at every boot.
   ///
-  /// `startedAt` is now, in nanoseconds since 1970.
-  public init(id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0) {
-    self.init(
-      id: id, host: host, entropy: entropy, startedAt: startedAt,
-      firstNumber: EntityNumbers.first)
-  }
-
-  /// A kernel whose entity numbers start anywhere, for tests of their wrap-around.
+  /// `startedAt` is now, in nanoseconds since 1970. The numbers of entities start with
+  /// `firstNumber`: anywhere in tests of their wrap-around.
   package init(
-    id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0, firstNumber: UInt32
+    id: KernelID, host: String, entropy: UInt64, startedAt: UInt64 = 0,
+    firstNumber: UInt32 = EntityNumbers.first
   ) {
     self.id = id
     self.host = host

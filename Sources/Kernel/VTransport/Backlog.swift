@@ -16,40 +16,23 @@ public struct Backlog<Entry: Sendable>: Sendable {
   /// A smaller list is not worth a sweep.
   @usableFromInline static var sweepMin: Int { 32 }
 
-  @inlinable
-  public init() {}
+  @inlinable public init() {}
 
   /// Adds an entry; true if it is time to sweep.
-  @inlinable
-  public mutating func add(_ entry: Entry) -> Bool {
+  @inlinable public mutating func add(_ entry: Entry) -> Bool {
     entries.append(entry)
     return entries.count >= sweepAt
   }
 
   /// Keeps only the entries that are alive, in a new array of their size.
-  @inlinable
-  public mutating func keep(_ alive: [Entry]) {
+  @inlinable public mutating func keep(_ alive: [Entry]) {
     entries = alive
     sweepAt = max(Self.sweepMin, 2 * alive.count)
   }
 }
 
 /// A transaction of a local client that waits for a server or a peer.
-package struct Waiting: Sendable {
-  package var client: EntityID
-  package var transaction: TransactionID
-
-  package init(client: EntityID, transaction: TransactionID) {
-    (self.client, self.transaction) = (client, transaction)
-  }
-}
+package typealias Waiting = (client: EntityID, transaction: TransactionID)
 
 /// A request of a remote client that a local server works on.
-package struct Work: Sendable {
-  package var key: RecordKey
-  package var transaction: TransactionID
-
-  package init(key: RecordKey, transaction: TransactionID) {
-    (self.key, self.transaction) = (key, transaction)
-  }
-}
+package typealias Work = (key: RecordKey, transaction: TransactionID)

@@ -82,7 +82,4 @@ extension ServerTransaction {
     targetAskedAt = targetAskedAt.map { $0 + span }
     (queuedAt, queuedLaterAt) = (nil, nil)
   }
-
-  /// Its client is on another kernel now.
-  public mutating func move(to kernel: KernelID) { peer = kernel }
 }

@@ -41,7 +41,7 @@ public struct ServerTransaction: Sendable {
   public private(set) var id: TransactionID
   public internal(set) var forwardCount: UInt8
   /// The kernel that sent the request: where notifications and the response go.
-  public internal(set) var peer: KernelID
+  public var peer: KernelID
   /// The entity that the request was addressed to.
   public internal(set) var addressee: EntityID
   /// The server that answered, once there is an answer.
@@ -60,7 +60,7 @@ public struct ServerTransaction: Sendable {
   public var queuedLaterAt: Time?
   /// That of the request, as it was sent.
   public private(set) var priority = Priority.normal
-  private var retransmitCount: UInt8
+  public private(set) var retransmitCount: UInt8
   var state = State.awaitingProbe
   /// The request so far, while awaiting a probe or receiving.
   var reception: PacketGroupReception?
@@ -185,8 +185,6 @@ public struct ServerTransaction: Sendable {
       forwardCount: forwardCount, message: message, principal: principal, isLocal: false,
       priority: priority.onOtherHost)
   }
-  /// The RetransmitCount of the response.
-  public var echoedRetransmitCount: UInt8 { retransmitCount }
 
   /// Asks for the first probe.
   public mutating func start(at now: Time, roundTrip: RoundTrip) -> Action {
@@ -388,24 +386,16 @@ public struct ServerTransaction: Sendable {
 
   /// Starts to receive a request; that acknowledges the last response.
   private mutating func takeUp(_ header: PacketHeader, _ packet: RawSpan, from peer: KernelID) {
-    id = header.transaction
+    let old = self
+    self = ServerTransaction(client: client, header.transaction, from: peer, at: old.wakeAt)
+    (state, isUnprobed, principal) = (old.state, old.isUnprobed, old.principal)
+    (queuedAt, queuedLaterAt) = (old.queuedAt, old.queuedLaterAt)
     forwardCount = header.forwardCount
-    forwardsHere = 0
-    holder = .none
     addressee = header.server
     priority = header.priority
     retransmitCount = header.retransmitCount
     isDatagram = header.mcb.flags.contains(.datagram)
     isDelayed = header.control.contains(.delayResponse)
-    isClientGone = false
-    isSentOn = false
-    isForeign = false
-    responder = .none
-    self.peer = peer
-    response = nil
-    forwarded = nil
-    targetAskedAt = nil
-    (retries, probes, checks) = (0, 0, 0)
     reception = PacketGroupReception(header)
     _ = reception?.accept(header, packet)
   }

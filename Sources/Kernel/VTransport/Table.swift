@@ -11,34 +11,28 @@
 where Value: Sendable {
   /// Where each key's value is, from 1; the last one takes the place of one that is removed.
   @usableFromInline var places: [Key: Int] = [:]
-  @usableFromInline var known: [Key] = []
+  @usableFromInline var names: [Key] = []
   /// What readers see: values, and before them the nil of all other keys.
   @usableFromInline var slots: UnsafeMutablePointer<Value?>
   @usableFromInline var capacity = 8
 
-  @inlinable
-  public init() {
+  @inlinable public init() {
     unsafe slots = .allocate(capacity: capacity)
     unsafe slots.initialize(to: nil)
   }
 
-  @inlinable
-  deinit {
-    unsafe slots.deinitialize(count: known.count + 1)
+  @inlinable deinit {
+    unsafe slots.deinitialize(count: names.count + 1)
     unsafe slots.deallocate()
   }
 
-  @inlinable
-  public var keys: [Key] { known }
-  @inlinable
-  public var count: Int { known.count }
+  @inlinable public var count: Int { names.count }
+  @inlinable public var keys: [Key] { names }
 
-  /// A copy of all entries; an entry that is to be found by what it has is looked for here.
-  @inlinable
-  public var entries: [(key: Key, value: Value)] { keys.map { ($0, self[$0]!) } }
+  /// A copy of all entries, to look for what is not known by its key.
+  @inlinable public var entries: [(key: Key, value: Value)] { names.map { ($0, self[$0]!) } }
 
-  @inlinable
-  public subscript(key: Key) -> Value? {
+  @inlinable public subscript(key: Key) -> Value? {
     unsafeAddress { unsafe UnsafePointer(slots + (places[key] ?? 0)) }
     _modify {
       if let place = places[key] {
@@ -52,33 +46,15 @@ where Value: Sendable {
     }
   }
 
-  @inlinable
-  public subscript(key: Key, default value: @autoclosure () -> Value) -> Value {
-    get { self[key] ?? value() }
-    _modify {
-      if places[key] == nil { append(value(), key) }
-      yield unsafe &slots[places[key]!]!
-    }
-  }
-
-  @inlinable
-  public mutating func removeValue(forKey key: Key) -> Value? {
-    guard let place = places[key] else { return nil }
-    defer { close(place) }
-    return unsafe slots[place].take()
-  }
-
-  @inlinable
-  mutating func append(_ value: Value, _ key: Key) {
-    let place = known.count + 1
+  @inlinable mutating func append(_ value: Value, _ key: Key) {
+    let place = names.count + 1
     if place == capacity { grow() }
     unsafe (slots + place).initialize(to: value)
-    known.append(key)
+    names.append(key)
     places[key] = place
   }
 
-  @inlinable
-  mutating func grow() {
+  @inlinable mutating func grow() {
     let larger = UnsafeMutablePointer<Value?>.allocate(capacity: 2 * capacity)
     unsafe larger.moveInitialize(from: slots, count: capacity)
     unsafe slots.deallocate()
@@ -87,14 +63,13 @@ where Value: Sendable {
   }
 
   /// Takes away a place whose value has been taken.
-  @inlinable
-  mutating func close(_ place: Int) {
-    places[known[place - 1]] = nil
-    let (last, key) = (known.count, known.removeLast())
+  @inlinable mutating func close(_ place: Int) {
+    places[names[place - 1]] = nil
+    let (last, key) = (names.count, names.removeLast())
     let value = unsafe (slots + last).move()
     guard place < last else { return }
     unsafe slots[place] = value
-    known[place - 1] = key
+    names[place - 1] = key
     places[key] = place
   }
 }

@@ -9,16 +9,12 @@ public import VProtocol
 public struct TimerQueue<Key: Sendable>: Sendable {
   @usableFromInline var heap: [(time: Time, key: Key)] = []
 
-  @inlinable
-  public init() {}
+  @inlinable public init() {}
 
-  @inlinable
-  public var first: Time? { heap.first?.time }
-  @inlinable
-  public var count: Int { heap.count }
+  @inlinable public var first: Time? { heap.first?.time }
+  @inlinable public var count: Int { heap.count }
 
-  @inlinable
-  public mutating func push(_ key: Key, at time: Time) {
+  @inlinable public mutating func push(_ key: Key, at time: Time) {
     heap.append((time, key))
     var child = heap.count - 1
     while child > 0 {
@@ -37,8 +33,7 @@ public struct TimerQueue<Key: Sendable>: Sendable {
   }
 
   /// The earliest entry that is due at `now`, taken out.
-  @inlinable
-  public mutating func popDue(at now: Time) -> (time: Time, key: Key)? {
+  @inlinable public mutating func popDue(at now: Time) -> (time: Time, key: Key)? {
     guard let first = heap.first, first.time <= now else { return nil }
     let last = heap.removeLast()
     if heap.isEmpty { return first }

@@ -51,19 +51,16 @@ package final class EventLoop: @unchecked Sendable {
 
   // MARK: threads
 
-  /// Starts threads that wait for events; each has `begin` called first, and `afterEach` after
-  /// every event.
+  /// Starts threads that wait for events; each calls `afterEach` after every event.
   ///
   /// `handleDeadline` is called when the time of `wake` has come.
   package func start(
-    threads: Int, name: String, begin: @escaping @Sendable () -> Void = {},
-    handleDeadline: @escaping @Sendable () -> Void = {},
+    threads: Int, name: String, handleDeadline: @escaping @Sendable () -> Void = {},
     afterEach: @escaping @Sendable () -> Void = {}
   ) {
     for index in 0..<threads {
       Thread.start(name: threads == 1 ? name : "\(name)-\(index)") { [self] in
         _ = unsafe pthread_setspecific(Self.owner, address)
-        begin()
         while !isEnded.load(ordering: .relaxed) {
           waiting.add(1, ordering: .relaxed)
           let event = v_epoll_wait(epoll, -1)

@@ -14,8 +14,6 @@ public final class LinuxMachine: Machine {
   private let turns = KernelLock(SocketTurns())
   private let loop: EventLoop
   private let pool = WorkThreads()
-  /// The receive buffer of each thread that is a worker.
-  private let worker: pthread_key_t
   private let rejected = KernelLock<[Rejection: (count: Int, last: Time)]>([:])
   private let networkWatch = KernelLock<(@Sendable () -> Void)?>(nil)
   /// Held while the networks are asked for and followed: an older answer must not replace a newer
@@ -36,11 +34,6 @@ public final class LinuxMachine: Machine {
 
   private init(sockets: Sockets?) throws(SocketError) {
     self.sockets = sockets
-    var worker = pthread_key_t()
-    guard unsafe pthread_key_create(&worker, nil) == 0 else {
-      throw SocketError(description: "cannot make a thread-specific key")
-    }
-    self.worker = worker
     guard let loop = EventLoop() else {
       throw SocketError(description: "cannot make the node's event loop: out of descriptors")
     }
@@ -85,12 +78,7 @@ public final class LinuxMachine: Machine {
     }
     loop.start(
       threads: max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN))), name: "v-worker",
-      begin: { [self] in
-        // For as long as the process lives, as the thread does.
-        let buffer = UnsafeMutableRawPointer.allocate(
-          byteCount: Sockets.receiveBytes, alignment: 4096)
-        unsafe pthread_setspecific(worker, buffer)
-      }, handleDeadline: { node.handleTimers() })
+      handleDeadline: { node.handleTimers() })
   }
 
   /// The handler keeps the socket open as long as a worker is in it.
@@ -137,14 +125,10 @@ public final class LinuxMachine: Machine {
   private func receive(
     from socket: Int32, isGroups: Bool = false, of sockets: Sockets, for node: Node
   ) {
-    guard let memory = unsafe pthread_getspecific(worker),
-      turns.withLock({ $0.begin(socket) })
-    else { return }
+    guard turns.withLock({ $0.begin(socket) }) else { return }
     var refused = 0
-    let buffer = unsafe UnsafeMutableRawBufferPointer(
-      start: memory, count: Sockets.receiveBytes)
     let (packets, isEmptied) = unsafe sockets.drain(
-      socket, into: buffer, packetsMax: SocketTurns.packetsMax
+      socket, into: node.contexts.current.received, packetsMax: SocketTurns.packetsMax
     ) { packets, stride, locator in
       // Empty packets only test whether a node has this port.
       guard unsafe !packets.isEmpty else { return }

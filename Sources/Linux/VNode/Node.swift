@@ -55,7 +55,7 @@ public final class Node: Backplane {
   let machine: any Machine
   let sealer: Sealer?
   let state: KernelLock<State>
-  private let contexts = ThreadContexts()
+  let contexts = ThreadContexts()
 
   /// Without a `secret` it sends clear packets, which only a simulated network carries.
   ///

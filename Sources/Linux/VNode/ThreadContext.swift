@@ -10,6 +10,9 @@ import VTransport
   /// Whether this thread is performing actions further up its stack.
   @exclusivity(unchecked) var isPerforming = false
   let ciphers = Ciphers()
+  /// What arrives from the network together; a thread that reads it lives as long as the process.
+  private(set) lazy var received = UnsafeMutableRawBufferPointer.allocate(
+    byteCount: Sockets.receiveBytes, alignment: 4096)
   /// Room for one packet group.
   let packets: UnsafeMutableRawBufferPointer
 

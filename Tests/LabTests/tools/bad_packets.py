@@ -1,13 +1,12 @@
 """Listens to V's packets between two hosts, then sends the second one bad versions of them.
 
-Usage: bad_packets.py OWN-ADDRESS OTHER-ADDRESS COUNT; as root, while packets pass. Prints the port
-that the bad ones come from.
+Usage: bad_packets.py OWN-ADDRESS OTHER-ADDRESS COUNT OBJECT; as root, while packets pass. OBJECT is
+one of the other host. Prints the port that the bad ones come from.
 """
 
 import os
 import socket
 import sys
-import time
 
 PORT = 61044
 ALL_PROTOCOLS = 0x0003
@@ -40,13 +39,13 @@ def bad(sent, received):
     return [sent, bytes(damaged), received, bytes(unsealed), sent[:40], sent[:5], os.urandom(5)]
 
 
-own, other, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+own, other, count, served = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 packets = bad(*captured(own, other))
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sender.bind((own, 0))
 print(sender.getsockname()[1])
 for _ in range(count):
-    # As fast as they are read: what a full buffer drops, nobody can count.
-    time.sleep(0.001)
     for packet in packets:
         sender.sendto(packet, (other, PORT))
+    # Answered after they were read: what a full buffer drops, nobody can count.
+    os.stat(served)

@@ -6,7 +6,6 @@ it holds it. Two holders at once would lose counts.
 
 import os
 import sys
-import time
 
 directory, kind, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 os.chdir(directory)
@@ -39,7 +38,6 @@ refusals = 0
 for _ in range(count):
     while not take():
         refusals += 1
-        time.sleep(0.0002)
     with open("number") as file:
         number = int(file.read())
     with open("number", "w") as file:

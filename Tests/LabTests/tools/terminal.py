@@ -58,10 +58,8 @@ class Session:
         deadline = time.monotonic() + seconds
         while self.more(deadline):
             pass
-        while time.monotonic() < deadline:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                code = os.waitstatus_to_exitcode(status)
-                return code if code >= 0 else 128 - code
-            time.sleep(0.01)
-        sys.exit(f"it does not end; it showed {self.seen!r}")
+        left = max(0, deadline - time.monotonic())
+        if not select.select([os.pidfd_open(self.pid)], [], [], left)[0]:
+            sys.exit(f"it does not end; it showed {self.seen!r}")
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return code if code >= 0 else 128 - code

@@ -11,16 +11,12 @@ package struct Peer: Sendable {
     package var locator: Locator
     package var transaction: TransactionID
     package var askedAt: Time
-
-    package init(locator: Locator, transaction: TransactionID, askedAt: Time) {
-      (self.locator, self.transaction, self.askedAt) = (locator, transaction, askedAt)
-    }
   }
 
   package private(set) var locator: Locator?
   /// When it was last heard there.
   package private(set) var placedAt: Time
-  package var candidate: Candidate?
+  package private(set) var candidate: Candidate?
   package var roundTrip = RoundTrip()
   /// When its last valid packet came, and when it last answered a request or a probe.
   package private(set) var heardAt: Time
@@ -69,6 +65,14 @@ package struct Peer: Sendable {
 
   /// Whether it is silent, but heard: what is sent to it is lost on the way.
   package func isDeaf(at now: Time) -> Bool { isSilent && now < heardAt + Timing.silence }
+
+  /// It is asked at another place than its own whether it is there.
+  package mutating func noteChallenge(
+    at locator: Locator, _ transaction: TransactionID, _ now: Time
+  ) {
+    guard self.locator != locator else { return }
+    candidate = Candidate(locator: locator, transaction: transaction, askedAt: now)
+  }
 
   /// Whether the last question at another place has had its time.
   package func mayBeChallenged(at now: Time) -> Bool {
