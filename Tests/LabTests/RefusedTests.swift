@@ -42,8 +42,9 @@ extension LabTests {
       #expect(try await counts(lab)["silentPeers"] == silent)
     }
 
-    /// Reports that moa's port is closed, for packets that kea may have sent: one for each
-    /// transaction of its own, until the file that kea reads is gone. Says how many.
+    /// Reports that moa's port is closed, for packets that kea may have sent.
+    ///
+    /// One for each transaction of its own, until the file that kea reads is gone. Says how many.
     private static let forger = """
       import os, socket, struct
       def summed(packet):
